@@ -21,6 +21,7 @@ from pydantic import (
 from curation_assets.errors import PoolSpecError
 
 Auto = Literal["auto"]
+Metric = Literal["cosine", "l2"]
 SelectionStrategy = Literal["random", "closest"]
 POOL_NAME_PATTERN = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
@@ -86,7 +87,7 @@ EncoderSettings = Annotated[
 class PreprocessingSettings(_Settings):
     """How embeddings become inputs of level 1."""
 
-    metric: Literal["cosine", "l2"] = Field(
+    metric: Metric = Field(
         "cosine", description="'cosine' normalises inputs and every level's centroids; 'l2' does neither."
     )
     centring: bool = Field(
@@ -98,7 +99,9 @@ class LevelSettings(_Settings):
     """One level of the hierarchy; `auto` values are planned from the pool's size when it is known."""
 
     n_clusters: PositiveInt | Auto = "auto"
-    resampling_steps: NonNegativeInt = 10
+    resampling_steps: NonNegativeInt | None = Field(
+        None, description="Resampling steps; null means 10, or 0 for a split level."
+    )
     samples_per_cluster: PositiveInt | Auto = Field(
         "auto", description="Inputs kept per cluster in a resampling step; auto is half the mean cluster size."
     )
@@ -108,6 +111,13 @@ class LevelSettings(_Settings):
     )
     max_iterations: PositiveInt = 50
     tolerance: Annotated[float, Field(ge=0.0, lt=1.0)] = 1e-4
+
+    @property
+    def steps(self) -> int:
+        """Resampling steps that will be run."""
+        if self.resampling_steps is not None:
+            return self.resampling_steps
+        return 0 if self.n_coarse_clusters else 10
 
     @model_validator(mode="after")
     def _split_level_is_consistent(self) -> LevelSettings:
@@ -170,6 +180,7 @@ class PoolSpec(_Settings):
     levels: tuple[LevelSettings, ...] = Field((LevelSettings(),) * 4, min_length=1)
     targets: tuple[TargetSettings, ...] = Field(min_length=1)
     seed: NonNegativeInt = 0
+    fit_device: str = Field("auto", description="Where clusters are fitted: 'auto', 'cpu' or 'cuda'.")
 
     @field_validator("name")
     @classmethod

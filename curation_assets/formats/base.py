@@ -49,7 +49,7 @@ class RawSample:
     content: bytes
     """The encoded image."""
     parts: Mapping[str, bytes]
-    """Every member of the sample, the image too, by extension (without dot), in file order."""
+    """Every member of the sample, the image too, by lower-case extension (without dot), in file order."""
     attributes: Mapping[str, Any] = field(default_factory=dict)
     """The sample's JSON, or empty."""
 

@@ -1,0 +1,230 @@
+"""Exact nearest centroids at the speed of a float32 matrix product.
+
+A float32 product finds for each row the best and the second-best centroid. Where the two lie closer than the
+product's rounding error could bridge, the contenders are compared again in float64. The answer is therefore
+the true nearest centroid (the lowest index where two are equally near), whatever the chunk size, the number
+of threads, the BLAS library or the device.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from curation_assets.algorithms.rows import Metric
+
+# A tile of rows against all columns should stay in the last-level cache: measured on 2 cores, k = 2,000,
+# d = 384, the top-2 search then adds 20 % to the product instead of 60 %.
+_TILE_BYTES = 8 * 2**20
+_TILE_COLUMNS = 65_536
+_PAIR_BYTES = 32 * 2**20
+# Rounding errors of a dot product of length d stay below lambda * sqrt(d) * u with probability
+# 1 - 2d exp(-lambda^2 / 2) (Higham and Mary 2019): lambda = 8 leaves 1e-11.
+_ERROR_LAMBDA = 8.0
+_UNIT_ROUNDOFF = 2.0**-24
+
+
+@dataclass(frozen=True, slots=True)
+class Codebook:
+    """Centroids prepared for search; `score` = x.c - |c|^2 / 2 is largest for the nearest centroid."""
+
+    centroids: torch.Tensor
+    """float32 (k, d)."""
+    bias: torch.Tensor
+    """float32 (k,): -|c|^2 / 2."""
+    largest_norm: float
+
+    @classmethod
+    def of(cls, centroids: torch.Tensor) -> Codebook:
+        """Prepare float32 centroids of shape (k, d)."""
+        squared = centroids.double().square().sum(dim=1)
+        return cls(centroids, (-0.5 * squared).float(), math.sqrt(float(squared.max())))
+
+    def error_bound(self, block: torch.Tensor) -> torch.Tensor:
+        """What a float32 score of each row of `block` (b, d) may be off by, float32 (b,)."""
+        scale = _ERROR_LAMBDA * math.sqrt(block.shape[1] + 2) * _UNIT_ROUNDOFF
+        norms = torch.linalg.vector_norm(block, dim=1)
+        return scale * self.largest_norm * (norms + 0.5 * self.largest_norm) + 1e-37
+
+
+def tile_rows(n_columns: int) -> int:
+    """Rows of a tile whose scores against `n_columns` centroids fit the cache."""
+    return max(64, min(4096, _TILE_BYTES // (4 * max(1, min(n_columns, _TILE_COLUMNS)))))
+
+
+def top_two(
+    block: torch.Tensor, centroids: torch.Tensor, bias: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Best and second-best float32 score of each row.
+
+    Args:
+        block: float32 (b, d).
+        centroids: float32 (k, d).
+        bias: float32 (k,).
+
+    Returns:
+        best float32 (b,), its column int64 (b,), second-best float32 (b,), -inf where k is 1.
+    """
+    best = block.new_full((len(block),), -math.inf)
+    second = best.clone()
+    column = torch.zeros(len(block), dtype=torch.int64, device=block.device)
+    for start in range(0, len(centroids), _TILE_COLUMNS):
+        tile = slice(start, start + _TILE_COLUMNS)
+        scores = torch.addmm(bias[tile], block, centroids[tile].T)
+        # Measured on CPU: masking the best and taking the maximum again is faster than topk(2).
+        here_best, here_column = scores.max(dim=1)
+        scores.scatter_(1, here_column[:, None], -math.inf)
+        here_second = scores.amax(dim=1)
+        wins = here_best > best
+        second = torch.maximum(torch.minimum(best, here_best), torch.where(wins, here_second, second))
+        best = torch.where(wins, here_best, best)
+        column = torch.where(wins, here_column + start, column)
+    return best, column, second
+
+
+def nearest(block: torch.Tensor, book: Codebook) -> tuple[torch.Tensor, torch.Tensor]:
+    """The exact nearest centroid of each row of a tile.
+
+    Args:
+        block: float32 (b, d).
+        book: the centroids.
+
+    Returns:
+        cluster int64 (b,) and its float32 score (b,), accurate to `book.error_bound`.
+    """
+    best, column, second = top_two(block, book.centroids, book.bias)
+    bound = book.error_bound(block)
+    unsure = torch.nonzero(best - second <= 2 * bound).flatten()
+    if len(unsure):
+        column[unsure] = resolve(block[unsure], book, best[unsure] - 2 * bound[unsure])
+    return column, best
+
+
+def resolve(block: torch.Tensor, book: Codebook, threshold: torch.Tensor) -> torch.Tensor:
+    """Nearest centroid by float64 comparison of every centroid that scores at least `threshold`.
+
+    Args:
+        block: float32 (b, d).
+        book: the centroids.
+        threshold: float32 (b,), below the score of the row's nearest centroid.
+
+    Returns:
+        int64 (b,); of equally near centroids the lowest index.
+    """
+    best = torch.full((len(block),), math.inf, dtype=torch.float64, device=block.device)
+    column = torch.zeros(len(block), dtype=torch.int64, device=block.device)
+    step = tile_rows(len(book.centroids))
+    for row_start in range(0, len(block), step):
+        rows = slice(row_start, row_start + step)
+        for start in range(0, len(book.centroids), _TILE_COLUMNS):
+            tile = slice(start, start + _TILE_COLUMNS)
+            scores = torch.addmm(book.bias[tile], block[rows], book.centroids[tile].T)
+            pairs = torch.nonzero(scores >= threshold[rows, None])
+            if len(pairs):
+                _keep_nearest(block, book, pairs[:, 0] + row_start, pairs[:, 1] + start, best, column)
+    return column
+
+
+def _keep_nearest(
+    block: torch.Tensor,
+    book: Codebook,
+    row: torch.Tensor,
+    cluster: torch.Tensor,
+    best: torch.Tensor,
+    column: torch.Tensor,
+) -> None:
+    """Update `best` and `column` in place with (row, cluster) pairs, sorted by row, then cluster."""
+    squared = squared_distances(block, row, book.centroids, cluster)
+    nearest_here = torch.full_like(best, math.inf).scatter_reduce(0, row, squared, "amin")
+    at_minimum = squared == nearest_here[row]
+    lowest = torch.full_like(column, len(book.centroids)).scatter_reduce(
+        0, row[at_minimum], cluster[at_minimum], "amin"
+    )
+    wins = nearest_here < best
+    best[wins] = nearest_here[wins]
+    column[wins] = lowest[wins]
+
+
+def squared_distances(
+    block: torch.Tensor, rows: torch.Tensor | None, centroids: torch.Tensor, clusters: torch.Tensor
+) -> torch.Tensor:
+    """Squared Euclidean distances of (row, centroid) pairs, summed in float64.
+
+    Each pair's sum runs over its d terms alone, so that its value does not depend on the other pairs.
+
+    Args:
+        block: float32 (b, d).
+        rows: int64 (p,) rows of `block`; None pairs row i with clusters[i].
+        centroids: float32 (k, d).
+        clusters: int64 (p,).
+
+    Returns:
+        float64 (p,). Peak memory is two blocks of 32 MiB beside the result.
+    """
+    result = torch.empty(len(clusters), dtype=torch.float64, device=block.device)
+    # Small pieces stay in the cache: five times faster on CPU than one pass over everything.
+    budget = _PAIR_BYTES if block.device.type != "cpu" else 2**21
+    step = max(1, budget // (8 * block.shape[1]))
+    for start in range(0, len(clusters), step):
+        piece = slice(start, start + step)
+        left = block[piece] if rows is None else block[rows[piece]]
+        difference = left.double() - centroids[clusters[piece]].double()
+        result[piece] = difference.square_().sum(dim=1)
+    return result
+
+
+def reported_distance(squared: torch.Tensor, metric: Metric) -> torch.Tensor:
+    """Squared Euclidean distances as the metric's own: 1 - cos for cosine, Euclidean for l2, float32."""
+    return (squared / 2 if metric == "cosine" else squared.sqrt()).float()
+
+
+def assign(
+    block: np.ndarray, centroids: np.ndarray, *, metric: Metric, device: str = "cpu"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Nearest centroid and distance of prepared rows.
+
+    Args:
+        block: float32 (n, d), prepared by the tree's `Preprocessing`.
+        centroids: float32 (k, d).
+        metric: how distances are reported.
+        device: torch device.
+
+    Returns:
+        clusters int64 (n,) and distances float32 (n,).
+    """
+    rows = torch.from_numpy(np.ascontiguousarray(block, dtype=np.float32))
+    book = Codebook.of(torch.from_numpy(np.ascontiguousarray(centroids, dtype=np.float32)).to(device))
+    clusters = torch.empty(len(rows), dtype=torch.int64)
+    distances = torch.empty(len(rows), dtype=torch.float32)
+    step = tile_rows(len(centroids))
+    for start in range(0, len(rows), step):
+        tile = rows[start : start + step].to(device)
+        column, _ = nearest(tile, book)
+        squared = squared_distances(tile, None, book.centroids, column)
+        clusters[start : start + step] = column.cpu()
+        distances[start : start + step] = reported_distance(squared, metric).cpu()
+    return clusters.numpy(), distances.numpy()
+
+
+def distances_to(
+    block: np.ndarray, centroids: np.ndarray, clusters: np.ndarray, *, metric: Metric, device: str = "cpu"
+) -> np.ndarray:
+    """Distance of prepared rows to given clusters.
+
+    Args:
+        block: float32 (n, d).
+        centroids: float32 (k, d).
+        clusters: int64 (n,).
+        metric: how distances are reported.
+        device: torch device.
+
+    Returns:
+        float32 (n,).
+    """
+    rows = torch.from_numpy(np.ascontiguousarray(block, dtype=np.float32)).to(device)
+    table = torch.from_numpy(np.ascontiguousarray(centroids, dtype=np.float32)).to(device)
+    squared = squared_distances(rows, None, table, torch.from_numpy(np.asarray(clusters)).to(device))
+    return reported_distance(squared, metric).cpu().numpy()

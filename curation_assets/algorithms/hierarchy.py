@@ -1,0 +1,284 @@
+"""Hierarchical k-means with resampling: sections 3.2 and 3.3 of the paper (arXiv 2405.15613)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from curation_assets.algorithms.kmeans import Iteration, KMeansFit, fit_kmeans
+from curation_assets.algorithms.preprocessing import PreparedRows, fit_preprocessing
+from curation_assets.algorithms.randomness import Purpose, generator
+from curation_assets.algorithms.resampling import ResampledSubset, Strategy, resample
+from curation_assets.algorithms.rows import ArrayRows, Metric, Rows
+from curation_assets.algorithms.tiles import TiledRows
+from curation_assets.algorithms.tree import ClusterTree, CoarseClusters, Level
+
+DEFAULT_RESAMPLING_STEPS = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LevelSpec:
+    """Settings of one level.
+
+    Raises:
+        ValueError: if a value is out of range, or a split level does not divide evenly or asks for resampling.
+    """
+
+    n_clusters: int
+    """k of the level."""
+    samples_per_cluster: int | None = None
+    """Inputs kept per cluster in a resampling step; None keeps half of the mean cluster size, rounded up."""
+    resampling_steps: int | None = None
+    """None means 10, or 0 for a split level."""
+    strategy: Strategy = "closest"
+    """Which inputs a resampling step keeps."""
+    n_coarse_clusters: int | None = None
+    """Split level: fit this many clusters, then split each into n_clusters / n_coarse_clusters."""
+    max_iterations: int = 50
+    """Lloyd iterations of each fit."""
+    tolerance: float = 1e-4
+    """Relative fall of the inertia below which a fit stops."""
+    n_local_trials: int | Literal["auto"] = "auto"
+    """Candidates per seed, see `kmeans_plus_plus`."""
+
+    def __post_init__(self) -> None:
+        _require(self.n_clusters >= 1, "n_clusters", self.n_clusters, "at least 1")
+        if self.samples_per_cluster is not None:
+            _require(self.samples_per_cluster >= 1, "samples_per_cluster", self.samples_per_cluster, "at least 1")
+        if self.resampling_steps is not None:
+            _require(self.resampling_steps >= 0, "resampling_steps", self.resampling_steps, "at least 0")
+        _require(self.strategy in ("closest", "random"), "strategy", self.strategy, "'closest' or 'random'")
+        _require(self.max_iterations >= 1, "max_iterations", self.max_iterations, "at least 1")
+        _require(0 <= self.tolerance < 1, "tolerance", self.tolerance, "from 0 to below 1")
+        if self.n_coarse_clusters is not None:
+            divides = self.n_coarse_clusters >= 1 and self.n_clusters % self.n_coarse_clusters == 0
+            _require(divides, "n_coarse_clusters", self.n_coarse_clusters, f"a divisor of {self.n_clusters}")
+            _require(not self.resampling_steps, "resampling_steps", self.resampling_steps, "0 in a split level")
+
+    @property
+    def steps(self) -> int:
+        """Resampling steps that will be run."""
+        if self.resampling_steps is not None:
+            return self.resampling_steps
+        return 0 if self.n_coarse_clusters else DEFAULT_RESAMPLING_STEPS
+
+    def kept_per_cluster(self, n_inputs: int) -> int:
+        """Inputs that a resampling step keeps per cluster, given the level's inputs."""
+        return self.samples_per_cluster or -(-n_inputs // (2 * self.n_clusters))
+
+
+@dataclass(frozen=True, slots=True)
+class FitProgress:
+    """Where a fit stands: level and resampling step (0 is the initial fit) and the last Lloyd iteration."""
+
+    level: int
+    step: int
+    n_steps: int
+    iteration: Iteration
+
+
+ProgressCallback = Callable[[FitProgress], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LevelFitter:
+    """The stages of one level's fit, so that each can be run, stored and resumed by itself."""
+
+    level: int
+    """1 for the level that clusters the pool's rows."""
+    spec: LevelSpec
+    metric: Metric
+    seed: int
+    device: str = "cpu"
+    on_progress: ProgressCallback | None = None
+
+    def fit_initial(self, inputs: Rows | TiledRows) -> Level:
+        """Seeds and Lloyd on all inputs (with coarse clusters and their splits, if the level is split).
+
+        Args:
+            inputs: prepared rows, at least n_clusters of them.
+
+        Raises:
+            ValueError: if there are fewer inputs than clusters.
+        """
+        tiled = inputs if isinstance(inputs, TiledRows) else TiledRows(inputs, self.device)
+        n_inputs = tiled.rows.n_rows
+        if n_inputs < self.spec.n_clusters:
+            raise ValueError(
+                f"level {self.level}: n_clusters is {self.spec.n_clusters:,}, but the level has only "
+                f"{n_inputs:,} inputs: use a value from 1 to {n_inputs:,}"
+            )
+        if self.spec.n_coarse_clusters is None:
+            fit = self._kmeans(tiled, self.spec.n_clusters, step=0)
+            return Level(fit.centroids, fit.assignments, fit.distances, (fit.inertias,))
+        coarse = self._kmeans(tiled, self.spec.n_coarse_clusters, step=0)
+        return self._split(tiled, coarse)
+
+    def resample(self, level: Level, step: int) -> ResampledSubset:
+        """The subset of resampling step `step` (1, 2, ...), from the clusters of the step before."""
+        return resample(
+            level.assignments,
+            level.distances,
+            n_clusters=self.spec.n_clusters,
+            samples_per_cluster=self.spec.kept_per_cluster(len(level.assignments)),
+            strategy=self.spec.strategy,
+            rng=generator(self.seed, Purpose.RESAMPLING, self.level, step),
+        )
+
+    def fit_subset(self, inputs: Rows | TiledRows, subset: ResampledSubset, step: int) -> Level:
+        """Seeds and Lloyd on the subset alone; the level's assignments are those of the subset's rows."""
+        tiled = inputs if isinstance(inputs, TiledRows) else TiledRows(inputs, self.device)
+        rows = ArrayRows(tiled.take(subset.rows).cpu().numpy())
+        fit = self._kmeans(TiledRows(rows, self.device), self.spec.n_clusters, step=step)
+        return Level(fit.centroids, fit.assignments, fit.distances, (fit.inertias,), resampled=subset)
+
+    def refit(self, inputs: Rows | TiledRows, subset: ResampledSubset, step: int) -> Level:
+        """Seeds and Lloyd on the subset alone, then every input to its nearest new centroid."""
+        tiled = inputs if isinstance(inputs, TiledRows) else TiledRows(inputs, self.device)
+        level = self.fit_subset(tiled, subset, step)
+        assignments = np.empty(tiled.rows.n_rows, dtype=np.int64)
+        distances = np.empty(tiled.rows.n_rows, dtype=np.float32)
+        for start, block in tiled.tiles(65_536):
+            tile = slice(start, start + len(block))
+            assignments[tile], distances[tile] = level.assign(
+                block.cpu().numpy(), metric=self.metric, device=self.device
+            )
+        return replace(level, assignments=assignments, distances=distances)
+
+    def fit(self, inputs: Rows) -> Level:
+        """All stages: the initial fit, then every resampling step."""
+        tiled = TiledRows(inputs, self.device)
+        level = self.fit_initial(tiled)
+        for step in range(1, self.spec.steps + 1):
+            refitted = self.refit(tiled, self.resample(level, step), step)
+            level = replace(refitted, inertias=level.inertias + refitted.inertias)
+        return level
+
+    def _kmeans(self, tiled: TiledRows, n_clusters: int, *, step: int, cluster: int | None = None) -> KMeansFit:
+        purpose, coordinates = Purpose.SEEDING, (self.level, step)
+        if cluster is not None:
+            purpose, coordinates = Purpose.SPLITTING, (self.level, cluster)
+
+        def report(iteration: Iteration) -> None:
+            if self.on_progress:
+                self.on_progress(FitProgress(self.level, step, self.spec.steps, iteration))
+
+        return fit_kmeans(
+            tiled,
+            n_clusters,
+            metric=self.metric,
+            rng=generator(self.seed, purpose, *coordinates),
+            max_iterations=self.spec.max_iterations,
+            tolerance=self.spec.tolerance,
+            n_local_trials=self.spec.n_local_trials,
+            device=self.device,
+            on_iteration=report,
+        )
+
+    def _split(self, tiled: TiledRows, coarse: KMeansFit) -> Level:
+        """Split every coarse cluster by its own k-means; clusters that end up empty are dropped."""
+        n_coarse = len(coarse.centroids)
+        per_cluster = self.spec.n_clusters // n_coarse
+        order = np.argsort(coarse.assignments, kind="stable")
+        stops = np.cumsum(coarse.sizes)
+        assignments = np.empty(len(order), dtype=np.int64)
+        distances = np.empty(len(order), dtype=np.float32)
+        centroids, of_cluster, n_clusters = [], [], 0
+        for cluster, (start, stop) in enumerate(zip(stops - coarse.sizes, stops, strict=True)):
+            members = order[start:stop]
+            if not len(members):
+                continue
+            inside = TiledRows(ArrayRows(tiled.take(members).cpu().numpy()), self.device)
+            fit = self._kmeans(inside, min(per_cluster, len(members)), step=0, cluster=cluster)
+            filled = np.flatnonzero(fit.sizes)
+            number = np.full(len(fit.centroids), -1)
+            number[filled] = n_clusters + np.arange(len(filled))
+            assignments[members], distances[members] = number[fit.assignments], fit.distances
+            centroids.append(fit.centroids[filled])
+            of_cluster.append(np.full(len(filled), cluster))
+            n_clusters += len(filled)
+        return Level(
+            np.concatenate(centroids),
+            assignments,
+            distances,
+            (coarse.inertias,),
+            coarse=CoarseClusters(coarse.centroids, np.concatenate(of_cluster)),
+        )
+
+
+def fit_hierarchy(
+    x: np.ndarray | Rows,
+    levels: Sequence[LevelSpec],
+    *,
+    metric: Metric = "cosine",
+    centring: bool = False,
+    seed: int = 0,
+    device: str = "cpu",
+    on_progress: ProgressCallback | None = None,
+) -> ClusterTree:
+    """Cluster a pool, then its centroids, level after level, resampling in between.
+
+    Args:
+        x: embeddings, float16 or float32 array (n, d), or Rows that are read in chunks.
+        levels: one spec per level, n_clusters falling from level to level and at most n.
+        metric: 'cosine' normalises inputs and every level's centroids; 'l2' does neither.
+        centring: subtract the pool's mean embedding first.
+        seed: the same seed, data and settings give the same tree on any machine, with any chunking.
+        device: torch device, 'cpu' or 'cuda'.
+        on_progress: called after every Lloyd iteration.
+
+    Returns:
+        The tree. Memory: the rows as float32 up to 2 GiB (else streamed), 40 bytes a row, the centroids.
+
+    Raises:
+        ValueError: if there is no level, levels do not shrink, n_clusters exceeds the inputs, or x has the
+            wrong shape or values that are not finite.
+    """
+    if not levels:
+        raise ValueError("levels is empty: give at least one LevelSpec")
+    for t in range(1, len(levels)):
+        if levels[t].n_clusters >= levels[t - 1].n_clusters:
+            raise ValueError(
+                f"level {t + 1} has n_clusters={levels[t].n_clusters:,}, but must have fewer than level {t}'s "
+                f"{levels[t - 1].n_clusters:,}"
+            )
+        if levels[t].n_coarse_clusters is not None:
+            raise ValueError(f"only level 1 may be a split level, level {t + 1} sets n_coarse_clusters")
+    rows = _as_rows(x)
+    preprocessing = fit_preprocessing(rows, metric=metric, centring=centring)
+    inputs: Rows = PreparedRows(rows, preprocessing)
+    fitted: list[Level] = []
+    for t, spec in enumerate(levels, start=1):
+        fitter = LevelFitter(
+            level=t, spec=spec, metric=metric, seed=seed, device=device, on_progress=on_progress
+        )
+        fitted.append(fitter.fit(inputs))
+        inputs = centroid_inputs(fitted[-1].centroids, metric)
+    return ClusterTree(tuple(fitted), preprocessing, seed)
+
+
+def centroid_inputs(centroids: np.ndarray, metric: Metric) -> Rows:
+    """The inputs of the next level: each centroid weighs 1, whatever its cluster's size.
+
+    Args:
+        centroids: float32 (k, d) of the level below.
+        metric: the tree's.
+    """
+    rows = ArrayRows(centroids)
+    return PreparedRows(rows, fit_preprocessing(rows, metric=metric, centring=False))
+
+
+def _as_rows(x: np.ndarray | Rows) -> Rows:
+    if not isinstance(x, np.ndarray):
+        return x
+    if x.ndim != 2 or not np.issubdtype(x.dtype, np.floating):
+        raise ValueError(f"x must be a float array of shape (n, d), got {x.dtype} of shape {x.shape}")
+    return ArrayRows(x)
+
+
+def _require(holds: bool, name: str, value: object, valid: str) -> None:
+    if not holds:
+        raise ValueError(f"{name} is {value!r}, but must be {valid}")

@@ -1,0 +1,77 @@
+"""Resampling (section 3.2 of the paper): the few rows of each cluster on which the next k-means is fitted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+Strategy = Literal["closest", "random"]
+
+
+@dataclass(frozen=True, slots=True)
+class ResampledSubset:
+    """Rows kept for a resampling step, ordered by cluster, then rank."""
+
+    rows: np.ndarray
+    """int64 (m,): input rows of the level."""
+    clusters: np.ndarray
+    """int64 (m,): the cluster each was kept for."""
+    ranks: np.ndarray
+    """int64 (m,): 0 for the first row of a cluster."""
+
+
+def resample(
+    assignments: np.ndarray,
+    distances: np.ndarray,
+    *,
+    n_clusters: int,
+    samples_per_cluster: int,
+    strategy: Strategy,
+    rng: np.random.Generator,
+) -> ResampledSubset:
+    """Keep up to `samples_per_cluster` rows of every cluster.
+
+    Where that leaves fewer rows than clusters (many clusters are empty or tiny), more are kept per cluster
+    until a k-means with n_clusters can be fitted on them.
+
+    Args:
+        assignments: int64 (n,), n >= n_clusters.
+        distances: float32 (n,) to the assigned centroid.
+        n_clusters: k of the level.
+        samples_per_cluster: rows to keep of each cluster, >= 1.
+        strategy: 'closest' to the centroid (ties by row number) or 'random'.
+        rng: used by 'random'.
+
+    Returns:
+        The subset. Peak memory: about 32 bytes a row.
+
+    Raises:
+        ValueError: if the strategy is unknown, samples_per_cluster < 1, or there are fewer rows than clusters.
+    """
+    n_rows = len(assignments)
+    if samples_per_cluster < 1:
+        raise ValueError(f"samples_per_cluster is {samples_per_cluster}: keep at least 1 row of each cluster")
+    if n_rows < n_clusters:
+        raise ValueError(f"n_clusters is {n_clusters:,}, but the level has only {n_rows:,} input rows")
+    if strategy == "closest":
+        order = np.lexsort((distances, assignments))
+    elif strategy == "random":
+        order = np.lexsort((rng.permutation(n_rows), assignments))
+    else:
+        raise ValueError(f"strategy must be 'closest' or 'random', got {strategy!r}")
+    sizes = np.bincount(assignments, minlength=n_clusters)
+    ranks = rank_in_group(sizes)
+    kept_per_cluster = samples_per_cluster
+    while np.minimum(sizes, kept_per_cluster).sum() < n_clusters:
+        kept_per_cluster += 1
+    kept = ranks < kept_per_cluster
+    rows = order[kept]
+    return ResampledSubset(rows, assignments[rows], ranks[kept])
+
+
+def rank_in_group(sizes: np.ndarray) -> np.ndarray:
+    """0, 1, 2, ... within each of consecutive groups of the given sizes, int64 (sum of sizes,)."""
+    starts = np.cumsum(sizes) - sizes
+    return np.arange(int(sizes.sum()), dtype=np.int64) - np.repeat(starts, sizes)

@@ -1,0 +1,180 @@
+"""k-means++ seeds (Arthur and Vassilvitskii 2007), drawn in exact batches by rejection."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+import torch
+
+from curation_assets.algorithms.assignment import (
+    Codebook,
+    resolve,
+    squared_distances,
+    tile_rows,
+    top_two,
+)
+from curation_assets.algorithms.rows import Rows
+from curation_assets.algorithms.tiles import TiledRows
+
+# More proposals a round would cost more in their pairwise distances than the round saves.
+_MOST_PROPOSALS = 4096
+# n * k * d up to which trying several candidates for each seed takes a second or so. Greedy seeds spread
+# better where clusters are small: on the paper's 2-D study a KL of 0.037 against 0.047.
+GREEDY_LIMIT = 10**8
+# Float64 rounding leaves a copy of a seed this far away, relative to its squared length.
+_SAME_POINT = 1e-13
+
+
+def kmeans_plus_plus(
+    rows: Rows | TiledRows,
+    n_clusters: int,
+    rng: np.random.Generator,
+    *,
+    n_local_trials: int | Literal["auto"] = "auto",
+    device: str = "cpu",
+    on_progress: Callable[[int], None] | None = None,
+) -> np.ndarray:
+    """Choose rows as seeds, each with probability proportional to its squared distance to those before.
+
+    Batched by rejection: with the distances known for the seeds so far, M rows are proposed at once, and one
+    after the other is accepted with probability (distance now) / (distance when proposed). The accepted rows
+    have exactly the distribution of one-at-a-time sampling, at the speed of a matrix product.
+
+    Args:
+        rows: prepared inputs.
+        n_clusters: seeds to choose, at most the number of rows.
+        rng: source of every random choice.
+        n_local_trials: candidates tried for each seed, of which the one that lowers the inertia most is kept
+            (greedy k-means++, sequential); 1 samples in batches; 'auto' is greedy with 2 + log k candidates
+            where n * k * d is at most `GREEDY_LIMIT`.
+        device: torch device.
+        on_progress: called with the number of seeds chosen so far.
+
+    Returns:
+        int64 (n_clusters,): row numbers, all different. Where fewer rows than seeds are distinct, the rest
+        are rows drawn evenly from those not chosen.
+
+    Raises:
+        ValueError: if n_clusters is not between 1 and the number of rows.
+    """
+    tiled = rows if isinstance(rows, TiledRows) else TiledRows(rows, device)
+    n_rows = tiled.rows.n_rows
+    if not 1 <= n_clusters <= n_rows:
+        raise ValueError(
+            f"n_clusters is {n_clusters:,}, but there are {n_rows:,} rows to choose seeds from: use a value "
+            f"from 1 to {n_rows:,}"
+        )
+    if n_local_trials == "auto":
+        small = n_rows * n_clusters * tiled.rows.dimension <= GREEDY_LIMIT
+        n_local_trials = 2 + int(math.log(n_clusters)) if small else 1
+    nearest_seed = _SeedDistances(tiled)
+    greedy = _GreedySearch(tiled, nearest_seed) if n_local_trials > 1 else None
+    chosen = [int(rng.integers(n_rows))]
+    nearest_seed.add(np.array(chosen))
+    while len(chosen) < n_clusters and nearest_seed.total > 0:
+        room = n_clusters - len(chosen)
+        if greedy:
+            new = greedy.add_best_of(nearest_seed.propose(n_local_trials, rng))
+        else:
+            n_proposals = min(max(1, len(chosen) // 2), _MOST_PROPOSALS, 2 * room)
+            proposed = nearest_seed.propose(n_proposals, rng)
+            new = _accepted(tiled, proposed, nearest_seed.squared[proposed], rng)[:room]
+            nearest_seed.add(new)
+        chosen.extend(new.tolist())
+        if on_progress:
+            on_progress(len(chosen))
+    if len(chosen) < n_clusters:
+        rest = np.setdiff1d(np.arange(n_rows), chosen)
+        chosen.extend(rng.choice(rest, n_clusters - len(chosen), replace=False).tolist())
+    return np.array(chosen, dtype=np.int64)
+
+
+class _SeedDistances:
+    """Squared distance of every row to its nearest seed, float64 (n,), updated in place."""
+
+    def __init__(self, tiled: TiledRows) -> None:
+        self._tiled = tiled
+        self.squared = np.full(tiled.rows.n_rows, np.inf)
+        self.total = math.inf
+
+    def propose(self, n_proposals: int, rng: np.random.Generator) -> np.ndarray:
+        """Rows drawn independently with probability proportional to their squared distance."""
+        cumulative = np.cumsum(self.squared)
+        drawn = np.searchsorted(cumulative, rng.random(n_proposals) * cumulative[-1], side="right")
+        if drawn.max() == len(cumulative) or not self.squared[drawn].all():
+            # Rounding at the very end of the cumulative sum: the last row that can be drawn.
+            drawn = np.minimum(drawn, np.flatnonzero(self.squared)[-1])
+        return drawn
+
+    def add(self, seeds: np.ndarray) -> None:
+        """Account for new seeds."""
+        book = Codebook.of(self._tiled.take(seeds))
+        for start, block in self._tiled.tiles(tile_rows(len(seeds))):
+            known = torch.from_numpy(self.squared[start : start + len(block)]).to(block.device)
+            improved, squared = _nearer(block, book, known)
+            self.squared[start + improved.cpu().numpy()] = squared.cpu().numpy()
+        self.squared[seeds] = 0.0
+        self.total = float(self.squared.sum())
+
+
+class _GreedySearch:
+    """Greedy choice of seeds on few rows: a float64 copy of them stays on the device."""
+
+    def __init__(self, tiled: TiledRows, nearest_seed: _SeedDistances) -> None:
+        self._nearest_seed = nearest_seed
+        self._columns = tiled.take(np.arange(tiled.rows.n_rows)).double().T.contiguous()
+        self._lengths = self._columns.square().sum(dim=0)
+
+    def add_best_of(self, candidates: np.ndarray) -> np.ndarray:
+        """Account for the candidate that leaves the smallest total; returns it as an array of one."""
+        chosen = torch.from_numpy(candidates).to(self._columns.device)
+        known = torch.from_numpy(self._nearest_seed.squared).to(self._columns.device)
+        points = self._columns[:, chosen].T
+        squared = torch.addmm(self._lengths, points, self._columns, alpha=-2)
+        squared += self._lengths[chosen, None]
+        squared.masked_fill_(squared <= _SAME_POINT * self._lengths, 0.0)
+        torch.minimum(squared, known, out=squared)
+        totals = squared.sum(dim=1)
+        winner = int(totals.argmin())
+        self._nearest_seed.squared[:] = squared[winner].cpu().numpy()
+        self._nearest_seed.squared[candidates[winner]] = 0.0
+        self._nearest_seed.total = float(totals[winner])
+        return candidates[winner : winner + 1]
+
+
+def _nearer(block: torch.Tensor, book: Codebook, known: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows of a tile that have a new seed nearer than `known`, and the float64 squared distances to it."""
+    best, column, second = top_two(block, book.centroids, book.bias)
+    bound = book.error_bound(block)
+    lengths = block.square().sum(dim=1)
+    hopeful = torch.nonzero(lengths - 2 * (best + bound) * (1 + 1e-6) < known.float() * (1 + 1e-6)).flatten()
+    block, column = block[hopeful], column[hopeful]
+    unsure = torch.nonzero((best - second)[hopeful] <= 2 * bound[hopeful]).flatten()
+    if len(unsure):
+        threshold = best[hopeful][unsure] - 2 * bound[hopeful][unsure]
+        column[unsure] = resolve(block[unsure], book, threshold)
+    squared = squared_distances(block, None, book.centroids, column)
+    improved = squared < known[hopeful]
+    return hopeful[improved], squared[improved]
+
+
+def _accepted(
+    tiled: TiledRows, proposed: np.ndarray, stale: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """The proposals that sequential sampling would have kept, in order."""
+    points = tiled.take(proposed).double()
+    lengths = points.square().sum(dim=1)
+    pairwise = (lengths[:, None] + lengths - 2 * points @ points.T).cpu().numpy()
+    same = pairwise <= _SAME_POINT * lengths.cpu().numpy()[:, None]
+    pairwise[same] = 0.0
+    current = stale.copy()
+    draws = rng.random(len(proposed)) * stale
+    kept = []
+    for candidate in range(len(proposed)):
+        if draws[candidate] < current[candidate]:
+            kept.append(candidate)
+            np.minimum(current, pairwise[candidate], out=current)
+    return proposed[kept]

@@ -1,0 +1,1 @@
+"""The command line `curation-assets`: thin over Dagster, needs no server and no daemon."""

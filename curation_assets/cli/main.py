@@ -1,0 +1,72 @@
+"""Entry point: commands and their options."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from curation_assets import __version__
+from curation_assets.errors import CurationError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def cli() -> None:
+    """Balanced datasets for self-supervised learning from huge, unbalanced pools."""
+
+
+@cli.command()
+@click.option("--pool", required=True, help="Name of a pool: a YAML file in pools/.")
+@click.option("--from", "first", metavar="STEP", help="Run this step and all after it again, e.g. level_2.")
+@click.option("--shards", metavar="A,B,...", help="Ingest only these shards (raw_pool and embeddings).")
+def run(pool: str, first: str | None, shards: str | None) -> None:
+    """Run what is out of date of a pool, from its files to the report."""
+    from curation_assets.cli.run import run_pool
+
+    sys.exit(run_pool(pool, first=first, shard_keys=shards.split(",") if shards else None))
+
+
+@cli.command()
+@click.option("--pool", help="Name of a pool; all of them if not given.")
+def status(pool: str | None) -> None:
+    """Show what is up to date, and what is not and why."""
+    from curation_assets.cli.status import show_status
+
+    show_status(pool)
+
+
+@cli.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--rows", type=click.IntRange(1), help="Samples to plan for, if the pool is not ingested yet.")
+@click.option("--dim", type=click.IntRange(1), help="Length of an embedding to plan for.")
+def validate(path: Path, rows: int | None, dim: int | None) -> None:
+    """Check a pool's YAML file, list its files and show the planned levels and their cost."""
+    from curation_assets.cli.validate import validate_pool
+
+    validate_pool(path, rows, dim)
+
+
+@cli.command()
+@click.argument("demo", type=click.Choice(["openmoji"]))
+@click.option("--folder", type=click.Path(path_type=Path), help="Where to write; data/raw/emoji if not given.")
+@click.option("--limit", type=click.IntRange(1), help="Only the first so many images, for a quick look.")
+def prepare(demo: str, folder: Path | None, limit: int | None) -> None:
+    """Write the raw shards of a demo pool."""
+    from curation_assets.cli.prepare import prepare_openmoji
+
+    prepare_openmoji(folder, limit)
+
+
+def main() -> None:
+    """Run the command line; errors that a user can mend are one message, without a traceback."""
+    try:
+        cli()
+    except CurationError as error:
+        click.secho(f"error: {error}", fg="red", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

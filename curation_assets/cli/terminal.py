@@ -1,0 +1,60 @@
+"""Progress in a terminal: bars that move, or plain lines where nobody watches."""
+
+from __future__ import annotations
+
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+_LINE_INTERVAL_SECONDS = 10.0
+
+
+class TerminalSink:
+    """Shows each step as a bar (see `curation_assets.progress.ProgressSink`)."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bars: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
+        self._totals: dict[str, int] = {}
+        self._began: dict[str, float] = {}
+        self._last_line = 0.0
+
+    def __enter__(self) -> TerminalSink:
+        if self._console.is_terminal:
+            self._bars = Progress(
+                TextColumn("{task.description:<18}"),
+                BarColumn(bar_width=24),
+                TextColumn("{task.percentage:>3.0f}%"),
+                TimeElapsedColumn(),
+                TextColumn("{task.fields[detail]}", style="dim"),
+                console=self._console,
+            )
+            self._bars.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._bars:
+            self._bars.stop()
+
+    def begin(self, task: str, total: int) -> None:
+        """See `ProgressSink`."""
+        self._totals[task], self._began[task] = total, time.monotonic()
+        if self._bars:
+            self._tasks[task] = self._bars.add_task(task, total=total, detail="")
+
+    def update(self, task: str, done: float, detail: str) -> None:
+        """See `ProgressSink`."""
+        if self._bars:
+            self._bars.update(self._tasks[task], completed=done, detail=detail)
+        elif time.monotonic() - self._last_line >= _LINE_INTERVAL_SECONDS:
+            self._last_line = time.monotonic()
+            share = done / max(1, self._totals[task])
+            self._console.print(f"{task:<18} {share:4.0%}  {detail}", highlight=False)
+
+    def end(self, task: str) -> None:
+        """See `ProgressSink`."""
+        if not self._bars:
+            seconds = time.monotonic() - self._began[task]
+            self._console.print(f"{task:<18} done in {seconds:.1f} s", highlight=False)

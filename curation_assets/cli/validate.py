@@ -1,0 +1,71 @@
+"""`curation-assets validate`: a pool's YAML, its files, and what the curation will cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from curation_assets.cli.project import open_home
+from curation_assets.level_plan import level_specs
+from curation_assets.pools import PoolSpec, load_pool_spec
+from curation_assets.storage.pool_storage import PoolStorage
+
+_TYPICAL_DIMENSION = 1024
+
+
+def validate_pool(path: Path, rows: int | None, dimension: int | None) -> None:
+    """Print what a pool's file says; raises PoolSpecError for what it must not say.
+
+    Args:
+        path: the YAML file.
+        rows: samples to plan for; those ingested if not given.
+        dimension: of an embedding; that of the stored ones if not given.
+    """
+    from curation_assets.formats import build_reader
+
+    home = open_home()
+    spec = load_pool_spec(path)
+    console = Console()
+    files = build_reader(spec.source, home.folder).list_files() if rows is None else []
+    if files:
+        size = sum(file.size_bytes for file in files)
+        console.print(f"{path}: valid; {len(files)} files, {size / 1e6:,.1f} MB", highlight=False, soft_wrap=True)
+    else:
+        console.print(f"{path}: valid", highlight=False, soft_wrap=True)
+    storage = PoolStorage(home.storage_root, spec.name)
+    facts = [storage.output("embeddings", shard.key).facts() for shard in storage.shards()]
+    if rows is None and facts and all(facts):
+        rows = sum(fact.summary["n_rows"] for fact in facts if fact)
+        dimension = dimension or next(int(fact.summary["dimension"]) for fact in facts if fact)
+    if rows is None:
+        console.print("sizes of the levels and targets are checked when the pool is embedded, or with --rows")
+        return
+    _show_plan(console, spec, rows, dimension or _TYPICAL_DIMENSION)
+
+
+def _show_plan(console: Console, spec: PoolSpec, rows: int, dimension: int) -> None:
+    from curation_assets.algorithms.planning import estimate_cost
+
+    spec.require_feasible(rows)
+    levels = level_specs(spec, rows)
+    table = Table(title=f"{spec.name}: plan for {rows:,} samples of {dimension:,} dimensions", title_justify="left")
+    for column in ("level", "inputs", "clusters", "resampling steps", "kept per cluster"):
+        table.add_column(column, justify="right")
+    n_inputs = rows
+    for t, level in enumerate(levels, start=1):
+        kept = f"{level.kept_per_cluster(n_inputs):,}" if level.steps else "-"
+        table.add_row(str(t), f"{n_inputs:,}", f"{level.n_clusters:,}", str(level.steps), kept)
+        n_inputs = level.n_clusters
+    console.print(table)
+    cost = estimate_cost(rows, dimension, levels)
+    flops = 2 * dimension * cost.distance_computations
+    console.print(
+        f"about {cost.distance_computations:.2g} distance computations ({flops:.2g} FLOP), embeddings "
+        f"{cost.embeddings_bytes / 1e9:,.2f} GB on disk, {cost.memory_bytes / 1e9:,.2f} GB of memory for the "
+        f"largest fit",
+        highlight=False,
+    )
+    for target in spec.targets:
+        console.print(f"target {target.name}: {target.resolve(rows):,} samples, {target.strategy}", highlight=False)

@@ -1,0 +1,52 @@
+"""What every asset of a pool has in common: key, lane, versions, partitions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+
+from curation_assets.defs.partitions import pool_partitions
+from curation_assets.lineage import Step, pool_steps
+from curation_assets.pools import PoolSpec
+
+INGEST, HIERARCHY, BALANCE, REPORT = "1_ingest", "2_hierarchy", "3_balance", "4_report"
+
+
+@dataclass(frozen=True, slots=True)
+class PoolGraph:
+    """Makes assets of one pool from its steps."""
+
+    spec: PoolSpec
+    steps: Mapping[str, Step]
+
+    @classmethod
+    def of(cls, spec: PoolSpec) -> PoolGraph:
+        """The graph of a pool."""
+        return cls(spec, pool_steps(spec))
+
+    def asset(
+        self, name: str, *, lane: str, kinds: set[str], description: str
+    ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+        """Decorate the function that materializes step `name`.
+
+        Args:
+            name: of the step.
+            lane: group in the graph view; lanes are drawn in alphabetical order.
+            kinds: tags shown on the card.
+            description: Markdown shown in the UI.
+        """
+        step = self.steps[name]
+        return dg.asset(
+            key=[self.spec.name, name],
+            deps=[dg.AssetKey([self.spec.name, source]) for source in step.inputs],
+            partitions_def=pool_partitions(self.spec.name) if step.partitioned else None,
+            # One run holds a range of shards, and the fan-in after them: see docs/dagster.md.
+            backfill_policy=dg.BackfillPolicy.single_run(),
+            group_name=f"{self.spec.name}_{lane}",
+            kinds=kinds,
+            description=description,
+            code_version=step.config_fingerprint,
+        )

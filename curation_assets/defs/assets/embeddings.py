@@ -1,0 +1,57 @@
+"""embeddings: the accepted samples through the encoder."""
+
+import dagster as dg
+
+from curation_assets.defs.assets.base import INGEST, PoolGraph
+from curation_assets.defs.resources import CurationResource
+from curation_assets.defs.step_runs import Report, StepRun
+from curation_assets.steps.embed import embed_shard
+from curation_assets.storage.outputs import OutputWriter
+from curation_assets.storage.pool_storage import PoolStorage
+from curation_assets.storage.shards import Shard
+
+
+def build_embeddings(graph: PoolGraph) -> dg.AssetsDefinition:
+    """The asset that embeds each shard."""
+    spec = graph.spec
+
+    @graph.asset(
+        "embeddings",
+        lane=INGEST,
+        kinds={"torch", "numpy"},
+        description=f"float16 embeddings by {spec.encoder.kind} `{spec.encoder.model}`, one row per usable sample.",
+    )
+    def embeddings(context: dg.AssetExecutionContext, curation: CurationResource) -> dg.MaterializeResult:
+        run = StepRun(context, curation, spec, graph.steps["embeddings"])
+        require_feasible_pool(graph, run.storage)
+        reader = curation.reader(spec)
+
+        def embed(shard: Shard, writer: OutputWriter, report: Report) -> None:
+            raw_pool = run.storage.output("raw_pool", shard.key)
+            n_accepted = max(1, raw_pool.require_facts().summary["n_accepted"])
+            embed_shard(
+                reader,
+                shard,
+                raw_pool,
+                curation.encoder(spec),
+                writer,
+                batch_size=spec.encoder.batch_size,
+                max_image_pixels=spec.source.max_image_pixels,
+                metric=spec.preprocessing.metric,
+                on_progress=lambda done: report(done / n_accepted, f"{done:,} of {n_accepted:,} samples"),
+            )
+
+        return run.over_shards(embed)
+
+    return embeddings
+
+
+def require_feasible_pool(graph: PoolGraph, storage: PoolStorage) -> None:
+    """Refuse settings that the pool's size rules out before hours of encoding, not after.
+
+    Raises:
+        PoolSpecError: if level 1 has more clusters than the pool has samples, or a target is too large.
+    """
+    facts = [storage.output("raw_pool", shard.key).facts() for shard in storage.shards()]
+    if all(facts):
+        graph.spec.require_feasible(sum(fact.summary["n_accepted"] for fact in facts if fact))

@@ -1,0 +1,90 @@
+"""The assets of one level: initial clusters, resampled subset, clusters, and the assignment of every row."""
+
+from collections.abc import Callable
+
+import dagster as dg
+
+from curation_assets.defs.assets.base import HIERARCHY, PoolGraph
+from curation_assets.defs.metadata import fit_metadata
+from curation_assets.defs.resources import CurationResource
+from curation_assets.defs.step_runs import Report, StepRun
+from curation_assets.lineage import level_asset
+from curation_assets.steps.assign import LevelAssigner
+from curation_assets.steps.fit import FitIteration, LevelFit
+from curation_assets.storage.outputs import OutputWriter
+from curation_assets.storage.shards import Shard
+
+_FITS: dict[str, tuple[Callable[[LevelFit, OutputWriter], None], str]] = {
+    "initial": (LevelFit.initial, "k-means++ seeds and Lloyd on all inputs of the level."),
+    "resampled": (
+        LevelFit.resampled,
+        "All resampling steps but the last fit (subset, seeds, Lloyd, re-assign), and the last resampled subset.",
+    ),
+    "clusters": (LevelFit.final, "The level's centroids, fitted on the last resampled subset."),
+}
+
+
+def build_level(graph: PoolGraph, level: int) -> list[dg.AssetsDefinition]:
+    """The assets of a level; without resampling it has no initial and no resampled asset of its own.
+
+    Args:
+        graph: of the pool.
+        level: 1 for the level that clusters the pool's rows, whose assets read every shard; the inputs of a
+            higher level are the centroids of the level below, a small array.
+    """
+    fits = [_build_fit(graph, level, kind) for kind in _FITS if level_asset(level, kind) in graph.steps]
+    return [*fits, _build_assign(graph, level)]
+
+
+def _build_fit(graph: PoolGraph, level: int, kind: str) -> dg.AssetsDefinition:
+    name = level_asset(level, kind)
+    stage, what = _FITS[kind]
+    inputs = "the pool's rows" if level == 1 else f"the centroids of level {level - 1}"
+
+    @graph.asset(name, lane=HIERARCHY, kinds={"kmeans", "numpy"}, description=f"{what} Inputs are {inputs}.")
+    def fit(context: dg.AssetExecutionContext, curation: CurationResource) -> dg.MaterializeResult:
+        run = StepRun(context, curation, graph.spec, graph.steps[name])
+        n_fits = max(1, graph.spec.levels[level - 1].steps - 1) if kind == "resampled" else 1
+
+        def produce(writer: OutputWriter, report: Report) -> None:
+            def on_progress(step: int, iteration: FitIteration) -> None:
+                done = step - 1 if kind == "resampled" else 0
+                report(
+                    done + iteration.number / (iteration.number + 8),
+                    f"iteration {iteration.number}, inertia {iteration.inertia:.5g}, "
+                    f"{iteration.n_reassigned:,} reassigned",
+                )
+
+            stage(LevelFit(graph.spec, run.storage, level, on_progress), writer)
+
+        return run.once(produce, total=n_fits, extra_metadata=lambda: fit_metadata(run.storage.output(name)))
+
+    return fit
+
+
+def _build_assign(graph: PoolGraph, level: int) -> dg.AssetsDefinition:
+    name = level_asset(level, "assign")
+    how = "its nearest centroid" if level == 1 else f"the parent of its cluster at level {level - 1}"
+
+    @graph.asset(
+        name,
+        lane=HIERARCHY,
+        kinds={"parquet"},
+        description=f"Cluster of every row at level {level} ({how}) and its distance to that centroid.",
+    )
+    def assign(context: dg.AssetExecutionContext, curation: CurationResource) -> dg.MaterializeResult:
+        from curation_assets.encoders import resolve_device
+
+        run = StepRun(context, curation, graph.spec, graph.steps[name])
+        assigner: list[LevelAssigner] = []
+
+        def assign_shard(shard: Shard, writer: OutputWriter, report: Report) -> None:
+            if not assigner:
+                device = resolve_device(graph.spec.fit_device)
+                assigner.append(LevelAssigner(run.storage, level, device=device))
+            assigner[0].assign_shard(shard.key, writer)
+            report(1.0, f"{writer.summary['n_rows']:,} rows")
+
+        return run.over_shards(assign_shard)
+
+    return assign

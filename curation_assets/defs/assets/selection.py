@@ -1,0 +1,67 @@
+"""selection and ledger: which samples are taken, and the fate of every other."""
+
+import dagster as dg
+import polars as pl
+
+from curation_assets.defs.assets.base import BALANCE, PoolGraph
+from curation_assets.defs.metadata import size_metadata
+from curation_assets.defs.resources import CurationResource
+from curation_assets.defs.step_runs import Report, StepRun
+from curation_assets.steps.ledger import write_ledger
+from curation_assets.steps.select import QUOTAS, select
+from curation_assets.storage.outputs import Output, OutputWriter
+from curation_assets.storage.shards import Shard
+
+
+def build_selection(graph: PoolGraph) -> dg.AssetsDefinition:
+    """The asset that draws every target of the pool."""
+
+    @graph.asset(
+        "selection",
+        lane=BALANCE,
+        kinds={"polars", "parquet"},
+        description="Per target: its size water-filled down the tree, and the rows that fill the quotas.",
+    )
+    def selection(context: dg.AssetExecutionContext, curation: CurationResource) -> dg.MaterializeResult:
+        run = StepRun(context, curation, graph.spec, graph.steps["selection"])
+
+        def produce(writer: OutputWriter, report: Report) -> None:
+            report(0.0, f"drawing {len(graph.spec.targets)} targets")
+            select(graph.spec, run.storage, writer)
+
+        return run.once(produce, extra_metadata=lambda: quota_metadata(run.storage.output("selection")))
+
+    return selection
+
+
+def quota_metadata(selection: Output) -> dict[str, object]:
+    """Balance of the first target's quotas over the top level's clusters, and a table of every level."""
+    quotas = selection.table(QUOTAS)
+    first = quotas.filter(pl.col("target") == quotas["target"][0])
+    top = first.filter(pl.col("level") == pl.col("level").max())
+    by_level = first.group_by("level", maintain_order=True).agg(
+        clusters=pl.len(), taken_from=(pl.col("quota") > 0).sum(), largest_quota=pl.col("quota").max()
+    )
+    records = [dg.TableRecord(row) for row in by_level.iter_rows(named=True)]
+    return {"quotas": dg.MetadataValue.table(records), **size_metadata(top["quota"].to_numpy())}
+
+
+def build_ledger(graph: PoolGraph) -> dg.AssetsDefinition:
+    """The asset that gives every sample of a shard exactly one fate."""
+
+    @graph.asset(
+        "ledger",
+        lane=BALANCE,
+        kinds={"polars", "parquet"},
+        description="Exactly one fate for every sample of the pool: selected, not selected, or rejected and why.",
+    )
+    def ledger(context: dg.AssetExecutionContext, curation: CurationResource) -> dg.MaterializeResult:
+        run = StepRun(context, curation, graph.spec, graph.steps["ledger"])
+
+        def produce(shard: Shard, writer: OutputWriter, report: Report) -> None:
+            write_ledger(run.storage, shard.key, writer)
+            report(1.0, f"{writer.summary['n_rows']:,} samples")
+
+        return run.over_shards(produce)
+
+    return ledger

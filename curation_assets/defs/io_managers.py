@@ -1,0 +1,40 @@
+"""The location's IO manager: hands out handles of stored outputs and stores nothing itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from curation_assets.storage.outputs import Output
+from curation_assets.storage.pool_storage import PoolStorage
+
+
+class HandleIOManager(dg.ConfigurableIOManager):
+    """Gives assets of your own, downstream of a pool's, the files of their inputs without loading them.
+
+    A partitioned input arrives as a dict of shard key to `Output`, even if there is just one shard.
+    """
+
+    storage_root: str = Field(description="Folder or fsspec URI of everything the graph makes.")
+
+    def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
+        """Refuse values: assets write their own files and return a MaterializeResult.
+
+        Raises:
+            TypeError: if an asset returned anything but None.
+        """
+        if obj is not None:
+            raise TypeError(
+                f"{context.asset_key.to_user_string()} returned a {type(obj).__name__}; assets of this project "
+                f"write their own files and return a MaterializeResult, or have an IO manager of their own"
+            )
+
+    def load_input(self, context: dg.InputContext) -> Output | dict[str, Output]:
+        """Handles of the input's files."""
+        pool, asset = context.asset_key.path
+        storage = PoolStorage(self.storage_root, pool)
+        if not context.has_asset_partitions:
+            return storage.output(asset)
+        return {key: storage.output(asset, key) for key in context.asset_partition_keys}

@@ -1,0 +1,75 @@
+"""Facts and figures as Dagster metadata."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+import numpy as np
+
+from curation_assets.report.sparkline import sparkline_markdown
+from curation_assets.storage.clusters import ASSIGNMENTS
+from curation_assets.storage.outputs import Facts, Output
+
+
+
+def summary_metadata(facts: Facts) -> dict[str, Any]:
+    """The counts and figures of an output, flat, with its fingerprint."""
+    metadata: dict[str, Any] = {}
+    for name, value in facts.summary.items():
+        if isinstance(value, Mapping):
+            metadata |= {f"{name}/{key}": inner for key, inner in value.items() if _is_plain(inner)}
+        elif _is_plain(value):
+            metadata[name] = value
+    if "n_rows" in facts.summary:
+        metadata["dagster/partition_row_count"] = facts.summary["n_rows"]
+    return metadata | {"fingerprint": facts.fingerprint, "made_at": facts.made_at}
+
+
+def fit_metadata(output: Output) -> dict[str, Any]:
+    """Curves of a fit: inertia by iteration, and the sizes of its clusters."""
+    from curation_assets.report.figures import inertia_curve
+
+    facts = output.require_facts()
+    inertias = facts.summary.get("inertias") or []
+    metadata: dict[str, Any] = {}
+    if inertias:
+        metadata["inertia"] = round(inertias[-1][-1], 6)
+        metadata["inertia_curve"] = dg.MetadataValue.md(sparkline_markdown(inertias[-1], "inertia by iteration"))
+        metadata["inertia_plot"] = picture(inertia_curve(inertias), "inertia by iteration, one line per fit")
+        metadata["fits"] = dg.MetadataValue.table(
+            [
+                dg.TableRecord({"fit": i, "iterations": len(fit), "inertia": round(fit[-1], 6)})
+                for i, fit in enumerate(inertias, start=1)
+            ]
+        )
+    if ASSIGNMENTS in facts.files:
+        sizes = np.bincount(output.array(ASSIGNMENTS), minlength=facts.summary.get("n_clusters", 0))
+        metadata |= size_metadata(sizes)
+    return metadata
+
+
+def size_metadata(sizes: np.ndarray) -> dict[str, Any]:
+    """Balance of cluster sizes, with their falling curve."""
+    from curation_assets.algorithms.balance import balance_of
+
+    balance = balance_of(sizes)
+    curve = np.sort(sizes)[::-1]
+    return {
+        "cluster_sizes": dg.MetadataValue.md(sparkline_markdown(curve.tolist(), "cluster sizes, largest first")),
+        "effective_number": round(balance.effective_number, 2),
+        "largest_share": round(balance.largest_share, 4),
+        "gini": round(balance.gini, 4),
+        "n_empty": balance.n_empty,
+    }
+
+
+def picture(png: bytes, alt: str) -> dg.MarkdownMetadataValue:
+    """A picture that the UI shows in a dialog."""
+    return dg.MetadataValue.md(f"![{alt}](data:image/png;base64,{base64.b64encode(png).decode()})")
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, str | int | float) and not isinstance(value, bool)

@@ -1,0 +1,49 @@
+"""All definitions of one pool."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from curation_assets.defs.assets.balanced_dataset import build_balanced_dataset
+from curation_assets.defs.assets.base import PoolGraph
+from curation_assets.defs.assets.embeddings import build_embeddings
+from curation_assets.defs.assets.levels import build_level
+from curation_assets.defs.assets.raw_pool import build_raw_pool
+from curation_assets.defs.assets.report import build_report
+from curation_assets.defs.assets.selection import build_ledger, build_selection
+from curation_assets.defs.checks import build_checks
+from curation_assets.defs.io_managers import HandleIOManager
+from curation_assets.defs.jobs import build_jobs
+from curation_assets.defs.resources import CurationResource
+from curation_assets.home import Home
+from curation_assets.pools import PoolSpec
+
+
+def build_definitions(specs: list[PoolSpec], home: Home) -> dg.Definitions:
+    """Definitions of several pools side by side.
+
+    Args:
+        specs: the pools.
+        home: where the project keeps its data.
+    """
+    assets: list[dg.AssetsDefinition] = []
+    checks: list[dg.AssetChecksDefinition] = []
+    jobs: list[dg.UnresolvedAssetJobDefinition] = []
+    for spec in specs:
+        graph = PoolGraph.of(spec)
+        assets += [build_raw_pool(graph), build_embeddings(graph)]
+        for level in range(1, spec.n_levels + 1):
+            assets += build_level(graph, level)
+        assets += [build_selection(graph), build_ledger(graph), build_balanced_dataset(graph), build_report(graph)]
+        checks += build_checks(graph)
+        jobs += build_jobs(spec.name)
+    return dg.Definitions(
+        assets=assets,
+        asset_checks=checks,
+        jobs=jobs,
+        resources={
+            "curation": CurationResource(home_folder=str(home.folder), storage_root=home.storage_root),
+            "io_manager": HandleIOManager(storage_root=home.storage_root),
+        },
+        executor=dg.in_process_executor,
+    )

@@ -1,0 +1,44 @@
+"""Resources: where the project's data lies."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import dagster as dg
+from pydantic import Field
+
+from curation_assets.formats import build_reader
+from curation_assets.formats.base import ShardReader
+from curation_assets.pools import EncoderSettings, PoolSpec
+from curation_assets.storage.pool_storage import PoolStorage
+
+if TYPE_CHECKING:
+    from curation_assets.encoders import Encoder
+
+
+class CurationResource(dg.ConfigurableResource):
+    """Gives the steps their storage, readers and encoders."""
+
+    home_folder: str = Field(description="Project folder: relative paths of pools count from here.")
+    storage_root: str = Field(description="Folder or fsspec URI of everything the graph makes.")
+
+    def storage(self, pool: str) -> PoolStorage:
+        """Outputs of a pool."""
+        return PoolStorage(self.storage_root, pool)
+
+    def reader(self, spec: PoolSpec) -> ShardReader:
+        """Reader of a pool's source files."""
+        return build_reader(spec.source, Path(self.home_folder))
+
+    def encoder(self, spec: PoolSpec) -> Encoder:
+        """The pool's encoder; its weights are loaded once per process."""
+        return _loaded_encoder(spec.encoder)
+
+
+@lru_cache(maxsize=1)
+def _loaded_encoder(settings: EncoderSettings) -> Encoder:
+    from curation_assets.encoders import build_encoder
+
+    return build_encoder(settings)

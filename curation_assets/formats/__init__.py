@@ -1,0 +1,58 @@
+"""File formats: readers of pools, writers of balanced datasets, and the decoding of images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+from curation_assets.formats.base import DatasetWriter, ShardReader
+from curation_assets.pools import SourceSettings
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+OutputFormat = Literal["webdataset", "parquet"]
+OUTPUT_FORMATS: tuple[OutputFormat, ...] = get_args(OutputFormat)
+
+__all__ = ["OUTPUT_FORMATS", "OutputFormat", "build_reader", "build_writer", "output_suffix"]
+
+
+def build_reader(settings: SourceSettings, home: Path) -> ShardReader:
+    """Make the reader of a pool's files; touches no storage yet.
+
+    Args:
+        settings: the pool's `source`.
+        home: the project's folder, from which a relative `source.path` counts.
+    """
+    from curation_assets.formats.listing import resolve_location
+    from curation_assets.formats.webdataset import WebDatasetReader
+
+    # A second format is chosen here by `settings.format`, which pydantic has already checked.
+    return WebDatasetReader(resolve_location(settings.path, home), settings.pattern)
+
+
+def build_writer(output_format: OutputFormat, path: Path, *, record_schema: pa.Schema) -> DatasetWriter:
+    """Make the writer of one output file; the file is made when the writer is entered.
+
+    Args:
+        output_format: one of `OUTPUT_FORMATS`.
+        path: local file to write.
+        record_schema: columns of the records that `write` will get; a tar needs none and ignores it.
+
+    Raises:
+        ValueError: if the format is unknown.
+    """
+    if output_format == "parquet":
+        from curation_assets.formats.parquet import ParquetWriter
+
+        return ParquetWriter(path, record_schema=record_schema)
+    if output_format == "webdataset":
+        from curation_assets.formats.webdataset_writer import WebDatasetWriter
+
+        return WebDatasetWriter(path)
+    raise ValueError(f"output_format is '{output_format}': choose from {', '.join(OUTPUT_FORMATS)}")
+
+
+def output_suffix(output_format: OutputFormat) -> str:
+    """Suffix, without dot, of the files that `build_writer` makes."""
+    return {"webdataset": "tar", "parquet": "parquet"}[output_format]

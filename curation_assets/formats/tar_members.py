@@ -1,0 +1,163 @@
+"""Walks the members of a tar that may be cut, damaged or no tar at all."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from curation_assets.errors import ShardError
+from curation_assets.formats.base import RejectionReason
+
+COMPRESSED_MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+
+
+@dataclass(frozen=True, slots=True)
+class TarMember:
+    """One regular file of a tar."""
+
+    name: str
+    offset: int
+    """Byte offset of its data inside the tar."""
+    content: bytes
+
+
+class DamagedTarError(Exception):
+    """The tar cannot be read further; what came before is whole."""
+
+    def __init__(self, reason: RejectionReason, detail: str, member: str | None = None) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+        self.member = member
+        """Name of the member whose data is cut, if the cut lies in one."""
+
+
+@contextmanager
+def storage_errors(path: str) -> Iterator[None]:
+    """Turn whatever the storage of `path` raises into a `ShardError`."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise ShardError(f"{path}: no such file; was it removed after the pool was listed?") from error
+    except Exception as error:
+        # Object stores raise errors of their own clients, which share no base class below this one.
+        raise ShardError(
+            f"{path}: storage failed ({type(error).__name__}: {error}); run the shard again"
+        ) from error
+
+
+def iterate_members(file: BinaryIO, path: str) -> Iterator[TarMember]:
+    """Stream the regular members of an uncompressed tar; holds one member in memory.
+
+    Folders, links, devices and sparse files are skipped, as are pax and GNU headers once applied.
+
+    Args:
+        file: opened for reading in binary, seekable.
+        path: name of the file in messages.
+
+    Raises:
+        DamagedTarError: after the last whole member, if the file is empty, no tar, cut or damaged. A tar that
+            ends at the end of a member without an end-of-archive marker counts as cut: every common tool
+            writes the marker, and without it nobody can tell whether members are missing.
+        ShardError: if storage fails.
+    """
+    source = _Source(file, path)
+    if source.size == 0:
+        raise DamagedTarError(RejectionReason.EMPTY_FILE, "the file has no bytes")
+    for header in _headers(source):
+        if not header.isreg() or header.issparse():
+            continue
+        if header.offset_data + header.size > source.size:
+            missing = header.offset_data + header.size - source.size
+            detail = f"the file ends {missing:,} bytes before the end of {header.name}"
+            raise DamagedTarError(RejectionReason.TRUNCATED_FILE, detail, header.name)
+        source.seek(header.offset_data)
+        yield TarMember(header.name, header.offset_data, source.read(header.size))
+
+
+def _headers(source: _Source) -> Iterator[tarfile.TarInfo]:
+    offset = 0
+    tar: tarfile.TarFile | None = None
+    while True:
+        try:
+            if tar is None:
+                # Names that are no UTF-8 become escapes: surrogates would fail in every table written later.
+                tar = tarfile.open(fileobj=source, mode="r:", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
+            header = tar.next()
+        except ShardError:
+            raise
+        except Exception as error:
+            # On damaged headers tarfile raises ReadError, ValueError, OverflowError, RecursionError and more;
+            # storage's own errors are told apart above.
+            raise _damage(source, offset, str(error)) from error
+        if header is None:
+            break
+        # Older Pythons let a negative size pass and then walk in circles (CVE-2025-8194).
+        if header.size < 0 or tar.offset <= offset:
+            raise _damage(source, offset, "a member has a negative size")
+        offset = tar.offset
+        yield header
+        # tarfile keeps every header for random access, which a stream does not need.
+        tar.members.clear()  # type: ignore[attr-defined]
+    # tarfile also ends in silence at a cut or damaged header: only zeros are a proper end.
+    source.seek(offset)
+    block = source.read(tarfile.BLOCKSIZE)
+    if not block or any(block):
+        raise _damage(source, offset, "no header here" if block else "no end-of-archive marker")
+
+
+def _damage(source: _Source, offset: int, cause: str) -> DamagedTarError:
+    if offset == 0 and (not source.ran_short or source.size < tarfile.BLOCKSIZE):
+        detail = f"not a tar archive ({cause})"
+        for magic, name in COMPRESSED_MAGIC.items():
+            if source.head.startswith(magic):
+                detail = f"compressed with {name}: decompress it, samples are looked up by their offset"
+        return DamagedTarError(RejectionReason.UNREADABLE_FILE, detail)
+    if source.ran_short:
+        detail = f"the file is cut after byte {min(offset, source.size):,} ({cause}): samples may be missing"
+        return DamagedTarError(RejectionReason.TRUNCATED_FILE, detail)
+    detail = f"damaged at byte {offset:,} ({cause}): samples after it are lost"
+    return DamagedTarError(RejectionReason.UNREADABLE_FILE, detail)
+
+
+class _Source(io.RawIOBase):
+    """The file, with reads bounded by its size: a damaged header may ask for 2^60 bytes."""
+
+    def __init__(self, file: BinaryIO, path: str) -> None:
+        self._file = file
+        self._path = path
+        self.ran_short = False
+        """Whether a read wanted bytes beyond the end."""
+        with storage_errors(path):
+            self.size = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            self.head = file.read(8)
+        self._position = 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        if size < 0:
+            raise ValueError(f"a header asks for {size} bytes")
+        available = max(min(size, self.size - self._position), 0)
+        content = b""
+        if available:
+            with storage_errors(self._path):
+                self._file.seek(self._position)
+                content = self._file.read(available)
+        self.ran_short |= len(content) < size
+        self._position += len(content)
+        return content
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        if whence != os.SEEK_SET or offset < 0:
+            raise ValueError(f"a header points to byte {offset}")
+        # Kept until something is read there: far beyond the end the storage itself would refuse.
+        self._position = offset
+        return offset
+
+    def tell(self) -> int:
+        return self._position

@@ -1,0 +1,180 @@
+"""Reads WebDataset: tars in which consecutive members of one key are a sample."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, BinaryIO, cast
+
+from upath import UPath
+
+from curation_assets.formats.base import (
+    RawSample,
+    RejectedSampleError,
+    Rejection,
+    RejectionReason,
+    ShardReader,
+    SourceFile,
+)
+from curation_assets.formats.listing import list_matching_files
+from curation_assets.formats.tar_members import DamagedTarError, TarMember, iterate_members, storage_errors
+
+IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "ppm")
+
+
+class WebDatasetReader(ShardReader):
+    """Streams the tars of a folder; a sample's id is its WebDataset key (for img2dataset its number)."""
+
+    def __init__(self, root: UPath, pattern: str = "*.tar") -> None:
+        """Set where the tars are.
+
+        Args:
+            root: folder on any file system fsspec knows.
+            pattern: glob of the tars below it; `**` spans folders.
+        """
+        self._root = root
+        self._pattern = pattern
+
+    def list_files(self) -> list[SourceFile]:
+        """See `ShardReader.list_files`; hidden and unfinished files are left out."""
+        return list_matching_files(self._root, self._pattern)
+
+    def read(self, file: str) -> Iterator[RawSample | Rejection]:
+        """See `ShardReader.read`; peak memory is one sample and one member.
+
+        Of a cut or damaged tar every whole sample comes out first. Then the sample the cut lies in is
+        rejected; where no sample can be blamed the file is, in a rejection that says what may be missing.
+        """
+        with storage_errors(file):
+            handle = cast(BinaryIO, self._root.fs.open(f"{self._root.path.rstrip('/')}/{file}", "rb"))
+        with handle:
+            yield from _read_samples(file, iterate_members(handle, file))
+
+
+def split_member_name(name: str) -> tuple[str, str] | None:
+    """Key and lower-case extension as WebDataset splits them, or None for a name that is in no sample.
+
+    The key is the path up to the first dot of the last component: `a/b.seg.png` is `a/b` and `seg.png`. Names
+    without a dot, hidden names and the library's `__meta__` entries belong to no sample.
+    """
+    folder, slash, base = name.rpartition("/")
+    stem, dot, extension = base.partition(".")
+    top = name.split("/", 1)[0]
+    if not stem or not dot or (len(top) >= 4 and top.startswith("__") and top.endswith("__")):
+        return None
+    return f"{folder}{slash}{stem}", extension.lower()
+
+
+class _Group:
+    """Consecutive members of one key."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        self.members: dict[str, TarMember] = {}
+
+    def takes(self, key: str, extension: str) -> bool:
+        # A repeated extension is the same key once more, right after itself.
+        return key == self.key and extension not in self.members
+
+    @property
+    def image(self) -> TarMember | None:
+        for extension in IMAGE_EXTENSIONS:
+            if extension in self.members:
+                return self.members[extension]
+        # `photo.v2.jpg` has the extension `v2.jpg`.
+        endings = tuple(f".{extension}" for extension in IMAGE_EXTENSIONS)
+        return next(
+            (member for extension, member in self.members.items() if extension.endswith(endings)), None
+        )
+
+
+def _read_samples(file: str, members: Iterator[TarMember]) -> Iterator[RawSample | Rejection]:
+    judge = _Judge(file)
+    group: _Group | None = None
+    try:
+        for member in members:
+            name = split_member_name(member.name)
+            if name is None:
+                continue
+            if group is None or not group.takes(*name):
+                if group is not None:
+                    yield judge.conclude(group)
+                group = _Group(name[0])
+            group.members[name[1]] = member
+    except DamagedTarError as damage:
+        yield from judge.conclude_damaged(group, damage)
+        return
+    if group is None:
+        yield judge.reject(file, None, RejectionReason.EMPTY_FILE, "the tar holds no sample")
+    else:
+        yield judge.conclude(group)
+
+
+class _Judge:
+    """Decides which groups of one file are samples."""
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+        self._first_members: dict[str, str] = {}
+        self._usual: set[str] | None = None
+        """Extensions that every sample so far has."""
+
+    def conclude(self, group: _Group) -> RawSample | Rejection:
+        extensions = set(group.members)
+        self._usual = extensions if self._usual is None else self._usual & extensions
+        image = group.image
+        some_member = image or next(iter(group.members.values()))
+        try:
+            self._refuse_duplicate(group.key, some_member.name)
+            if image is None:
+                found = ", ".join(member.name for member in group.members.values())
+                detail = f"no member is one of {' '.join(IMAGE_EXTENSIONS)}; there are {found}"
+                raise RejectedSampleError(RejectionReason.NO_IMAGE_MEMBER, detail)
+            json_member = group.members.get("json")
+            attributes = {} if json_member is None else _parse_json_object(json_member)
+        except RejectedSampleError as error:
+            return self.reject(group.key, some_member.name, error.reason, error.detail)
+        parts = {extension: member.content for extension, member in group.members.items()}
+        return RawSample(group.key, self._file, image.name, image.offset, image.content, parts, attributes)
+
+    def conclude_damaged(
+        self, group: _Group | None, damage: DamagedTarError
+    ) -> Iterator[RawSample | Rejection]:
+        cut = split_member_name(damage.member) if damage.member else None
+        group_is_cut = group is not None and (group.takes(*cut) if cut else self._looks_cut(group))
+        if group is not None and group_is_cut:
+            yield self.reject(group.key, damage.member, damage.reason, damage.detail)
+            if cut:
+                return
+        elif group is not None:
+            yield self.conclude(group)
+        yield self.reject(cut[0] if cut else self._file, damage.member, damage.reason, damage.detail)
+
+    def reject(self, sample_id: str, member: str | None, reason: RejectionReason, detail: str) -> Rejection:
+        return Rejection(sample_id, self._file, member, reason, detail)
+
+    def _looks_cut(self, group: _Group) -> bool:
+        """Whether a group before a cut between members lacks what all samples before it have."""
+        return group.image is None or not (self._usual or set()) <= set(group.members)
+
+    def _refuse_duplicate(self, key: str, member: str) -> None:
+        first = self._first_members.setdefault(key, member)
+        if first is not member:
+            detail = f"the key '{key}' was met before in this file, first as {first}"
+            raise RejectedSampleError(RejectionReason.DUPLICATE_ID, detail)
+
+
+def _parse_json_object(member: TarMember) -> dict[str, Any]:
+    try:
+        attributes = json.loads(member.content.decode("utf-8-sig"))
+        if b"\\u" in member.content:
+            # An escaped lone surrogate is valid JSON, but no text that a table could hold.
+            json.dumps(attributes, ensure_ascii=False).encode("utf-8")
+    except (ValueError, RecursionError) as error:
+        raise RejectedSampleError(RejectionReason.INVALID_JSON, f"{member.name}: {error}") from error
+    if not isinstance(attributes, dict):
+        kind = type(attributes).__name__
+        raise RejectedSampleError(
+            RejectionReason.INVALID_JSON, f"{member.name}: expected an object, got {kind}"
+        )
+    return attributes

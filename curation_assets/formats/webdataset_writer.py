@@ -1,0 +1,101 @@
+"""Writes WebDataset tars with the standard library: the library of that name would import torch."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from curation_assets.errors import ShardError
+from curation_assets.formats.base import DatasetWriter, RawSample
+from curation_assets.formats.webdataset import split_member_name
+
+RECORD_EXTENSION = "curation.json"
+
+
+class WebDatasetWriter(DatasetWriter):
+    """Writes a tar of the samples' own parts, each sample followed by its record as `<key>.curation.json`.
+
+    Equal samples in equal order give equal bytes: nothing of time, user or machine goes in. A sample that
+    already has a `curation.json` (a pool that was curated before) gets the new one instead.
+
+    A WebDataset file must not repeat a key, but a shard may join files that do. The first sample keeps its
+    key; a later one is put in a folder named after its file (`0001` of `b/07.tar` becomes `b/07/0001`), so
+    that no selected sample is lost and both can be traced.
+    """
+
+    suffix = "tar"
+
+    def __init__(self, path: Path) -> None:
+        """Set where to write.
+
+        Args:
+            path: local file, made on entering and overwritten if it exists.
+        """
+        self._path = path
+        self._keys: set[str] = set()
+
+    def __enter__(self) -> WebDatasetWriter:
+        self._tar = tarfile.open(self._path, "w", format=tarfile.PAX_FORMAT)
+        return self
+
+    def __exit__(self, *exc_info: Any) -> None:
+        # After an error tarfile leaves out the end marker, so that the half file cannot pass for a whole one.
+        self._tar.__exit__(*exc_info)
+
+    def write(self, sample: RawSample, record: Mapping[str, Any]) -> None:
+        """Add one sample.
+
+        Raises:
+            ShardError: if its key cannot be made unique in this file, or its member's name has no key.
+            TypeError: if the record holds values JSON has no form for.
+            ValueError: if the record holds NaN or infinity.
+        """
+        document = json.dumps(
+            dict(record),
+            sort_keys=True,
+            separators=(",", ":"),
+            ensure_ascii=False,
+            allow_nan=False,
+            default=_plain,
+        )
+        key = self._claim_key(sample)
+        for extension, content in sample.parts.items():
+            if extension != RECORD_EXTENSION:
+                self._add(f"{key}.{extension}", content)
+        self._add(f"{key}.{RECORD_EXTENSION}", document.encode("utf-8"))
+
+    def _claim_key(self, sample: RawSample) -> str:
+        name = split_member_name(sample.member)
+        if name is None:
+            raise ShardError(f"{sample.file}: the member '{sample.member}' has no WebDataset key")
+        key = name[0]
+        if key in self._keys:
+            # A dot in the folder is harmless: a key ends at the first dot of its last component.
+            key = f"{PurePosixPath(sample.file).with_suffix('')}/{key}"
+        if key in self._keys:
+            raise ShardError(
+                f"{self._path.name}: the sample '{key}' of {sample.file} was written before: pass each once"
+            )
+        self._keys.add(key)
+        return key
+
+    def _add(self, name: str, content: bytes) -> None:
+        header = tarfile.TarInfo(name)
+        header.size = len(content)
+        header.mode = 0o644
+        self._tar.addfile(header, BytesIO(content))
+        # tarfile keeps the headers of all it wrote.
+        self._tar.members.clear()  # type: ignore[attr-defined]
+
+
+def _plain(value: Any) -> Any:
+    """Numpy scalars as Python's."""
+    if hasattr(value, "item"):
+        return value.item()
+    raise TypeError(
+        f"a record holds {value!r} of type {type(value).__name__}: pass text, numbers, lists or None"
+    )

@@ -1,0 +1,223 @@
+"""Pictures of a curation as PNG bytes, and sparklines as SVG; the same values give the same bytes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from curation_assets.report import style
+from curation_assets.report.data import LevelSummary, TargetSummary, Thumbnail
+from curation_assets.report.formatting import decimal
+from curation_assets.report.sparkline import sparkline_markdown, sparkline_svg
+
+__all__ = [
+    "cluster_size_curves",
+    "effective_numbers",
+    "image_grid",
+    "inertia_curve",
+    "label_balance",
+    "sparkline_markdown",
+    "sparkline_svg",
+]
+
+_PANELS_PER_ROW = 5
+
+
+def cluster_size_curves(levels: Sequence[LevelSummary]) -> bytes:
+    """Draws each level's cluster sizes from the largest to the smallest.
+
+    Sizes are relative to their level's mean and ranks are percentages, so that levels with different
+    numbers of clusters share one pair of axes; a level of equally large clusters lies flat at 1.
+
+    Args:
+        levels: The hierarchy, finest level first.
+    """
+    figure = style.figure(11, 3.9)
+    axes = figure.subplots()
+    axes.axhline(1, color=style.MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
+    colours = style.ramp(len(levels))
+    for level, colour in zip(levels, colours, strict=True):
+        # Logarithmic axes hold no zero: the curve of a level with empty clusters ends before 100 %.
+        sizes = np.sort(level.sizes[level.sizes > 0])[::-1]
+        if not sizes.size:
+            continue
+        ranks = 100 * np.arange(1, sizes.size + 1) / level.sizes.size
+        name = f"level {level.level}  ({level.sizes.size:,} {style.plural('cluster', level.sizes.size)})"
+        marker = "o" if sizes.size <= 40 else ""
+        axes.plot(ranks, sizes / level.sizes.mean(), color=colour, label=name, marker=marker, markersize=3.5)
+    axes.set(xscale="log", yscale="log")
+    style.finish(
+        axes, "clusters, largest first (% of the level)", "size / mean size of the level", grid="both"
+    )
+    style.plain_ticks(axes.xaxis, "{:g}%")
+    style.plain_ticks(axes.yaxis, "{:g}\u00d7")
+    style.legend(axes, loc="upper right")
+    return style.png(figure)
+
+
+def label_balance(target: TargetSummary, top: int = 24) -> bytes:
+    """Draws how often labels occur in the pool, in a random subset and in the balanced one.
+
+    On the left the pool's most frequent labels by name, on the right every label by rank.
+
+    Args:
+        target: A target whose `label_counts` are filled; a blank plot without them.
+        top: How many labels to name.
+
+    Raises:
+        ValueError: If `top` is below 1.
+    """
+    if top < 1:
+        raise ValueError(f"top is {top}; name at least 1 label")
+    ranked = sorted(target.label_counts.items(), key=lambda item: (-item[1][0], item[0]))
+    counts = np.array([row for _, row in ranked], dtype=np.float64).reshape(-1, 3)
+    shares = 100 * counts / np.maximum(counts.sum(axis=0), 1)
+    named = min(top, len(ranked))
+    figure = style.figure(11, max(3.6, 1.0 + 0.215 * named))
+    left, right = figure.subplots(1, 2, width_ratios=[1.25, 1])
+
+    rows = np.arange(named)
+    left.hlines(rows, shares[:named].min(axis=1), shares[:named].max(axis=1), color=style.GRID, linewidth=2.5)
+    # The pool's ring stays visible around the random subset's dot, which should lie in its middle.
+    markers: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("pool", {"marker": "o", "s": 46, "facecolors": "none", "linewidths": 1.4}),
+        ("random", {"marker": "o", "s": 13}),
+        ("balanced", {"marker": "D", "s": 26}),
+    )
+    for column, (name, marker) in enumerate(markers):
+        colour = style.subset_colour(name)
+        left.scatter(
+            shares[:named, column],
+            rows,
+            label=name,
+            zorder=3,
+            **({"facecolors": colour, "edgecolors": colour} | marker),
+        )
+        present = np.sort(shares[shares[:, column] > 0, column])[::-1]
+        right.plot(
+            np.arange(1, present.size + 1),
+            present,
+            color=colour,
+            linewidth=2.2 if name == "balanced" else 1.6,
+            label=f"{name}: {present.size:,} {style.plural('label', present.size)}",
+        )
+    left.set_yticks(rows, [style.short(label) for label, _ in ranked[:named]], parse_math=False)
+    left.set_ylim(named - 0.4, -0.6)
+    left.set_xlim(left=0)
+    title = f"The pool's {named:,} most frequent labels" if named < len(ranked) else "Every label"
+    style.finish(left, "share of samples", "", grid="x", title=title)
+    left.xaxis.set_major_formatter("{x:g}%")
+    if shares.any():
+        right.set(xscale="log", yscale="log")
+    style.finish(
+        right, "label rank within each set", "share of samples", grid="both", title="All labels by rank"
+    )
+    style.plain_ticks(right.xaxis, "{:,.0f}")
+    style.plain_ticks(right.yaxis, "{:g}%")
+    style.legend(left, loc="lower right")
+    style.legend(right, loc="lower left")
+    return style.png(figure)
+
+
+def effective_numbers(target: TargetSummary) -> bytes:
+    """Draws the effective numbers of labels and of each level's clusters, one bar a subset.
+
+    Args:
+        target: The target and what it is compared with.
+    """
+    panels: list[tuple[str, list[float | None]]] = []
+    if any(subset.effective_labels is not None for subset in target.subsets):
+        panels.append(("labels", [subset.effective_labels for subset in target.subsets]))
+    # The top level first, as in the page's table: it is the one that balancing works on.
+    for level in sorted(
+        {level for subset in target.subsets for level in subset.effective_clusters}, reverse=True
+    ):
+        values = [subset.effective_clusters.get(level) for subset in target.subsets]
+        panels.append((f"clusters, level {level}", values))
+    n_columns = max(1, min(len(panels), _PANELS_PER_ROW))
+    n_rows = max(1, -(-len(panels) // n_columns))
+    figure = style.figure(11, n_rows * (0.75 + 0.27 * max(3, len(target.subsets))))
+    grid = figure.subplots(n_rows, n_columns, squeeze=False, sharey=True)
+    rows = np.arange(len(target.subsets))
+    colours = [style.subset_colour(subset.name) for subset in target.subsets]
+    for axes in grid.flat[len(panels) :]:
+        axes.set_axis_off()
+    for axes, (title, values) in zip(grid.flat, panels, strict=False):
+        widths = [value or 0.0 for value in values]
+        axes.barh(rows, widths, color=colours, height=0.68)
+        for row, value in enumerate(values):
+            text = decimal(value)
+            axes.annotate(
+                text,
+                (widths[row], row),
+                (4, 0),
+                textcoords="offset points",
+                va="center",
+                color=style.INK,
+                fontsize=style.FONT_POINTS,
+            )
+        # Room for the figures right of the bars.
+        axes.set_xlim(0, 1.3 * max([*widths, 1e-9]))
+        style.finish(axes, "", "", grid="", title=title)
+        axes.set_xticks([])
+        axes.spines["bottom"].set_visible(False)
+        axes.set_yticks(rows, [subset.name for subset in target.subsets], parse_math=False)
+    if panels:
+        # Once only: the rows of panels share the axis, and a second inversion would undo the first.
+        grid[0, 0].invert_yaxis()
+    return style.png(figure)
+
+
+def inertia_curve(inertias: Sequence[Sequence[float]]) -> bytes:
+    """Draws inertia against iteration, one line a fit, from the first fit (light) to the last (dark).
+
+    Args:
+        inertias: The inertia after each iteration, for each fit.
+    """
+    figure = style.figure(7.5, 3.6)
+    axes = figure.subplots()
+    for index, (values, colour) in enumerate(zip(inertias, style.ramp(len(inertias)), strict=True)):
+        marker = "o" if len(values) <= 40 else ""
+        # Beyond a handful a legend names only the ends of the ramp.
+        named = len(inertias) <= 6 or index in (0, len(inertias) - 1)
+        label = f"fit {index + 1}" if named else "_"
+        axes.plot(range(1, len(values) + 1), values, color=colour, marker=marker, markersize=3, label=label)
+    finite = [value for values in inertias for value in values if np.isfinite(value)]
+    if finite and min(finite) > 0 and max(finite) > 30 * min(finite):
+        axes.set_yscale("log")
+    axes.locator_params(axis="x", integer=True)
+    style.finish(axes, "iteration", "inertia", grid="y")
+    if len(inertias) > 1:
+        style.legend(axes, loc="upper right")
+    return style.png(figure)
+
+
+def image_grid(thumbnails: Sequence[Thumbnail], columns: int, side: int = 64) -> bytes:
+    """Lays thumbnails out in rows on white, each scaled into its square without distortion.
+
+    Args:
+        thumbnails: In reading order; none gives one blank row.
+        columns: Squares in a row.
+        side: Width and height of a square, in pixels.
+
+    Raises:
+        ValueError: If `columns` or `side` is below 1.
+    """
+    if columns < 1 or side < 1:
+        raise ValueError(f"columns is {columns} and side is {side}; both must be at least 1")
+    gap = 4
+    n_rows = max(1, -(-len(thumbnails) // columns))
+    sheet = Image.new("RGB", (columns * (side + gap) + gap, n_rows * (side + gap) + gap), "white")
+    for index, thumbnail in enumerate(thumbnails):
+        with Image.open(io.BytesIO(thumbnail.png)) as picture:
+            square = ImageOps.pad(picture.convert("RGBA"), (side, side), color=(255, 255, 255, 0))
+        row, column = divmod(index, columns)
+        corner = (gap + column * (side + gap), gap + row * (side + gap))
+        sheet.paste(square, corner, mask=square)
+    buffer = io.BytesIO()
+    sheet.save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()

@@ -1,0 +1,106 @@
+"""The look that all figures share: colours, type and axes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
+
+INK = "#2b2f36"
+MUTED = "#6b717b"
+GRID = "#e3e4e2"
+ACCENT = "#17637d"
+FONT_POINTS = 9
+# Greys for what is merely compared with, so that the subset which the reader came for stands out;
+# lightness differs too, for readers who see no hues and for printers.
+_SUBSETS = {"pool": "#6b717b", "random": "#b3b8c0", "flat k-means": "#d9a05b", "balanced": ACCENT}
+_OTHER_SUBSET = "#9a7fb0"
+# From fine to coarse levels, or from the first fit to the last.
+_RAMP = ((0.0, 0x9DB6C1), (0.5, 0x4A8FA6), (1.0, 0x0B3D50))
+_LABEL_CHARACTERS = 30
+_DOTS_PER_INCH = 144
+
+
+def subset_colour(name: str) -> str:
+    """Returns the colour that stands for a subset in every figure."""
+    return _SUBSETS.get(name, _OTHER_SUBSET)
+
+
+def ramp(n: int) -> Sequence[tuple[float, float, float]]:
+    """Returns `n` colours from light to dark; a single one is dark."""
+    stops = [stop for stop, _ in _RAMP]
+    positions = np.linspace(0, 1, n) if n > 1 else np.ones(n)
+    channels = [
+        np.interp(positions, stops, [(colour >> shift & 255) / 255 for _, colour in _RAMP])
+        for shift in (16, 8, 0)
+    ]
+    return [(float(red), float(green), float(blue)) for red, green, blue in zip(*channels, strict=True)]
+
+
+def figure(width: float, height: float) -> Figure:
+    """Starts a figure of so many inches; the page shows an inch at about 96 CSS pixels."""
+    # Not pyplot: it keeps every figure in global state and picks a backend by the environment.
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), dpi=_DOTS_PER_INCH, facecolor="white", layout="constrained")
+
+
+def png(figure: Figure) -> bytes:
+    """Encodes a figure without a date or the name of the software, which would differ between runs."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def finish(axes: Axes, x: str, y: str, *, grid: str, title: str = "") -> None:
+    """Names the axes and leaves only the lines that help to read values.
+
+    Args:
+        axes: What to finish, its scales already set.
+        x: Name of the horizontal axis.
+        y: Name of the vertical axis.
+        grid: `x`, `y`, `both` or, for none, an empty string.
+        title: Above the axes, on the left.
+    """
+    axes.set_xlabel(x, color=MUTED, fontsize=FONT_POINTS)
+    axes.set_ylabel(y, color=MUTED, fontsize=FONT_POINTS)
+    axes.set_title(title, loc="left", fontsize=FONT_POINTS + 1, color=INK, fontweight="bold")
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(MUTED)
+    axes.tick_params(colors=INK, labelsize=FONT_POINTS, length=0, which="both")
+    axes.set_axisbelow(True)
+    for axis, name in ((axes.xaxis, "x"), (axes.yaxis, "y")):
+        if grid in (name, "both"):
+            axis.grid(visible=True, which="major", color=GRID, linewidth=0.8)
+
+
+def plain_ticks(axis: Axis, template: str) -> None:
+    """Writes a logarithmic axis's ticks as plain numbers instead of powers of ten."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    axis.set_major_formatter(FuncFormatter(lambda value, _: template.format(value)))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def legend(axes: Axes, loc: Literal["upper right", "lower right", "lower left"]) -> None:
+    """Adds a frameless legend if anything in the axes has a name."""
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc=loc, frameon=False, fontsize=FONT_POINTS, labelcolor=INK)
+
+
+def short(label: str) -> str:
+    """Returns a label on one line, shortened to fit beside an axis."""
+    text = " ".join(label.split())
+    return text if len(text) <= _LABEL_CHARACTERS else text[: _LABEL_CHARACTERS - 1] + "…"
+
+
+def plural(noun: str, count: int) -> str:
+    """Returns the noun as it is written after the count."""
+    return noun if count == 1 else noun + "s"

@@ -1,0 +1,1 @@
+"""What each step of the curation does with its shard, its level or its target; knows nothing of Dagster."""

@@ -1,0 +1,72 @@
+"""level_t_assign: the cluster of every row of a shard, and its distance to that cluster's centroid."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from curation_assets.lineage import level_asset
+from curation_assets.storage import clusters
+from curation_assets.storage.embeddings import ARRAY
+from curation_assets.storage.outputs import OutputWriter
+from curation_assets.storage.pool_storage import PoolStorage
+
+TABLE = "parquet"
+
+
+class LevelAssigner:
+    """Assigns the shards of a pool to one level; centroids are read once for many shards.
+
+    Args:
+        storage: the pool's outputs.
+        level: at level 1 rows look for their nearest centroid, above they follow their cluster's parent.
+        device: torch device.
+    """
+
+    def __init__(self, storage: PoolStorage, level: int, *, device: str = "cpu") -> None:
+        output = storage.output(level_asset(level, "clusters"))
+        bottom = storage.output(level_asset(1, "clusters"))
+        self._storage, self._level, self._device = storage, level, device
+        self._centroids = np.asarray(output.array(clusters.CENTROIDS))
+        self._preprocessing = clusters.read_preprocessing(bottom)
+        self._coarse = clusters.read_coarse(output)
+        self._parents = np.asarray(output.array(clusters.ASSIGNMENTS)) if level > 1 else None
+
+    def assign_shard(self, shard: str, writer: OutputWriter) -> None:
+        """Store cluster int32 or int64 and distance float32 of every row of the shard.
+
+        Raises:
+            StaleInputError: if the shard's embeddings, or its clusters at the level below, are missing.
+        """
+        from curation_assets.algorithms.assignment import distances_to
+        from curation_assets.algorithms.rows import ArrayRows, chunk_bounds
+        from curation_assets.algorithms.tree import assign_to_level
+
+        metric = self._preprocessing.metric
+        rows = ArrayRows(self._storage.output("embeddings", shard).array(ARRAY))
+        below = self._clusters_below(shard)
+        found = np.empty(rows.n_rows, dtype=np.int64)
+        distances = np.empty(rows.n_rows, dtype=np.float32)
+        for start, stop in chunk_bounds(rows):
+            block = self._preprocessing.apply(rows.read(start, stop))
+            if self._parents is None or below is None:
+                found[start:stop], distances[start:stop] = assign_to_level(
+                    block, self._centroids, self._coarse, metric=metric, device=self._device
+                )
+            else:
+                found[start:stop] = self._parents[below[start:stop]]
+                distances[start:stop] = distances_to(
+                    block, self._centroids, found[start:stop], metric=metric, device=self._device
+                )
+        writer.table(TABLE, pl.DataFrame({"cluster": found, "distance": distances}))
+        writer.summary.update(
+            n_rows=rows.n_rows,
+            n_clusters_used=len(np.unique(found)),
+            mean_distance=round(float(distances.mean()), 6) if rows.n_rows else None,
+        )
+
+    def _clusters_below(self, shard: str) -> np.ndarray | None:
+        if self._level == 1:
+            return None
+        below = self._storage.output(level_asset(self._level - 1, "assign"), shard)
+        return below.table(TABLE, ["cluster"])["cluster"].to_numpy()

@@ -1,0 +1,140 @@
+"""The fits of a level: initial clusters, resampled subset, clusters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from curation_assets.level_plan import level_specs
+from curation_assets.lineage import level_asset
+from curation_assets.pools import PoolSpec
+from curation_assets.storage import clusters
+from curation_assets.storage.outputs import Output, OutputWriter
+from curation_assets.storage.pool_storage import PoolStorage
+
+if TYPE_CHECKING:
+    from curation_assets.algorithms.hierarchy import FitProgress, LevelFitter
+    from curation_assets.algorithms.preprocessing import Preprocessing
+    from curation_assets.algorithms.rows import Rows
+    from curation_assets.algorithms.tree import Level
+
+
+class FitIteration(Protocol):
+    """A Lloyd iteration as progress shows it (see algorithms.kmeans.Iteration)."""
+
+    @property
+    def number(self) -> int:
+        """1 for the first."""
+
+    @property
+    def inertia(self) -> float:
+        """After the iteration."""
+
+    @property
+    def n_reassigned(self) -> int:
+        """Rows that changed cluster."""
+
+
+@dataclass(frozen=True, slots=True)
+class LevelFit:
+    """One level of one pool, ready to be fitted stage by stage.
+
+    Args:
+        spec: the pool.
+        storage: its outputs.
+        level: 1 for the level that clusters the pool's rows.
+        on_progress: called with the resampling step (0 is the initial fit) after every Lloyd iteration.
+    """
+
+    spec: PoolSpec
+    storage: PoolStorage
+    level: int
+    on_progress: Callable[[int, FitIteration], None] | None = None
+
+    def initial(self, writer: OutputWriter) -> None:
+        """Seeds and Lloyd on all inputs; stores the clusters of the inputs, from which step 1 resamples."""
+        inputs, preprocessing = self._measured_inputs()
+        level = self._fitter().fit_initial(inputs)
+        clusters.write_level(writer, level, with_inputs=True)
+        self._describe(writer, level, preprocessing)
+
+    def resampled(self, writer: OutputWriter) -> None:
+        """Resampling steps 1 to m - 1, and the subset of step m."""
+        fitter = self._fitter()
+        inputs, _ = self._prepared_inputs(self._output("initial"))
+        level = clusters.read_level(self._output("initial"))
+        inertias = []
+        for step in range(1, fitter.spec.steps):
+            level = fitter.refit(inputs, fitter.resample(level, step), step)
+            inertias.extend(list(fit) for fit in level.inertias)
+        clusters.write_subset(writer, fitter.resample(level, fitter.spec.steps))
+        kept = fitter.spec.kept_per_cluster(inputs.n_rows)
+        writer.summary.update(
+            inertias=inertias, resampling_steps=fitter.spec.steps, samples_per_cluster=kept, n_inputs=inputs.n_rows
+        )
+
+    def final(self, writer: OutputWriter) -> None:
+        """The level's clusters: step m fitted on its subset, or the initial fit where nothing is resampled."""
+        fitter = self._fitter()
+        if fitter.spec.steps:
+            inputs, preprocessing = self._prepared_inputs(self._output("initial"))
+            subset = clusters.read_subset(self._output("resampled"))
+            # The pool's rows find their level-1 cluster shard by shard, in level_1_assign: once is enough.
+            stage = fitter.fit_subset if self.level == 1 else fitter.refit
+            level = stage(inputs, subset, fitter.spec.steps)
+        else:
+            inputs, preprocessing = self._measured_inputs()
+            level = fitter.fit_initial(inputs)
+        clusters.write_level(writer, level, with_inputs=self.level > 1)
+        self._describe(writer, level, preprocessing)
+        writer.summary["n_inputs"] = inputs.n_rows
+
+    def _measured_inputs(self) -> tuple[Rows, Preprocessing]:
+        """The level's inputs; at level 1 their preprocessing is measured in one pass over the pool."""
+        if self.level > 1:
+            return self._prepared_inputs(self._below())
+        from curation_assets.algorithms.preprocessing import PreparedRows, fit_preprocessing
+
+        settings, embeddings = self.spec.preprocessing, self.storage.embeddings()
+        preprocessing = fit_preprocessing(embeddings, metric=settings.metric, centring=settings.centring)
+        return PreparedRows(embeddings, preprocessing), preprocessing
+
+    def _prepared_inputs(self, stored: Output) -> tuple[Rows, Preprocessing]:
+        """The level's inputs as they were prepared for an output that is stored."""
+        from curation_assets.algorithms.hierarchy import centroid_inputs
+        from curation_assets.algorithms.preprocessing import PreparedRows
+
+        preprocessing = clusters.read_preprocessing(stored)
+        if self.level == 1:
+            return PreparedRows(self.storage.embeddings(), preprocessing), preprocessing
+        centroids = self._below().array(clusters.CENTROIDS)
+        return centroid_inputs(centroids, preprocessing.metric), preprocessing
+
+    def _fitter(self) -> LevelFitter:
+        from curation_assets.algorithms.hierarchy import LevelFitter
+        from curation_assets.encoders import resolve_device
+
+        specs = level_specs(self.spec, self.storage.embeddings().n_rows)
+        return LevelFitter(
+            level=self.level,
+            spec=specs[self.level - 1],
+            metric=self.spec.preprocessing.metric,
+            seed=self.spec.seed,
+            device=resolve_device(self.spec.fit_device),
+            on_progress=self._report,
+        )
+
+    def _describe(self, writer: OutputWriter, level: Level, preprocessing: Preprocessing) -> None:
+        clusters.write_preprocessing(writer, preprocessing)
+        writer.summary["n_rows_fitted"] = len(level.assignments)
+
+    def _report(self, progress: FitProgress) -> None:
+        if self.on_progress:
+            self.on_progress(progress.step, progress.iteration)
+
+    def _output(self, kind: str) -> Output:
+        return self.storage.output(level_asset(self.level, kind))
+
+    def _below(self) -> Output:
+        return self.storage.output(level_asset(self.level - 1, "clusters"))

@@ -1,0 +1,108 @@
+"""raw_pool: one row per sample of a shard, accepted or rejected with its reason."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from typing import Any
+
+import polars as pl
+
+from curation_assets.formats.base import RawSample, RejectedSampleError, Rejection, RejectionReason, ShardReader
+from curation_assets.pools import SourceSettings
+from curation_assets.storage.outputs import OutputWriter
+from curation_assets.storage.shards import Shard
+
+TABLE = "parquet"
+LABEL_PREFIX = "label_"
+_SCHEMA: dict[str, Any] = {
+    "sample_id": pl.String,
+    "id_hash": pl.UInt64,
+    "file": pl.String,
+    "member": pl.String,
+    "offset": pl.Int64,
+    "size_bytes": pl.Int64,
+    "content_sha256": pl.String,
+    "width": pl.Int32,
+    "height": pl.Int32,
+    "reason": pl.String,
+    "detail": pl.String,
+}
+
+
+def ingest_shard(reader: ShardReader, shard: Shard, settings: SourceSettings, writer: OutputWriter) -> None:
+    """List a shard's samples without decoding them, and judge what can be judged from headers.
+
+    Args:
+        reader: of the pool's format.
+        shard: its files.
+        settings: label fields and the largest image accepted.
+        writer: gets one table; `reason` is null for accepted samples.
+
+    Raises:
+        ShardError: if a file is missing or storage fails.
+    """
+    first_seen: dict[str, str] = {}
+    rows = []
+    for file in shard.files:
+        for item in reader.read(file.path):
+            rows.append(_row(item, settings, first_seen))
+    labels = {f"{LABEL_PREFIX}{name}": pl.String for name in settings.label_fields}
+    table = pl.DataFrame(rows, schema=_SCHEMA | labels, orient="row")
+    writer.table(TABLE, table)
+    rejections = Counter(table["reason"].drop_nulls().to_list())
+    writer.summary.update(
+        n_rows=table.height,
+        n_accepted=table["reason"].null_count(),
+        n_rejected=sum(rejections.values()),
+        rejections=dict(sorted(rejections.items())),
+        size_bytes=int(table["size_bytes"].sum() or 0),
+    )
+
+
+def hash_id(sample_id: str) -> int:
+    """64-bit hash of a sample id: decides random draws, so that they depend on the id and nothing else."""
+    return int.from_bytes(hashlib.blake2b(sample_id.encode(), digest_size=8).digest(), "little")
+
+
+def _row(item: RawSample | Rejection, settings: SourceSettings, first_seen: dict[str, str]) -> dict[str, Any]:
+    if isinstance(item, Rejection):
+        return _rejected(item.sample_id, item.file, item.member, item.reason, item.detail)
+    row: dict[str, Any] = {
+        "sample_id": item.sample_id,
+        "id_hash": hash_id(item.sample_id),
+        "file": item.file,
+        "member": item.member,
+        "offset": item.offset,
+        "size_bytes": len(item.content),
+        "content_sha256": hashlib.sha256(item.content).hexdigest(),
+    }
+    for name in settings.label_fields:
+        value = item.attributes.get(name)
+        row[f"{LABEL_PREFIX}{name}"] = None if value is None else str(value)
+    if item.sample_id in first_seen:
+        return row | _why(RejectionReason.DUPLICATE_ID, f"also in {first_seen[item.sample_id]}, which is kept")
+    first_seen[item.sample_id] = f"{item.file}: {item.member}"
+    from curation_assets.formats.images import read_image_header
+
+    try:
+        header = read_image_header(item.content, settings.max_image_pixels)
+    except RejectedSampleError as error:
+        return row | _why(error.reason, error.detail)
+    return row | {"width": header.width, "height": header.height}
+
+
+def _rejected(
+    sample_id: str, file: str, member: str | None, reason: RejectionReason, detail: str
+) -> dict[str, Any]:
+    return {
+        "sample_id": sample_id,
+        "id_hash": hash_id(sample_id),
+        "file": file,
+        "member": member,
+        **_why(reason, detail),
+    }
+
+
+def _why(reason: RejectionReason, detail: str) -> dict[str, str]:
+    return {"reason": reason.value, "detail": detail}

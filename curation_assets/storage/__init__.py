@@ -1,0 +1,1 @@
+"""The layout of what the graph stores: outputs with their facts, shards, embeddings and clusters."""

@@ -1,0 +1,169 @@
+"""Outputs: the files of one asset (or one shard of it), with the facts of how they were made beside them."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from upath import UPath
+
+from curation_assets.errors import StaleInputError
+from curation_assets.storage.atomic import is_local, remove_leftovers, staged_file, write_text
+from curation_assets.storage.fingerprint import combined_digest, file_digest, fingerprint
+
+FACTS = "facts.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What decides an output: if none of it changed, neither would the output."""
+
+    settings: Mapping[str, Any]
+    inputs: Mapping[str, str]
+    """Input asset -> digest of the content it was read with."""
+    code_version: str
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of the whole recipe."""
+        return fingerprint([self.settings, dict(self.inputs), self.code_version])
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """The JSON beside an output; its presence says that the output is complete."""
+
+    fingerprint: str
+    digest: str
+    """Of the content: the same bytes give the same digest, however they came about."""
+    settings: Mapping[str, Any]
+    inputs: Mapping[str, str]
+    code_version: str
+    files: Mapping[str, str]
+    """File name -> SHA-256."""
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    """Counts and figures for people and for later steps; not part of the digest."""
+    parts: Mapping[str, str] = field(default_factory=dict)
+    """Shard -> digest of what concerns that shard, where an output serves many shards."""
+    made_at: str = ""
+
+
+class Output:
+    """Files of one asset; `shard` is None for an asset that is not partitioned."""
+
+    def __init__(self, folder: UPath, shard: str | None) -> None:
+        self.folder = folder
+        self.shard = shard
+
+    def path(self, name: str) -> UPath:
+        """Where the output's file `name` lies.
+
+        With a shard its key comes first, inside the name's folder if it has one: embeddings/00003.npy,
+        balanced_dataset/small/00003.tar; without one the name stands alone: level_1_clusters/centroids.npy.
+        """
+        folder, _, last = name.rpartition("/")
+        return self.folder / folder / (last if self.shard is None else f"{self.shard}.{last}")
+
+    def facts(self) -> Facts | None:
+        """Facts of the stored output; None if there is none, or it is not complete."""
+        try:
+            return Facts(**json.loads(self.path(FACTS).read_text(encoding="utf-8")))
+        except (FileNotFoundError, TypeError, json.JSONDecodeError):
+            return None
+
+    def require_facts(self) -> Facts:
+        """Facts of the stored output.
+
+        Raises:
+            StaleInputError: if the output was never made or is incomplete.
+        """
+        facts = self.facts()
+        if facts is None:
+            shard = f", shard '{self.shard}'" if self.shard is not None else ""
+            raise StaleInputError(f"{self.folder.name}{shard} has not been made yet: materialize it first")
+        return facts
+
+    def array(self, name: str) -> np.ndarray:
+        """A stored array, memory-mapped where it lies on this machine."""
+        path = self.path(name)
+        if is_local(path):
+            return np.load(str(path), mmap_mode="r", allow_pickle=False)
+        return np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+
+    def table(self, name: str, columns: list[str] | None = None) -> pl.DataFrame:
+        """A stored Parquet table, or some of its columns."""
+        path = self.path(name)
+        source = Path(str(path)) if is_local(path) else io.BytesIO(path.read_bytes())
+        return pl.read_parquet(source, columns=columns)
+
+    @contextmanager
+    def writing(self, recipe: Recipe) -> Iterator[OutputWriter]:
+        """Stage the output's files; when the block ends without an error they replace the old ones.
+
+        The old facts go first and the new ones come last, so that a process killed in between leaves an
+        output that counts as missing, never one that mixes old and new files.
+        """
+        with ExitStack() as stack:
+            writer = OutputWriter(self, stack)
+            yield writer
+            old = self.facts()
+            writer.seal()
+            self.path(FACTS).unlink(missing_ok=True)
+        for name in set(old.files if old else ()) - set(writer.files):
+            self.path(name).unlink(missing_ok=True)
+        facts = Facts(
+            recipe.fingerprint,
+            combined_digest(writer.files),
+            recipe.settings,
+            recipe.inputs,
+            recipe.code_version,
+            writer.files,
+            writer.summary,
+            writer.parts,
+            datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        write_text(self.path(FACTS), json.dumps(asdict(facts), indent=1, sort_keys=True))
+
+
+class OutputWriter:
+    """Collects the files of one output before they are renamed into place together."""
+
+    def __init__(self, output: Output, stack: ExitStack) -> None:
+        self.files: dict[str, str] = {}
+        self.summary: dict[str, Any] = {}
+        self.parts: dict[str, str] = {}
+        self._output = output
+        self._stack = stack
+        self._staged: dict[str, Path] = {}
+
+    def file(self, name: str) -> Path:
+        """A local path to write the output's file `name` to."""
+        target = self._output.path(name)
+        remove_leftovers(target.parent, target.name)
+        self._staged[name] = self._stack.enter_context(staged_file(target))
+        return self._staged[name]
+
+    def array(self, name: str, array: np.ndarray) -> None:
+        """Store an array as .npy."""
+        with self.file(name).open("wb") as file:
+            np.save(file, np.ascontiguousarray(array), allow_pickle=False)
+
+    def table(self, name: str, table: pl.DataFrame) -> None:
+        """Store a table as Parquet."""
+        table.write_parquet(self.file(name), compression="zstd", statistics=True)
+
+    def text(self, name: str, text: str) -> None:
+        """Store a text file."""
+        self.file(name).write_text(text, encoding="utf-8")
+
+    def seal(self) -> None:
+        """Digest what was staged."""
+        self.files = {name: file_digest(path) for name, path in sorted(self._staged.items())}

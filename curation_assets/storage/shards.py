@@ -1,0 +1,95 @@
+"""Shards: the files of a pool in groups, each a partition of the graph; the list is kept beside the outputs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from upath import UPath
+
+from curation_assets.errors import PoolSpecError
+from curation_assets.formats.base import SourceFile
+from curation_assets.storage.atomic import write_text
+from curation_assets.storage.fingerprint import fingerprint
+
+SHARDS_FILE = "shards.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One or more files of the pool that are processed together."""
+
+    key: str
+    files: tuple[SourceFile, ...]
+
+    @property
+    def source_digest(self) -> str:
+        """Changes whenever a file of the shard does."""
+        return fingerprint([[file.path, file.size_bytes, file.version] for file in self.files])
+
+
+def group_files(
+    files: Sequence[SourceFile], files_per_shard: int, known: Sequence[Shard] = ()
+) -> list[Shard]:
+    """Group a pool's files into shards, keeping the groups there are.
+
+    Known files stay in their shard, with their new size and version; vanished ones leave it; new ones form
+    new shards in the order of their paths. So adding files never changes another shard.
+
+    Args:
+        files: the pool's files as listed now.
+        files_per_shard: files of a new shard.
+        known: shards of an earlier listing.
+
+    Returns:
+        Shards in the order of their keys.
+
+    Raises:
+        PoolSpecError: if two files would give shards of the same name.
+    """
+    listed = {file.path: file for file in files}
+    shards = []
+    for shard in known:
+        if kept := tuple(listed.pop(file.path) for file in shard.files if file.path in listed):
+            shards.append(Shard(shard.key, kept))
+    new = sorted(listed.values(), key=lambda file: file.path)
+    for start in range(0, len(new), files_per_shard):
+        group = tuple(new[start : start + files_per_shard])
+        shards.append(Shard(_key(group), group))
+    shards.sort(key=lambda shard: shard.key)
+    for left, right in zip(shards, shards[1:], strict=False):
+        if left.key == right.key:
+            raise PoolSpecError(
+                f"the files {left.files[0].path} and {right.files[0].path} both give the shard name "
+                f"'{left.key}': rename one of them"
+            )
+    return shards
+
+
+def _key(group: tuple[SourceFile, ...]) -> str:
+    first, last = (_stem(file.path) for file in (group[0], group[-1]))
+    return first if len(group) == 1 else f"{first}-{last}"
+
+
+def _stem(path: str) -> str:
+    folder, _, name = path.rpartition("/")
+    stem = name.split(".", 1)[0] or name
+    return "__".join([*folder.split("/"), stem]) if folder else stem
+
+
+def load_shards(pool_folder: UPath) -> list[Shard]:
+    """The shards as last listed; none before the first listing."""
+    try:
+        document = json.loads((pool_folder / SHARDS_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return []
+    return [
+        Shard(entry["key"], tuple(SourceFile(**file) for file in entry["files"])) for entry in document["shards"]
+    ]
+
+
+def save_shards(pool_folder: UPath, shards: Sequence[Shard]) -> None:
+    """Keep the list of shards for the steps that read them."""
+    text = json.dumps({"shards": [asdict(shard) for shard in shards]}, indent=1)
+    write_text(pool_folder / SHARDS_FILE, text)

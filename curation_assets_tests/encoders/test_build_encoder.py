@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from curation_assets.encoders import build_encoder, resolve_device
+from curation_assets.encoders.torch_encoder import digest_weights
+from curation_assets.errors import PoolSpecError
+from curation_assets.pools import BundledEncoderSettings, OpenClipEncoderSettings, TimmEncoderSettings
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        BundledEncoderSettings(kind="bundled", device="cpu"),
+        TimmEncoderSettings(kind="timm", model="test_efficientnet", pretrained=False, device="cpu"),
+        OpenClipEncoderSettings(kind="open_clip", model="ViT-S-32-alt", pretrained=None, device="cpu"),
+    ],
+    ids=lambda settings: settings.kind,
+)
+def test_each_kind_of_settings_has_its_encoder(settings):
+    encoder = build_encoder(settings)
+    assert encoder.identity["kind"] == settings.kind
+    assert encoder.identity["model"] == settings.model
+    assert set(encoder.identity) == {"kind", "model", "weights_sha256", "preprocessing", "library"}
+    assert encoder.dimension > 0
+
+
+def test_importing_the_package_imports_no_model_library():
+    code = (
+        "import sys, curation_assets.encoders\n"
+        "print({'torch', 'torchvision', 'timm', 'open_clip', 'numpy'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_auto_takes_cuda_where_torch_sees_it(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert resolve_device("auto") == "cuda"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert resolve_device("auto") == "cpu"
+
+
+def test_device_index_is_checked_against_what_torch_sees(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert resolve_device("cuda:1") == "cuda:1"
+    with pytest.raises(PoolSpecError, match=r"'cuda:2', but torch sees 2 cuda"):
+        resolve_device("cuda:2")
+
+
+@pytest.mark.parametrize("device", ["gpu", "", "meta", "cuda:x"])
+def test_unknown_device_is_named(device):
+    with pytest.raises(PoolSpecError, match=f"encoder.device is '{device}'"):
+        resolve_device(device)
+
+
+def test_digest_depends_on_names_types_shapes_and_values_only():
+    weights = {"a": torch.arange(6.0), "n": torch.tensor(3)}
+    digest = digest_weights(weights)
+    assert digest == digest_weights(dict(reversed(weights.items())))
+    assert digest == digest_weights({**weights, "a": torch.arange(12.0)[:6].clone()})
+    for other in (torch.arange(6.0).reshape(2, 3), torch.arange(6.0).double(), torch.arange(6.0) + 1):
+        assert digest_weights({**weights, "a": other}) != digest
+    assert digest_weights({"b": weights["a"], "n": weights["n"]}) != digest
+    assert digest_weights({"half": torch.ones(3, dtype=torch.bfloat16)})

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import tarfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from curation_assets.errors import ShardError
+from curation_assets.formats import build_writer, output_suffix
+from curation_assets.formats.base import RawSample
+from curation_assets.formats.webdataset_writer import WebDatasetWriter
+from curation_assets_tests.formats.tars import image_bytes, read_bytes, tar_bytes
+
+PNG = image_bytes("blue")
+
+
+def make_sample(key: str = "000", file: str = "0.tar") -> RawSample:
+    parts = {"png": PNG, "txt": "ein Stück".encode(), "json": b'{ "label": "a" }'}
+    return RawSample(key, file, f"{key}.png", 512, PNG, parts, {"label": "a"})
+
+
+def write(path, pairs) -> bytes:
+    with WebDatasetWriter(path) as writer:
+        for sample, record in pairs:
+            writer.write(sample, record)
+    return path.read_bytes()
+
+
+def names_of(content: bytes) -> list[str]:
+    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+        return tar.getnames()
+
+
+def test_parts_are_unchanged_and_the_record_is_compact_json(tmp_path):
+    record = {
+        "id": "000",
+        "distance": np.float32(0.5),
+        "clusters": [np.int64(3), 1],
+        "label": "Stück",
+        "none": None,
+    }
+    content = write(tmp_path / "0.tar", [(make_sample("b/000"), record)])
+    assert names_of(content) == ["b/000.png", "b/000.txt", "b/000.json", "b/000.curation.json"]
+    (sample,) = read_bytes(tmp_path, content, "read.tar")
+    document = sample.parts["curation.json"].decode()
+    assert document == '{"clusters":[3,1],"distance":0.5,"id":"000","label":"Stück","none":null}'
+    assert {
+        name: part for name, part in sample.parts.items() if name != "curation.json"
+    } == make_sample().parts
+
+
+def test_equal_samples_give_equal_bytes(tmp_path):
+    pairs = [(make_sample(f"{n:03}"), {"b": n, "a": 1}) for n in range(3)]
+    first = write(tmp_path / "0.tar", pairs)
+    assert (
+        write(tmp_path / "1.tar", [(sample, dict(sorted(record.items()))) for sample, record in pairs])
+        == first
+    )
+    assert write(tmp_path / "1.tar", pairs[::-1]) != first
+    with tarfile.open(tmp_path / "0.tar") as tar:
+        facts = {(m.mtime, m.uid, m.gid, m.uname, m.gname, m.mode) for m in tar.getmembers()}
+    assert facts == {(0, 0, 0, "", "", 0o644)}
+
+
+def test_an_older_record_is_replaced(tmp_path):
+    sample = make_sample()
+    sample = dataclasses.replace(sample, parts={**sample.parts, "curation.json": b"{}"})
+    content = write(tmp_path / "0.tar", [(sample, {"round": 2})])
+    assert names_of(content).count("000.curation.json") == 1
+    assert read_bytes(tmp_path, content, "read.tar")[0].parts["curation.json"] == b'{"round":2}'
+
+
+def test_a_key_of_two_files_is_qualified_by_the_second_file(tmp_path):
+    content = write(
+        tmp_path / "0.tar", [(make_sample(file="a.tar"), {}), (make_sample(file="x/b.v2.tar"), {})]
+    )
+    samples = read_bytes(tmp_path, content, "read.tar")
+    assert [sample.sample_id for sample in samples] == ["000", "x/b.v2/000"]
+
+
+def test_a_sample_written_twice_is_refused(tmp_path):
+    with WebDatasetWriter(tmp_path / "0.tar") as writer:
+        writer.write(make_sample(), {})
+        writer.write(make_sample(), {})
+        with pytest.raises(ShardError, match="pass each once"):
+            writer.write(make_sample(), {})
+
+
+@pytest.mark.parametrize(("value", "error"), [(float("nan"), ValueError), (object(), TypeError)])
+def test_a_record_that_is_no_json_is_refused_before_anything_is_written(tmp_path, value, error):
+    with WebDatasetWriter(tmp_path / "0.tar") as writer:
+        with pytest.raises(error):
+            writer.write(make_sample(), {"distance": value})
+        writer.write(make_sample(), {"distance": 1.0})
+    assert len(names_of((tmp_path / "0.tar").read_bytes())) == 4
+
+
+def test_a_failed_file_has_no_end_marker(tmp_path):
+    with pytest.raises(ValueError, match="JSON"):
+        write(tmp_path / "0.tar", [(make_sample("a"), {}), (make_sample("b"), {"distance": float("inf")})])
+    assert not (tmp_path / "0.tar").read_bytes().endswith(bytes(1024))
+
+
+def test_no_sample_gives_a_valid_empty_tar(tmp_path):
+    assert write(tmp_path / "0.tar", []) == tar_bytes([])
+
+
+def test_the_webdataset_library_reads_it(tmp_path):
+    import webdataset
+
+    path = tmp_path / f"0.{output_suffix('webdataset')}"
+    with build_writer("webdataset", path, record_schema=None) as writer:
+        for n in range(3):
+            writer.write(make_sample(f"{n:03}"), {"level_1": n, "name": "ä" * 200})
+        writer.write(make_sample("000", "b.tar"), {"level_1": 7})
+    samples = list(webdataset.WebDataset(str(path), shardshuffle=False).decode("pil"))
+    assert [sample["__key__"] for sample in samples] == ["000", "001", "002", "b/000"]
+    assert [sample["curation.json"]["level_1"] for sample in samples] == [0, 1, 2, 7]
+    assert all(isinstance(sample["png"], Image.Image) and sample["txt"] == "ein Stück" for sample in samples)
+    assert samples[0]["json"] == json.loads(make_sample().parts["json"])

@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterator
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from curation_assets.report import figures, formatting
+from curation_assets.report.data import ReportData, Thumbnail
+from curation_assets.report.page import render_report
+from curation_assets_tests.report import samples
+
+PAPER = "https://arxiv.org/abs/2405.15613"
+VOID = {"meta", "img", "br"}
+BLOCKS = {"td", "th", "p", "li", "dt", "dd", "small", "h2", "h3", "caption"}
+
+
+class Page(HTMLParser):
+    """Collects elements and text, and insists on balanced tags."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(html)
+        self.close()
+        assert self._open == []
+        self.text = " ".join(self.text.split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+        if tag in BLOCKS:
+            self.text += " "
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self._open and self._open[-1] != "style":
+            self.text += data
+
+    def attributes(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _each_figure_is_drawn_once() -> Iterator[None]:
+    # Drawing takes most of a rendering's time, and test_figures looks at the figures themselves.
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("cluster_size_curves", "label_balance", "effective_numbers"):
+            patch.setattr(figures, name, _draw_once(getattr(figures, name)))
+        yield
+
+
+def _draw_once(draw: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
+    drawn: list[bytes] = []
+
+    def drawn_once(data: Any) -> bytes:
+        if not drawn:
+            drawn.append(draw(data))
+        return drawn[0]
+
+    return drawn_once
+
+
+def page(**changes: object) -> Page:
+    return Page(render_report(samples.report(**changes)))
+
+
+def test_the_page_is_self_contained() -> None:
+    html = render_report(samples.report())
+    rendered = Page(html)
+    links = [a["href"] for a in rendered.attributes("a") if not a["href"].startswith("#")]
+    assert links == [PAPER]
+    assert all(img["src"].startswith("data:image/") for img in rendered.attributes("img"))
+    assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in rendered.elements}
+    assert "@import" not in html
+    assert "url(" not in html
+    assert re.findall(r"https?://[^\"<]+", html) == [PAPER]
+    policy = next(meta for meta in rendered.attributes("meta") if "http-equiv" in meta)
+    assert "default-src 'none'" in policy["content"]
+
+
+def test_the_page_is_the_same_every_time() -> None:
+    assert render_report(samples.report()) == render_report(samples.report())
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        *("12,345", "24 shards", "1,500", "12.2% of the pool", "+98%"),
+        *("20.0", "20.2", "26.0", "40.0", "40.0%", "80.0%"),
+        *("11.5", "23.0", "210", "420", "25.0%", "12.5%", "0.500", "0.250"),
+        *("17.2", "18.7%", "0.613", "4,322", "300"),
+        *("2,345", "19.0% of the pool", "678 selected", "28.9%", "cats 1,999", "dogs 246", "Cluster 2.13"),
+        *("655 of 13,000 samples (5.0%)", "undecodable 600", "too small 55"),
+        *("sha256:8d1f0c6b", "efficientnet_lite0", "levels.0.n_clusters 300", "engine.name local", "seed 17"),
+        *("655 samples were rejected.", "Drawings with a long tail.", "recursive", "(subgroup)"),
+    ],
+)
+def test_the_page_shows(shown: str, rendered: Page) -> None:
+    assert shown in rendered.text
+
+
+@pytest.fixture(scope="module")
+def rendered() -> Page:
+    return page()
+
+
+def test_the_verdict_is_honest() -> None:
+    def verdict(even: float) -> str:
+        return page(targets=[samples.target(even=even)]).text
+
+    assert "Balancing worked: the effective number of labels is 40.0, against 20.2" in verdict(2.0)
+    assert "Balancing changed little" in verdict(1.0)
+    assert "Balancing made it worse" in verdict(0.5)
+
+
+def test_both_grids_hold_equally_many_captioned_pictures(rendered: Page) -> None:
+    captions = [img["alt"] for img in rendered.attributes("img")]
+    assert sum(caption.startswith("random draw") for caption in captions) == 8
+    assert sum(caption.startswith("balanced draw") for caption in captions) == 8
+    assert all(captions), "every image has an alternative text"
+    assert "8 of the 1,500 samples" in rendered.text
+
+
+def test_headings_of_tables_have_a_scope(rendered: Page) -> None:
+    assert all("scope" in heading for heading in rendered.attributes("th"))
+
+
+def test_hostile_text_is_escaped() -> None:
+    attack = '"><script>alert(1)</script>'
+    thumbnail = Thumbnail(samples.drawings()[0], attack)
+    target = dataclasses.replace(
+        samples.target(attack), random_sample=[thumbnail], balanced_sample=[thumbnail]
+    )
+    html = render_report(
+        samples.report(
+            pool=attack,
+            description=attack,
+            targets=[target],
+            warnings=[attack],
+            rejections={attack: 655},
+            settings={attack: attack},
+            encoder=attack,
+            label_name=attack,
+        )
+    )
+    assert "<script" not in html
+    rendered = Page(html)
+    titles = [img.get("title", "") for img in rendered.attributes("img")]
+    assert titles.count(attack) == 2
+    assert attack in rendered.text
+
+
+def test_without_labels_their_parts_vanish() -> None:
+    cluster = dataclasses.replace(samples.report().clusters[0], top_labels=[])
+    rendered = page(label_name=None, targets=[samples.target(labels=False)], clusters=[cluster])
+    assert "label" not in rendered.text.lower()
+    assert "the effective number of level-2 clusters is 23.0, against 11.6" in rendered.text
+    assert len([img for img in rendered.attributes("img") if "title" not in img]) == 2
+
+
+def test_several_targets_get_an_overview_and_a_section_each() -> None:
+    rendered = page(targets=[samples.target("small"), samples.target("large", even=1.0)])
+    ids = [heading["id"] for heading in rendered.attributes("h2") if "id" in heading]
+    assert ids[1:6] == ["pool", "targets", "target-1", "target-2", "levels"]
+    assert [a["href"] for a in rendered.attributes("a")][:2] == ["#target-1", "#target-2"]
+    assert "Target small" in rendered.text
+    assert "Target large" in rendered.text
+
+
+def test_without_rejections_the_page_says_so() -> None:
+    rendered = page(n_rejected=0, rejections={}, warnings=[])
+    assert "None: every sample of the pool was accepted." in rendered.text
+    assert "Do not overlook" not in rendered.text
+
+
+def test_a_single_level_and_no_target_are_enough() -> None:
+    rendered = page(
+        levels=[dataclasses.replace(samples.level(1, 5), resampling_steps=0, samples_per_cluster=None)],
+        targets=[],
+        clusters=[],
+        pool_sample=[],
+    )
+    assert "no target asks for a subset yet" in rendered.text
+    assert "A single level clusters the samples." in rendered.text
+    assert "centroids" not in rendered.text
+
+
+def test_an_empty_pool_is_reported() -> None:
+    empty = ReportData("empty", "", 0, 0, 0, {}, None, [], [samples.target()], [], [], "none", {}, "none", [])
+    assert "n/a of the pool" in Page(render_report(empty)).text
+
+
+def test_unknown_image_formats_are_refused() -> None:
+    with pytest.raises(ValueError, match="PNG, JPEG or WebP"):
+        page(pool_sample=[Thumbnail(b"GIF89a", "moving")])
+
+
+@pytest.mark.parametrize(
+    ("form", "value", "text"),
+    [
+        ("whole", 1_234_567, "1,234,567"),
+        ("whole", None, "n/a"),
+        ("decimal", 1.234, "1.23"),
+        ("decimal", 9.996, "10.0"),
+        ("decimal", 99.96, "100"),
+        ("decimal", 12_345.6, "12,346"),
+        ("decimal", float("nan"), "n/a"),
+        ("compact", 0.000123, "1.230e\u221204"),
+        ("compact", 4_321.5, "4,322"),
+        ("percent", 0.99999, ">99.9%"),
+        ("percent", 0.00001, "<0.1%"),
+        ("percent", 1.0, "100%"),
+        ("percent", 0.0, "0%"),
+        ("change", 1.234, "+123%"),
+        ("change", -0.056, "\u22125.6%"),
+        ("change", None, "n/a"),
+    ],
+)
+def test_numbers_are_written_with_sensible_digits(form: str, value: float | None, text: str) -> None:
+    assert formatting.FILTERS[form](value) == text
