@@ -34,7 +34,9 @@ def level_specs(spec: PoolSpec, n_samples: int) -> list[LevelSpec]:
     return [
         LevelSpec(
             n_clusters=planned[t] if settings.n_clusters == "auto" else settings.n_clusters,
-            samples_per_cluster=None if settings.samples_per_cluster == "auto" else settings.samples_per_cluster,
+            samples_per_cluster=None
+            if settings.samples_per_cluster == "auto"
+            else settings.samples_per_cluster,
             resampling_steps=settings.steps,
             strategy=settings.strategy,
             n_coarse_clusters=settings.n_coarse_clusters,

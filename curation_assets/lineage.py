@@ -66,7 +66,11 @@ def pool_steps(spec: PoolSpec) -> dict[str, Step]:
         "embeddings",
         "embeddings",
         ["raw_pool"],
-        {"encoder": encoder, "max_image_pixels": spec.source.max_image_pixels, "metric": spec.preprocessing.metric},
+        {
+            "encoder": encoder,
+            "max_image_pixels": spec.source.max_image_pixels,
+            "metric": spec.preprocessing.metric,
+        },
         partitioned=True,
     )
     for level in range(1, spec.n_levels + 1):
@@ -124,6 +128,16 @@ def descendants(steps: Mapping[str, Step], first: str) -> list[str]:
         if reached & set(step.inputs):
             reached.add(step.name)
     return [name for name in steps if name in reached]
+
+
+def direct_inputs(steps: Mapping[str, Step], name: str) -> list[str]:
+    """Inputs of a step that no other of its inputs depends on: the edges a reader of the graph needs."""
+    inputs = steps[name].inputs
+    return [
+        source
+        for source in inputs
+        if not any(other != source and other in descendants(steps, source) for other in inputs)
+    ]
 
 
 class Freshness:
@@ -218,7 +232,8 @@ def explain_change(facts: Facts, recipe: Recipe) -> str:
         before, after = facts.settings.get(key), recipe.settings.get(key)
         if before != after:
             changes.append(f"{key} changed from {before} to {after}")
-    for name in sorted({*facts.inputs, *recipe.inputs}):
-        if facts.inputs.get(name) != recipe.inputs.get(name):
-            changes.append(f"input {name} changed")
+    names = sorted({*facts.inputs, *recipe.inputs})
+    changes += [
+        f"input {name} changed" for name in names if facts.inputs.get(name) != recipe.inputs.get(name)
+    ]
     return "; ".join(changes) or "recorded recipe differs"

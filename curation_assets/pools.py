@@ -37,7 +37,8 @@ class SourceSettings(_Settings):
     path: str = Field(description="Folder or fsspec URI of the pool; a relative one counts from the project.")
     pattern: str = Field("*.tar", description="Glob of the pool's files below `path`.")
     files_per_shard: PositiveInt = Field(
-        1, description="Files that make one shard (a Dagster partition); keep a pool at or below 1,000 shards."
+        1,
+        description="Files that make one shard (a Dagster partition); keep a pool at or below 1,000 shards.",
     )
     label_fields: tuple[str, ...] = Field(
         (), description="Keys of each sample's JSON kept as labels; the first is used for balance metrics."
@@ -103,7 +104,8 @@ class LevelSettings(_Settings):
         None, description="Resampling steps; null means 10, or 0 for a split level."
     )
     samples_per_cluster: PositiveInt | Auto = Field(
-        "auto", description="Inputs kept per cluster in a resampling step; auto is half the mean cluster size."
+        "auto",
+        description="Inputs kept per cluster in a resampling step; auto is half the mean cluster size.",
     )
     strategy: SelectionStrategy = Field("closest", description="Which inputs a resampling step keeps.")
     n_coarse_clusters: PositiveInt | None = Field(
@@ -205,7 +207,9 @@ class PoolSpec(_Settings):
     def _levels_shrink(cls, value: tuple[LevelSettings, ...]) -> tuple[LevelSettings, ...]:
         sizes = [level.n_clusters for level in value]
         if any(size == "auto" for size in sizes) and any(size != "auto" for size in sizes):
-            raise ValueError(f"n_clusters is either auto at every level or a number at every level, got {sizes}")
+            raise ValueError(
+                f"n_clusters is either auto at every level or a number at every level, got {sizes}"
+            )
         for t in range(1, len(sizes)):
             below, here = sizes[t - 1], sizes[t]
             if below != "auto" and here != "auto" and here >= below:
@@ -276,7 +280,10 @@ def load_pool_specs(folder: Path) -> dict[str, PoolSpec]:
 def _explain(path: Path, problem: Any) -> str:
     tags = {"bundled", "timm", "open_clip"}
     parts = [part for part in problem["loc"] if part not in tags]
-    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).lstrip(".") or "(file)"
+    key = (
+        "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).lstrip(".")
+        or "(file)"
+    )
     if problem["type"] == "extra_forbidden":
         owner = _model_at(tuple(parts[:-1]), problem)
         return f"{path}: unknown key {key}{owner}"

@@ -56,7 +56,7 @@ _terminal: ProgressSink | None = None
 @contextmanager
 def shown_in(sink: ProgressSink) -> Iterator[None]:
     """Show progress of every step of this process in `sink` instead of the steps' logs."""
-    global _terminal  # noqa: PLW0603 - one terminal per process
+    global _terminal
     _terminal = sink
     try:
         yield

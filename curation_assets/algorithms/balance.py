@@ -18,7 +18,7 @@ class Balance:
 
 
 def effective_number(counts: np.ndarray) -> float:
-    """exp of the Shannon entropy: as many equally large groups would be equally diverse (Hill number of order 1).
+    """Exp of the Shannon entropy: as many equally large groups would be equally diverse (Hill number of order 1).
 
     Args:
         counts: non-negative (k,): samples of each group.
@@ -66,7 +66,12 @@ def balance_of(counts: np.ndarray) -> Balance:
 
 
 def kl_to_uniform(
-    points: np.ndarray, *, low: float = -3.0, high: float = 3.0, bandwidth: float = 0.5, grid_step: float = 0.02
+    points: np.ndarray,
+    *,
+    low: float = -3.0,
+    high: float = 3.0,
+    bandwidth: float = 0.5,
+    grid_step: float = 0.02,
 ) -> float:
     """KL divergence of a Gaussian kernel density estimate from the uniform density on a square.
 

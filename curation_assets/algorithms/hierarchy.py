@@ -47,7 +47,9 @@ class LevelSpec:
     def __post_init__(self) -> None:
         _require(self.n_clusters >= 1, "n_clusters", self.n_clusters, "at least 1")
         if self.samples_per_cluster is not None:
-            _require(self.samples_per_cluster >= 1, "samples_per_cluster", self.samples_per_cluster, "at least 1")
+            _require(
+                self.samples_per_cluster >= 1, "samples_per_cluster", self.samples_per_cluster, "at least 1"
+            )
         if self.resampling_steps is not None:
             _require(self.resampling_steps >= 0, "resampling_steps", self.resampling_steps, "at least 0")
         _require(self.strategy in ("closest", "random"), "strategy", self.strategy, "'closest' or 'random'")
@@ -56,7 +58,9 @@ class LevelSpec:
         if self.n_coarse_clusters is not None:
             divides = self.n_coarse_clusters >= 1 and self.n_clusters % self.n_coarse_clusters == 0
             _require(divides, "n_coarse_clusters", self.n_coarse_clusters, f"a divisor of {self.n_clusters}")
-            _require(not self.resampling_steps, "resampling_steps", self.resampling_steps, "0 in a split level")
+            _require(
+                not self.resampling_steps, "resampling_steps", self.resampling_steps, "0 in a split level"
+            )
 
     @property
     def steps(self) -> int:
@@ -157,7 +161,9 @@ class LevelFitter:
             level = replace(refitted, inertias=level.inertias + refitted.inertias)
         return level
 
-    def _kmeans(self, tiled: TiledRows, n_clusters: int, *, step: int, cluster: int | None = None) -> KMeansFit:
+    def _kmeans(
+        self, tiled: TiledRows, n_clusters: int, *, step: int, cluster: int | None = None
+    ) -> KMeansFit:
         purpose, coordinates = Purpose.SEEDING, (self.level, step)
         if cluster is not None:
             purpose, coordinates = Purpose.SPLITTING, (self.level, cluster)

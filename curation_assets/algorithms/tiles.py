@@ -52,11 +52,12 @@ class TiledRows:
     def take(self, indices: np.ndarray) -> torch.Tensor:
         """The named rows, in the order given, float32 (len(indices), d)."""
         if self._resident is not None:
-            return self._resident[torch.from_numpy(indices).to(self.device)]
+            return self._resident[torch.tensor(indices, device=self.device)]
         return torch.from_numpy(self.rows.take(indices)).to(self.device)
 
     def _load(self, start: int, stop: int) -> torch.Tensor:
-        block = np.ascontiguousarray(self.rows.read(start, stop), dtype=np.float32)
+        # A memory map is read-only, which torch tensors cannot be.
+        block = np.require(self.rows.read(start, stop), dtype=np.float32, requirements=["C", "W"])
         return torch.from_numpy(block).to(self.device)
 
 

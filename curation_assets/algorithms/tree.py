@@ -44,7 +44,9 @@ class Level:
         """Clusters of the level."""
         return len(self.centroids)
 
-    def assign(self, block: np.ndarray, *, metric: Metric, device: str = "cpu") -> tuple[np.ndarray, np.ndarray]:
+    def assign(
+        self, block: np.ndarray, *, metric: Metric, device: str = "cpu"
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Cluster and distance of prepared rows of shape (n, d); see `assign_to_level`."""
         return assign_to_level(block, self.centroids, self.coarse, metric=metric, device=device)
 

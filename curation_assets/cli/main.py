@@ -50,7 +50,9 @@ def validate(path: Path, rows: int | None, dim: int | None) -> None:
 
 @cli.command()
 @click.argument("demo", type=click.Choice(["openmoji"]))
-@click.option("--folder", type=click.Path(path_type=Path), help="Where to write; data/raw/emoji if not given.")
+@click.option(
+    "--folder", type=click.Path(path_type=Path), help="Where to write; data/raw/emoji if not given."
+)
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many images, for a quick look.")
 def prepare(demo: str, folder: Path | None, limit: int | None) -> None:
     """Write the raw shards of a demo pool."""

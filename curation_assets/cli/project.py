@@ -38,7 +38,9 @@ def find_spec(home: Home, pool: str) -> PoolSpec:
     """
     specs = load_pool_specs(home.pools_folder)
     if pool not in specs:
-        raise PoolSpecError(f"--pool {pool}: no such pool in {home.pools_folder}; there are: {', '.join(specs) or 'none'}")
+        raise PoolSpecError(
+            f"--pool {pool}: no such pool in {home.pools_folder}; there are: {', '.join(specs) or 'none'}"
+        )
     return specs[pool]
 
 

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from curation_assets import progress
-from curation_assets.cli.project import PROCESS_TAG, close_dead_runs, find_spec, only_runner, open_home, process_name
+from curation_assets.cli.project import (
+    PROCESS_TAG,
+    close_dead_runs,
+    find_spec,
+    only_runner,
+    open_home,
+    process_name,
+)
 from curation_assets.cli.terminal import TerminalSink
 from curation_assets.cli.waves import contiguous_blocks, waves
 from curation_assets.errors import PoolSpecError
@@ -98,7 +105,9 @@ class _Runner:
         name = next((n for n in (first, f"{first}_initial", f"{first}_clusters") if n in self.steps), None)
         if name is None:
             levels = [f"level_{level}" for level in range(1, self.spec.n_levels + 1)]
-            raise PoolSpecError(f"--from {first}: no such step; there are: {', '.join([*levels, *self.steps])}")
+            raise PoolSpecError(
+                f"--from {first}: no such step; there are: {', '.join([*levels, *self.steps])}"
+            )
         return descendants(self.steps, name), True
 
     def _sync_shards(self, instance: dg.DagsterInstance) -> None:
@@ -119,7 +128,9 @@ class _Runner:
     def _chosen_shards(self, shard_keys: Sequence[str] | None) -> list[str]:
         every = [shard.key for shard in self.storage.shards()]
         if unknown := sorted(set(shard_keys or ()) - set(every)):
-            raise PoolSpecError(f"--shards {unknown[0]}: no such shard; there are {len(every)}: {every[0]} to {every[-1]}")
+            raise PoolSpecError(
+                f"--shards {unknown[0]}: no such shard; there are {len(every)}: {every[0]} to {every[-1]}"
+            )
         return list(shard_keys or every)
 
     def _todo(self, wave: list[str], keys: list[str], forced: bool) -> dict[str, list[str | None]]:
@@ -134,7 +145,12 @@ class _Runner:
         return todo
 
     def _run_wave(
-        self, instance: dg.DagsterInstance, todo: dict[str, list[str | None]], keys: list[str], *, forced: bool
+        self,
+        instance: dg.DagsterInstance,
+        todo: dict[str, list[str | None]],
+        keys: list[str],
+        *,
+        forced: bool,
     ) -> bool:
         partitioned = self.steps[next(iter(todo))].partitioned
         if not partitioned:
@@ -149,7 +165,9 @@ class _Runner:
         ]
         return all(results)
 
-    def _execute(self, instance: dg.DagsterInstance, names: list[str], tags: dict[str, str], forced: bool) -> bool:
+    def _execute(
+        self, instance: dg.DagsterInstance, names: list[str], tags: dict[str, str], forced: bool
+    ) -> bool:
         import dagster as dg
 
         from curation_assets.defs.jobs import whole_pool_job
@@ -166,7 +184,9 @@ class _Runner:
         )
         for evaluation in result.get_asset_check_evaluations():
             if not evaluation.passed:
-                self._say(f"check {evaluation.check_name} did not pass: {evaluation.description}", style="yellow")
+                self._say(
+                    f"check {evaluation.check_name} did not pass: {evaluation.description}", style="yellow"
+                )
         if result.success:
             return True
         for event in result.all_events:
@@ -174,8 +194,13 @@ class _Runner:
                 data = event.step_failure_data
                 message = data.user_failure_data.description if data.user_failure_data else None
                 cause = data.error.cause if data.error and data.error.cause else data.error
-                self._say(f"{event.step_key} failed: {message or (cause.message.strip() if cause else '')}", style="red")
-        self._say(f"details: runs of pool '{self.spec.name}' in `make dev`; finished work is kept", style="red")
+                self._say(
+                    f"{event.step_key} failed: {message or (cause.message.strip() if cause else '')}",
+                    style="red",
+                )
+        self._say(
+            f"details: runs of pool '{self.spec.name}' in `make dev`; finished work is kept", style="red"
+        )
         return False
 
     def _show_result(self) -> None:
@@ -189,4 +214,3 @@ class _Runner:
 
     def _say(self, text: str, style: str | None = None) -> None:
         self.console.print(text, style=style, highlight=False, soft_wrap=True, markup=False)
-

@@ -19,7 +19,9 @@ def show_status(pool: str | None) -> None:
     specs = [find_spec(home, pool)] if pool else list(load_pool_specs(home.pools_folder).values())
     console = Console()
     if not specs:
-        console.print(f"no pools in {home.pools_folder}: add a YAML file, see pools/examples", highlight=False)
+        console.print(
+            f"no pools in {home.pools_folder}: add a YAML file, see pools/examples", highlight=False
+        )
     for spec in specs:
         console.print(_status_table(spec, PoolStorage(home.storage_root, spec.name)))
 
@@ -35,7 +37,9 @@ def _status_table(spec: PoolSpec, storage: PoolStorage) -> Table:
         n_outputs = len(freshness.keys_of(step))
         reasons = Counter(outdated.get(step.name, {}).values())
         n_fresh = n_outputs - sum(reasons.values())
-        why = "; ".join(f"{reason} ({count})" if step.partitioned else reason for reason, count in reasons.items())
+        why = "; ".join(
+            f"{reason} ({count})" if step.partitioned else reason for reason, count in reasons.items()
+        )
         if not n_outputs:
             why = "no shards listed yet: run it"
         style = "green" if n_outputs and not reasons else "yellow"

@@ -31,7 +31,9 @@ def validate_pool(path: Path, rows: int | None, dimension: int | None) -> None:
     files = build_reader(spec.source, home.folder).list_files() if rows is None else []
     if files:
         size = sum(file.size_bytes for file in files)
-        console.print(f"{path}: valid; {len(files)} files, {size / 1e6:,.1f} MB", highlight=False, soft_wrap=True)
+        console.print(
+            f"{path}: valid; {len(files)} files, {size / 1e6:,.1f} MB", highlight=False, soft_wrap=True
+        )
     else:
         console.print(f"{path}: valid", highlight=False, soft_wrap=True)
     storage = PoolStorage(home.storage_root, spec.name)
@@ -50,7 +52,9 @@ def _show_plan(console: Console, spec: PoolSpec, rows: int, dimension: int) -> N
 
     spec.require_feasible(rows)
     levels = level_specs(spec, rows)
-    table = Table(title=f"{spec.name}: plan for {rows:,} samples of {dimension:,} dimensions", title_justify="left")
+    table = Table(
+        title=f"{spec.name}: plan for {rows:,} samples of {dimension:,} dimensions", title_justify="left"
+    )
     for column in ("level", "inputs", "clusters", "resampling steps", "kept per cluster"):
         table.add_column(column, justify="right")
     n_inputs = rows
@@ -68,4 +72,6 @@ def _show_plan(console: Console, spec: PoolSpec, rows: int, dimension: int) -> N
         highlight=False,
     )
     for target in spec.targets:
-        console.print(f"target {target.name}: {target.resolve(rows):,} samples, {target.strategy}", highlight=False)
+        console.print(
+            f"target {target.name}: {target.resolve(rows):,} samples, {target.strategy}", highlight=False
+        )

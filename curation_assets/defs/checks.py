@@ -19,22 +19,27 @@ def build_checks(graph: PoolGraph) -> Sequence[dg.AssetChecksDefinition]:
     """The checks of one pool."""
     pool = graph.spec.name
 
-    def check(asset: str, description: str):  # noqa: ANN202
-        return {"asset": dg.AssetKey([pool, asset]), "description": description}
+    def key(asset: str) -> dg.AssetKey:
+        return dg.AssetKey([pool, asset])
 
-    @dg.asset_check(**check("ledger", "Every sample of the raw pool has exactly one fate, and the totals add up."))
+    @dg.asset_check(
+        asset=key("ledger"), description="Every sample has exactly one fate, and the totals add up."
+    )
     def ledger_adds_up(curation: CurationResource) -> dg.AssetCheckResult:
         return _check_ledger(curation.storage(pool))
 
-    @dg.asset_check(**check("selection", "Every target has exactly the samples it asked for, none twice."))
+    @dg.asset_check(asset=key("selection"), description="Every target has exactly its samples, none twice.")
     def targets_are_exact(curation: CurationResource) -> dg.AssetCheckResult:
         return _check_targets(curation.storage(pool))
 
-    @dg.asset_check(**check("selection", f"No top-level cluster holds over {DOMINATING_SHARE:.0%} of the pool."))
+    @dg.asset_check(
+        asset=key("selection"),
+        description=f"No top-level cluster holds over {DOMINATING_SHARE:.0%} of the pool.",
+    )
     def no_cluster_dominates(curation: CurationResource) -> dg.AssetCheckResult:
         return _check_domination(curation.storage(pool))
 
-    @dg.asset_check(**check("curation_report", "The curated subset is more diverse than a random one."))
+    @dg.asset_check(asset=key("curation_report"), description="The subset is more diverse than a random one.")
     def beats_random(curation: CurationResource) -> dg.AssetCheckResult:
         return _check_diversity(curation.storage(pool))
 
@@ -49,7 +54,10 @@ def _check_ledger(storage: PoolStorage) -> dg.AssetCheckResult:
     per_shard = Counter(selected["shard"].to_list())
     selection_parts = storage.output("selection").require_facts().parts
     for shard in storage.shards():
-        output, raw = storage.output("ledger", shard.key), storage.output("raw_pool", shard.key).require_facts()
+        output, raw = (
+            storage.output("ledger", shard.key),
+            storage.output("raw_pool", shard.key).require_facts(),
+        )
         facts = output.facts()
         if facts is None or facts.inputs["selection"] != selection_parts.get(shard.key):
             pending.append(shard.key)
@@ -92,7 +100,9 @@ def _check_targets(storage: PoolStorage) -> dg.AssetCheckResult:
 
 def _check_domination(storage: PoolStorage) -> dg.AssetCheckResult:
     quotas = storage.output("selection").table(QUOTAS)
-    top = quotas.filter((pl.col("target") == quotas["target"][0]) & (pl.col("level") == quotas["level"].max()))
+    top = quotas.filter(
+        (pl.col("target") == quotas["target"][0]) & (pl.col("level") == quotas["level"].max())
+    )
     share = float(top["size"].max() / top["size"].sum())  # type: ignore[operator, arg-type]
     return dg.AssetCheckResult(
         passed=share <= DOMINATING_SHARE,

@@ -14,7 +14,6 @@ from curation_assets.storage.clusters import ASSIGNMENTS
 from curation_assets.storage.outputs import Facts, Output
 
 
-
 def summary_metadata(facts: Facts) -> dict[str, Any]:
     """The counts and figures of an output, flat, with its fingerprint."""
     metadata: dict[str, Any] = {}
@@ -37,7 +36,9 @@ def fit_metadata(output: Output) -> dict[str, Any]:
     metadata: dict[str, Any] = {}
     if inertias:
         metadata["inertia"] = round(inertias[-1][-1], 6)
-        metadata["inertia_curve"] = dg.MetadataValue.md(sparkline_markdown(inertias[-1], "inertia by iteration"))
+        metadata["inertia_curve"] = dg.MetadataValue.md(
+            sparkline_markdown(inertias[-1], "inertia by iteration")
+        )
         metadata["inertia_plot"] = picture(inertia_curve(inertias), "inertia by iteration, one line per fit")
         metadata["fits"] = dg.MetadataValue.table(
             [
@@ -58,7 +59,9 @@ def size_metadata(sizes: np.ndarray) -> dict[str, Any]:
     balance = balance_of(sizes)
     curve = np.sort(sizes)[::-1]
     return {
-        "cluster_sizes": dg.MetadataValue.md(sparkline_markdown(curve.tolist(), "cluster sizes, largest first")),
+        "cluster_sizes": dg.MetadataValue.md(
+            sparkline_markdown(curve.tolist(), "cluster sizes, largest first")
+        ),
         "effective_number": round(balance.effective_number, 2),
         "largest_share": round(balance.largest_share, 4),
         "gini": round(balance.gini, 4),

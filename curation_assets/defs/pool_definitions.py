@@ -34,7 +34,12 @@ def build_definitions(specs: list[PoolSpec], home: Home) -> dg.Definitions:
         assets += [build_raw_pool(graph), build_embeddings(graph)]
         for level in range(1, spec.n_levels + 1):
             assets += build_level(graph, level)
-        assets += [build_selection(graph), build_ledger(graph), build_balanced_dataset(graph), build_report(graph)]
+        assets += [
+            build_selection(graph),
+            build_ledger(graph),
+            build_balanced_dataset(graph),
+            build_report(graph),
+        ]
         checks += build_checks(graph)
         jobs += build_jobs(spec.name)
     return dg.Definitions(

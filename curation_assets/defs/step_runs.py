@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -15,7 +16,7 @@ from curation_assets.defs.resources import CurationResource
 from curation_assets.errors import StaleInputError
 from curation_assets.lineage import Freshness, Step, pool_steps
 from curation_assets.pools import PoolSpec
-from curation_assets.storage.outputs import Facts, OutputWriter, Recipe
+from curation_assets.storage.outputs import Facts, OutputWriter
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import Shard
 
@@ -65,15 +66,11 @@ class StepRun:
         n_skipped = 0
         with progress.task(self.step.name, len(keys), self.context.log.info) as report:
             for position, key in enumerate(keys):
-
-                def report_shard(done: float, detail: str, position: int = position, key: str = key) -> None:
-                    report(position + min(done, 1.0), f"shard {key}: {detail}")
-
+                shard_report = partial(_report_shard, report, position, key)
                 try:
-                    skipped = self._make(
-                        freshness, key, lambda writer, key=key: produce(freshness.shards[key], writer, report_shard)
-                    )
-                except Exception as error:  # noqa: BLE001 - whatever one shard does, the others' work stays
+                    skipped = self._make_shard(freshness, key, produce, shard_report)
+                # Whatever one shard does, the work of the others stays.
+                except Exception as error:
                     self.context.log.error(f"shard '{key}' failed: {error}\n{traceback.format_exc()}")
                     failures[key] = error
                 else:
@@ -129,22 +126,37 @@ class StepRun:
     def _freshness(self) -> Freshness:
         return Freshness(self.storage, pool_steps(self.spec), self.storage.shards())
 
+    def _make_shard(
+        self,
+        freshness: Freshness,
+        key: str,
+        produce: Callable[[Shard, OutputWriter, Report], None],
+        report: Report,
+    ) -> bool:
+        shard = freshness.shards.get(key)
+        if shard is None:
+            raise StaleInputError(
+                f"'{key}' is not a shard of pool '{self.spec.name}' any more: list its files again"
+            )
+        return self._make(freshness, key, lambda writer: produce(shard, writer, report))
+
     def _make(self, freshness: Freshness, key: str | None, produce: Callable[[OutputWriter], None]) -> bool:
         """Make one output; returns True if it was up to date already."""
-        if key is not None and key not in freshness.shards:
-            raise StaleInputError(f"'{key}' is not a shard of pool '{self.spec.name}' any more: list its files again")
         recipe = freshness.recipe(self.step.name, key)
         if recipe is None:
-            raise StaleInputError(f"{self.step.name}: {freshness.reason(self.step.name, key)}: materialize it first")
+            raise StaleInputError(
+                f"{self.step.name}: {freshness.reason(self.step.name, key)}: materialize it first"
+            )
         facts = freshness.facts(self.step.name, key)
         if facts and facts.fingerprint == recipe.fingerprint and not self._is_forced():
             return True
-        self._write(recipe, key, produce)
-        return False
-
-    def _write(self, recipe: Recipe, key: str | None, produce: Callable[[OutputWriter], None]) -> None:
         with self.storage.output(self.step.name, key).writing(recipe) as writer:
             produce(writer)
+        return False
 
     def _is_forced(self) -> bool:
         return self.context.run.tags.get(FORCE_TAG) == "true"
+
+
+def _report_shard(report: Report, position: int, key: str, done: float, detail: str) -> None:
+    report(position + min(done, 1.0), f"shard {key}: {detail}")

@@ -18,7 +18,9 @@ from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import Shard
 
 
-def write_dataset(reader: ShardReader, shard: Shard, storage: PoolStorage, n_levels: int, writer: OutputWriter) -> None:
+def write_dataset(
+    reader: ShardReader, shard: Shard, storage: PoolStorage, n_levels: int, writer: OutputWriter
+) -> None:
     """Copy a shard's selected samples, byte for byte, with a record of where they came from and why.
 
     Args:

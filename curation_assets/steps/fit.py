@@ -64,14 +64,17 @@ class LevelFit:
         fitter = self._fitter()
         inputs, _ = self._prepared_inputs(self._output("initial"))
         level = clusters.read_level(self._output("initial"))
-        inertias = []
+        inertias: list[list[float]] = []
         for step in range(1, fitter.spec.steps):
             level = fitter.refit(inputs, fitter.resample(level, step), step)
             inertias.extend(list(fit) for fit in level.inertias)
         clusters.write_subset(writer, fitter.resample(level, fitter.spec.steps))
         kept = fitter.spec.kept_per_cluster(inputs.n_rows)
         writer.summary.update(
-            inertias=inertias, resampling_steps=fitter.spec.steps, samples_per_cluster=kept, n_inputs=inputs.n_rows
+            inertias=inertias,
+            resampling_steps=fitter.spec.steps,
+            samples_per_cluster=kept,
+            n_inputs=inputs.n_rows,
         )
 
     def final(self, writer: OutputWriter) -> None:

@@ -8,7 +8,13 @@ from typing import Any
 
 import polars as pl
 
-from curation_assets.formats.base import RawSample, RejectedSampleError, Rejection, RejectionReason, ShardReader
+from curation_assets.formats.base import (
+    RawSample,
+    RejectedSampleError,
+    Rejection,
+    RejectionReason,
+    ShardReader,
+)
 from curation_assets.pools import SourceSettings
 from curation_assets.storage.outputs import OutputWriter
 from curation_assets.storage.shards import Shard
@@ -43,10 +49,8 @@ def ingest_shard(reader: ShardReader, shard: Shard, settings: SourceSettings, wr
         ShardError: if a file is missing or storage fails.
     """
     first_seen: dict[str, str] = {}
-    rows = []
-    for file in shard.files:
-        for item in reader.read(file.path):
-            rows.append(_row(item, settings, first_seen))
+    items = (item for file in shard.files for item in reader.read(file.path))
+    rows = [_row(item, settings, first_seen) for item in items]
     labels = {f"{LABEL_PREFIX}{name}": pl.String for name in settings.label_fields}
     table = pl.DataFrame(rows, schema=_SCHEMA | labels, orient="row")
     writer.table(TABLE, table)
@@ -81,7 +85,9 @@ def _row(item: RawSample | Rejection, settings: SourceSettings, first_seen: dict
         value = item.attributes.get(name)
         row[f"{LABEL_PREFIX}{name}"] = None if value is None else str(value)
     if item.sample_id in first_seen:
-        return row | _why(RejectionReason.DUPLICATE_ID, f"also in {first_seen[item.sample_id]}, which is kept")
+        return row | _why(
+            RejectionReason.DUPLICATE_ID, f"also in {first_seen[item.sample_id]}, which is kept"
+        )
     first_seen[item.sample_id] = f"{item.file}: {item.member}"
     from curation_assets.formats.images import read_image_header
 

@@ -56,8 +56,10 @@ def write_ledger(storage: PoolStorage, shard: str, writer: OutputWriter) -> None
         )
     )
     selected, rejected = pl.col("targets").list.len() > 0, pl.col("reason").is_not_null()
-    if len(ledger) != len(raw) or len(ledger.filter(selected & rejected)) or len(targets) != len(
-        ledger.filter(selected)
+    if (
+        len(ledger) != len(raw)
+        or len(ledger.filter(selected & rejected))
+        or len(targets) != len(ledger.filter(selected))
     ):
         raise CurationError(
             f"shard '{shard}': the ledger does not add up ({len(raw)} rows of the raw pool, {len(ledger)} fates): "

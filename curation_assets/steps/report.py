@@ -51,7 +51,9 @@ class _Pool:
     @classmethod
     def read(cls, spec: PoolSpec, storage: PoolStorage) -> _Pool:
         index = PoolIndex.read(storage)
-        rows = [storage.output("embeddings", shard).table(ROWS, ["raw_row"])["raw_row"] for shard in index.shards]
+        rows = [
+            storage.output("embeddings", shard).table(ROWS, ["raw_row"])["raw_row"] for shard in index.shards
+        ]
         labels, names = None, []
         if spec.source.label_fields:
             column = LABEL_PREFIX + spec.source.label_fields[0]
@@ -136,7 +138,8 @@ def gather_report(spec: PoolSpec, storage: PoolStorage, reader: ShardReader) -> 
     levels = _levels(pool, every)
     n_rejected, rejections = _rejections(storage, pool.index.shards)
     clusters = [
-        storage.output(level_asset(level, "clusters")).require_facts() for level in range(1, spec.n_levels + 1)
+        storage.output(level_asset(level, "clusters")).require_facts()
+        for level in range(1, spec.n_levels + 1)
     ]
     return ReportData(
         pool=spec.name,
@@ -175,7 +178,9 @@ def tree_warnings(levels: Sequence[LevelSummary], targets: Sequence[TargetSummar
                     f"random subset of its size ({random.effective_labels:.1f})."
                 )
         elif balanced.effective_clusters[1] < random.effective_clusters[1]:
-            found.append(f"Target '{target.name}' covers level 1 less evenly than a random subset of its size.")
+            found.append(
+                f"Target '{target.name}' covers level 1 less evenly than a random subset of its size."
+            )
     return found
 
 
@@ -183,7 +188,9 @@ def _pick(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.sort(rng.choice(rows, min(GRID_IMAGES, len(rows)), replace=False))
 
 
-def _subsets(pool: _Pool, every: np.ndarray, rows: np.ndarray, draws: list[np.ndarray]) -> list[SubsetMetrics]:
+def _subsets(
+    pool: _Pool, every: np.ndarray, rows: np.ndarray, draws: list[np.ndarray]
+) -> list[SubsetMetrics]:
     flat = _flat_kmeans_rows(pool, len(rows))
     return [
         _metrics(pool, "pool", [every]),
@@ -274,7 +281,10 @@ def _largest_clusters(pool: _Pool, selected: np.ndarray) -> list[tuple[tuple[int
     clusters = pool.clusters_at(level)
     sizes = np.bincount(clusters)
     distances = np.concatenate(
-        [pool.storage.output(level_asset(level, "assign"), shard).table("parquet")["distance"] for shard in pool.index.shards]
+        [
+            pool.storage.output(level_asset(level, "assign"), shard).table("parquet")["distance"]
+            for shard in pool.index.shards
+        ]
     )
     taken = np.bincount(clusters[selected], minlength=len(sizes))
     found = []

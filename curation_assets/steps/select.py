@@ -137,7 +137,9 @@ def _selected_table(
     parts = []
     for number in np.unique(shard):
         mine = np.flatnonzero(shard == number)
-        ids = storage.output("embeddings", index.shards[number]).table(ROWS, ["raw_row", "sample_id"])[row[mine]]
+        ids = storage.output("embeddings", index.shards[number]).table(ROWS, ["raw_row", "sample_id"])[
+            row[mine]
+        ]
         parts.append(
             pl.DataFrame(
                 {
@@ -165,7 +167,9 @@ def _cross_shard_duplicates(index: PoolIndex, storage: PoolStorage) -> pl.DataFr
         mine = np.flatnonzero(shard == number)
         output = storage.output("embeddings", index.shards[number])
         rows = output.table(ROWS, ["raw_row", "sample_id"])[row[mine]]
-        for pool_row, raw_row, sample_id in zip(suspects[mine], rows["raw_row"], rows["sample_id"], strict=True):
+        for pool_row, raw_row, sample_id in zip(
+            suspects[mine], rows["raw_row"], rows["sample_id"], strict=True
+        ):
             # Equal hashes of different ids are possible, if rare: the ids themselves decide.
             kept = first_shard.setdefault(sample_id, index.shards[number])
             if kept != index.shards[number]:

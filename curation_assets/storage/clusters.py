@@ -103,5 +103,6 @@ def read_subset(output: Output) -> ResampledSubset:
 def read_parents(storage: PoolStorage, n_levels: int) -> list[np.ndarray]:
     """For each level but the top, the cluster of the level above: int64 (k_t,) arrays."""
     return [
-        np.array(storage.output(f"level_{level}_clusters").array(ASSIGNMENTS)) for level in range(2, n_levels + 1)
+        np.array(storage.output(f"level_{level}_clusters").array(ASSIGNMENTS))
+        for level in range(2, n_levels + 1)
     ]

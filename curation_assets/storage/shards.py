@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 
 from upath import UPath
 
@@ -49,16 +50,17 @@ def group_files(
         PoolSpecError: if two files would give shards of the same name.
     """
     listed = {file.path: file for file in files}
-    shards = []
-    for shard in known:
-        if kept := tuple(listed.pop(file.path) for file in shard.files if file.path in listed):
-            shards.append(Shard(shard.key, kept))
+    shards = [
+        Shard(shard.key, kept)
+        for shard in known
+        if (kept := tuple(listed.pop(file.path) for file in shard.files if file.path in listed))
+    ]
     new = sorted(listed.values(), key=lambda file: file.path)
     for start in range(0, len(new), files_per_shard):
         group = tuple(new[start : start + files_per_shard])
         shards.append(Shard(_key(group), group))
     shards.sort(key=lambda shard: shard.key)
-    for left, right in zip(shards, shards[1:], strict=False):
+    for left, right in pairwise(shards):
         if left.key == right.key:
             raise PoolSpecError(
                 f"the files {left.files[0].path} and {right.files[0].path} both give the shard name "
@@ -85,7 +87,8 @@ def load_shards(pool_folder: UPath) -> list[Shard]:
     except FileNotFoundError:
         return []
     return [
-        Shard(entry["key"], tuple(SourceFile(**file) for file in entry["files"])) for entry in document["shards"]
+        Shard(entry["key"], tuple(SourceFile(**file) for file in entry["files"]))
+        for entry in document["shards"]
     ]
 
 

@@ -20,7 +20,9 @@ def build_balanced_dataset(graph: PoolGraph) -> dg.AssetsDefinition:
         description="The selected samples of each shard: `<target>/<shard>.tar` for webdataset, "
         "`<target>/<shard>.parquet` for datasets.load_dataset.",
     )
-    def balanced_dataset(context: dg.AssetExecutionContext, curation: CurationResource) -> dg.MaterializeResult:
+    def balanced_dataset(
+        context: dg.AssetExecutionContext, curation: CurationResource
+    ) -> dg.MaterializeResult:
         run = StepRun(context, curation, graph.spec, graph.steps["balanced_dataset"])
         reader = curation.reader(graph.spec)
 

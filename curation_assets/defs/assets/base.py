@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 
 from curation_assets.defs.partitions import pool_partitions
-from curation_assets.lineage import Step, pool_steps
+from curation_assets.lineage import Step, direct_inputs, pool_steps
 from curation_assets.pools import PoolSpec
 
 INGEST, HIERARCHY, BALANCE, REPORT = "1_ingest", "2_hierarchy", "3_balance", "4_report"
@@ -41,7 +41,7 @@ class PoolGraph:
         step = self.steps[name]
         return dg.asset(
             key=[self.spec.name, name],
-            deps=[dg.AssetKey([self.spec.name, source]) for source in step.inputs],
+            deps=[dg.AssetKey([self.spec.name, source]) for source in direct_inputs(self.steps, name)],
             partitions_def=pool_partitions(self.spec.name) if step.partitioned else None,
             # One run holds a range of shards, and the fan-in after them: see docs/dagster.md.
             backfill_policy=dg.BackfillPolicy.single_run(),

@@ -24,7 +24,9 @@ def build_raw_pool(graph: PoolGraph) -> dg.AssetsDefinition:
 
         def ingest(shard: Shard, writer: OutputWriter, report: Report) -> None:
             ingest_shard(reader, shard, graph.spec.source, writer)
-            report(1.0, f"{writer.summary['n_accepted']:,} accepted, {writer.summary['n_rejected']:,} rejected")
+            report(
+                1.0, f"{writer.summary['n_accepted']:,} accepted, {writer.summary['n_rejected']:,} rejected"
+            )
 
         return StepRun(context, curation, graph.spec, graph.steps["raw_pool"]).over_shards(ingest)
 

@@ -28,7 +28,9 @@ def build_report(graph: PoolGraph) -> dg.AssetsDefinition:
         kinds={"html"},
         description="What the pool looked like and what came out: one self-contained HTML page.",
     )
-    def curation_report(context: dg.AssetExecutionContext, curation: CurationResource) -> dg.MaterializeResult:
+    def curation_report(
+        context: dg.AssetExecutionContext, curation: CurationResource
+    ) -> dg.MaterializeResult:
         run = StepRun(context, curation, graph.spec, graph.steps["curation_report"])
 
         def produce(writer: OutputWriter, report: Report) -> None:
@@ -75,4 +77,8 @@ def _page_metadata(output: Output) -> dict[str, object]:
         for name, alt in _FIGURES.items()
         if name in facts.files
     }
-    return {"report": dg.MetadataValue.path(str(path)), "open": dg.MetadataValue.url(path.as_uri()), **pictures}
+    return {
+        "report": dg.MetadataValue.path(str(path)),
+        "open": dg.MetadataValue.url(path.as_uri()),
+        **pictures,
+    }

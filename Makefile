@@ -1,0 +1,46 @@
+# Every target sets up what it needs; `make help` lists them.
+SHELL := bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# faiss-cpu and faiss-gpu share a module name: one of them is installed, by whether a GPU answers.
+FAISS := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
+EXTRAS := $(FAISS),demo,dev
+STAMP := $(VENV)/.installed-$(FAISS)
+
+export DAGSTER_HOME := $(CURDIR)
+export CURATION_HOME := $(CURDIR)
+export CURATION_STATE ?= $(CURDIR)/data/dagster
+
+.PHONY: help setup demo test check dev
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## Build the virtual environment in .venv (again only if pyproject.toml changed)
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS)]'
+	rm -f $(VENV)/.installed-*
+	touch $@
+
+demo: setup ## Curate 4,495 real images from raw files to the report (DEMO_LIMIT=600 for a quick look)
+	$(BIN)/curation-assets prepare openmoji $(if $(DEMO_LIMIT),--limit $(DEMO_LIMIT))
+	$(BIN)/curation-assets run --pool emoji
+	@echo
+	@echo "Look at the report above in a browser, and at the graph with: make dev"
+
+test: setup ## Run the tests
+	$(BIN)/python -m pytest
+
+check: setup ## Lint, formatting and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+dev: setup ## Open the Dagster UI on http://localhost:3000
+	mkdir -p $(CURATION_STATE)
+	$(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1

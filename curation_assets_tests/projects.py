@@ -1,0 +1,118 @@
+"""Small projects of real images: a home folder with a pool of OpenMoji drawings, run by the command line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import yaml
+
+from curation_assets.demo.openmoji import write_openmoji_pool
+from curation_assets.home import Home
+from curation_assets.pools import PoolSpec, load_pool_spec
+from curation_assets.storage.pool_storage import PoolStorage
+
+SMALL_POOL: dict[str, Any] = {
+    "source": {"path": "data/raw/emoji", "label_fields": ["subgroup", "group"]},
+    "encoder": {"kind": "bundled", "batch_size": 16},
+    "preprocessing": {"centring": True},
+    "levels": [
+        {"n_clusters": 24, "resampling_steps": 3},
+        {"n_clusters": 8, "resampling_steps": 2},
+        {"n_clusters": 3, "resampling_steps": 0},
+    ],
+    "targets": [{"name": "small", "size": 20}, {"name": "typical", "fraction": 0.1, "strategy": "closest"}],
+}
+
+
+@dataclass(frozen=True)
+class Project:
+    """A home folder with one pool."""
+
+    folder: Path
+
+    @property
+    def home(self) -> Home:
+        return Home(self.folder, str(self.folder / "data" / "curated"), self.folder / "data" / "dagster")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the command line needs to work on this project and nothing else."""
+        state = str(self.home.dagster_state)
+        return {
+            "CURATION_HOME": str(self.folder),
+            "CURATION_STORAGE": self.home.storage_root,
+            "CURATION_STATE": state,
+            "DAGSTER_HOME": state,
+            "OMP_NUM_THREADS": "1",
+        }
+
+    @property
+    def storage(self) -> PoolStorage:
+        return PoolStorage(self.home.storage_root, "emoji")
+
+    @property
+    def spec(self) -> PoolSpec:
+        return load_pool_spec(self.folder / "pools" / "emoji.yaml")
+
+    def write_pool(self, settings: dict[str, Any]) -> None:
+        path = self.folder / "pools" / "emoji.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(yaml.safe_dump(settings, sort_keys=False))
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """A command line as a process of its own."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "curation_assets.cli.main", *arguments],
+            env={**os.environ, **self.environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(self, *arguments: str) -> tuple[int, str]:
+        """Exit code and output of a command line."""
+        process = self.start(*arguments)
+        output, _ = process.communicate(timeout=300)
+        return process.returncode, output
+
+    def selection_bytes(self) -> bytes:
+        return self.storage.output("selection").path("selected.parquet").read_bytes()
+
+    def modified_times(self) -> dict[str, int]:
+        """Modification time of every stored file, by path below the pool's folder."""
+        root = Path(str(self.storage.folder))
+        files = sorted(path for path in root.rglob("*") if path.is_file())
+        return {str(path.relative_to(root)): path.stat().st_mtime_ns for path in files}
+
+    def instance(self) -> dg.DagsterInstance:
+        return dg.DagsterInstance.from_config(self.environment["DAGSTER_HOME"])
+
+
+def make_project(folder: Path, *, n_images: int = 72, samples_per_shard: int = 24) -> Project:
+    """A project with the small pool, rendered but not curated."""
+    write_openmoji_pool(
+        folder / "data" / "raw" / "emoji", samples_per_shard=samples_per_shard, limit=n_images
+    )
+    project = Project(folder)
+    project.write_pool(SMALL_POOL)
+    project.home.dagster_state.mkdir(parents=True)
+    (project.home.dagster_state / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+    return project
+
+
+def materialized(instance: dg.DagsterInstance, run_ids: list[str]) -> set[tuple[str, str | None]]:
+    """(asset, partition) of every materialization of the runs, from the event log."""
+    found = set()
+    for run_id in run_ids:
+        for record in instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION):
+            event = record.dagster_event
+            assert event is not None
+            assert event.asset_key is not None
+            found.add((event.asset_key.path[-1], event.partition))
+    return found
