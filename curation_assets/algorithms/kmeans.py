@@ -123,10 +123,8 @@ class _Lloyd:
         k, dimension = centroids.shape
         self._tiled, self._metric = tiled, metric
         self.book = Codebook.of(centroids)
-        wide = {"dtype": torch.float64, "device": centroids.device}
-        self._sums = torch.zeros(k, dimension, **wide)
-        self._counts = torch.zeros(k, **wide)
-        self._objective = torch.zeros(k, **wide)
+        self._sums = torch.zeros(k, dimension, dtype=torch.float64, device=centroids.device)
+        self._counts = torch.zeros(k, dtype=torch.float64, device=centroids.device)
         self._squared_length = 0.0
         self._dirty = torch.ones(k, dtype=torch.bool, device=centroids.device)
         self._moved = self._dirty.clone()
