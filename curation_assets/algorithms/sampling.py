@@ -99,8 +99,10 @@ def plan_quotas(
         ValueError: if target_size is not between 1 and the samples there are.
     """
     sizes = [np.asarray(level_1_sizes, dtype=np.int64)]
-    for parent in parents:
-        above = np.zeros(int(parent.max()) + 1, dtype=np.int64)
+    for t, parent in enumerate(parents):
+        # The last clusters of a level may have no child: the level above them says how many there are.
+        n_above = len(parents[t + 1]) if t + 1 < len(parents) else int(parent.max()) + 1
+        above = np.zeros(n_above, dtype=np.int64)
         np.add.at(above, parent, sizes[-1])
         sizes.append(above)
     n_samples = int(sizes[0].sum())

@@ -1,0 +1,33 @@
+"""Balance metrics, worked by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from curation_assets.algorithms.balance import balance_of, effective_number, gini, kl_to_uniform
+
+
+def test_effective_number() -> None:
+    assert effective_number(np.array([5, 5, 5, 5])) == pytest.approx(4)
+    assert effective_number(np.array([7, 0, 0])) == pytest.approx(1)
+    assert effective_number(np.array([2, 1, 1])) == pytest.approx(2**1.5)
+    assert effective_number(np.array([])) == 0
+    for bad in ([-1, 2], [np.nan, 1]):
+        with pytest.raises(ValueError, match="finite and not negative"):
+            effective_number(np.array(bad))
+
+
+def test_gini_and_shares() -> None:
+    assert gini(np.array([3, 3, 3])) == pytest.approx(0)
+    assert gini(np.array([0, 0, 0, 8])) == pytest.approx(0.75)
+    balance = balance_of(np.array([6, 2, 0]))
+    assert (balance.largest_share, balance.n_empty) == (0.75, 1)
+
+
+def test_kl_is_small_for_even_points_and_large_for_a_blob() -> None:
+    axis = np.linspace(-2.9, 2.9, 20)
+    grid = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
+    blob = np.random.default_rng(0).normal(size=(400, 2)) * 0.3
+    assert kl_to_uniform(grid) < 0.03
+    assert kl_to_uniform(blob) > 1

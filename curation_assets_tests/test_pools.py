@@ -1,0 +1,99 @@
+"""Pool files: what is refused, and that the message says file, key, value and what would be valid."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from curation_assets.errors import PoolSpecError
+from curation_assets.pools import load_pool_spec, load_pool_specs
+from curation_assets_tests.projects import SMALL_POOL
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+def load(folder: Path, document: Any) -> Any:
+    path = folder / "web.yaml"
+    path.write_text(document if isinstance(document, str) else yaml.safe_dump(document))
+    return load_pool_spec(path)
+
+
+def changed(path: tuple[Any, ...], value: Any) -> dict[str, Any]:
+    document = copy.deepcopy(SMALL_POOL)
+    place: Any = document
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    return document
+
+
+def test_the_pools_of_the_repository_are_valid() -> None:
+    files = [*REPOSITORY.glob("pools/*.yaml"), *REPOSITORY.glob("pools/examples/*.yaml")]
+    assert len(files) >= 3
+    for path in files:
+        assert load_pool_spec(path).name == path.stem
+
+
+def test_defaults_are_those_of_the_paper(tmp_path: Path) -> None:
+    spec = load(tmp_path, {key: SMALL_POOL[key] for key in ("source", "encoder", "targets")})
+    assert spec.n_levels == 4
+    assert {level.steps for level in spec.levels} == {10}
+    assert {level.n_clusters for level in spec.levels} == {"auto"}
+    assert spec.preprocessing.metric == "cosine"
+
+
+@pytest.mark.parametrize(
+    ("document", "parts"),
+    [
+        (changed(("colour",), 1), ["unknown key colour", "value 1", "valid keys are: name, description"]),
+        (changed(("source", "glob"), "x"), ["unknown key source.glob", "'x'", "pattern"]),
+        (changed(("levels", 1, "k"), 5), ["unknown key levels[1].k", "n_clusters"]),
+        (changed(("targets", 0, "rows"), 5), ["unknown key targets[0].rows", "fraction"]),
+        (changed(("encoder", "weights"), "x"), ["unknown key encoder.weights", "batch_size"]),
+        (changed(("encoder", "kind"), "magic"), ["encoder", "magic", "'open_clip'"]),
+        (changed(("levels", 1, "n_clusters"), 24), ["levels", "level 2", "n_clusters=24", "from 1 to 23"]),
+        (changed(("levels", 0, "n_clusters"), 0), ["levels[0].n_clusters", "0"]),
+        (changed(("levels", 0, "n_clusters"), "auto"), ["auto at every level"]),
+        (changed(("levels", 0, "n_coarse_clusters"), 7), ["levels[0]", "multiple", "n_coarse_clusters=7"]),
+        (changed(("levels", 1, "n_coarse_clusters"), 2), ["levels[1]", "resampling_steps to 0, got 2"]),
+        (changed(("targets", 0, "fraction"), 0.5), ["targets[0]", "exactly one of size and fraction"]),
+        (changed(("targets", 1, "name"), "small"), ["targets", "share the name 'small'"]),
+        (changed(("targets", 1, "fraction"), 1.5), ["targets[1].fraction", "1.5", "less than or equal to 1"]),
+        (changed(("preprocessing", "metric"), "dot"), ["preprocessing.metric", "'dot'", "'cosine' or 'l2'"]),
+        (changed(("name",), "Bad-Name"), ["name", "'Bad-Name'", "lower-case"]),
+        (changed(("seed",), -1), ["seed", "-1"]),
+        ({"encoder": SMALL_POOL["encoder"]}, ["source is missing", "targets is missing"]),
+        ("- a\n- b\n", ["expected keys such as source"]),
+        ("a: [", ["not readable as YAML"]),
+    ],
+)
+def test_a_bad_file_is_refused_with_file_key_value_and_remedy(
+    tmp_path: Path, document: Any, parts: list[str]
+) -> None:
+    with pytest.raises(PoolSpecError) as caught:
+        load(tmp_path, document)
+    for part in ["web.yaml", *parts]:
+        assert part in str(caught.value)
+
+
+def test_sizes_that_the_pool_rules_out(tmp_path: Path) -> None:
+    spec = load(tmp_path, SMALL_POOL)
+    spec.require_feasible(24)
+    with pytest.raises(PoolSpecError, match=r"levels\[0\].n_clusters is 24, but the pool has only 23 samples"):
+        spec.require_feasible(23)
+    spec = load(tmp_path, changed(("targets", 0, "size"), 100))
+    with pytest.raises(PoolSpecError, match=r"targets.small.size is 100, .* choose a size from 1 to 99"):
+        spec.require_feasible(99)
+
+
+def test_two_pools_may_not_share_a_name(tmp_path: Path) -> None:
+    for stem in ("a", "b"):
+        (tmp_path / f"{stem}.yaml").write_text(yaml.safe_dump({**SMALL_POOL, "name": "same"}))
+    with pytest.raises(PoolSpecError, match=r"b.yaml: the pool name 'same' is taken"):
+        load_pool_specs(tmp_path)
+    with pytest.raises(PoolSpecError, match="no such pool file"):
+        load_pool_spec(tmp_path / "c.yaml")
