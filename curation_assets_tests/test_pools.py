@@ -83,7 +83,9 @@ def test_a_bad_file_is_refused_with_file_key_value_and_remedy(
 def test_sizes_that_the_pool_rules_out(tmp_path: Path) -> None:
     spec = load(tmp_path, SMALL_POOL)
     spec.require_feasible(24)
-    with pytest.raises(PoolSpecError, match=r"levels\[0\].n_clusters is 24, but the pool has only 23 samples"):
+    with pytest.raises(
+        PoolSpecError, match=r"levels\[0\].n_clusters is 24, but the pool has only 23 samples"
+    ):
         spec.require_feasible(23)
     spec = load(tmp_path, changed(("targets", 0, "size"), 100))
     with pytest.raises(PoolSpecError, match=r"targets.small.size is 100, .* choose a size from 1 to 99"):

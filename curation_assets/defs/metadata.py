@@ -34,6 +34,9 @@ def fit_metadata(output: Output) -> dict[str, Any]:
     facts = output.require_facts()
     inertias = facts.summary.get("inertias") or []
     metadata: dict[str, Any] = {}
+    if ASSIGNMENTS in facts.files:
+        sizes = np.bincount(output.array(ASSIGNMENTS), minlength=facts.summary.get("n_clusters", 0))
+        metadata |= size_metadata(sizes)
     if inertias:
         metadata["inertia"] = round(inertias[-1][-1], 6)
         metadata["inertia_curve"] = dg.MetadataValue.md(
@@ -46,9 +49,6 @@ def fit_metadata(output: Output) -> dict[str, Any]:
                 for i, fit in enumerate(inertias, start=1)
             ]
         )
-    if ASSIGNMENTS in facts.files:
-        sizes = np.bincount(output.array(ASSIGNMENTS), minlength=facts.summary.get("n_clusters", 0))
-        metadata |= size_metadata(sizes)
     return metadata
 
 

@@ -120,7 +120,8 @@ class StepRun:
             skipped = self._make(freshness, None, lambda writer: produce(writer, report))
             report(total, "up to date" if skipped else "done")
         facts = self.storage.output(self.step.name).require_facts()
-        metadata = summary_metadata(facts) | (dict(extra_metadata()) if extra_metadata else {})
+        # The UI shows metadata in this order: pictures and key figures before counts.
+        metadata = (dict(extra_metadata()) if extra_metadata else {}) | summary_metadata(facts)
         return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(facts.digest))
 
     def _freshness(self) -> Freshness:

@@ -14,7 +14,9 @@ SEEDS = range(5)
 def pool(seed: int) -> np.ndarray:
     """9,000 points: three blobs of very different size over a thin uniform background."""
     rng = np.random.default_rng(seed)
-    blobs = [rng.normal(centre, 0.5, (n, 2)) for centre, n in (((-1, -1), 7000), ((1, -1), 1000), ((0, 1), 500))]
+    blobs = [
+        rng.normal(centre, 0.5, (n, 2)) for centre, n in (((-1, -1), 7000), ((1, -1), 1000), ((0, 1), 500))
+    ]
     return np.concatenate([*blobs, rng.uniform(-3, 3, (500, 2))]).astype(np.float32)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +21,7 @@ def test_planned_levels_shrink_and_fit_the_pool(n_levels: int, n_samples: int) -
 
 def test_ratios_lie_between_5_and_20_for_pools_that_allow_it() -> None:
     plan = [743_000_000, *plan_n_clusters(743_000_000, 4)]
-    assert all(5 <= below / above <= 20.1 for below, above in zip(plan, plan[1:], strict=False))
+    assert all(5 <= below / above <= 20.1 for below, above in itertools.pairwise(plan))
 
 
 def test_too_small_pools_are_refused() -> None:

@@ -11,7 +11,9 @@ from curation_assets.algorithms.randomness import Purpose, keyed_priorities
 from curation_assets.algorithms.sampling import draw, plan_quotas, water_fill
 
 sizes_and_target = st.lists(st.integers(0, 60), min_size=1, max_size=30).flatmap(
-    lambda sizes: st.tuples(st.just(sizes), st.integers(0, max(1, sum(sizes))).filter(lambda n: n <= sum(sizes)))
+    lambda sizes: st.tuples(
+        st.just(sizes), st.integers(0, max(1, sum(sizes))).filter(lambda n: n <= sum(sizes))
+    )
 )
 
 
@@ -78,5 +80,5 @@ def test_a_draw_fills_its_quotas_whatever_the_order_of_the_rows(seed: int) -> No
 def test_impossible_quotas_are_refused() -> None:
     with pytest.raises(ValueError, match="cluster 0 is 7, but only 6 samples"):
         fill([2, 4], 7)
-    with pytest.raises(ValueError, match="target_size is 7, .*from 1 to 6"):
+    with pytest.raises(ValueError, match=r"target_size is 7, .*from 1 to 6"):
         plan_quotas(np.array([2, 4]), [], 7, seed=0)
