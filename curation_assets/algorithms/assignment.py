@@ -195,8 +195,8 @@ def assign(
     Returns:
         clusters int64 (n,) and distances float32 (n,).
     """
-    rows = torch.from_numpy(np.ascontiguousarray(block, dtype=np.float32))
-    book = Codebook.of(torch.from_numpy(np.ascontiguousarray(centroids, dtype=np.float32)).to(device))
+    rows = _tensor(block, "cpu")
+    book = Codebook.of(_tensor(centroids, device))
     clusters = torch.empty(len(rows), dtype=torch.int64)
     distances = torch.empty(len(rows), dtype=torch.float32)
     step = tile_rows(len(centroids))
@@ -224,7 +224,12 @@ def distances_to(
     Returns:
         float32 (n,).
     """
-    rows = torch.from_numpy(np.ascontiguousarray(block, dtype=np.float32)).to(device)
-    table = torch.from_numpy(np.ascontiguousarray(centroids, dtype=np.float32)).to(device)
-    squared = squared_distances(rows, None, table, torch.from_numpy(np.asarray(clusters)).to(device))
+    squared = squared_distances(
+        _tensor(block, device), None, _tensor(centroids, device), torch.tensor(clusters, device=device)
+    )
     return reported_distance(squared, metric).cpu().numpy()
+
+
+def _tensor(array: np.ndarray, device: str) -> torch.Tensor:
+    # A memory map is read-only, which torch tensors cannot be: it is copied, anything else is not.
+    return torch.from_numpy(np.require(array, dtype=np.float32, requirements=["C", "W"])).to(device)

@@ -110,7 +110,9 @@ def _usable(
 ) -> np.ndarray:
     """Positions of embeddings that can be stored and clustered; the others are rejected."""
     finite = np.isfinite(block).all(axis=1) & (np.abs(block).max(axis=1) <= _LARGEST_FLOAT16)
-    nonzero = block.astype(np.float16).any(axis=1) if metric == "cosine" else np.ones(len(block), dtype=bool)
+    with np.errstate(over="ignore"):
+        stored = block.astype(np.float16)
+    nonzero = stored.any(axis=1) if metric == "cosine" else np.ones(len(block), dtype=bool)
     for i in np.flatnonzero(~(finite & nonzero)):
         what = "is zero, so has no direction" if finite[i] else "holds NaN, infinity or values beyond float16"
         rejected.append((rows[i], RejectionReason.NON_FINITE_EMBEDDING.value, f"the embedding {what}"))

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
+from curation_assets.algorithms import seeding
 from curation_assets.algorithms.rows import ArrayRows
 from curation_assets.algorithms.seeding import kmeans_plus_plus
+from curation_assets.algorithms.tiles import TiledRows
 
 
 def sequential(points: np.ndarray, k: int, rng: np.random.Generator) -> frozenset[int]:
@@ -23,7 +25,7 @@ def sequential(points: np.ndarray, k: int, rng: np.random.Generator) -> frozense
 
 def test_batches_have_the_distribution_of_sequential_sampling() -> None:
     points = np.array([[0, 0], [1, 0], [0, 3], [4, 4], [9, 0], [2, 7]], dtype=np.float32)
-    k, n = 4, 3000
+    k, n = 4, 1000
     rows, rng = ArrayRows(points), np.random.default_rng(0)
     batched = Counter(frozenset(kmeans_plus_plus(rows, k, rng, n_local_trials=1).tolist()) for _ in range(n))
     reference = Counter(sequential(points, k, rng) for _ in range(n))
@@ -31,6 +33,26 @@ def test_batches_have_the_distribution_of_sequential_sampling() -> None:
     statistic = sum((batched[s] - reference[s]) ** 2 / (batched[s] + reference[s]) for s in common)
     assert len(common) > 5
     assert statistic < chi2.ppf(0.9999, len(common))
+
+
+def test_a_batch_of_stale_proposals_is_thinned_to_the_exact_distribution() -> None:
+    # Whole fits of this size propose one row at a time; here 64 are proposed at once, by distances to row 0
+    # alone. Rows in close pairs are where accepting a stale proposal shows.
+    points = np.array([[0, 0], [3, 0], [3, 0.5], [0, 4], [0.5, 4], [-5, 1]], dtype=np.float32)
+    pairwise = ((points[:, None] - points) ** 2).sum(-1).astype(np.float64)
+    stale, n = pairwise[0], 3000
+    tiled, rng = TiledRows(ArrayRows(points), "cpu"), np.random.default_rng(0)
+    seen = np.zeros((6, 6))
+    for _ in range(n):
+        proposed = rng.choice(6, 64, p=stale / stale.sum())
+        first, second = seeding._accepted(tiled, proposed, stale[proposed], rng)[:2]
+        seen[first, second] += 1
+    current = np.minimum(stale, pairwise)
+    expected = (n * stale / stale.sum())[1:, None] * current[1:] / current[1:].sum(1, keepdims=True)
+    possible = expected > 0
+    assert seen[0].sum() == seen[1:][~possible].sum() == 0
+    statistic = ((seen[1:] - expected)[possible] ** 2 / expected[possible]).sum()
+    assert statistic < chi2.ppf(0.9999, possible.sum() - 1)
 
 
 def test_many_proposals_at_once_never_choose_a_row_twice() -> None:

@@ -1,0 +1,39 @@
+"""Waves and blocks, worked by hand."""
+
+from __future__ import annotations
+
+import itertools
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curation_assets.cli.waves import contiguous_blocks, waves
+from curation_assets.lineage import pool_steps
+from curation_assets.pools import PoolSpec
+from curation_assets_tests.projects import SMALL_POOL
+
+
+def test_a_wave_ends_where_partitions_begin_or_end() -> None:
+    steps = pool_steps(PoolSpec.model_validate({"name": "p", **SMALL_POOL}))
+    found = waves(steps, steps)
+    assert found[0] == ["raw_pool", "embeddings"]
+    assert found[1] == [
+        "level_1_initial", "level_1_resampled", "level_1_clusters",
+        "level_2_initial", "level_2_resampled", "level_2_clusters", "level_3_clusters",
+    ]  # fmt: skip
+    assert found[2:] == [
+        ["level_1_assign", "level_2_assign", "level_3_assign"],
+        ["selection"],
+        ["ledger", "balanced_dataset"],
+        ["curation_report"],
+    ]
+    assert waves(steps, ["curation_report", "selection"]) == [["selection"], ["curation_report"]]
+
+
+@given(st.sets(st.integers(0, 30)))
+def test_blocks_cover_exactly_what_is_wanted(wanted: set[int]) -> None:
+    ordered = [f"{i:02}" for i in range(31)]
+    blocks = contiguous_blocks(ordered, {f"{i:02}" for i in wanted})
+    covered = {i for first, last in blocks for i in range(int(first), int(last) + 1)}
+    assert covered == wanted
+    assert all(int(right[0]) - int(left[1]) > 1 for left, right in itertools.pairwise(blocks))

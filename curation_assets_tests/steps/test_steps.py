@@ -1,0 +1,293 @@
+"""The steps on a small pool of drawn images, with a real if tiny encoder."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+from curation_assets.algorithms import fit_hierarchy
+from curation_assets.encoders.base import Encoder
+from curation_assets.errors import CurationError, ShardError
+from curation_assets.formats import build_reader
+from curation_assets.level_plan import level_specs
+from curation_assets.pools import PoolSpec
+from curation_assets.steps.assign import LevelAssigner
+from curation_assets.steps.dataset import write_dataset
+from curation_assets.steps.embed import embed_shard
+from curation_assets.steps.fit import LevelFit
+from curation_assets.steps.ingest import ingest_shard
+from curation_assets.steps.ledger import write_ledger
+from curation_assets.steps.report import gather_report
+from curation_assets.steps.select import select
+from curation_assets.storage.outputs import Recipe
+from curation_assets.storage.pool_storage import PoolStorage
+from curation_assets.storage.shards import group_files
+
+RECIPE = Recipe({}, {}, "1")
+
+
+class MeanColours(Encoder):
+    """Mean colour of a 2 x 2 grid; black images have a zero embedding, white ones a NaN, red ones overflow."""
+
+    dimension = 12
+    identity = {"model": "mean colours"}  # noqa: RUF012 - stands for a property
+
+    def encode(self, images: Sequence[Image.Image]) -> np.ndarray:
+        grids = [
+            np.asarray(image.resize((2, 2), Image.Resampling.BOX), dtype=np.float32).ravel()
+            for image in images
+        ]
+        block = np.stack(grids) / 255
+        block[(block == 1).all(axis=1)] = np.nan
+        block[(block[:, ::3] == 1).all(axis=1) & (block[:, 1::3] == 0).all(axis=1)] = 1e6
+        return block
+
+
+def png(colour: tuple[int, int, int] | None, seed: int = 0) -> bytes:
+    rng = np.random.default_rng(seed)
+    pixels = (
+        rng.integers(0, 255, (2, 2, 3), dtype=np.uint8)
+        if colour is None
+        else np.full((2, 2, 3), colour, np.uint8)
+    )
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).resize((8, 8), Image.Resampling.NEAREST).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def write_tar(path: Path, samples: dict[str, bytes]) -> None:
+    with tarfile.open(path, "w") as archive:
+        for name, content in samples.items():
+            for member, data in (
+                (f"{name}.png", content),
+                (f"{name}.json", b'{"kind": "%s"}' % name[:1].encode()),
+            ):
+                info = tarfile.TarInfo(member)
+                info.size = len(data)
+                archive.addfile(info, io.BytesIO(data))
+
+
+class Pool:
+    """A pool in a folder, run step by step without Dagster."""
+
+    def __init__(self, folder: Path, **changes: Any) -> None:
+        self.folder = folder
+        settings: dict[str, Any] = {
+            "name": "drawn",
+            "source": {"path": "raw", "label_fields": ["kind"]},
+            "encoder": {"kind": "bundled"},
+            "levels": [{"n_clusters": 12, "resampling_steps": 2}, {"n_clusters": 4, "resampling_steps": 1}],
+            "targets": [{"name": "small", "size": 15}, {"name": "typical", "size": 9, "strategy": "closest"}],
+        }
+        self.spec = PoolSpec.model_validate({**settings, **changes})
+        self.storage = PoolStorage(str(folder / "curated"), "drawn")
+        self.reader = build_reader(self.spec.source, folder)
+        self.storage.save_shards(group_files(self.reader.list_files(), 1))
+
+    def ingest(self) -> None:
+        for shard in self.storage.shards():
+            raw = self.storage.output("raw_pool", shard.key)
+            with raw.writing(RECIPE) as writer:
+                ingest_shard(self.reader, shard, self.spec.source, writer)
+
+    def embed(self) -> None:
+        for shard in self.storage.shards():
+            with self.storage.output("embeddings", shard.key).writing(RECIPE) as writer:
+                embed_shard(
+                    self.reader,
+                    shard,
+                    self.storage.output("raw_pool", shard.key),
+                    MeanColours(),
+                    writer,
+                    batch_size=4,
+                    max_image_pixels=10_000,
+                    metric="cosine",
+                )
+
+    def cluster(self) -> None:
+        for level in range(1, self.spec.n_levels + 1):
+            fit = LevelFit(self.spec, self.storage, level)
+            for kind, stage in (
+                ("initial", fit.initial),
+                ("resampled", fit.resampled),
+                ("clusters", fit.final),
+            ):
+                with self.storage.output(f"level_{level}_{kind}").writing(RECIPE) as writer:
+                    stage(writer)
+            for shard in self.storage.shards():
+                with self.storage.output(f"level_{level}_assign", shard.key).writing(RECIPE) as writer:
+                    LevelAssigner(self.storage, level).assign_shard(shard.key, writer)
+
+    def select(self) -> pl.DataFrame:
+        with self.storage.output("selection").writing(RECIPE) as writer:
+            select(self.spec, self.storage, writer)
+        return self.storage.output("selection").table("selected.parquet")
+
+    def finish(self) -> pl.DataFrame:
+        for shard in self.storage.shards():
+            with self.storage.output("ledger", shard.key).writing(RECIPE) as writer:
+                write_ledger(self.storage, shard.key, writer)
+            with self.storage.output("balanced_dataset", shard.key).writing(RECIPE) as writer:
+                write_dataset(self.reader, shard, self.storage, self.spec.n_levels, writer)
+        return pl.concat(
+            [self.storage.output("ledger", s.key).table("parquet") for s in self.storage.shards()]
+        )
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Pool:
+    """Three shards; some samples cannot be embedded, one id occurs in two shards."""
+    folder = tmp_path_factory.mktemp("pool")
+    (folder / "raw").mkdir()
+    write_tar(folder / "raw" / "a.tar", {f"a{i}": png(None, i) for i in range(20)})
+    odd = {
+        "black": png((0, 0, 0)),
+        "white": png((255, 255, 255)),
+        "red": png((255, 0, 0)),
+        "cut": png(None)[:70],
+    }
+    write_tar(folder / "raw" / "b.tar", {**{f"b{i}": png(None, 100 + i) for i in range(20)}, **odd})
+    write_tar(
+        folder / "raw" / "c.tar", {"a3": png(None, 500), **{f"c{i}": png(None, 200 + i) for i in range(9)}}
+    )
+    made = Pool(folder)
+    made.ingest()
+    made.embed()
+    made.cluster()
+    made.select()
+    made.finish()
+    return made
+
+
+def test_ingest_lists_every_sample_with_its_label(pool: Pool) -> None:
+    table = pool.storage.output("raw_pool", "b").table("parquet")
+    assert table.height == 24
+    assert table["label_kind"].to_list()[:3] == ["b", "b", "b"]
+    assert table["id_hash"].n_unique() == 24
+    raw = (pool.folder / "raw" / "b.tar").read_bytes()
+    row = table.row(0, named=True)
+    assert raw[row["offset"] : row["offset"] + row["size_bytes"]] == png(None, 100)
+
+
+def test_what_cannot_be_embedded_is_rejected_with_its_reason(pool: Pool) -> None:
+    output = pool.storage.output("embeddings", "b")
+    rejected = output.table("rejected.parquet")
+    assert sorted(rejected["reason"].to_list()) == ["corrupt_image", *["non_finite_embedding"] * 3]
+    assert output.array("npy").shape == (20, 12)
+    assert output.array("npy").dtype == np.float16
+    ids = output.table("rows.parquet")["sample_id"].to_list()
+    assert ids == [f"b{i}" for i in range(20)]
+    expected = MeanColours().encode([Image.open(io.BytesIO(png(None, 105)))])[0]
+    np.testing.assert_allclose(output.array("npy")[5], expected, atol=1e-3)
+
+
+def test_the_stages_are_the_library_bit_for_bit(pool: Pool) -> None:
+    rows = pool.storage.embeddings()
+    tree = fit_hierarchy(rows, level_specs(pool.spec, rows.n_rows), metric="cosine", seed=0)
+    for level, fitted in enumerate(tree.levels, start=1):
+        stored = pool.storage.output(f"level_{level}_clusters").array("centroids.npy")
+        np.testing.assert_array_equal(stored, fitted.centroids)
+        assigned = [
+            pool.storage.output(f"level_{level}_assign", s.key).table("parquet")
+            for s in pool.storage.shards()
+        ]
+        np.testing.assert_array_equal(
+            pl.concat(assigned)["cluster"].to_numpy(), tree.row_clusters()[:, level - 1]
+        )
+
+
+def test_selection_is_exact_and_leaves_repeated_ids_out(pool: Pool) -> None:
+    selected = pool.storage.output("selection").table("selected.parquet")
+    assert selected.group_by("target").len().sort("target").rows() == [("small", 15), ("typical", 9)]
+    duplicates = pool.storage.output("selection").table("duplicates.parquet")
+    assert duplicates.select("shard", "sample_id", "kept_shard").rows() == [("c", "a3", "a")]
+    assert selected.filter((pl.col("shard") == "c") & (pl.col("sample_id") == "a3")).is_empty()
+    quotas = pool.storage.output("selection").table("quotas.parquet")
+    totals = quotas.group_by("target", "level").agg(pl.col("quota").sum()).sort("target", "level").rows()
+    assert totals == [("small", 1, 15), ("small", 2, 15), ("typical", 1, 9), ("typical", 2, 9)]
+
+
+def test_the_ledger_gives_each_sample_one_fate(pool: Pool) -> None:
+    ledger = pool.finish()
+    assert ledger.height == 20 + 24 + 10
+    fates = dict(ledger.group_by("fate").len().rows())
+    assert sum(fates.values()) == 54
+    assert fates["rejected"] == 5
+    selected = pool.storage.output("selection").table("selected.parquet")
+    assert fates["selected"] == selected.select("shard", "row").unique().height
+    assert ledger.filter(pl.col("reason") == "duplicate_id")["detail"].to_list() == [
+        "also in shard a, which is kept"
+    ]
+
+
+def test_a_selection_of_a_rejected_sample_is_caught(pool: Pool, tmp_path: Path) -> None:
+    broken = PoolStorage(str(tmp_path), "drawn")
+    broken.save_shards(pool.storage.shards())
+    for asset, shard in (("raw_pool", "b"), ("embeddings", "b"), ("selection", None)):
+        source = pool.storage.output(asset, shard)
+        files = {name: source.path(name).read_bytes() for name in source.require_facts().files}
+        if asset == "selection":
+            selected = source.table("selected.parquet")
+            rejected_row = pl.lit(23, selected["raw_row"].dtype).alias("raw_row")
+            forged = selected.filter(pl.col("shard") == "b").head(1).with_columns(rejected_row)
+            buffer = io.BytesIO()
+            pl.concat([selected, forged]).write_parquet(buffer)
+            files["selected.parquet"] = buffer.getvalue()
+        with broken.output(asset, shard).writing(RECIPE) as writer:
+            for name, content in files.items():
+                writer.file(name).write_bytes(content)
+    ledger = broken.output("ledger", "b")
+    with (
+        pytest.raises(CurationError, match="shard 'b': the ledger does not add up"),
+        ledger.writing(RECIPE) as writer,
+    ):
+        write_ledger(broken, "b", writer)
+
+
+def test_a_shard_that_gives_nothing_to_a_target_has_no_file_for_it(pool: Pool) -> None:
+    selected = pool.storage.output("selection").table("selected.parquet")
+    for target in ("small", "typical"):
+        for shard in pool.storage.shards():
+            mine = selected.filter((pl.col("target") == target) & (pl.col("shard") == shard.key))
+            path = pool.storage.output("balanced_dataset", shard.key).path(f"{target}/parquet")
+            assert path.exists() == (mine.height > 0)
+            if mine.height:
+                assert pl.read_parquet(str(path)).height == mine.height
+
+
+def test_a_file_that_changed_since_it_was_listed_fails_its_shard(pool: Pool, tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    write_tar(tmp_path / "raw" / "a.tar", {f"a{i}": png(None, i) for i in range(6)})
+    changed = Pool(tmp_path)
+    changed.ingest()
+    write_tar(tmp_path / "raw" / "a.tar", {f"a{i}": png(None, i) for i in range(4)})
+    with pytest.raises(
+        ShardError, match="2 samples of the raw pool are no longer in its files: run raw_pool again"
+    ):
+        changed.embed()
+
+
+def test_a_target_larger_than_the_pool_is_refused(pool: Pool) -> None:
+    greedy = Pool(pool.folder, targets=[{"name": "all", "size": 50}])
+    with pytest.raises(CurationError, match=r"targets.all.size is 50, but the pool has only 49 admissible"):
+        greedy.select()
+
+
+def test_the_report_counts_what_the_ledger_counts(pool: Pool) -> None:
+    data = gather_report(pool.spec, pool.storage, pool.reader)
+    assert (data.n_samples, data.n_rejected, data.n_shards) == (50, 5, 3)
+    assert [level.sizes.sum() for level in data.levels] == [50, 50]
+    small = data.targets[0]
+    assert [subset.name for subset in small.subsets] == ["pool", "random", "flat k-means", "balanced"]
+    assert sum(counts[2] for counts in small.label_counts.values()) == 15
+    assert len(small.balanced_sample) == len(small.random_sample) == 15
+    assert sum(card.size for card in data.clusters) == 50
+    assert data.label_name == "kind"

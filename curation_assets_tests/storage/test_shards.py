@@ -1,0 +1,58 @@
+"""Shards: groups of files that stay as they are when other files come and go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from upath import UPath
+
+from curation_assets.errors import PoolSpecError
+from curation_assets.formats.base import SourceFile
+from curation_assets.storage.shards import group_files, load_shards, save_shards
+
+
+def files(*names: str, version: str = "1") -> list[SourceFile]:
+    return [SourceFile(f"{name}.tar", 1, version) for name in names]
+
+
+def test_keys_come_from_the_files() -> None:
+    assert [shard.key for shard in group_files(files("b", "a/x", "c"), 1)] == ["a__x", "b", "c"]
+    assert [shard.key for shard in group_files(files("00", "01", "02"), 2)] == ["00-01", "02"]
+    with pytest.raises(PoolSpecError, match=r"x.tar and x.tar.bak both give the shard name 'x'"):
+        group_files([*files("x"), SourceFile("x.tar.bak", 1, "1")], 1)
+
+
+def test_known_groups_stay_when_files_come_change_and_go() -> None:
+    known = group_files(files("00", "02", "04", "06"), 2)
+    now = [*files("00", "01", "02", "06"), *files("04", version="2")]
+    shards = group_files(now, 2, known)
+    assert [(shard.key, [file.path for file in shard.files]) for shard in shards] == [
+        ("00-02", ["00.tar", "02.tar"]),
+        ("01", ["01.tar"]),
+        ("04-06", ["04.tar", "06.tar"]),
+    ]
+    before = {shard.key: shard.source_digest for shard in known}
+    after = {shard.key: shard.source_digest for shard in shards}
+    assert before["00-02"] == after["00-02"]
+    assert before["04-06"] != after["04-06"]
+
+
+@given(st.sets(st.integers(0, 60), min_size=1), st.sets(st.integers(0, 60)), st.integers(1, 4))
+def test_every_file_is_in_one_shard(first: set[int], second: set[int], per_shard: int) -> None:
+    known = group_files(files(*[f"{i:02}" for i in first]), per_shard)
+    shards = group_files(files(*[f"{i:02}" for i in second]), per_shard, known)
+    assert sorted(file.path for shard in shards for file in shard.files) == [
+        f"{i:02}.tar" for i in sorted(second)
+    ]
+    assert all(shard.files for shard in shards)
+
+
+def test_the_list_is_kept(tmp_path: Path) -> None:
+    folder = UPath(tmp_path)
+    assert load_shards(folder) == []
+    shards = group_files(files("a", "b", "c"), 2)
+    save_shards(folder, shards)
+    assert load_shards(folder) == shards
