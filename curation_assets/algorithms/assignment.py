@@ -43,10 +43,9 @@ class Codebook:
         squared = centroids.double().square().sum(dim=1)
         return cls(centroids, (-0.5 * squared).float(), math.sqrt(float(squared.max())))
 
-    def error_bound(self, block: torch.Tensor) -> torch.Tensor:
-        """What a float32 score of each row of `block` (b, d) may be off by, float32 (b,)."""
-        scale = _ERROR_LAMBDA * math.sqrt(block.shape[1] + 2) * _UNIT_ROUNDOFF
-        norms = torch.linalg.vector_norm(block, dim=1)
+    def error_bound(self, norms: torch.Tensor) -> torch.Tensor:
+        """What a float32 score of rows with the given lengths, float32 (b,), may be off by, float32 (b,)."""
+        scale = _ERROR_LAMBDA * math.sqrt(self.centroids.shape[1] + 2) * _UNIT_ROUNDOFF
         return scale * self.largest_norm * (norms + 0.5 * self.largest_norm) + 1e-37
 
 
@@ -56,7 +55,7 @@ def tile_rows(n_columns: int) -> int:
 
 
 def top_two(
-    block: torch.Tensor, centroids: torch.Tensor, bias: torch.Tensor
+    block: torch.Tensor, centroids: torch.Tensor, bias: torch.Tensor, at_least: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Best and second-best float32 score of each row.
 
@@ -64,20 +63,21 @@ def top_two(
         block: float32 (b, d).
         centroids: float32 (k, d).
         bias: float32 (k,).
+        at_least: float32 (b,): a row whose best score is lower is of no interest; only its best score is
+            certain to be filled in, its second-best may be its best.
 
     Returns:
         best float32 (b,), its column int64 (b,), second-best float32 (b,), -inf where k is 1.
     """
+    if len(centroids) <= _TILE_COLUMNS:
+        return _top_two_of_tile(torch.addmm(bias, block, centroids.T), at_least)
     best = block.new_full((len(block),), -math.inf)
     second = best.clone()
     column = torch.zeros(len(block), dtype=torch.int64, device=block.device)
     for start in range(0, len(centroids), _TILE_COLUMNS):
         tile = slice(start, start + _TILE_COLUMNS)
         scores = torch.addmm(bias[tile], block, centroids[tile].T)
-        # Measured on CPU: masking the best and taking the maximum again is faster than topk(2).
-        here_best, here_column = scores.max(dim=1)
-        scores.scatter_(1, here_column[:, None], -math.inf)
-        here_second = scores.amax(dim=1)
+        here_best, here_column, here_second = _top_two_of_tile(scores, None)
         wins = here_best > best
         second = torch.maximum(torch.minimum(best, here_best), torch.where(wins, here_second, second))
         best = torch.where(wins, here_best, best)
@@ -85,22 +85,49 @@ def top_two(
     return best, column, second
 
 
-def nearest(block: torch.Tensor, book: Codebook) -> tuple[torch.Tensor, torch.Tensor]:
+def _top_two_of_tile(
+    scores: torch.Tensor, at_least: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    # Measured on CPU: masking the best and taking the maximum again is faster than topk(2), and a maximum
+    # without its position is twice as fast as one with it.
+    if at_least is None:
+        best, column = scores.max(dim=1)
+        return best, column, _without(scores, column).amax(dim=1)
+    best = scores.amax(dim=1)
+    column, second = torch.zeros(len(scores), dtype=torch.int64, device=scores.device), best.clone()
+    rows = torch.nonzero(best >= at_least).flatten()
+    if len(rows):
+        scores = scores[rows]
+        column[rows] = scores.argmax(dim=1)
+        second[rows] = _without(scores, column[rows]).amax(dim=1)
+    return best, column, second
+
+
+def _without(scores: torch.Tensor, column: torch.Tensor) -> torch.Tensor:
+    return scores.scatter_(1, column[:, None], -math.inf)
+
+
+def nearest(
+    block: torch.Tensor, norms: torch.Tensor, book: Codebook
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The exact nearest centroid of each row of a tile.
 
     Args:
         block: float32 (b, d).
+        norms: float32 (b,): lengths of the rows.
         book: the centroids.
 
     Returns:
-        cluster int64 (b,) and its float32 score (b,), accurate to `book.error_bound`.
+        cluster int64 (b,), its float32 score (b,) and a float32 score (b,) that no other centroid exceeds,
+        both accurate to `book.error_bound`.
     """
     best, column, second = top_two(block, book.centroids, book.bias)
-    bound = book.error_bound(block)
+    bound = book.error_bound(norms)
     unsure = torch.nonzero(best - second <= 2 * bound).flatten()
     if len(unsure):
         column[unsure] = resolve(block[unsure], book, best[unsure] - 2 * bound[unsure])
-    return column, best
+        second[unsure] = best[unsure]
+    return column, best, second
 
 
 def resolve(block: torch.Tensor, book: Codebook, threshold: torch.Tensor) -> torch.Tensor:
@@ -202,7 +229,7 @@ def assign(
     step = tile_rows(len(centroids))
     for start in range(0, len(rows), step):
         tile = rows[start : start + step].to(device)
-        column, _ = nearest(tile, book)
+        column, _, _ = nearest(tile, torch.linalg.vector_norm(tile, dim=1), book)
         squared = squared_distances(tile, None, book.centroids, column)
         clusters[start : start + step] = column.cpu()
         distances[start : start + step] = reported_distance(squared, metric).cpu()

@@ -145,10 +145,15 @@ class LevelFitter:
         level = self.fit_subset(tiled, subset, step)
         assignments = np.empty(tiled.rows.n_rows, dtype=np.int64)
         distances = np.empty(tiled.rows.n_rows, dtype=np.float32)
+        # The fit has just assigned the subset's own rows, often half of them all.
+        assignments[subset.rows], distances[subset.rows] = level.assignments, level.distances
+        is_open = np.ones(tiled.rows.n_rows, dtype=bool)
+        is_open[subset.rows] = False
         for start, block in tiled.tiles(65_536):
-            tile = slice(start, start + len(block))
-            assignments[tile], distances[tile] = level.assign(
-                block.cpu().numpy(), metric=self.metric, device=self.device
+            inside = np.flatnonzero(is_open[start : start + len(block)])
+            rows = start + inside
+            assignments[rows], distances[rows] = level.assign(
+                block.cpu().numpy()[inside], metric=self.metric, device=self.device
             )
         return replace(level, assignments=assignments, distances=distances)
 

@@ -18,11 +18,11 @@ from curation_assets.algorithms.assignment import (
     top_two,
 )
 from curation_assets.algorithms.rows import Metric, Rows
-from curation_assets.algorithms.seeding import kmeans_plus_plus
+from curation_assets.algorithms.seeding import Seeds, choose_seeds
 from curation_assets.algorithms.tiles import TiledRows, threads_for
 
 # Where more than this share of the centroids moved, one full search is cheaper than a partial one.
-_FULL_SEARCH_SHARE = 0.5
+_FULL_SEARCH_SHARE = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,19 +90,19 @@ def fit_kmeans(
     """
     tiled = rows if isinstance(rows, TiledRows) else TiledRows(rows, device)
     with threads_for(tiled.rows.n_rows * n_clusters * tiled.rows.dimension):
-        seeds = kmeans_plus_plus(tiled, n_clusters, rng, n_local_trials=n_local_trials)
+        seeds = choose_seeds(tiled, n_clusters, rng, n_local_trials=n_local_trials)
         return _lloyd(tiled, seeds, metric, max_iterations, tolerance, on_iteration)
 
 
 def _lloyd(
     tiled: TiledRows,
-    seeds: np.ndarray,
+    seeds: Seeds,
     metric: Metric,
     max_iterations: int,
     tolerance: float,
     on_iteration: Callable[[Iteration], None] | None,
 ) -> KMeansFit:
-    search = _Lloyd(tiled, tiled.take(seeds).clone(), metric)
+    search = _Lloyd(tiled, tiled.take(seeds.rows).clone(), metric, seeds.nearest)
     inertias: list[float] = []
     for number in range(1, max_iterations + 1):
         search.update_centroids()
@@ -119,7 +119,9 @@ def _lloyd(
 class _Lloyd:
     """Assignments, exact sums and centroids of one fit, kept consistent with each other."""
 
-    def __init__(self, tiled: TiledRows, centroids: torch.Tensor, metric: Metric) -> None:
+    def __init__(
+        self, tiled: TiledRows, centroids: torch.Tensor, metric: Metric, clusters: np.ndarray | None = None
+    ) -> None:
         k, dimension = centroids.shape
         self._tiled, self._metric = tiled, metric
         self.book = Codebook.of(centroids)
@@ -130,12 +132,20 @@ class _Lloyd:
         self._moved = self._dirty.clone()
         n_rows = tiled.rows.n_rows
         self._clusters = torch.zeros(n_rows, dtype=torch.int64, device=centroids.device)
+        # Score of each row's own cluster, and one that no other cluster exceeds. Until the first full search
+        # nothing is known: no score beats infinity.
         self._scores = torch.zeros(n_rows, dtype=torch.float32, device=centroids.device)
+        self._rivals = torch.full_like(self._scores, torch.inf)
+        self._norms = tiled.norms()
         for start, block in tiled.tiles(tile_rows(k)):
             tile = slice(start, start + len(block))
-            self._clusters[tile], self._scores[tile] = nearest(block, self.book)
+            if clusters is not None:
+                self._clusters[tile] = torch.from_numpy(clusters[tile]).to(centroids.device)
+            else:
+                self._search(block, tile)
             self._sums.index_add_(0, self._clusters[tile], block.double())
             self._squared_length += float(block.double().square().sum())
+        self._is_searched = clusters is None
         self._counts += torch.bincount(self._clusters, minlength=k)
 
     def update_centroids(self) -> None:
@@ -157,48 +167,57 @@ class _Lloyd:
         self._dirty.zero_()
         if not len(moved):
             return 0
-        partial = len(moved) <= _FULL_SEARCH_SHARE * len(self._moved)
+        partial = self._is_searched and len(moved) <= _FULL_SEARCH_SHARE * len(self._moved)
         columns = (self.book.centroids[moved], self.book.bias[moved]) if partial else None
         n_reassigned = 0
         for start, block in self._tiled.tiles(tile_rows(len(moved))):
             tile = slice(start, start + len(block))
             before = self._clusters[tile].clone()
             if columns is None:
-                after, self._scores[tile] = nearest(block, self.book)
+                self._search(block, tile)
             else:
-                after = self._search_moved(block, before, self._scores[tile], moved, *columns)
+                self._search_moved(block, tile, moved, *columns)
+            after = self._clusters[tile]
             rows = torch.nonzero(after != before).flatten()
             if len(rows):
                 self._transfer(block[rows].double(), before[rows], after[rows])
-                self._clusters[tile] = after
                 n_reassigned += len(rows)
+        self._is_searched = True
         return n_reassigned
+
+    def _search(self, block: torch.Tensor, tile: slice) -> None:
+        """Search every centroid."""
+        found = nearest(block, self._norms[tile], self.book)
+        self._clusters[tile], self._scores[tile], self._rivals[tile] = found
 
     def _search_moved(
         self,
         block: torch.Tensor,
-        clusters: torch.Tensor,
-        scores: torch.Tensor,
+        tile: slice,
         moved: torch.Tensor,
         centroids: torch.Tensor,
         bias: torch.Tensor,
-    ) -> torch.Tensor:
-        """Nearest clusters when only some centroids moved; updates `scores` in place.
+    ) -> None:
+        """Search the centroids that moved; only rows that these leave open are searched in full.
 
-        Before, `scores` were maximal. Centroids that stayed still score no more than that, so the best moved
-        one wins outright if it beats the row's old score, and a row whose centroid stayed keeps it if no moved
-        one comes near. Every other row is searched in full.
+        A centroid that stayed still scores no more than the row's rival did, and a moved one was just searched.
+        So the better of the row's own cluster (if it stayed) and the best moved one is the nearest of all, if
+        it clearly beats the other, the second-best moved one and the old rival.
         """
-        best, column, second = top_two(block, centroids, bias)
-        bound = self.book.error_bound(block)
-        wins = (best > scores + 2 * bound) & (best > second + 2 * bound)
-        stays = (best < scores - 2 * bound) & ~self._moved[clusters]
-        after = torch.where(wins, moved[column], clusters)
-        scores.copy_(torch.where(wins, best, scores))
-        open_rows = torch.nonzero(~(wins | stays)).flatten()
+        clusters, rivals = self._clusters[tile], self._rivals[tile]
+        bound = self.book.error_bound(self._norms[tile])
+        own = torch.where(self._moved[clusters], -torch.inf, self._scores[tile])
+        best, column, second = top_two(block, centroids, bias, own - 2 * bound)
+        stays = own >= best
+        scores = torch.maximum(own, best)
+        rivals = torch.maximum(torch.where(stays, best, torch.maximum(own, second)), rivals)
+        self._clusters[tile] = torch.where(stays, clusters, moved[column])
+        self._scores[tile], self._rivals[tile] = scores, rivals
+        open_rows = torch.nonzero(scores <= rivals + 2 * bound).flatten()
         if len(open_rows):
-            after[open_rows], scores[open_rows] = nearest(block[open_rows], self.book)
-        return after
+            found = nearest(block[open_rows], self._norms[tile][open_rows], self.book)
+            rows = tile.start + open_rows
+            self._clusters[rows], self._scores[rows], self._rivals[rows] = found
 
     def _transfer(self, block: torch.Tensor, before: torch.Tensor, after: torch.Tensor) -> None:
         one = block.new_ones(len(block))

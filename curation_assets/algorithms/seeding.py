@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -61,6 +62,28 @@ def kmeans_plus_plus(
         ValueError: if n_clusters is not between 1 and the number of rows.
     """
     tiled = rows if isinstance(rows, TiledRows) else TiledRows(rows, device)
+    return choose_seeds(tiled, n_clusters, rng, n_local_trials=n_local_trials, on_progress=on_progress).rows
+
+
+@dataclass(frozen=True, slots=True)
+class Seeds:
+    """Seeds, and where every row stands among them."""
+
+    rows: np.ndarray
+    """int64 (k,): row numbers."""
+    nearest: np.ndarray | None
+    """int64 (n,): position in `rows` of each row's exact nearest seed; None after a greedy search."""
+
+
+def choose_seeds(
+    tiled: TiledRows,
+    n_clusters: int,
+    rng: np.random.Generator,
+    *,
+    n_local_trials: int | Literal["auto"],
+    on_progress: Callable[[int], None] | None = None,
+) -> Seeds:
+    """`kmeans_plus_plus`, keeping what the search found out about the rows."""
     n_rows = tiled.rows.n_rows
     if not 1 <= n_clusters <= n_rows:
         raise ValueError(
@@ -89,14 +112,16 @@ def kmeans_plus_plus(
     if len(chosen) < n_clusters:
         rest = np.setdiff1d(np.arange(n_rows), chosen)
         chosen.extend(rng.choice(rest, n_clusters - len(chosen), replace=False).tolist())
-    return np.array(chosen, dtype=np.int64)
+    return Seeds(np.array(chosen, dtype=np.int64), None if greedy else nearest_seed.nearest)
 
 
 class _SeedDistances:
-    """Squared distance of every row to its nearest seed, float64 (n,), updated in place."""
+    """Nearest seed of every row and the squared distance to it, updated in place."""
 
     def __init__(self, tiled: TiledRows) -> None:
         self._tiled = tiled
+        self._n_seeds = 0
+        self.nearest = np.zeros(tiled.rows.n_rows, dtype=np.int64)
         self.squared = np.full(tiled.rows.n_rows, np.inf)
         self.total = math.inf
 
@@ -112,11 +137,15 @@ class _SeedDistances:
     def add(self, seeds: np.ndarray) -> None:
         """Account for new seeds."""
         book = Codebook.of(self._tiled.take(seeds))
+        norms = self._tiled.norms()
         for start, block in self._tiled.tiles(tile_rows(len(seeds))):
-            known = torch.from_numpy(self.squared[start : start + len(block)]).to(block.device)
-            improved, squared = _nearer(block, book, known)
-            self.squared[start + improved.cpu().numpy()] = squared.cpu().numpy()
-        self.squared[seeds] = 0.0
+            tile = slice(start, start + len(block))
+            known = torch.from_numpy(self.squared[tile]).to(block.device)
+            improved, column, squared = _nearer(block, norms[tile], book, known)
+            rows = start + improved.cpu().numpy()
+            self.squared[rows] = squared.cpu().numpy()
+            self.nearest[rows] = self._n_seeds + column.cpu().numpy()
+        self._n_seeds += len(seeds)
         self.total = float(self.squared.sum())
 
 
@@ -145,20 +174,25 @@ class _GreedySearch:
         return candidates[winner : winner + 1]
 
 
-def _nearer(block: torch.Tensor, book: Codebook, known: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows of a tile that have a new seed nearer than `known`, and the float64 squared distances to it."""
-    best, column, second = top_two(block, book.centroids, book.bias)
-    bound = book.error_bound(block)
-    lengths = block.square().sum(dim=1)
-    hopeful = torch.nonzero(lengths - 2 * (best + bound) * (1 + 1e-6) < known.float() * (1 + 1e-6)).flatten()
-    block, column = block[hopeful], column[hopeful]
-    unsure = torch.nonzero((best - second)[hopeful] <= 2 * bound[hopeful]).flatten()
+def _nearer(
+    block: torch.Tensor, norms: torch.Tensor, book: Codebook, known: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Rows of a tile that have a new seed nearer than `known`, the seed, and the float64 squared distance."""
+    bound = book.error_bound(norms)
+    lengths = norms.double().square()
+    # |x - c|^2 = |x|^2 - 2 score: below this score no new seed can be nearer than the known one. The slack
+    # covers the rounding of the lengths themselves.
+    at_least = (0.5 * (lengths * (1 - 1e-5) - known)).float() - bound
+    best, column, second = top_two(block, book.centroids, book.bias, at_least)
+    hopeful = torch.nonzero(best >= at_least).flatten()
+    block, column, bound = block[hopeful], column[hopeful], bound[hopeful]
+    best, second = best[hopeful], second[hopeful]
+    unsure = torch.nonzero(best - second <= 2 * bound).flatten()
     if len(unsure):
-        threshold = best[hopeful][unsure] - 2 * bound[hopeful][unsure]
-        column[unsure] = resolve(block[unsure], book, threshold)
+        column[unsure] = resolve(block[unsure], book, best[unsure] - 2 * bound[unsure])
     squared = squared_distances(block, None, book.centroids, column)
     improved = squared < known[hopeful]
-    return hopeful[improved], squared[improved]
+    return hopeful[improved], column[improved], squared[improved]
 
 
 def _accepted(

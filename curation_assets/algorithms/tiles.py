@@ -38,6 +38,7 @@ class TiledRows:
         self.rows = rows
         self.device = device
         self._resident: torch.Tensor | None = None
+        self._norms: torch.Tensor | None = None
         if rows.n_rows * rows.dimension * 4 <= resident_bytes:
             self._resident = self._load(0, rows.n_rows)
 
@@ -48,6 +49,13 @@ class TiledRows:
             return
         for start, stop in chunk_bounds(self.rows):
             yield from _split(self._load(start, stop), start, tile_size)
+
+    def norms(self) -> torch.Tensor:
+        """Euclidean length of every row, float32 (n,) on the device; measured once."""
+        if self._norms is None:
+            parts = [torch.linalg.vector_norm(block, dim=1) for _, block in self.tiles(65_536)]
+            self._norms = torch.cat(parts)
+        return self._norms
 
     def take(self, indices: np.ndarray) -> torch.Tensor:
         """The named rows, in the order given, float32 (len(indices), d)."""
