@@ -143,8 +143,9 @@ class _Lloyd:
                 self._clusters[tile] = torch.from_numpy(clusters[tile]).to(centroids.device)
             else:
                 self._search(block, tile)
-            self._sums.index_add_(0, self._clusters[tile], block.double())
-            self._squared_length += float(block.double().square().sum())
+            wide = block.double()
+            self._sums.index_add_(0, self._clusters[tile], wide)
+            self._squared_length += float(wide.square_().sum())
         self._is_searched = clusters is None
         self._counts += torch.bincount(self._clusters, minlength=k)
 

@@ -102,7 +102,8 @@ def choose_seeds(
         if greedy:
             new = greedy.add_best_of(nearest_seed.propose(n_local_trials, rng))
         else:
-            n_proposals = min(max(1, len(chosen) // 2), _MOST_PROPOSALS, 2 * room)
+            # Twice as many as there are seeds: measured, fewer rounds save more than rejections cost.
+            n_proposals = min(max(8, 2 * len(chosen)), _MOST_PROPOSALS, 2 * room)
             proposed = nearest_seed.propose(n_proposals, rng)
             new = _accepted(tiled, proposed, nearest_seed.squared[proposed], rng)[:room]
             nearest_seed.add(new)
