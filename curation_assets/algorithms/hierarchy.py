@@ -133,10 +133,16 @@ class LevelFitter:
         )
 
     def fit_subset(self, inputs: Rows | TiledRows, subset: ResampledSubset, step: int) -> Level:
-        """Seeds and Lloyd on the subset alone; the level's assignments are those of the subset's rows."""
+        """Seeds and Lloyd on the subset alone.
+
+        Returns:
+            The level, whose assignments and distances are those of the subset's different rows, ascending.
+        """
         tiled = inputs if isinstance(inputs, TiledRows) else TiledRows(inputs, self.device)
-        rows = ArrayRows(tiled.take(subset.rows).cpu().numpy())
-        fit = self._kmeans(TiledRows(rows, self.device), self.spec.n_clusters, step=step)
+        # Rows of small clusters are repeated: a weight costs less than copies.
+        different, weights = np.unique(subset.rows, return_counts=True)
+        rows = TiledRows(ArrayRows(tiled.take(different).cpu().numpy()), self.device)
+        fit = self._kmeans(rows, self.spec.n_clusters, step=step, weights=weights)
         return Level(fit.centroids, fit.assignments, fit.distances, (fit.inertias,), resampled=subset)
 
     def refit(self, inputs: Rows | TiledRows, subset: ResampledSubset, step: int) -> Level:
@@ -146,9 +152,10 @@ class LevelFitter:
         assignments = np.empty(tiled.rows.n_rows, dtype=np.int64)
         distances = np.empty(tiled.rows.n_rows, dtype=np.float32)
         # The fit has just assigned the subset's own rows, often half of them all.
-        assignments[subset.rows], distances[subset.rows] = level.assignments, level.distances
+        fitted = np.unique(subset.rows)
+        assignments[fitted], distances[fitted] = level.assignments, level.distances
         is_open = np.ones(tiled.rows.n_rows, dtype=bool)
-        is_open[subset.rows] = False
+        is_open[fitted] = False
         for start, block in tiled.tiles(65_536):
             inside = np.flatnonzero(is_open[start : start + len(block)])
             rows = start + inside
@@ -167,7 +174,13 @@ class LevelFitter:
         return level
 
     def _kmeans(
-        self, tiled: TiledRows, n_clusters: int, *, step: int, cluster: int | None = None
+        self,
+        tiled: TiledRows,
+        n_clusters: int,
+        *,
+        step: int,
+        cluster: int | None = None,
+        weights: np.ndarray | None = None,
     ) -> KMeansFit:
         purpose, coordinates = Purpose.SEEDING, (self.level, step)
         if cluster is not None:
@@ -185,6 +198,7 @@ class LevelFitter:
             max_iterations=self.spec.max_iterations,
             tolerance=self.spec.tolerance,
             n_local_trials=self.spec.n_local_trials,
+            weights=weights,
             device=self.device,
             on_iteration=report,
         )

@@ -18,7 +18,7 @@ from curation_assets.algorithms.assignment import (
     top_two,
 )
 from curation_assets.algorithms.rows import Metric, Rows
-from curation_assets.algorithms.seeding import Seeds, choose_seeds
+from curation_assets.algorithms.seeding import choose_seeds
 from curation_assets.algorithms.tiles import TiledRows, threads_for
 
 # Where more than this share of the centroids moved, one full search is cheaper than a partial one.
@@ -62,6 +62,7 @@ def fit_kmeans(
     max_iterations: int = 50,
     tolerance: float = 1e-4,
     n_local_trials: int | Literal["auto"] = "auto",
+    weights: np.ndarray | None = None,
     device: str = "cpu",
     on_iteration: Callable[[Iteration], None] | None = None,
 ) -> KMeansFit:
@@ -78,6 +79,7 @@ def fit_kmeans(
         max_iterations: at most this many updates of the centroids.
         tolerance: stop when the inertia falls by less than this share in one iteration.
         n_local_trials: see `kmeans_plus_plus`.
+        weights: (n,) whole numbers >= 1: a row counts as so many copies of it; None counts each once.
         device: torch device.
         on_iteration: called after each iteration.
 
@@ -90,19 +92,18 @@ def fit_kmeans(
     """
     tiled = rows if isinstance(rows, TiledRows) else TiledRows(rows, device)
     with threads_for(tiled.rows.n_rows * n_clusters * tiled.rows.dimension):
-        seeds = choose_seeds(tiled, n_clusters, rng, n_local_trials=n_local_trials)
-        return _lloyd(tiled, seeds, metric, max_iterations, tolerance, on_iteration)
+        wide_weights = None if weights is None else np.asarray(weights, dtype=np.float64)
+        seeds = choose_seeds(tiled, n_clusters, rng, n_local_trials=n_local_trials, weights=wide_weights)
+        search = _Lloyd(tiled, tiled.take(seeds.rows).clone(), metric, seeds.nearest, wide_weights)
+        return _iterate(search, max_iterations, tolerance, on_iteration)
 
 
-def _lloyd(
-    tiled: TiledRows,
-    seeds: Seeds,
-    metric: Metric,
+def _iterate(
+    search: _Lloyd,
     max_iterations: int,
     tolerance: float,
     on_iteration: Callable[[Iteration], None] | None,
 ) -> KMeansFit:
-    search = _Lloyd(tiled, tiled.take(seeds.rows).clone(), metric, seeds.nearest)
     inertias: list[float] = []
     for number in range(1, max_iterations + 1):
         search.update_centroids()
@@ -120,7 +121,12 @@ class _Lloyd:
     """Assignments, exact sums and centroids of one fit, kept consistent with each other."""
 
     def __init__(
-        self, tiled: TiledRows, centroids: torch.Tensor, metric: Metric, clusters: np.ndarray | None = None
+        self,
+        tiled: TiledRows,
+        centroids: torch.Tensor,
+        metric: Metric,
+        clusters: np.ndarray | None = None,
+        weights: np.ndarray | None = None,
     ) -> None:
         k, dimension = centroids.shape
         self._tiled, self._metric = tiled, metric
@@ -137,17 +143,19 @@ class _Lloyd:
         self._scores = torch.zeros(n_rows, dtype=torch.float32, device=centroids.device)
         self._rivals = torch.full_like(self._scores, torch.inf)
         self._norms = tiled.norms()
+        ones = torch.ones(n_rows, dtype=torch.float64, device=centroids.device)
+        self._weights = ones if weights is None else torch.from_numpy(weights).to(centroids.device)
         for start, block in tiled.tiles(tile_rows(k)):
             tile = slice(start, start + len(block))
             if clusters is not None:
                 self._clusters[tile] = torch.from_numpy(clusters[tile]).to(centroids.device)
             else:
                 self._search(block, tile)
-            wide = block.double()
-            self._sums.index_add_(0, self._clusters[tile], wide)
-            self._squared_length += float(wide.square_().sum())
+            wide, mass = block.double(), self._weights[tile]
+            self._sums.index_add_(0, self._clusters[tile], wide * mass[:, None])
+            self._squared_length += float(mass @ wide.square_().sum(dim=1))
         self._is_searched = clusters is None
-        self._counts += torch.bincount(self._clusters, minlength=k)
+        self._counts.index_add_(0, self._clusters, self._weights)
 
     def update_centroids(self) -> None:
         """Move the centroids of clusters that gained or lost a row."""
@@ -181,7 +189,8 @@ class _Lloyd:
             after = self._clusters[tile]
             rows = torch.nonzero(after != before).flatten()
             if len(rows):
-                self._transfer(block[rows].double(), before[rows], after[rows])
+                mass = self._weights[start + rows]
+                self._transfer(block[rows].double() * mass[:, None], mass, before[rows], after[rows])
                 n_reassigned += len(rows)
         self._is_searched = True
         return n_reassigned
@@ -220,12 +229,13 @@ class _Lloyd:
             rows = tile.start + open_rows
             self._clusters[rows], self._scores[rows], self._rivals[rows] = found
 
-    def _transfer(self, block: torch.Tensor, before: torch.Tensor, after: torch.Tensor) -> None:
-        one = block.new_ones(len(block))
-        self._sums.index_add_(0, before, block, alpha=-1)
-        self._sums.index_add_(0, after, block)
-        self._counts.index_add_(0, before, one, alpha=-1)
-        self._counts.index_add_(0, after, one)
+    def _transfer(
+        self, weighted: torch.Tensor, mass: torch.Tensor, before: torch.Tensor, after: torch.Tensor
+    ) -> None:
+        self._sums.index_add_(0, before, weighted, alpha=-1)
+        self._sums.index_add_(0, after, weighted)
+        self._counts.index_add_(0, before, mass, alpha=-1)
+        self._counts.index_add_(0, after, mass)
         self._dirty[before] = True
         self._dirty[after] = True
 

@@ -81,9 +81,22 @@ def choose_seeds(
     rng: np.random.Generator,
     *,
     n_local_trials: int | Literal["auto"],
+    weights: np.ndarray | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> Seeds:
-    """`kmeans_plus_plus`, keeping what the search found out about the rows."""
+    """`kmeans_plus_plus` on weighted rows, keeping what the search found out about them.
+
+    Args:
+        tiled: prepared inputs.
+        n_clusters: see `kmeans_plus_plus`.
+        rng: see `kmeans_plus_plus`.
+        n_local_trials: see `kmeans_plus_plus`.
+        weights: float64 (n,): a row counts as so many copies of it; None counts each once.
+        on_progress: see `kmeans_plus_plus`.
+
+    Raises:
+        ValueError: see `kmeans_plus_plus`.
+    """
     n_rows = tiled.rows.n_rows
     if not 1 <= n_clusters <= n_rows:
         raise ValueError(
@@ -93,9 +106,9 @@ def choose_seeds(
     if n_local_trials == "auto":
         small = n_rows * n_clusters * tiled.rows.dimension <= GREEDY_LIMIT
         n_local_trials = 2 + int(math.log(n_clusters)) if small else 1
-    nearest_seed = _SeedDistances(tiled)
+    nearest_seed = _SeedDistances(tiled, weights)
     greedy = _GreedySearch(tiled, nearest_seed) if n_local_trials > 1 else None
-    chosen = [int(rng.integers(n_rows))]
+    chosen = [int(rng.integers(n_rows)) if weights is None else _weighted_choice(weights, rng)]
     nearest_seed.add(np.array(chosen))
     while len(chosen) < n_clusters and nearest_seed.total > 0:
         room = n_clusters - len(chosen)
@@ -119,8 +132,9 @@ def choose_seeds(
 class _SeedDistances:
     """Nearest seed of every row and the squared distance to it, updated in place."""
 
-    def __init__(self, tiled: TiledRows) -> None:
+    def __init__(self, tiled: TiledRows, weights: np.ndarray | None) -> None:
         self._tiled = tiled
+        self.weights = weights
         self._n_seeds = 0
         self.nearest = np.zeros(tiled.rows.n_rows, dtype=np.int64)
         self.squared = np.full(tiled.rows.n_rows, np.inf)
@@ -128,7 +142,8 @@ class _SeedDistances:
 
     def propose(self, n_proposals: int, rng: np.random.Generator) -> np.ndarray:
         """Rows drawn independently with probability proportional to their squared distance."""
-        cumulative = np.cumsum(self.squared)
+        mass = self.squared if self.weights is None else self.squared * self.weights
+        cumulative = np.cumsum(mass)
         drawn = np.searchsorted(cumulative, rng.random(n_proposals) * cumulative[-1], side="right")
         if drawn.max() == len(cumulative) or not self.squared[drawn].all():
             # Rounding at the very end of the cumulative sum: the last row that can be drawn.
@@ -157,6 +172,8 @@ class _GreedySearch:
         self._nearest_seed = nearest_seed
         self._columns = tiled.take(np.arange(tiled.rows.n_rows)).double().T.contiguous()
         self._lengths = self._columns.square().sum(dim=0)
+        weights = nearest_seed.weights
+        self._weights = None if weights is None else torch.from_numpy(weights).to(self._columns.device)
 
     def add_best_of(self, candidates: np.ndarray) -> np.ndarray:
         """Account for the candidate that leaves the smallest total; returns it as an array of one."""
@@ -167,12 +184,17 @@ class _GreedySearch:
         squared += self._lengths[chosen, None]
         squared.masked_fill_(squared <= _SAME_POINT * self._lengths, 0.0)
         torch.minimum(squared, known, out=squared)
-        totals = squared.sum(dim=1)
+        totals = squared.sum(dim=1) if self._weights is None else squared @ self._weights
         winner = int(totals.argmin())
         self._nearest_seed.squared[:] = squared[winner].cpu().numpy()
         self._nearest_seed.squared[candidates[winner]] = 0.0
         self._nearest_seed.total = float(totals[winner])
         return candidates[winner : winner + 1]
+
+
+def _weighted_choice(weights: np.ndarray, rng: np.random.Generator) -> int:
+    cumulative = np.cumsum(weights)
+    return int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))
 
 
 def _nearer(

@@ -102,3 +102,19 @@ def test_chunks_residency_and_threads_do_not_matter(monkeypatch: pytest.MonkeyPa
         torch.set_num_threads(n_threads)
         assert fit(TiledRows(inputs, "cpu", resident_bytes=0)) == whole
     torch.set_num_threads(threads)
+
+
+def test_a_weight_counts_as_copies_of_the_row() -> None:
+    x = np.array([[0.0], [3.0], [10.0], [11.0]])
+    weights = np.array([2, 1, 1, 3])
+    fit = fit_kmeans(prepared(x), 2, metric="l2", rng=np.random.default_rng(0), weights=weights)
+    assert sorted(fit.centroids[:, 0].tolist()) == [1.0, 10.75]
+    assert fit.inertias[-1] == pytest.approx(2 * 1 + 4 + 0.75**2 + 3 * 0.25**2)
+    start = torch.tensor([[0.0], [11.0]])
+    copies = kmeans._Lloyd(TiledRows(prepared(np.repeat(x, weights, axis=0)), "cpu"), start.clone(), "l2")
+    weighted = kmeans._Lloyd(TiledRows(prepared(x), "cpu"), start, "l2", None, weights.astype(np.float64))
+    for search in (copies, weighted):
+        search.update_centroids()
+        search.reassign()
+    assert copies.book.centroids.tolist() == weighted.book.centroids.tolist()
+    assert copies.inertia() == weighted.inertia()
