@@ -1,4 +1,4 @@
-"""The steps of a pool's curation: what each depends on, which settings decide it, and what is out of date.
+"""The steps of a pool's curation: what each depends on, and which settings decide it.
 
 One description serves the Dagster graph, the command line and the steps themselves.
 """
@@ -10,10 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from curation_assets.pools import PoolSpec
-from curation_assets.storage.fingerprint import combined_digest, fingerprint
-from curation_assets.storage.outputs import Facts, Recipe
-from curation_assets.storage.pool_storage import PoolStorage
-from curation_assets.storage.shards import Shard
+from curation_assets.storage.fingerprint import fingerprint
 
 # Raised by one whenever the code of a step starts to give other results.
 CODE_VERSIONS = {
@@ -23,6 +20,8 @@ CODE_VERSIONS = {
     "resampled": "1",
     "clusters": "1",
     "assign": "1",
+    "tree": "1",
+    "drift": "1",
     "selection": "1",
     "ledger": "1",
     "balanced_dataset": "1",
@@ -40,6 +39,12 @@ class Step:
     inputs: tuple[str, ...]
     settings: Mapping[str, Any]
     code_version: str
+    level: int = 0
+    """Levels of the tree that the step's content rests on; 0 for steps upstream of the tree."""
+    on_fit_rows: bool = False
+    """Reads the rows that the tree is fitted on, not all rows there are now."""
+    after: tuple[str, ...] = ()
+    """Steps that run before this one without deciding its content."""
 
     @property
     def config_fingerprint(self) -> str:
@@ -56,9 +61,13 @@ def pool_steps(spec: PoolSpec) -> dict[str, Step]:
     """Every step of a pool in topological order, by name."""
     steps: dict[str, Step] = {}
 
-    def add(name: str, kind: str, inputs: Sequence[str], settings: Any, *, partitioned: bool = False) -> None:
-        steps[name] = Step(name, partitioned, tuple(inputs), settings, CODE_VERSIONS[kind])
+    def add(name: str, kind: str, inputs: Sequence[str], settings: Any, **more: Any) -> None:
+        more.setdefault("partitioned", False)
+        steps[name] = Step(
+            name=name, inputs=tuple(inputs), settings=settings, code_version=CODE_VERSIONS[kind], **more
+        )
 
+    top = spec.n_levels
     source = spec.source.model_dump(mode="json", exclude={"path", "pattern", "files_per_shard"})
     encoder = spec.encoder.model_dump(mode="json", exclude=_NOT_DECISIVE)
     add("raw_pool", "raw_pool", [], {"source": source}, partitioned=True)
@@ -77,14 +86,31 @@ def pool_steps(spec: PoolSpec) -> dict[str, Step]:
         _add_level(spec, level, add)
     assigns = [level_asset(level, "assign") for level in range(1, spec.n_levels + 1)]
     clusters = [level_asset(level, "clusters") for level in range(1, spec.n_levels + 1)]
+    add("tree", "tree", [*clusters, assigns[0]], {"keep_trees": spec.refit.keep_trees}, level=top)
+    policy = spec.refit.model_dump(mode="json", include={"new_rows", "drift_score"})
+    add("drift", "drift", ["embeddings", *assigns], policy, level=top)
     targets = {"targets": [target.model_dump(mode="json") for target in spec.targets], "seed": spec.seed}
-    add("selection", "selection", ["embeddings", assigns[0], *clusters], targets)
-    add("ledger", "ledger", ["raw_pool", "embeddings", "selection"], {}, partitioned=True)
-    add("balanced_dataset", "balanced_dataset", ["raw_pool", "selection"], {}, partitioned=True)
+    # What was drawn from a tree that is about to go would be drawn twice: first drift decides.
+    add(
+        "selection",
+        "selection",
+        ["embeddings", assigns[0], *clusters],
+        targets,
+        level=top,
+        after=("tree", "drift"),
+    )
+    add("ledger", "ledger", ["raw_pool", "embeddings", "selection"], {}, partitioned=True, level=top)
+    add("balanced_dataset", "balanced_dataset", ["raw_pool", "selection"], {}, partitioned=True, level=top)
     first = level_asset(1, "initial")
     report_inputs = ["raw_pool", "embeddings", *([first] if first in steps else []), *clusters, *assigns]
     presentation = {"description": spec.description, "seed": spec.seed}
-    add("curation_report", "curation_report", [*report_inputs, "selection", "ledger"], presentation)
+    add(
+        "curation_report",
+        "curation_report",
+        [*report_inputs, "drift", "selection", "ledger"],
+        presentation,
+        level=top,
+    )
     return steps
 
 
@@ -109,16 +135,23 @@ def _add_level(spec: PoolSpec, level: int, add: Any) -> None:
         "strategy": settings.strategy,
     }
     initial, resampled = level_asset(level, "initial"), level_asset(level, "resampled")
+    where = {"level": level, "on_fit_rows": level == 1}
     if settings.steps:
-        add(initial, "initial", below, fit)
-        add(resampled, "resampled", [*below, initial], fit | resampling)
-        add(level_asset(level, "clusters"), "clusters", [*below, initial, resampled], fit | resampling)
+        add(initial, "initial", below, fit, **where)
+        add(resampled, "resampled", [*below, initial], fit | resampling, **where)
+        add(
+            level_asset(level, "clusters"),
+            "clusters",
+            [*below, initial, resampled],
+            fit | resampling,
+            **where,
+        )
     else:
-        add(level_asset(level, "clusters"), "clusters", below, fit)
+        add(level_asset(level, "clusters"), "clusters", below, fit, **where)
     assign_below = [level_asset(level - 1, "assign")] if level > 1 else []
     inputs = ["embeddings", level_asset(level, "clusters"), *assign_below]
     assign_settings = {"metric": spec.preprocessing.metric}
-    add(level_asset(level, "assign"), "assign", inputs, assign_settings, partitioned=True)
+    add(level_asset(level, "assign"), "assign", inputs, assign_settings, partitioned=True, level=level)
 
 
 def descendants(steps: Mapping[str, Step], first: str) -> list[str]:
@@ -130,110 +163,50 @@ def descendants(steps: Mapping[str, Step], first: str) -> list[str]:
     return [name for name in steps if name in reached]
 
 
+def ancestors(steps: Mapping[str, Step], last: str) -> list[str]:
+    """A step and everything upstream of it, in topological order."""
+    reached = {last}
+    for step in reversed(list(steps.values())):
+        if step.name in reached:
+            reached |= set(step.inputs)
+    return [name for name in steps if name in reached]
+
+
+def fit_steps(steps: Mapping[str, Step], level: int | None = None) -> list[str]:
+    """The steps that make the tree (of one level, or of all), in topological order."""
+    return [
+        name
+        for name, step in steps.items()
+        if step.level and name.startswith("level_") and not step.partitioned and level in (None, step.level)
+    ]
+
+
 def direct_inputs(steps: Mapping[str, Step], name: str) -> list[str]:
-    """Inputs of a step that no other of its inputs depends on: the edges a reader of the graph needs."""
-    inputs = steps[name].inputs
+    """Inputs of a step that no other of its inputs depends on: the edges a reader of the graph needs.
+
+    What lies between embeddings and their assignment is a tree that stands: it is not run in between, so
+    that edge is drawn, and keeps the two in order when one run holds both.
+    """
+    step = steps[name]
+    inputs = (*step.inputs, *step.after)
+    path = {other: s for other, s in steps.items() if not (step.partitioned and s.on_fit_rows)}
     return [
         source
         for source in inputs
-        if not any(other != source and other in descendants(steps, source) for other in inputs)
+        if not any(other != source and source in _upstream(path, steps, other) for other in inputs)
     ]
 
 
-class Freshness:
-    """What is up to date, judged by the facts beside the outputs; facts are read once per instance."""
-
-    def __init__(self, storage: PoolStorage, steps: Mapping[str, Step], shards: Sequence[Shard]) -> None:
-        self.steps = steps
-        self.shards = {shard.key: shard for shard in shards}
-        self._storage = storage
-        self._facts: dict[tuple[str, str | None], Facts | None] = {}
-
-    def keys_of(self, step: Step) -> list[str | None]:
-        """The outputs of a step: one per shard, or one (None)."""
-        return list(self.shards) if step.partitioned else [None]
-
-    def facts(self, step: str, shard: str | None) -> Facts | None:
-        """Facts of an output, if it is complete."""
-        if (step, shard) not in self._facts:
-            self._facts[step, shard] = self._storage.output(step, shard).facts()
-        return self._facts[step, shard]
-
-    def recipe(self, name: str, shard: str | None) -> Recipe | None:
-        """What the output would be made of now; None while an input is missing."""
-        step = self.steps[name]
-        inputs: dict[str, str] = {}
-        if name == "raw_pool" and shard is not None:
-            inputs["source"] = self.shards[shard].source_digest
-        for input_name in step.inputs:
-            digest = self._input_digest(self.steps[input_name], step, shard)
-            if digest is None:
-                return None
-            inputs[input_name] = digest
-        return Recipe(step.settings, inputs, step.code_version)
-
-    def _input_digest(self, source: Step, step: Step, shard: str | None) -> str | None:
-        if source.partitioned and step.partitioned:
-            facts = self.facts(source.name, shard)
-            return facts.digest if facts else None
-        if source.partitioned:
-            every = {key: self.facts(source.name, key) for key in self.shards}
-            if not all(every.values()):
-                return None
-            return combined_digest({key: facts.digest for key, facts in every.items() if facts})
-        facts = self.facts(source.name, None)
-        if facts is None:
-            return None
-        return facts.parts.get(str(shard), facts.digest) if step.partitioned else facts.digest
-
-    def reason(self, name: str, shard: str | None) -> str | None:
-        """Why an output is out of date, None if it is not; inputs count as they are stored now."""
-        facts = self.facts(name, shard)
-        if facts is None:
-            return "not made yet"
-        recipe = self.recipe(name, shard)
-        if recipe is None:
-            missing = [source for source in self.steps[name].inputs if not self._is_made(source, shard)]
-            return f"input missing: {', '.join(missing)}"
-        if recipe.fingerprint == facts.fingerprint:
-            return None
-        return explain_change(facts, recipe)
-
-    def _is_made(self, name: str, shard: str | None) -> bool:
-        step = self.steps[name]
-        keys = [shard] if step.partitioned and shard is not None else self.keys_of(step)
-        return all(self.facts(name, key) for key in keys)
-
-    def outdated(self) -> dict[str, dict[str | None, str]]:
-        """Every out-of-date output by step, with its reason; steps downstream of one are out of date too."""
-        found: dict[str, dict[str | None, str]] = {}
-        for step in self.steps.values():
-            reasons = {key: reason for key in self.keys_of(step) if (reason := self.reason(step.name, key))}
-            upstream = [name for name in step.inputs if name in found]
-            for key in self.keys_of(step):
-                changed = [name for name in upstream if not self._spared(name, step, key, found)]
-                if changed and key not in reasons:
-                    reasons[key] = f"upstream is out of date: {', '.join(changed)}"
-            if reasons:
-                found[step.name] = reasons
-        return found
-
-    def _spared(self, name: str, step: Step, key: str | None, found: Mapping[str, Any]) -> bool:
-        """Whether an outdated input concerns other shards only."""
-        return self.steps[name].partitioned and step.partitioned and key not in found[name]
-
-
-def explain_change(facts: Facts, recipe: Recipe) -> str:
-    """What differs between a stored output and what it would be made of now, in words."""
-    changes = []
-    if facts.code_version != recipe.code_version:
-        changes.append(f"code version {facts.code_version} -> {recipe.code_version}")
-    for key in sorted({*facts.settings, *recipe.settings}):
-        before, after = facts.settings.get(key), recipe.settings.get(key)
-        if before != after:
-            changes.append(f"{key} changed from {before} to {after}")
-    names = sorted({*facts.inputs, *recipe.inputs})
-    changes += [
-        f"input {name} changed" for name in names if facts.inputs.get(name) != recipe.inputs.get(name)
-    ]
-    return "; ".join(changes) or "recorded recipe differs"
+def _upstream(path: Mapping[str, Step], steps: Mapping[str, Step], last: str) -> set[str]:
+    """Everything a step depends on through the steps of `path`."""
+    reached: set[str] = set()
+    waiting = [last]
+    while waiting:
+        step = waiting.pop()
+        if step not in path:
+            continue
+        for source in steps[step].inputs:
+            if source not in reached:
+                reached.add(source)
+                waiting.append(source)
+    return reached

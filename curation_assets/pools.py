@@ -11,6 +11,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    NonNegativeFloat,
     NonNegativeInt,
     PositiveInt,
     ValidationError,
@@ -171,6 +172,65 @@ class TargetSettings(_Settings):
         return max(size, 1)
 
 
+class RefitSettings(_Settings):
+    """When rows that arrived lead to a new tree; until then they are assigned to the one there is.
+
+    `refit: never` in the YAML stands for null in all three.
+    """
+
+    new_rows: Annotated[float, Field(gt=0.0)] | None = Field(
+        0.2,
+        description="Refit when rows that came or went since the fit exceed this share of the fitted rows.",
+    )
+    drift_score: Annotated[float, Field(gt=0.0, le=1.0)] | None = Field(
+        0.5, description="Refit when a shard that came since the fit has a higher drift score than this."
+    )
+    schedule: str | None = Field(
+        None, description="Cron expression, e.g. '0 3 * * 0': a Dagster schedule that refits at these times."
+    )
+    keep_trees: PositiveInt = Field(
+        5, description="Versions of the tree that stay readable, with the current one."
+    )
+
+    @field_validator("schedule")
+    @classmethod
+    def _schedule_has_five_fields(cls, value: str | None) -> str | None:
+        return _checked_cron(value)
+
+
+class WatchSettings(_Settings):
+    """How the pool's sensor takes in what arrives."""
+
+    interval_seconds: PositiveInt = Field(30, description="Least time between two ticks of the sensor.")
+    settle_seconds: NonNegativeFloat = Field(
+        10.0, description="A file is taken once its size and time have not changed for this long."
+    )
+    unclosed_seconds: NonNegativeFloat = Field(
+        3600.0,
+        description="A tar without its closing blocks is waited for this long, then taken for what it holds.",
+    )
+    retry_seconds: NonNegativeFloat = Field(
+        60.0, description="Wait after a first failure; each further one doubles it, up to a day."
+    )
+    shards_per_run: PositiveInt = Field(500, description="Most shards that one run of the sensor takes in.")
+    nightly: str = Field(
+        "0 2 * * *", description="Cron expression of the nightly schedule, which is off by default."
+    )
+
+    @field_validator("nightly")
+    @classmethod
+    def _nightly_has_five_fields(cls, value: str) -> str:
+        return _checked_cron(value) or value
+
+
+def _checked_cron(value: str | None) -> str | None:
+    if value is not None and not re.fullmatch(r"(\S+\s+){4}\S+", value.strip()):
+        raise ValueError(
+            "a cron expression has five fields: minute, hour, day, month, weekday, e.g. '0 3 * * 0'"
+        )
+    return value
+
+
 class PoolSpec(_Settings):
     """Everything that defines the curation of one pool."""
 
@@ -181,6 +241,8 @@ class PoolSpec(_Settings):
     preprocessing: PreprocessingSettings = PreprocessingSettings()
     levels: tuple[LevelSettings, ...] = Field((LevelSettings(),) * 4, min_length=1)
     targets: tuple[TargetSettings, ...] = Field(min_length=1)
+    refit: RefitSettings = RefitSettings()
+    watch: WatchSettings = WatchSettings()
     seed: NonNegativeInt = 0
     fit_device: str = Field("auto", description="Where clusters are fitted: 'auto', 'cpu' or 'cuda'.")
 
@@ -193,6 +255,11 @@ class PoolSpec(_Settings):
                 f"at most 40 long, got '{value}'"
             )
         return value
+
+    @field_validator("refit", mode="before")
+    @classmethod
+    def _never_is_a_policy(cls, value: Any) -> Any:
+        return {"new_rows": None, "drift_score": None} if value == "never" else value
 
     @field_validator("targets")
     @classmethod
@@ -301,6 +368,8 @@ def _model_at(location: tuple[str | int, ...], problem: Any) -> str:
         "preprocessing": PreprocessingSettings,
         "levels": LevelSettings,
         "targets": TargetSettings,
+        "refit": RefitSettings,
+        "watch": WatchSettings,
     }
     encoders: dict[str, type[BaseModel]] = {
         "bundled": BundledEncoderSettings,

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from curation_assets.formats.base import SourceFile
-from curation_assets.lineage import Freshness, Step, descendants, direct_inputs, pool_steps
+from curation_assets.freshness import Freshness
+from curation_assets.lineage import Step, ancestors, descendants, direct_inputs, fit_steps, pool_steps
 from curation_assets.pools import PoolSpec
 from curation_assets.storage.outputs import Recipe
 from curation_assets.storage.pool_storage import PoolStorage
@@ -36,12 +37,24 @@ def test_descendants_and_direct_inputs() -> None:
     steps = pool_steps(spec_of())
     below = descendants(steps, "level_3_clusters")
     assert below == [
-        "level_3_clusters", "level_3_assign", "selection", "ledger", "balanced_dataset", "curation_report",
+        "level_3_clusters", "level_3_assign", "tree", "drift", "selection", "ledger", "balanced_dataset",
+        "curation_report",
     ]  # fmt: skip
     assert direct_inputs(steps, "level_1_clusters") == ["level_1_resampled"]
     assert direct_inputs(steps, "level_2_assign") == ["level_2_clusters", "level_1_assign"]
+    assert direct_inputs(steps, "level_1_assign") == ["embeddings", "level_1_clusters"]
+    assert direct_inputs(steps, "selection") == ["tree", "drift"]
     for name, step in steps.items():
-        assert set(direct_inputs(steps, name)) <= set(step.inputs)
+        assert set(direct_inputs(steps, name)) <= {*step.inputs, *step.after}
+
+
+def test_ancestors_and_fit_steps() -> None:
+    steps = pool_steps(spec_of())
+    assert ancestors(steps, "level_1_clusters") == [
+        "raw_pool", "embeddings", "level_1_initial", "level_1_resampled", "level_1_clusters",
+    ]  # fmt: skip
+    assert fit_steps(steps, 2) == ["level_2_initial", "level_2_resampled", "level_2_clusters"]
+    assert [steps[name].level for name in fit_steps(steps)] == [1, 1, 1, 2, 2, 2, 3]
 
 
 STEPS = {

@@ -20,12 +20,54 @@ def cli() -> None:
 @cli.command()
 @click.option("--pool", required=True, help="Name of a pool: a YAML file in pools/.")
 @click.option("--from", "first", metavar="STEP", help="Run this step and all after it again, e.g. level_2.")
-@click.option("--shards", metavar="A,B,...", help="Ingest only these shards (raw_pool and embeddings).")
+@click.option("--shards", metavar="A..B|A,B", help="Ingest only these shards (raw_pool and embeddings).")
 def run(pool: str, first: str | None, shards: str | None) -> None:
     """Run what is out of date of a pool, from its files to the report."""
     from curation_assets.cli.run import run_pool
 
-    sys.exit(run_pool(pool, first=first, shard_keys=shards.split(",") if shards else None))
+    sys.exit(run_pool(pool, first=first, shards=shards))
+
+
+@cli.command()
+@click.option("--pool", required=True, help="Name of a pool: a YAML file in pools/.")
+@click.option("--from", "first", metavar="STEP", help="First step to make again, e.g. level_2 or embeddings.")
+@click.option("--to", "last", metavar="STEP", help="Last step to make again; all after --from if not given.")
+@click.option(
+    "--shards", metavar="A..B|A,B", help="Only these shards, of steps that do not read all of them."
+)
+@click.option("--failed", is_flag=True, help="Only shards that failed and are out of date since.")
+@click.option("--missing", is_flag=True, help="Only shards that lack an output.")
+@click.option("--parallel", type=click.IntRange(1), default=1, help="Processes that share the shards.")
+def backfill(
+    pool: str,
+    first: str | None,
+    last: str | None,
+    shards: str | None,
+    failed: bool,
+    missing: bool,
+    parallel: int,
+) -> None:
+    """Make steps again, whatever is up to date; the same command goes on where a killed one was."""
+    from curation_assets.cli.backfill import backfill_pool
+
+    sys.exit(
+        backfill_pool(
+            pool, first=first, last=last, shards=shards, failed=failed, missing=missing, parallel=parallel
+        )
+    )
+
+
+@cli.command(hidden=True)
+@click.option("--pool", required=True)
+@click.option("--steps", required=True)
+@click.option("--first", required=True)
+@click.option("--last", required=True)
+@click.option("--again", default="")
+def work(pool: str, steps: str, first: str, last: str, again: str) -> None:
+    """Run one block of shards for `backfill --parallel`."""
+    from curation_assets.cli.backfill import work as run_block
+
+    sys.exit(run_block(pool, steps.split(","), (first, last), again))
 
 
 @cli.command()

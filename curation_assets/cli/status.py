@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from curation_assets.cli.project import find_spec, open_home
-from curation_assets.lineage import Freshness, pool_steps
+from curation_assets.freshness import Freshness
+from curation_assets.lineage import pool_steps
 from curation_assets.pools import PoolSpec, load_pool_specs
 from curation_assets.storage.pool_storage import PoolStorage
 

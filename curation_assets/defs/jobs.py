@@ -1,8 +1,24 @@
-"""Jobs: what the command line and people run."""
+"""Jobs, named for what people do."""
 
-from __future__ import annotations
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, TypeAlias
 
 import dagster as dg
+
+from curation_assets.defs.run_tags import AGAIN_TAG, POOL_TAG, THIS_RUN
+from curation_assets.home import Home
+from curation_assets.lineage import Step, descendants, fit_steps, pool_steps
+from curation_assets.pools import PoolSpec
+
+if TYPE_CHECKING:
+    # Dagster exports what makes these, not their class.
+    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+Job: TypeAlias = "UnresolvedAssetJobDefinition | dg.JobDefinition"
+_NEVER_FORCED = {"ledger", "balanced_dataset"}
+"""Output shards of which no row changed are not written again."""
 
 
 def whole_pool_job(pool: str) -> str:
@@ -10,14 +26,105 @@ def whole_pool_job(pool: str) -> str:
     return f"{pool}_all"
 
 
-def build_jobs(pool: str) -> list[dg.UnresolvedAssetJobDefinition]:
-    """The jobs of a pool."""
-    return [
-        dg.define_asset_job(
+def curate_job(pool: str) -> str:
+    """Name of the job that does what `curation-assets run` does."""
+    return f"{pool}_curate"
+
+
+def recluster_job(pool: str, level: int) -> str:
+    """Name of the job that fits a level and all above it again."""
+    return f"{pool}_recluster_from_level_{level}"
+
+
+def build_jobs(spec: PoolSpec, home: Home) -> list[Job]:
+    """The jobs of a pool.
+
+    Args:
+        spec: the pool.
+        home: of the project.
+    """
+    pool, steps = spec.name, pool_steps(spec)
+    ingest = [name for name, step in steps.items() if step.partitioned and "selection" not in step.inputs]
+    jobs: list[Job] = [
+        _asset_job(
+            spec,
             whole_pool_job(pool),
-            selection=dg.AssetSelection.key_prefixes([pool]),
-            description=f"Curates the pool '{pool}' from its files to the report. From a shell: "
-            f"`curation-assets run --pool {pool}` runs only what is out of date.",
-            executor_def=dg.in_process_executor,
-        )
+            list(steps),
+            f"Every asset of the pool '{pool}': what is up to date is skipped. Choose all partitions.",
+        ),
+        _asset_job(
+            spec,
+            f"{pool}_ingest_new_shards",
+            ingest,
+            "Reads and embeds the chosen shards and assigns them to the tree that stands. Needs a tree.",
+        ),
+        _asset_job(
+            spec,
+            f"{pool}_resample_targets",
+            descendants(steps, "selection"),
+            "Draws the targets anew from the tree there is: no clustering. Choose all partitions.",
+        ),
+        _curate(spec, home),
     ]
+    jobs += [_recluster(spec, steps, level) for level in range(1, spec.n_levels + 1)]
+    return jobs
+
+
+def _recluster(spec: PoolSpec, steps: dict[str, Step], level: int) -> Job:
+    names = descendants(steps, fit_steps(steps, level)[0])
+    again = [name for name in names if name not in _NEVER_FORCED]
+    return _asset_job(
+        spec,
+        recluster_job(spec.name, level),
+        names,
+        f"Fits level {level} and all above it again, then assigns and draws. Choose all partitions.",
+        tags={AGAIN_TAG: " ".join([THIS_RUN, *again])},
+    )
+
+
+def _asset_job(
+    spec: PoolSpec, name: str, steps: list[str], description: str, tags: dict[str, str] | None = None
+) -> Job:
+    return dg.define_asset_job(
+        name,
+        selection=dg.AssetSelection.assets(*[[spec.name, step] for step in steps]),
+        description=description,
+        executor_def=dg.in_process_executor,
+        run_tags={POOL_TAG: spec.name, **(tags or {})},
+    )
+
+
+def _curate(spec: PoolSpec, home: Home) -> dg.JobDefinition:
+    """Wave after wave in a process of its own: a run of assets cannot decide on a refit half-way."""
+
+    @dg.op(name=f"{spec.name}_run_what_is_out_of_date", description="`curation-assets run --pool ...`")
+    def run_what_is_out_of_date(context: dg.OpExecutionContext) -> None:
+        command = [sys.executable, "-m", "curation_assets.cli.main", "run", "--pool", spec.name]
+        environment = {
+            **os.environ,
+            "CURATION_HOME": str(home.folder),
+            "CURATION_STORAGE": home.storage_root,
+            "CURATION_STATE": str(home.dagster_state),
+        }
+        with subprocess.Popen(  # noqa: S603 - our own command line
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process:
+            for line in process.stdout or ():
+                context.log.info(line.rstrip())
+        if process.returncode:
+            raise dg.Failure(
+                f"`{' '.join(command[1:])}` ended with code {process.returncode}; its output is above, and finished "
+                f"work is kept",
+                allow_retries=False,
+            )
+
+    @dg.job(
+        name=curate_job(spec.name),
+        description=f"Lists the files of the pool '{spec.name}' and brings everything up to date, refit included: "
+        f"`curation-assets run --pool {spec.name}`.",
+        executor_def=dg.in_process_executor,
+    )
+    def curate() -> None:
+        run_what_is_out_of_date()
+
+    return curate

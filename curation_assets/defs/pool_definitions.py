@@ -11,10 +11,13 @@ from curation_assets.defs.assets.levels import build_level
 from curation_assets.defs.assets.raw_pool import build_raw_pool
 from curation_assets.defs.assets.report import build_report
 from curation_assets.defs.assets.selection import build_ledger, build_selection
+from curation_assets.defs.assets.tree import build_drift, build_tree
 from curation_assets.defs.checks import build_checks
 from curation_assets.defs.io_managers import HandleIOManager
-from curation_assets.defs.jobs import build_jobs
+from curation_assets.defs.jobs import Job, build_jobs
 from curation_assets.defs.resources import CurationResource
+from curation_assets.defs.schedules import build_schedules
+from curation_assets.defs.sensors import build_sensor
 from curation_assets.home import Home
 from curation_assets.pools import PoolSpec
 
@@ -28,24 +31,32 @@ def build_definitions(specs: list[PoolSpec], home: Home) -> dg.Definitions:
     """
     assets: list[dg.AssetsDefinition] = []
     checks: list[dg.AssetChecksDefinition] = []
-    jobs: list[dg.UnresolvedAssetJobDefinition] = []
+    jobs: list[Job] = []
+    sensors: list[dg.SensorDefinition] = []
+    schedules: list[dg.ScheduleDefinition] = []
     for spec in specs:
         graph = PoolGraph.of(spec)
         assets += [build_raw_pool(graph), build_embeddings(graph)]
         for level in range(1, spec.n_levels + 1):
             assets += build_level(graph, level)
         assets += [
+            build_tree(graph),
+            build_drift(graph),
             build_selection(graph),
             build_ledger(graph),
             build_balanced_dataset(graph),
             build_report(graph),
         ]
         checks += build_checks(graph)
-        jobs += build_jobs(spec.name)
+        jobs += build_jobs(spec, home)
+        sensors.append(build_sensor(spec, home))
+        schedules += build_schedules(spec, home)
     return dg.Definitions(
         assets=assets,
         asset_checks=checks,
         jobs=jobs,
+        sensors=sensors,
+        schedules=schedules,
         resources={
             "curation": CurationResource(home_folder=str(home.folder), storage_root=home.storage_root),
             "io_manager": HandleIOManager(storage_root=home.storage_root),

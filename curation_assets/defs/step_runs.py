@@ -13,16 +13,17 @@ import dagster as dg
 from curation_assets import progress
 from curation_assets.defs.metadata import summary_metadata
 from curation_assets.defs.resources import CurationResource
+from curation_assets.defs.run_tags import AGAIN_TAG, again_of
 from curation_assets.errors import StaleInputError
-from curation_assets.lineage import Freshness, Step, pool_steps
+from curation_assets.freshness import Freshness
+from curation_assets.lineage import Step, fit_steps, pool_steps
 from curation_assets.pools import PoolSpec
+from curation_assets.refit import choose_fit_rows
+from curation_assets.storage.fit_rows import FitRows
 from curation_assets.storage.outputs import Facts, OutputWriter
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import Shard
 
-FORCE_TAG = "curation/force"
-RANGE_START_TAG = "dagster/asset_partition_range_start"
-RANGE_END_TAG = "dagster/asset_partition_range_end"
 Report = Callable[[float, str], None]
 
 
@@ -59,7 +60,7 @@ class StepRun:
         Raises:
             dagster.Failure: naming every failed shard with its error.
         """
-        freshness = self._freshness()
+        freshness = self.freshness()
         keys = list(self.context.partition_keys)
         failures: dict[str, Exception] = {}
         made: dict[str, Facts] = {}
@@ -94,7 +95,7 @@ class StepRun:
                 description=f"{len(failures)} of {len(failures) + len(made)} shards failed; the others are kept, "
                 f"and only these run again:\n" + "\n".join(lines[:20]),
                 metadata={"failed_shards": list(failures), "kept_shards": len(made)},
-                allow_retries=False,
+                allow_retries=any(_is_transient(error) for error in failures.values()),
             )
         for key, facts in made.items():
             self.context.add_asset_metadata(summary_metadata(facts), partition_key=key)
@@ -110,12 +111,17 @@ class StepRun:
     ) -> dg.MaterializeResult:
         """Run `produce` unless the step's one output is up to date.
 
+        The first step of level 1, when it really runs, decides on all rows there are now as those of the fit.
+
         Args:
             produce: writes the output; reports units done and a detail.
             total: units of work.
             extra_metadata: pictures and tables for the UI, made from the stored output.
         """
-        freshness = self._freshness()
+        freshness = self.freshness()
+        if self.step.name == fit_steps(freshness.steps, 1)[0] and freshness.reason(self.step.name, None):
+            choose_fit_rows(self.storage, freshness)
+            freshness = self.freshness()
         with progress.task(self.step.name, total, self.context.log.info) as report:
             skipped = self._make(freshness, None, lambda writer: produce(writer, report))
             report(total, "up to date" if skipped else "done")
@@ -124,8 +130,34 @@ class StepRun:
         metadata = (dict(extra_metadata()) if extra_metadata else {}) | summary_metadata(facts)
         return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(facts.digest))
 
-    def _freshness(self) -> Freshness:
-        return Freshness(self.storage, pool_steps(self.spec), self.storage.shards())
+    def standing_fit_rows(self) -> FitRows:
+        """The rows that the present tree is fitted on.
+
+        Raises:
+            StaleInputError: if level 1 has to be fitted anew.
+        """
+        rows = self.freshness().fit_rows()
+        if rows is None:
+            raise StaleInputError(
+                f"pool '{self.spec.name}' has no tree that stands: materialize level 1 first"
+            )
+        return rows
+
+    def standing_tree(self) -> tuple[str, str]:
+        """Version of the present tree, and why it was fitted.
+
+        Raises:
+            StaleInputError: if level 1 has to be fitted anew.
+        """
+        rows = self.standing_fit_rows()
+        return str(self.freshness().tree_version()), rows.reason
+
+    def freshness(self) -> Freshness:
+        """What is out of date now, with what this run makes again."""
+        run = self.context.run
+        record = self.context.instance.get_run_record_by_id(run.run_id) if AGAIN_TAG in run.tags else None
+        again = again_of(run.tags, record.create_timestamp.timestamp() if record else 0.0)
+        return Freshness(self.storage, pool_steps(self.spec), self.storage.shards(), again)
 
     def _make_shard(
         self,
@@ -145,19 +177,30 @@ class StepRun:
         """Make one output; returns True if it was up to date already."""
         recipe = freshness.recipe(self.step.name, key)
         if recipe is None:
+            missing = ", ".join(freshness.missing_inputs(self.step.name, key))
             raise StaleInputError(
-                f"{self.step.name}: {freshness.reason(self.step.name, key)}: materialize it first"
+                f"{self.step.name} needs {missing}, which is not made yet: materialize it first"
             )
-        facts = freshness.facts(self.step.name, key)
-        if facts and facts.fingerprint == recipe.fingerprint and not self._is_forced():
+        if freshness.reason(self.step.name, key) is None:
             return True
         with self.storage.output(self.step.name, key).writing(recipe) as writer:
             produce(writer)
+            if self.step.level:
+                writer.summary["tree_version"] = freshness.tree_version(self.step.level)
         return False
-
-    def _is_forced(self) -> bool:
-        return self.context.run.tags.get(FORCE_TAG) == "true"
 
 
 def _report_shard(report: Report, position: int, key: str, done: float, detail: str) -> None:
     report(position + min(done, 1.0), f"shard {key}: {detail}")
+
+
+def _is_transient(error: BaseException) -> bool:
+    """Whether storage did not answer, so that another try may succeed."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and not isinstance(
+            cause, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError
+        ):
+            return True
+        cause = cause.__cause__
+    return False

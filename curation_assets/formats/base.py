@@ -86,6 +86,10 @@ class ShardReader(ABC):
             PoolSpecError: if the pool's folder does not exist or holds no matching file.
         """
 
+    def is_closed(self, file: SourceFile) -> bool:
+        """Whether a file ends as its format demands; one that is still being written usually does not."""
+        return True
+
     @abstractmethod
     def read(self, file: str) -> Iterator[RawSample | Rejection]:
         """Stream one file in its own order, holding one sample in memory at a time.

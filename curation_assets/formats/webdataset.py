@@ -19,6 +19,9 @@ from curation_assets.formats.base import (
 from curation_assets.formats.listing import list_matching_files
 from curation_assets.formats.tar_members import DamagedTarError, TarMember, iterate_members, storage_errors
 
+# Stores in which a file becomes visible when its upload is complete.
+WHOLE_FILE_PROTOCOLS = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory")
+END_OF_TAR = bytes(1024)
 IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "ppm")
 
 
@@ -38,6 +41,16 @@ class WebDatasetReader(ShardReader):
     def list_files(self) -> list[SourceFile]:
         """See `ShardReader.list_files`; hidden and unfinished files are left out."""
         return list_matching_files(self._root, self._pattern)
+
+    def is_closed(self, file: SourceFile) -> bool:
+        """Whether an uncompressed tar ends in its two empty blocks; object stores show whole files only."""
+        if not file.path.endswith(".tar") or self._root.protocol in WHOLE_FILE_PROTOCOLS:
+            return True
+        if file.size_bytes < len(END_OF_TAR):
+            return False
+        with storage_errors(file.path):
+            path = f"{self._root.path.rstrip('/')}/{file.path}"
+            return bool(self._root.fs.tail(path, len(END_OF_TAR)) == END_OF_TAR)
 
     def read(self, file: str) -> Iterator[RawSample | Rejection]:
         """See `ShardReader.read`; peak memory is one sample and one member.

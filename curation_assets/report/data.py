@@ -105,6 +105,6 @@ class ReportData:
     """Plain sentences: what the reader should not overlook."""
     encoder: str
     settings: Mapping[str, Any]
-    tree_fingerprint: str
+    tree_version: str
     pool_sample: Sequence[Thumbnail]
     """A uniform draw from the pool."""

@@ -99,7 +99,7 @@ class LevelFit:
             return self._prepared_inputs(self._below())
         from curation_assets.algorithms.preprocessing import PreparedRows, fit_preprocessing
 
-        settings, embeddings = self.spec.preprocessing, self.storage.embeddings()
+        settings, embeddings = self.spec.preprocessing, self.storage.fitted_embeddings()
         preprocessing = fit_preprocessing(embeddings, metric=settings.metric, centring=settings.centring)
         return PreparedRows(embeddings, preprocessing), preprocessing
 
@@ -110,7 +110,7 @@ class LevelFit:
 
         preprocessing = clusters.read_preprocessing(stored)
         if self.level == 1:
-            return PreparedRows(self.storage.embeddings(), preprocessing), preprocessing
+            return PreparedRows(self.storage.fitted_embeddings(), preprocessing), preprocessing
         centroids = self._below().array(clusters.CENTROIDS)
         return centroid_inputs(centroids, preprocessing.metric), preprocessing
 
@@ -118,7 +118,7 @@ class LevelFit:
         from curation_assets.algorithms.hierarchy import LevelFitter
         from curation_assets.encoders import resolve_device
 
-        specs = level_specs(self.spec, self.storage.embeddings().n_rows)
+        specs = level_specs(self.spec, self.storage.n_fitted_rows())
         return LevelFitter(
             level=self.level,
             spec=specs[self.level - 1],

@@ -24,7 +24,6 @@ from curation_assets.steps.ingest import TABLE as RAW_TABLE
 from curation_assets.steps.select import SELECTED, PoolIndex
 from curation_assets.storage.clusters import ASSIGNMENTS, read_parents
 from curation_assets.storage.embeddings import ROWS
-from curation_assets.storage.fingerprint import combined_digest
 from curation_assets.storage.pool_storage import PoolStorage
 
 GRID_IMAGES = 96
@@ -155,7 +154,7 @@ def gather_report(spec: PoolSpec, storage: PoolStorage, reader: ShardReader) -> 
         warnings=tree_warnings(levels, targets),
         encoder=f"{spec.encoder.kind}: {spec.encoder.model}",
         settings=spec.model_dump(mode="json"),
-        tree_fingerprint=combined_digest({str(i): facts.digest for i, facts in enumerate(clusters)}),
+        tree_version=clusters[-1].summary.get("tree_version") or "",
         pool_sample=_pictures(pool, pool_sample),
     )
 
@@ -226,9 +225,34 @@ def _flat_kmeans_rows(pool: _Pool, size: int) -> np.ndarray | None:
 
     if not pool.spec.levels[0].steps:
         return None
-    clusters = np.asarray(pool.storage.output(level_asset(1, "initial")).array(ASSIGNMENTS))
+    fitted = pool.storage.output(level_asset(1, "initial")).array(ASSIGNMENTS)
+    rows, positions = _fitted_rows(pool)
+    if len(rows) < size:
+        # The fit was on few of the rows there are now: no draw of this size to compare with.
+        return None
+    clusters = np.asarray(fitted)[positions]
     quotas = plan_quotas(np.bincount(clusters), [], size, seed=pool.spec.seed).quotas[0]
-    return draw(clusters, keyed_priorities(pool.index.id_hashes, pool.spec.seed, Purpose.DRAW), quotas)
+    priorities = keyed_priorities(pool.index.id_hashes[rows], pool.spec.seed, Purpose.DRAW)
+    return rows[draw(clusters, priorities, quotas)]
+
+
+def _fitted_rows(pool: _Pool) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the pool that level 1 was fitted on and that are still there, and their positions in the fit."""
+    chosen = pool.storage.fit_rows()
+    every = np.arange(len(pool.index.clusters))
+    if chosen is None:
+        return every, every
+    number_of = {key: number for number, key in enumerate(pool.index.shards)}
+    rows, positions = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
+    start = 0
+    for key, part in sorted(chosen.shards.items()):
+        number = number_of.get(key)
+        facts = pool.storage.output("embeddings", key).facts()
+        if number is not None and facts is not None and facts.digest == part.digest:
+            rows.append(np.arange(pool.index.starts[number], pool.index.starts[number + 1]))
+            positions.append(np.arange(start, start + part.n_rows))
+        start += part.n_rows
+    return np.concatenate(rows), np.concatenate(positions)
 
 
 def _levels(pool: _Pool, every: np.ndarray) -> list[LevelSummary]:

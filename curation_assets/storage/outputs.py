@@ -56,6 +56,20 @@ class Facts:
     made_at: str = ""
 
 
+def parse_facts(content: bytes) -> Facts | None:
+    """Facts from the bytes of their file; None if they are not those of a complete output."""
+    try:
+        return Facts(**json.loads(content))
+    except (TypeError, ValueError):
+        return None
+
+
+def timestamp(unix_time: float | None = None) -> str:
+    """A time (now if not given) in UTC; later times sort after earlier ones as text."""
+    moment = datetime.now(UTC) if unix_time is None else datetime.fromtimestamp(unix_time, UTC)
+    return moment.isoformat(timespec="microseconds")
+
+
 class Output:
     """Files of one asset; `shard` is None for an asset that is not partitioned."""
 
@@ -75,8 +89,8 @@ class Output:
     def facts(self) -> Facts | None:
         """Facts of the stored output; None if there is none, or it is not complete."""
         try:
-            return Facts(**json.loads(self.path(FACTS).read_text(encoding="utf-8")))
-        except (FileNotFoundError, TypeError, json.JSONDecodeError):
+            return parse_facts(self.path(FACTS).read_bytes())
+        except FileNotFoundError:
             return None
 
     def require_facts(self) -> Facts:
@@ -128,7 +142,7 @@ class Output:
             writer.files,
             writer.summary,
             writer.parts,
-            datetime.now(UTC).isoformat(timespec="seconds"),
+            timestamp(),
         )
         write_text(self.path(FACTS), json.dumps(asdict(facts), indent=1, sort_keys=True))
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from upath import UPath
 
+from curation_assets.errors import StaleInputError
+from curation_assets.storage.atomic import is_local
 from curation_assets.storage.embeddings import ShardedEmbeddings
-from curation_assets.storage.outputs import FACTS, Output
+from curation_assets.storage.fit_rows import FitRows, load_fit_rows, save_fit_rows
+from curation_assets.storage.outputs import FACTS, Facts, Output, parse_facts
 from curation_assets.storage.shards import Shard, load_shards, save_shards
 
 
@@ -27,8 +32,33 @@ class PoolStorage:
         """Files of an asset, or of one shard of it."""
         return Output(self.folder / asset, shard)
 
+    def shard_facts(self, asset: str) -> dict[str, Facts]:
+        """Facts of every complete output of a partitioned asset, by shard, read in one go."""
+        folder, suffix = self.folder / asset, f".{FACTS}"
+        found: dict[str, bytes] = {}
+        if is_local(folder):
+            # Plain paths: with thousands of shards universal-pathlib's cost ten times the reading.
+            try:
+                names = os.listdir(str(folder))  # noqa: PTH208 - paths of thousands of files are not needed
+            except FileNotFoundError:
+                return {}
+            for name in names:
+                if name.endswith(suffix):
+                    found[name.removesuffix(suffix)] = Path(str(folder), name).read_bytes()
+        else:
+            paths = folder.fs.glob(f"{folder.path}/*{suffix}")
+            contents = (
+                folder.fs.cat(paths) if len(paths) > 1 else {path: folder.fs.cat(path) for path in paths}
+            )
+            found = {path.rpartition("/")[2].removesuffix(suffix): data for path, data in contents.items()}
+        return {shard: facts for shard, data in found.items() if (facts := parse_facts(data))}
+
     def shards(self) -> list[Shard]:
-        """The pool's shards in canonical order (by key): what every fan-in follows."""
+        """The shards that take part, in canonical order (by key): what every fan-in follows."""
+        return [shard for shard in self.all_shards() if not shard.set_aside]
+
+    def all_shards(self) -> list[Shard]:
+        """Every listed shard, those that are set aside too."""
         return load_shards(self.folder)
 
     def save_shards(self, shards: Sequence[Shard]) -> None:
@@ -44,6 +74,14 @@ class PoolStorage:
             for name in facts.files if facts else ():
                 output.path(name).unlink(missing_ok=True)
 
+    def fit_rows(self) -> FitRows | None:
+        """The rows the present tree is fitted on; None before the first fit."""
+        return load_fit_rows(self.folder)
+
+    def save_fit_rows(self, rows: FitRows) -> None:
+        """Decide what the next fit of level 1 reads."""
+        save_fit_rows(self.folder, rows)
+
     def embeddings(self) -> ShardedEmbeddings:
         """The embeddings of the whole pool as lazy rows.
 
@@ -51,3 +89,27 @@ class PoolStorage:
             StaleInputError: if a shard was not embedded yet.
         """
         return ShardedEmbeddings([self.output("embeddings", shard.key) for shard in self.shards()])
+
+    def fitted_embeddings(self) -> ShardedEmbeddings:
+        """The embeddings that level 1 is fitted on; the whole pool's if that was not decided yet.
+
+        Raises:
+            StaleInputError: if a shard has changed or gone since it was decided.
+        """
+        rows = self.fit_rows()
+        if rows is None:
+            return self.embeddings()
+        outputs = [self.output("embeddings", key) for key in sorted(rows.shards)]
+        for output in outputs:
+            facts = output.facts()
+            if facts is None or facts.digest != rows.shards[str(output.shard)].digest:
+                raise StaleInputError(
+                    f"shard '{output.shard}' has changed or gone since level 1 was begun: run level 1 from its first "
+                    f"step"
+                )
+        return ShardedEmbeddings(outputs)
+
+    def n_fitted_rows(self) -> int:
+        """Rows that level 1 is fitted on."""
+        rows = self.fit_rows()
+        return self.embeddings().n_rows if rows is None else rows.n_rows

@@ -23,6 +23,8 @@ class Shard:
 
     key: str
     files: tuple[SourceFile, ...]
+    set_aside: str = ""
+    """Why the pool is curated without this shard for now; empty for a shard that takes part."""
 
     @property
     def source_digest(self) -> str:
@@ -87,7 +89,7 @@ def load_shards(pool_folder: UPath) -> list[Shard]:
     except FileNotFoundError:
         return []
     return [
-        Shard(entry["key"], tuple(SourceFile(**file) for file in entry["files"]))
+        Shard(entry["key"], tuple(SourceFile(**file) for file in entry["files"]), entry.get("set_aside", ""))
         for entry in document["shards"]
     ]
 

@@ -89,7 +89,7 @@ def report(**changes: object) -> ReportData:
             "levels": [{"n_clusters": 300}, {"n_clusters": 20}],
             "engine": {"name": "local"},
         },
-        "tree_fingerprint": "sha256:8d1f0c6b",
+        "tree_version": "sha256:8d1f0c6b",
         "pool_sample": thumbnails(6, "pool draw"),
     }
     return ReportData(**(values | changes))  # type: ignore[arg-type]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,29 @@ from curation_assets.lineage import Step, direct_inputs, pool_steps
 from curation_assets.pools import PoolSpec
 
 INGEST, HIERARCHY, BALANCE, REPORT = "1_ingest", "2_hierarchy", "3_balance", "4_report"
+GPU_POOL, MEMORY_POOL = "gpu", "memory"
+_UNLIMITED = 1_000_000
+# Only storage that does not answer is tried again (see StepRun.over_shards), and only for the failed shards.
+_IO_RETRIES = dg.RetryPolicy(
+    max_retries=2, delay=2, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
+)
+
+
+def heavy_pool(name: str) -> str | None:
+    """The Dagster pool of a step that should not run beside others of its kind; None for a light one."""
+    if name == "embeddings" or name.endswith(("_initial", "_resampled", "_clusters")):
+        return GPU_POOL
+    return MEMORY_POOL if name in ("selection", "curation_report") else None
+
+
+def pool_limit(instance: dg.DagsterInstance, names: Iterable[str]) -> int:
+    """How many runs may work on these steps at a time, as the instance limits their pools."""
+    storage = instance.event_log_storage
+    pools = {pool for name in names if (pool := heavy_pool(name))}
+    if not pools or not storage.supports_global_concurrency_limits:
+        return _UNLIMITED
+    limits = [storage.get_concurrency_info(pool).limit for pool in pools]
+    return min((limit for limit in limits if limit is not None), default=_UNLIMITED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,4 +72,6 @@ class PoolGraph:
             kinds=kinds,
             description=description,
             code_version=step.config_fingerprint,
+            pool=heavy_pool(name),
+            retry_policy=_IO_RETRIES if step.partitioned else None,
         )

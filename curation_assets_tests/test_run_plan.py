@@ -7,9 +7,9 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation_assets.cli.waves import contiguous_blocks, waves
 from curation_assets.lineage import pool_steps
 from curation_assets.pools import PoolSpec
+from curation_assets.run_plan import contiguous_blocks, waves
 from curation_assets_tests.projects import SMALL_POOL
 
 
@@ -23,6 +23,7 @@ def test_a_wave_ends_where_partitions_begin_or_end() -> None:
     ]  # fmt: skip
     assert found[2:] == [
         ["level_1_assign", "level_2_assign", "level_3_assign"],
+        ["tree", "drift"],
         ["selection"],
         ["ledger", "balanced_dataset"],
         ["curation_report"],

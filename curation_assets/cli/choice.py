@@ -1,0 +1,144 @@
+"""Which steps and which shards a command means; combinations that would mix clusters are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from curation_assets.errors import PoolSpecError
+from curation_assets.freshness import Freshness
+from curation_assets.lineage import Step, ancestors, descendants, fit_steps
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+_RUNS_SEARCHED = 200
+
+
+def find_step(steps: Mapping[str, Step], option: str, name: str) -> str:
+    """A step by its name, or the first one of a level.
+
+    Raises:
+        PoolSpecError: naming the option, its value and what there is.
+    """
+    candidates = (name, f"{name}_initial", f"{name}_clusters")
+    return _found(steps, option, name, candidates)
+
+
+def find_last_step(steps: Mapping[str, Step], option: str, name: str) -> str:
+    """A step by its name, or the last one of a level.
+
+    Raises:
+        PoolSpecError: naming the option, its value and what there is.
+    """
+    return _found(steps, option, name, (name, f"{name}_assign"))
+
+
+def _found(steps: Mapping[str, Step], option: str, name: str, candidates: Sequence[str]) -> str:
+    for candidate in candidates:
+        if candidate in steps:
+            return candidate
+    levels = sorted({f"level_{step.level}" for step in steps.values() if step.name.startswith("level_")})
+    raise PoolSpecError(f"{option} {name}: no such step; there are: {', '.join([*levels, *steps])}")
+
+
+def steps_between(steps: Mapping[str, Step], first: str, last: str | None) -> list[str]:
+    """Steps from `first` on that `last` depends on (all if None), in topological order.
+
+    Raises:
+        PoolSpecError: if `last` does not come after `first`.
+    """
+    reached = descendants(steps, first)
+    if last is None:
+        return reached
+    wanted = set(ancestors(steps, last))
+    names = [name for name in reached if name in wanted]
+    if not names:
+        raise PoolSpecError(
+            f"--to {last} does not come after --from {first}: choose one of {', '.join(reached)}"
+        )
+    return names
+
+
+def steps_of_shards(freshness: Freshness, first: str, last: str | None) -> list[str]:
+    """Steps from `first` to `last` that can run for some shards without the others.
+
+    Without `last`: as far as that goes, which for ingested shards is their assignment to the tree that stands.
+
+    Raises:
+        PoolSpecError: if the steps include one that reads every shard.
+    """
+    steps = freshness.steps
+    fits_stand = not any(freshness.reason(name, None) for name in fit_steps(steps))
+    if not steps[first].partitioned or (last and not steps[last].partitioned):
+        step = first if not steps[first].partitioned else last
+        raise PoolSpecError(
+            f"named shards together with {step} would mix clusters of an old and a new fit, or draw from a part of "
+            f"the pool: {step} reads every shard. Leave the shards out, or choose steps among "
+            f"{', '.join(name for name in steps if steps[name].partitioned)}"
+        )
+    names = [name for name in steps_between(steps, first, last) if steps[name].partitioned]
+    if last is None:
+        # What follows the selection is drawn from the whole pool.
+        names = [name for name in names if "selection" not in steps[name].inputs or name == first]
+    needs_tree = [name for name in names if name.startswith("level_")]
+    if needs_tree and not fits_stand:
+        if last or first in needs_tree:
+            raise PoolSpecError(
+                f"named shards together with {needs_tree[0]} would mix clusters of an old and a new fit: the tree is "
+                f"out of date (see `curation-assets status`). Bring it up to date first: curation-assets run"
+            )
+        names = [name for name in names if name not in needs_tree]
+    return names
+
+
+def shards_named(every: Sequence[str], text: str) -> list[str]:
+    """Shards of `a,b` or `a..b`, in canonical order.
+
+    Args:
+        every: keys of all shards, in canonical order.
+        text: keys separated by commas; `a..b` stands for all from a to b.
+
+    Raises:
+        PoolSpecError: if a shard does not exist, naming those there are.
+    """
+    chosen: set[str] = set()
+    for part in (part.strip() for part in text.split(",")):
+        first, dots, last = part.partition("..")
+        for key in (first, last) if dots else (part,):
+            if key not in every:
+                known = f"{len(every)}: {every[0]} to {every[-1]}" if every else "none yet"
+                raise PoolSpecError(f"--shards {key}: no such shard; there are {known}")
+        if dots:
+            chosen.update(key for key in every if first <= key <= last)
+        else:
+            chosen.add(part)
+    if not chosen:
+        raise PoolSpecError(f"--shards {text}: names no shard, as its end comes before its beginning")
+    return [key for key in every if key in chosen]
+
+
+def missing_shards(freshness: Freshness, names: Sequence[str]) -> list[str]:
+    """Shards of which at least one of the named steps has no complete output."""
+    return [key for key in freshness.shards if any(freshness.facts(name, key) is None for name in names)]
+
+
+def failed_shards(
+    instance: dg.DagsterInstance, pool: str, freshness: Freshness, names: Sequence[str]
+) -> list[str]:
+    """Shards that failed in one of the pool's latest runs and are still out of date in one of the named steps."""
+    import dagster as dg
+
+    from curation_assets.defs.run_tags import POOL_TAG
+
+    failed: set[str] = set()
+    filters = dg.RunsFilter(tags={POOL_TAG: pool}, statuses=[dg.DagsterRunStatus.FAILURE])
+    for run in instance.get_runs(filters, limit=_RUNS_SEARCHED):
+        for record in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE):
+            event = record.dagster_event
+            details = event.step_failure_data.user_failure_data if event else None
+            if details and "failed_shards" in details.metadata:
+                failed.update(details.metadata["failed_shards"].value)  # type: ignore[arg-type]
+    outdated = freshness.outdated()
+    late = {key for name in names for key in outdated.get(name, {})}
+    return [key for key in freshness.shards if key in failed & late]

@@ -1,0 +1,48 @@
+"""Making steps again so that a killed command goes on where it was: what it began, and when."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from curation_assets.home import Home
+from curation_assets.storage.outputs import timestamp
+
+
+class Redo:
+    """The one unfinished order of a pool to make steps again.
+
+    Outputs made after the order was given count as made again. The order is kept until it is carried out, so
+    the same command after a kill or a failure continues it; another command replaces it.
+
+    Args:
+        home: of the project.
+        pool: name of the pool.
+        order: what was asked for, JSON-able.
+    """
+
+    def __init__(self, home: Home, pool: str, order: Sequence[Any]) -> None:
+        self._path: Path = home.dagster_state / "redo" / f"{pool}.json"
+        self._order = json.loads(json.dumps(list(order)))
+        stored = self._stored()
+        self.is_continued = stored is not None and stored["order"] == self._order
+        self.since: str = stored["since"] if stored and self.is_continued else timestamp()
+        """Timestamp from which on outputs count as made again."""
+        if not self.is_continued:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            staged = self._path.with_suffix(".tmp")
+            staged.write_text(json.dumps({"order": self._order, "since": self.since}), encoding="utf-8")
+            staged.replace(self._path)
+
+    def finish(self) -> None:
+        """The order is carried out."""
+        self._path.unlink(missing_ok=True)
+
+    def _stored(self) -> dict[str, Any] | None:
+        try:
+            stored = json.loads(self._path.read_text(encoding="utf-8"))
+            return stored if {"order", "since"} <= stored.keys() else None
+        except (FileNotFoundError, ValueError, AttributeError):
+            return None

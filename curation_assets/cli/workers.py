@@ -1,0 +1,91 @@
+"""Several processes for one partitioned wave: each runs a block of shards as a Dagster run of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from curation_assets.cli.runner import Runner
+
+_CHUNKS_PER_WORKER = 2
+"""More chunks even out shards of unequal size, at one start-up each."""
+
+
+def split_blocks(
+    blocks: Sequence[tuple[str, str]], ordered: Sequence[str], n_chunks: int
+) -> list[tuple[str, str]]:
+    """Cut contiguous blocks into about `n_chunks` contiguous chunks of about equal length.
+
+    Args:
+        blocks: first and last shard of each.
+        ordered: all shards in Dagster's order of partitions.
+        n_chunks: wanted in all.
+    """
+    position = {key: i for i, key in enumerate(ordered)}
+    spans = [(position[first], position[last] + 1) for first, last in blocks]
+    length = max(1, -(-sum(stop - start for start, stop in spans) // n_chunks))
+    return [
+        (ordered[begin], ordered[min(begin + length, stop) - 1])
+        for start, stop in spans
+        for begin in range(start, stop, length)
+    ]
+
+
+def run_workers(
+    runner: Runner,
+    names: Sequence[str],
+    blocks: Sequence[tuple[str, str]],
+    ordered: Sequence[str],
+    n_processes: int,
+) -> bool:
+    """Run the blocks in several processes; True if all succeeded.
+
+    The processes share the cores, and end when this one does, however it ends.
+    """
+    chunks = split_blocks(blocks, ordered, n_processes * _CHUNKS_PER_WORKER)
+    threads = max(1, (os.cpu_count() or 1) // n_processes)
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "CURATION_LIFELINE": "stdin"}
+    with ThreadPoolExecutor(n_processes) as pool:
+        return all(pool.map(lambda chunk: _work(runner, names, chunk, environment), chunks))
+
+
+def _work(runner: Runner, names: Sequence[str], chunk: tuple[str, str], environment: dict[str, str]) -> bool:
+    from curation_assets.defs.run_tags import run_tags
+
+    again = run_tags("", None, reason="", again=runner.again).get("curation/again", "")
+    command = [
+        sys.executable, "-m", "curation_assets.cli.main", "work", "--pool", runner.spec.name,
+        "--steps", ",".join(names), "--first", chunk[0], "--last", chunk[1], "--again", again,
+    ]  # fmt: skip
+    label = chunk[0] if chunk[0] == chunk[1] else f"{chunk[0]}..{chunk[1]}"
+    with subprocess.Popen(  # noqa: S603 - our own command line
+        command,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        for line in process.stdout or ():
+            runner.say(f"[{label}] {line.rstrip()}")
+    return process.returncode == 0
+
+
+def die_with_parent() -> None:
+    """End this process as soon as the one that started it is gone: its end of our standard input closes."""
+    if os.environ.get("CURATION_LIFELINE") != "stdin":
+        return
+
+    def watch() -> None:
+        # Not sys.stdin: its lock, held by a waiting thread, would abort the interpreter's shutdown.
+        while os.read(0, 1024):
+            pass
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,92 @@
+"""tree and drift: the tree that stands, and whether what arrived since still fits it."""
+
+import dagster as dg
+import polars as pl
+
+from curation_assets.defs.assets.base import HIERARCHY, PoolGraph
+from curation_assets.defs.resources import CurationResource
+from curation_assets.defs.step_runs import Report, StepRun
+from curation_assets.steps.drift import SHARDS, measure_pool_drift
+from curation_assets.steps.tree import keep_tree, map_file
+from curation_assets.storage.outputs import Output, OutputWriter
+
+_ROWS_SHOWN = 20
+
+
+def build_tree(graph: PoolGraph) -> dg.AssetsDefinition:
+    """The asset that archives the tree and maps the last one's clusters to it."""
+
+    @graph.asset(
+        "tree",
+        lane=HIERARCHY,
+        kinds={"parquet"},
+        description="The frozen tree, by version: earlier ones stay readable, and a table per level says which "
+        "of its clusters the rows of the last tree's clusters are in now.",
+    )
+    def tree(context: dg.AssetExecutionContext, curation: CurationResource) -> dg.MaterializeResult:
+        run = StepRun(context, curation, graph.spec, graph.steps["tree"])
+
+        def produce(writer: OutputWriter, report: Report) -> None:
+            report(0.1, "archiving the tree")
+            version, reason = run.standing_tree()
+            keep_tree(graph.spec, run.storage, version, reason, writer)
+
+        return run.once(produce, extra_metadata=lambda: _tree_metadata(run.storage.output("tree")))
+
+    return tree
+
+
+def _tree_metadata(output: Output) -> dict[str, object]:
+    facts = output.require_facts()
+    metadata: dict[str, object] = {"versions": dg.MetadataValue.json(facts.summary["versions"])}
+    name = map_file(1)
+    if name in facts.files and facts.summary["previous_version"]:
+        largest = output.table(name).sort("n_rows", descending=True).head(_ROWS_SHOWN)
+        records = [
+            dg.TableRecord(row) for row in largest.with_columns(pl.col("share_of_old").round(3)).to_dicts()
+        ]
+        if records:
+            metadata["old_to_new_level_1"] = dg.MetadataValue.table(records)
+    return metadata
+
+
+def build_drift(graph: PoolGraph) -> dg.AssetsDefinition:
+    """The asset that measures every shard against the fit and decides whether the tree stays."""
+
+    @graph.asset(
+        "drift",
+        lane=HIERARCHY,
+        kinds={"parquet"},
+        description="How the rows of each shard lie in the tree, compared with those it was fitted on; whether the "
+        "policy of the pool keeps the tree (assign and re-select) or asks for a refit from level 1.",
+    )
+    def drift(context: dg.AssetExecutionContext, curation: CurationResource) -> dg.MaterializeResult:
+        run = StepRun(context, curation, graph.spec, graph.steps["drift"])
+
+        def produce(writer: OutputWriter, report: Report) -> None:
+            report(0.1, "measuring shards")
+            version, _ = run.standing_tree()
+            decision = measure_pool_drift(graph.spec, run.storage, run.standing_fit_rows(), version, writer)
+            context.log.info(
+                f"{decision.words}: {'; '.join(decision.reasons) or 'within the policy'} (new rows "
+                f"{decision.new_rows_share:.1%} of the fitted, highest drift score {decision.drift_score:.2f})"
+            )
+
+        return run.once(produce, extra_metadata=lambda: _drift_metadata(run.storage.output("drift")))
+
+    return drift
+
+
+def _drift_metadata(output: Output) -> dict[str, object]:
+    summary = output.require_facts().summary
+    shards = output.table(SHARDS).drop("assign_digest").sort("in_fit", "score", descending=[False, True])
+    figures = pl.col("mean_distance", "distance_shift", "beyond_radius_share", "mass_shift", "score").round(4)
+    records = [
+        dg.TableRecord(row | {"in_fit": str(row["in_fit"])})
+        for row in shards.head(_ROWS_SHOWN).with_columns(figures).to_dicts()
+    ]
+    return {
+        "decision": summary["decision"],
+        "because": "; ".join(summary["reasons"]) or "within the policy",
+        **({"shards": dg.MetadataValue.table(records)} if records else {}),
+    }

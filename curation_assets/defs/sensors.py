@@ -1,0 +1,45 @@
+"""A sensor per pool: new, changed and deleted shards lead to the runs that bring the curation up to date."""
+
+import time
+
+import dagster as dg
+
+from curation_assets.defs.jobs import whole_pool_job
+from curation_assets.defs.watch import Cursor, Watcher
+from curation_assets.home import Home
+from curation_assets.pools import PoolSpec
+
+
+def sensor_name(pool: str) -> str:
+    """Name of a pool's sensor."""
+    return f"{pool}_arrivals"
+
+
+def build_sensor(spec: PoolSpec, home: Home) -> dg.SensorDefinition:
+    """The sensor of one pool; it is off until somebody switches it on.
+
+    Args:
+        spec: the pool.
+        home: of the project.
+    """
+    job = whole_pool_job(spec.name)
+
+    @dg.sensor(
+        name=sensor_name(spec.name),
+        job_name=job,
+        minimum_interval_seconds=spec.watch.interval_seconds,
+        default_status=dg.DefaultSensorStatus.STOPPED,
+        description=f"Watches the files of the pool '{spec.name}': complete new and changed shards are ingested and "
+        f"assigned to the tree, deleted ones leave the selection, and drift decides about a refit. Every tick ends in "
+        f"a run, or in the reason why there is none.",
+    )
+    def arrivals(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        cursor = Cursor.read(context.cursor)
+        look = Watcher(spec, home, context.instance, cursor, job).look(time.time())
+        context.log.info(look.words)
+        context.update_cursor(cursor.text())
+        if not look.requests:
+            return dg.SkipReason(look.words)
+        return dg.SensorResult(run_requests=list(look.requests))
+
+    return arrivals

@@ -1,0 +1,114 @@
+"""What to run next: waves of steps that one run can hold, because their partitions agree.
+
+The command line and the sensor follow the same plan, judged anew after every wave.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from curation_assets.freshness import Freshness
+from curation_assets.lineage import Step
+
+_REASONS_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Wave:
+    """Outputs that can be made together, each with its reason; either every step is partitioned or none is."""
+
+    outputs: Mapping[str, Mapping[str | None, str]]
+    """Step -> shard (None for an unpartitioned step) -> why it is out of date."""
+    partitioned: bool
+
+    @property
+    def shards(self) -> set[str]:
+        """Shards of all its steps."""
+        return {key for outputs in self.outputs.values() for key in outputs if key is not None}
+
+    @property
+    def words(self) -> str:
+        """The most frequent reasons of its first out-of-date steps, for people."""
+        first = next(iter(self.outputs.values()))
+        reasons = Counter(first.values()).most_common(_REASONS_SHOWN)
+        return "; ".join(f"{reason} ({count})" if self.partitioned else reason for reason, count in reasons)
+
+
+def next_wave(
+    freshness: Freshness, names: Collection[str] | None = None, shards: Collection[str] | None = None
+) -> Wave | None:
+    """The first wave with something out of date, None if there is nothing to do.
+
+    Args:
+        freshness: of the pool, as it is now.
+        names: steps to consider; all if None.
+        shards: shards to consider; all if None.
+    """
+    steps, outdated = freshness.steps, freshness.outdated()
+    found: dict[str, dict[str | None, str]] = {}
+    for wave in waves(steps, steps if names is None else names):
+        here = {
+            name: chosen
+            for name in wave
+            if (
+                chosen := {
+                    key: reason
+                    for key, reason in outdated.get(name, {}).items()
+                    if key is None or shards is None or key in shards
+                }
+            )
+        }
+        if not here:
+            continue
+        # A later wave joins if its partitions agree and nothing in between has to run first: the assignment
+        # of new shards to a tree that stands goes with their ingestion.
+        if found and steps[next(iter(here))].partitioned != steps[next(iter(found))].partitioned:
+            break
+        if found and any(set(steps[name].after) & set(outdated) for name in here):
+            break
+        found |= here
+    if not found:
+        return None
+    return Wave(found, steps[next(iter(found))].partitioned)
+
+
+def waves(steps: Mapping[str, Step], names: Iterable[str]) -> list[list[str]]:
+    """Split steps into consecutive runs; a wave ends where partitioned steps meet unpartitioned ones.
+
+    Args:
+        steps: all steps in topological order.
+        names: those to run.
+
+    Returns:
+        Waves in order; inside a wave either every step is partitioned or none is.
+    """
+    wanted = set(names)
+    wave_of: dict[str, int] = {}
+    for name, step in steps.items():
+        depths = [
+            wave_of[source] + (steps[source].partitioned != step.partitioned)
+            for source in step.inputs
+            if source in wave_of
+        ]
+        # A wave of its own, so that whoever runs the plan can look at what came before.
+        depths += [wave_of[source] + 2 for source in step.after if source in wave_of]
+        wave_of[name] = max(depths, default=0 if step.partitioned else 1)
+    found: dict[int, list[str]] = {}
+    for name in steps:
+        if name in wanted:
+            found.setdefault(wave_of[name], []).append(name)
+    return [found[number] for number in sorted(found)]
+
+
+def contiguous_blocks(ordered: Sequence[str], wanted: Iterable[str]) -> list[tuple[str, str]]:
+    """(first, last) of the runs of wanted partitions that are neighbours in Dagster's order of partitions."""
+    chosen = set(wanted)
+    blocks: list[tuple[str, str]] = []
+    previous_wanted = False
+    for key in ordered:
+        if key in chosen:
+            blocks = [*blocks[:-1], (blocks[-1][0], key)] if previous_wanted else [*blocks, (key, key)]
+        previous_wanted = key in chosen
+    return blocks

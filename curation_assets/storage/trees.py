@@ -1,0 +1,121 @@
+"""Versions of a pool's tree: each stays readable in a folder of its own, laid out like the pool's outputs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from curation_assets.storage.atomic import is_local, write_text
+from curation_assets.storage.outputs import FACTS, Output, timestamp
+from curation_assets.storage.pool_storage import PoolStorage
+
+TREES, HISTORY = "trees", "history.json"
+
+
+@dataclass(frozen=True, slots=True)
+class TreeRecord:
+    """One time a version of the tree came into use."""
+
+    version: str
+    since: str
+    reason: str
+
+
+class TreeArchive:
+    """The trees of one pool, newest last.
+
+    Files of an archived tree are hard links where the file system has them: outputs are replaced by renaming,
+    never changed in place, so a link costs nothing and keeps what it names.
+
+    Args:
+        storage: the pool's outputs.
+    """
+
+    def __init__(self, storage: PoolStorage) -> None:
+        self._storage = storage
+        self._folder = storage.folder / TREES
+
+    def history(self) -> list[TreeRecord]:
+        """Every tree that is kept, in the order of use."""
+        try:
+            entries = json.loads((self._folder / HISTORY).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return []
+        return [TreeRecord(**entry) for entry in entries]
+
+    def previous(self, version: str) -> TreeRecord | None:
+        """The tree that was in use before `version`."""
+        others = [record for record in self.history() if record.version != version]
+        return others[-1] if others else None
+
+    def storage(self, version: str) -> PoolStorage:
+        """The outputs of an archived tree: level_t_clusters, and level_1_assign by shard."""
+        return PoolStorage(str(self._folder), version)
+
+    def keep(
+        self,
+        version: str,
+        clusters: Sequence[str],
+        assign: str,
+        shards: Sequence[str],
+        *,
+        reason: str,
+        most: int,
+    ) -> int:
+        """Archive the present tree, or what is new of it, and drop versions beyond the newest `most`.
+
+        Args:
+            version: of the present tree.
+            clusters: names of its unpartitioned outputs.
+            assign: name of the output that holds the rows' clusters.
+            shards: those to keep it of.
+            reason: why the tree was made.
+            most: versions to keep, this one too.
+
+        Returns:
+            Outputs that were archived now.
+        """
+        archived = self.storage(version)
+        n_new = sum(_link(self._storage.output(name), archived.output(name)) for name in clusters)
+        n_new += sum(_link(self._storage.output(assign, key), archived.output(assign, key)) for key in shards)
+        history = self.history()
+        if not history or history[-1].version != version:
+            earlier = [record for record in history if record.version != version]
+            history = [*earlier, TreeRecord(version, timestamp(), reason)]
+            dropped, history = history[:-most], history[-most:]
+            write_text(self._folder / HISTORY, json.dumps([asdict(record) for record in history], indent=1))
+            for record in dropped:
+                self._remove(record.version)
+        return n_new
+
+    def _remove(self, version: str) -> None:
+        folder = self._folder / version
+        if is_local(folder):
+            shutil.rmtree(str(folder), ignore_errors=True)
+        elif folder.exists():
+            folder.fs.rm(folder.path, recursive=True)
+
+
+def _link(source: Output, target: Output) -> bool:
+    """Make `target` name the files of `source`; False if it does already."""
+    facts, there = source.require_facts(), target.facts()
+    if there is not None and there.digest == facts.digest and there.fingerprint == facts.fingerprint:
+        return False
+    target.path(FACTS).unlink(missing_ok=True)
+    target.folder.mkdir(parents=True, exist_ok=True)
+    # Facts last: their presence says that the output is complete.
+    for name in [*facts.files, FACTS]:
+        old, new = source.path(name), target.path(name)
+        if is_local(old):
+            Path(str(new)).unlink(missing_ok=True)
+            try:
+                os.link(str(old), str(new))
+            except OSError:
+                shutil.copyfile(str(old), str(new))
+        else:
+            old.fs.copy(old.path, new.path)
+    return True
