@@ -12,10 +12,10 @@ export DAGSTER_HOME := $(CURDIR)
 export CURATION_HOME := $(CURDIR)
 export CURATION_STATE ?= $(CURDIR)/data/dagster
 
-.PHONY: help setup demo test check dev
+.PHONY: help setup demo test test-ui check dev
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-9s %s\n", $$1, $$2}'
 
 setup: $(STAMP) ## Build the virtual environment in .venv (again only if pyproject.toml changed)
 
@@ -35,6 +35,10 @@ demo: setup ## Curate 4,495 real images from raw files to the report (DEMO_LIMIT
 
 test: setup ## Run the tests
 	$(BIN)/python -m pytest
+
+test-ui: setup ## Drive the Dagster UI in an installed Chromium (CURATION_SCREENSHOTS=folder keeps the pictures)
+	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS),ui]'
+	$(BIN)/python -m pytest -m ui curation_assets_tests/ui
 
 check: setup ## Lint, formatting and types
 	$(BIN)/ruff check .

@@ -7,6 +7,7 @@ shards that come, change or go later leave it as it is until a refit is decided.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -237,7 +238,7 @@ def explain_change(facts: Facts, recipe: Recipe, refit_reason: str | None = None
     for key in sorted({*facts.settings, *recipe.settings}):
         before, after = facts.settings.get(key), recipe.settings.get(key)
         if before != after:
-            changes.append(f"{key} changed from {before} to {after}")
+            changes.append(f"{key} changed from {_shown(before)} to {_shown(after)}")
     changed = [
         name
         for name in sorted({*facts.inputs, *recipe.inputs})
@@ -249,3 +250,8 @@ def explain_change(facts: Facts, recipe: Recipe, refit_reason: str | None = None
     if changed:
         changes.append(f"input{'s' if len(changed) > 1 else ''} {', '.join(changed)} changed")
     return "; ".join(changes) or "recorded recipe differs"
+
+
+def _shown(value: Any) -> str:
+    """A setting as it looks in YAML, whether it comes from there or from stored JSON."""
+    return json.dumps(value, sort_keys=True) if isinstance(value, list | tuple | dict) else str(value)

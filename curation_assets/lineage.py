@@ -28,6 +28,7 @@ CODE_VERSIONS = {
     "curation_report": "1",
 }
 _NOT_DECISIVE = {"batch_size", "device"}
+_NOT_OF_A_SHARD = {"path", "pattern", "files_per_shard", "max_rejected_share"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ def pool_steps(spec: PoolSpec) -> dict[str, Step]:
         )
 
     top = spec.n_levels
-    source = spec.source.model_dump(mode="json", exclude={"path", "pattern", "files_per_shard"})
+    source = spec.source.model_dump(mode="json", exclude=_NOT_OF_A_SHARD)
     encoder = spec.encoder.model_dump(mode="json", exclude=_NOT_DECISIVE)
     add("raw_pool", "raw_pool", [], {"source": source}, partitioned=True)
     add(

@@ -47,6 +47,9 @@ class SourceSettings(_Settings):
     max_image_pixels: PositiveInt = Field(
         89_478_485, description="Images with more pixels are rejected before they are decoded."
     )
+    max_rejected_share: Annotated[float, Field(ge=0.0, le=1.0)] = Field(
+        0.5, description="If more of the samples are rejected, no tree is fitted on the rest."
+    )
 
 
 class BundledEncoderSettings(_Settings):

@@ -17,7 +17,7 @@ from curation_assets.defs.pool_definitions import build_definitions
 from curation_assets.defs.watch import Cursor, Look, Watcher
 from curation_assets.demo.openmoji import write_openmoji_pool
 from curation_assets.formats.webdataset import WebDatasetReader
-from curation_assets_tests.projects import SMALL_POOL, Project
+from curation_assets_tests.projects import SMALL_POOL, Project, materialized
 
 GROWING_POOL = {
     **SMALL_POOL,
@@ -28,7 +28,7 @@ GROWING_POOL = {
         {"n_clusters": 2, "resampling_steps": 0},
     ],
     "targets": [{"name": "small", "size": 40}],
-    "watch": {"retry_seconds": 60},
+    "refit": {"new_rows": 0.6},
 }
 
 
@@ -85,27 +85,23 @@ class GrowingPool:
                     asset_selection=request.asset_selection,
                     tags=request.tags,
                     raise_on_error=False,
+                    run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
                 )
             )
         return results
 
     def follow(self, most: int = 12) -> tuple[list[Look], dict[str, set[str | None]]]:
         """Look and carry out until nothing is requested; the looks, and what was materialized by asset."""
-        looks, made = [], {}
+        looks: list[Look] = []
+        made: dict[str, set[str | None]] = {}
         for _ in range(most):
             look = self.look()
             looks.append(look)
             if not look.requests:
                 return looks, made
-            for result in self.carry_out(look):
-                for event in result.all_events:
-                    if (
-                        event.is_asset_materialization
-                        if hasattr(event, "is_asset_materialization")
-                        else (event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION)
-                    ):
-                        assert event.asset_key is not None
-                        made.setdefault(event.asset_key.path[-1], set()).add(event.partition)
+            runs = [result.run_id for result in self.carry_out(look)]
+            for asset, partition in materialized(self.instance, runs):
+                made.setdefault(asset, set()).add(partition)
             self.now += 30
         raise AssertionError(f"still not at rest: {[look.words for look in looks]}")
 
@@ -131,15 +127,15 @@ def make_growing_pool(
     return GrowingPool(project, [samples[i] for i in order], shard_size, instance, Cursor(), time.time())
 
 
-def tar_of_another_world(n: int = 16) -> bytes:
-    """A tar of nearly black images: nothing like a drawing."""
+def tar_of_another_world(n: int = 16, brightest: int = 12) -> bytes:
+    """A tar of noise, nearly black by default: nothing like a drawing."""
     rng = np.random.default_rng(1)
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for i in range(n):
             picture = io.BytesIO()
-            Image.fromarray(rng.integers(0, 12, (64, 64, 3), dtype=np.uint8)).save(picture, "PNG")
-            member = tarfile.TarInfo(f"black{i}.png")
+            Image.fromarray(rng.integers(0, brightest, (64, 64, 3), dtype=np.uint8)).save(picture, "PNG")
+            member = tarfile.TarInfo(f"noise{brightest}_{n}_{i}.png")
             member.size = len(picture.getvalue())
             archive.addfile(member, io.BytesIO(picture.getvalue()))
     return buffer.getvalue()

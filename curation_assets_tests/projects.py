@@ -102,7 +102,9 @@ def make_project(folder: Path, *, n_images: int = 72, samples_per_shard: int = 2
     project = Project(folder)
     project.write_pool(SMALL_POOL)
     project.home.dagster_state.mkdir(parents=True)
-    (project.home.dagster_state / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+    (project.home.dagster_state / "dagster.yaml").write_text(
+        "telemetry:\n  enabled: false\nconcurrency:\n  pools:\n    granularity: op\n    default_limit: 1\n"
+    )
     return project
 
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Iterator, Mapping
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from curation_assets.cli.project import find_spec, open_home
 from curation_assets.freshness import Freshness
-from curation_assets.lineage import pool_steps
+from curation_assets.lineage import Step, pool_steps
 from curation_assets.pools import PoolSpec, load_pool_specs
+from curation_assets.refit import due_refit
 from curation_assets.storage.pool_storage import PoolStorage
+
+_SHARDS_NAMED = 3
 
 
 def show_status(pool: str | None) -> None:
-    """Print one table per pool."""
+    """Print one table per pool, and how its tree stands."""
     home = open_home()
     specs = [find_spec(home, pool)] if pool else list(load_pool_specs(home.pools_folder).values())
     console = Console()
@@ -24,25 +28,62 @@ def show_status(pool: str | None) -> None:
             f"no pools in {home.pools_folder}: add a YAML file, see pools/examples", highlight=False
         )
     for spec in specs:
-        console.print(_status_table(spec, PoolStorage(home.storage_root, spec.name)))
+        storage = PoolStorage(home.storage_root, spec.name)
+        freshness = Freshness(storage, pool_steps(spec), storage.shards())
+        console.print(_status_table(spec, freshness))
+        for line in tree_lines(storage, freshness):
+            console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
-def _status_table(spec: PoolSpec, storage: PoolStorage) -> Table:
-    shards = storage.shards()
-    freshness = Freshness(storage, pool_steps(spec), shards)
+def _status_table(spec: PoolSpec, freshness: Freshness) -> Table:
     outdated = freshness.outdated()
-    table = Table(title=f"{spec.name}: {len(shards)} shards", title_justify="left")
+    table = Table(title=f"{spec.name}: {len(freshness.shards)} shards", title_justify="left")
     for column, justify in (("asset", "left"), ("up to date", "right"), ("why not", "left")):
         table.add_column(column, justify="right" if justify == "right" else "left")
     for step in freshness.steps.values():
         n_outputs = len(freshness.keys_of(step))
-        reasons = Counter(outdated.get(step.name, {}).values())
-        n_fresh = n_outputs - sum(reasons.values())
-        why = "; ".join(
-            f"{reason} ({count})" if step.partitioned else reason for reason, count in reasons.items()
-        )
-        if not n_outputs:
-            why = "no shards listed yet: run it"
+        reasons = outdated.get(step.name, {})
+        why = why_not(step, reasons, n_outputs) if n_outputs else "no shards listed yet: run it"
         style = "green" if n_outputs and not reasons else "yellow"
-        table.add_row(step.name, f"[{style}]{n_fresh}/{n_outputs}[/]", why)
+        table.add_row(step.name, f"[{style}]{n_outputs - len(reasons)}/{n_outputs}[/]", escape(why))
     return table
+
+
+def why_not(step: Step, reasons: Mapping[str | None, str], n_outputs: int) -> str:
+    """The reasons of a step's out-of-date outputs, each with the shards it holds for, if not for all."""
+    shards_of: dict[str, list[str]] = {}
+    for key, reason in reasons.items():
+        shards_of.setdefault(reason, []).append(str(key))
+    if not step.partitioned:
+        return "; ".join(shards_of)
+    parts = []
+    for reason, keys in shards_of.items():
+        if len(keys) == n_outputs:
+            parts.append(reason)
+            continue
+        named = ", ".join(keys[:_SHARDS_NAMED])
+        more = f" and {len(keys) - _SHARDS_NAMED} more" if len(keys) > _SHARDS_NAMED else ""
+        parts.append(f"{reason} ({named}{more})")
+    return "; ".join(parts)
+
+
+def tree_lines(storage: PoolStorage, freshness: Freshness) -> Iterator[str]:
+    """How the tree stands: its version and rows, what drift says of those that came since, who is left out."""
+    rows, tree = freshness.fit_rows(), freshness.facts("tree", None)
+    if rows and tree:
+        yield (
+            f"tree {tree.summary['tree_version']}: fitted on {rows.n_rows:,} rows of {len(rows.shards)} shards "
+            f"({rows.reason}, {rows.decided_at})"
+        )
+    drift = freshness.facts("drift", None)
+    if rows and drift:
+        summary = drift.summary
+        yield (
+            f"drift: {summary['decision']}; {summary['new_rows']:,} rows came and {summary['gone_rows']:,} went since "
+            f"the fit ({summary['new_rows_share']:.1%}), highest score {summary['drift_score']:.2f}"
+        )
+        if reason := due_refit(freshness):
+            yield f"a refit is due: {reason}"
+    for shard in storage.all_shards():
+        if shard.set_aside:
+            yield f"curated without shard {shard.key}: {shard.set_aside}"

@@ -8,11 +8,17 @@ import polars as pl
 
 from curation_assets.defs.assets.base import PoolGraph
 from curation_assets.defs.resources import CurationResource
+from curation_assets.freshness import Freshness
+from curation_assets.pools import RefitSettings
+from curation_assets.steps.drift import SHARDS as DRIFT_SHARDS
 from curation_assets.steps.ledger import REJECTED_FATE, SELECTED_FATE
 from curation_assets.steps.ledger import TABLE as LEDGER
 from curation_assets.steps.report import DOMINATING_SHARE
 from curation_assets.steps.select import QUOTAS, SELECTED
+from curation_assets.steps.soundness import miscounted_shards, unsound_embeddings
 from curation_assets.storage.pool_storage import PoolStorage
+
+_ROWS_SHOWN = 50
 
 
 def build_checks(graph: PoolGraph) -> Sequence[dg.AssetChecksDefinition]:
@@ -43,7 +49,103 @@ def build_checks(graph: PoolGraph) -> Sequence[dg.AssetChecksDefinition]:
     def beats_random(curation: CurationResource) -> dg.AssetCheckResult:
         return _check_diversity(curation.storage(pool))
 
-    return [ledger_adds_up, targets_are_exact, no_cluster_dominates, beats_random]
+    @dg.asset_check(
+        asset=key("embeddings"),
+        description="Embeddings are finite, and unit vectors as the fit reads them (64 rows of every shard).",
+    )
+    def embeddings_are_sound(curation: CurationResource) -> dg.AssetCheckResult:
+        return _check_shards(
+            unsound_embeddings(graph.spec, curation.storage(pool)), "embeddings that are sound"
+        )
+
+    @dg.asset_check(
+        asset=key("selection"), description="The rows of every shard add up from raw pool to top level."
+    )
+    def row_counts_add_up(curation: CurationResource) -> dg.AssetCheckResult:
+        return _check_shards(miscounted_shards(graph.spec, curation.storage(pool)), "rows that add up")
+
+    @dg.asset_check(
+        asset=key("drift"),
+        description="No shard that came since the fit drifts further than the policy allows.",
+    )
+    def shards_resemble_the_fit(curation: CurationResource) -> dg.AssetCheckResult:
+        return _check_drift(curation.storage(pool), graph.spec.refit.drift_score)
+
+    @dg.asset_check(
+        asset=key("curation_report"),
+        description="Nothing of the pool is out of date; if something is: what, and why. Run it at any time.",
+    )
+    def nothing_is_out_of_date(curation: CurationResource) -> dg.AssetCheckResult:
+        return _check_freshness(graph, curation.storage(pool))
+
+    return [
+        embeddings_are_sound,
+        shards_resemble_the_fit,
+        row_counts_add_up,
+        targets_are_exact,
+        no_cluster_dominates,
+        ledger_adds_up,
+        beats_random,
+        nothing_is_out_of_date,
+    ]
+
+
+def _check_shards(wrong: dict[str, str], what: str) -> dg.AssetCheckResult:
+    first = next(iter(wrong.items()), None)
+    words = f"{len(wrong)} shards, e.g. '{first[0]}': {first[1]}" if first else f"every shard has {what}"
+    rows = [
+        dg.TableRecord({"shard": shard, "wrong": why}) for shard, why in list(wrong.items())[:_ROWS_SHOWN]
+    ]
+    return dg.AssetCheckResult(
+        passed=not wrong,
+        description=words,
+        metadata={"n_wrong": len(wrong), **({"wrong_shards": dg.MetadataValue.table(rows)} if rows else {})},
+    )
+
+
+def _check_drift(storage: PoolStorage, limit: float | None) -> dg.AssetCheckResult:
+    shards = (
+        storage.output("drift").table(DRIFT_SHARDS).filter(~pl.col("in_fit")).sort("score", descending=True)
+    )
+    # Without a limit in the policy the default one still tells the user what a refit would be about.
+    limit = RefitSettings().drift_score or 1.0 if limit is None else limit
+    drifting = shards.filter(pl.col("score") > limit)
+    figures = ["shard", "score", "distance_shift", "beyond_radius_share", "mass_shift"]
+    rows = [
+        dg.TableRecord(
+            {name: round(value, 4) if isinstance(value, float) else value for name, value in row.items()}
+        )
+        for row in shards.select(figures).head(_ROWS_SHOWN).to_dicts()
+    ]
+    names = ", ".join(drifting["shard"].head(3))
+    return dg.AssetCheckResult(
+        passed=drifting.is_empty(),
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{len(drifting)} of {len(shards)} shards that came since the fit drift by more than {limit:g}"
+        + (f": {names}" if names else ""),
+        metadata={"limit": limit, **({"shards_since_the_fit": dg.MetadataValue.table(rows)} if rows else {})},
+    )
+
+
+def _check_freshness(graph: PoolGraph, storage: PoolStorage) -> dg.AssetCheckResult:
+    every = storage.all_shards()
+    outdated = Freshness(storage, graph.steps, [shard for shard in every if not shard.set_aside]).outdated()
+    rows = [
+        dg.TableRecord(
+            {"asset": name, "outputs": len(reasons), "why": "; ".join(sorted(set(reasons.values()))[:3])}
+        )
+        for name, reasons in outdated.items()
+    ]
+    aside = {shard.key: shard.set_aside for shard in every if shard.set_aside}
+    words = (
+        f"{len(rows)} assets are out of date: {', '.join(outdated)}" if rows else "everything is up to date"
+    )
+    return dg.AssetCheckResult(
+        passed=not rows and not aside,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=words + (f"; curated without {', '.join(aside)}, which failed" if aside else ""),
+        metadata={"set_aside": aside, **({"out_of_date": dg.MetadataValue.table(rows)} if rows else {})},
+    )
 
 
 def _check_ledger(storage: PoolStorage) -> dg.AssetCheckResult:

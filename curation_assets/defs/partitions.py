@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
@@ -50,7 +50,7 @@ def take_listing(
     spec: PoolSpec,
     storage: PoolStorage,
     files: Sequence[SourceFile],
-    set_aside: Mapping[str, str] | None = None,
+    why_set_aside: Callable[[Shard], str] = lambda _: "",
 ) -> ListingChange:
     """Group listed files into shards, forget those that are gone, and make Dagster's partitions the same.
 
@@ -59,11 +59,11 @@ def take_listing(
         spec: the pool.
         storage: its outputs.
         files: as listed, complete ones only.
-        set_aside: shards to curate without, with the reason; none if not given.
+        why_set_aside: says why the pool is curated without a shard for now; empty for one that takes part.
     """
     known = storage.all_shards()
     grouped = group_files(files, spec.source.files_per_shard, known)
-    shards = [Shard(shard.key, shard.files, (set_aside or {}).get(shard.key, "")) for shard in grouped]
+    shards = [Shard(shard.key, shard.files, why_set_aside(shard)) for shard in grouped]
     if shards != known:
         storage.save_shards(shards)
     before = {shard.key: shard.files for shard in known}

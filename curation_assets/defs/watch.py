@@ -7,7 +7,6 @@ only remembers what cannot be read off those: files that are still moving, and a
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 import dagster as dg
@@ -18,6 +17,7 @@ from curation_assets.defs.run_tags import run_tags
 from curation_assets.errors import CurationError, PoolBusyError
 from curation_assets.formats import build_reader
 from curation_assets.formats.arrivals import Unsettled, settle
+from curation_assets.formats.base import ShardReader, SourceFile
 from curation_assets.freshness import Freshness
 from curation_assets.home import Home
 from curation_assets.lineage import level_asset, pool_steps
@@ -88,6 +88,14 @@ class Cursor:
         return json.dumps(plain | rows, separators=(",", ":"))
 
 
+def _is_closed(reader: ShardReader, file: SourceFile) -> bool:
+    try:
+        return reader.is_closed(file)
+    except CurationError:
+        # Unreadable: not a matter of waiting. Its shard will say what is wrong, and the others go on.
+        return True
+
+
 @dataclass(frozen=True, slots=True)
 class Look:
     """What came out of a look: runs to request, or why there are none."""
@@ -152,7 +160,7 @@ class Watcher:
             now=now,
             settle_seconds=spec.watch.settle_seconds,
             unclosed_seconds=spec.watch.unclosed_seconds,
-            is_closed=reader.is_closed,
+            is_closed=lambda file: _is_closed(reader, file),
         )
         cursor.unsettled = arrivals.unsettled
         quiet = fingerprint(
@@ -167,7 +175,13 @@ class Watcher:
             return Look(f"no file is complete yet{self._waiting_words()}")
         cursor.quiet, cursor.looked_at = "", now
         self._count_failures(now)
-        change = take_listing(self._instance, spec, self._storage, arrivals.settled, self._set_aside(now))
+        change = take_listing(
+            self._instance,
+            spec,
+            self._storage,
+            arrivals.settled,
+            lambda shard: self._why_set_aside(shard, now),
+        )
         look = self._plan(change, now)
         if not look.requests and look.words.startswith("up to date") and not self._cursor.attempts:
             cursor.quiet = quiet
@@ -191,26 +205,27 @@ class Watcher:
                 still[key] = attempt
                 continue
             shard = shards.get(name)
-            if shard is None or shard.source_digest != attempt.about or not self._is_late(freshness, name):
+            # Further along than when it was requested is no failure: the run stopped at another shard's.
+            if shard is None or self._attempted(freshness, shard) != attempt.about:
                 continue
             was_tried = not shard.set_aside
             still[key] = Attempt(attempt.about, attempt.n_failures + 1, now) if was_tried else attempt
         self._cursor.attempts = still
 
-    def _is_late(self, freshness: Freshness, shard: str) -> bool:
+    def _attempted(self, freshness: Freshness, shard: Shard) -> str | None:
+        """The shard's content and the first step it is late in; None if it is up to date."""
         tree_stands = freshness.reason(level_asset(1, "clusters"), None) is None
         steps = self._ingest_steps() if tree_stands else self._ingest_steps()[:2]
-        return any(freshness.reason(step, shard) for step in steps)
+        late = next((step for step in steps if freshness.reason(step, shard.key)), None)
+        return f"{shard.source_digest} {late}" if late else None
 
-    def _set_aside(self, now: float) -> dict[str, str]:
-        """Shards that failed and whose time to be tried again has not come."""
-        found = {}
-        for key, attempt in self._cursor.attempts.items():
-            kind, _, name = key.partition(":")
-            until = attempt.waits_until(self._spec.watch.retry_seconds)
-            if kind == "shard" and attempt.n_failures and now < until:
-                found[name] = f"failed {attempt.n_failures} times"
-        return found
+    def _why_set_aside(self, shard: Shard, now: float) -> str:
+        """Says so if the shard failed with this content, and its time to be tried again has not come."""
+        attempt = self._cursor.attempts.get(f"shard:{shard.key}")
+        if attempt is None or attempt.n_failures == 0 or not attempt.about.startswith(shard.source_digest):
+            return ""
+        waits = now < attempt.waits_until(self._spec.watch.retry_seconds)
+        return f"failed {attempt.n_failures} times" if waits else ""
 
     def _plan(self, change: ListingChange, now: float) -> Look:
         took = f"{change.words}; " if change.words else ""
@@ -229,18 +244,18 @@ class Watcher:
             }
             return Look(f"{took}up to date{self._waiting_words()}")
         if wave.partitioned and set(wave.outputs) <= set(self._ingest_steps()):
-            return self._request_shards(wave, {shard.key: shard for shard in shards}, took, now)
+            return self._request_shards(wave, freshness, took, now)
         if waiting := self._backed_off(wave, now):
             return Look(f"{took}{waiting}{self._waiting_words()}")
         return self._request(wave, wave.shards, took)
 
-    def _request_shards(self, wave: Wave, shards: Mapping[str, Shard], took: str, now: float) -> Look:
+    def _request_shards(self, wave: Wave, freshness: Freshness, took: str, now: float) -> Look:
         chosen = sorted(wave.shards)[: self._spec.watch.shards_per_run]
         for name in chosen:
-            key, digest = f"shard:{name}", shards[name].source_digest
+            key, about = f"shard:{name}", self._attempted(freshness, freshness.shards[name])
             earlier = self._cursor.attempts.get(key)
-            n_failures = earlier.n_failures if earlier and earlier.about == digest else 0
-            self._cursor.attempts[key] = Attempt(digest, n_failures, now)
+            n_failures = earlier.n_failures if earlier and earlier.about == about else 0
+            self._cursor.attempts[key] = Attempt(about or "", n_failures, now)
         return self._request(wave, set(chosen), took)
 
     def _backed_off(self, wave: Wave, now: float) -> str | None:

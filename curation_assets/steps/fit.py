@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from curation_assets.level_plan import level_specs
 from curation_assets.lineage import level_asset
 from curation_assets.pools import PoolSpec
+from curation_assets.steps.soundness import require_usable_pool
 from curation_assets.storage import clusters
 from curation_assets.storage.outputs import Output, OutputWriter
 from curation_assets.storage.pool_storage import PoolStorage
@@ -99,6 +100,7 @@ class LevelFit:
             return self._prepared_inputs(self._below())
         from curation_assets.algorithms.preprocessing import PreparedRows, fit_preprocessing
 
+        require_usable_pool(self.spec, self.storage)
         settings, embeddings = self.spec.preprocessing, self.storage.fitted_embeddings()
         preprocessing = fit_preprocessing(embeddings, metric=settings.metric, centring=settings.centring)
         return PreparedRows(embeddings, preprocessing), preprocessing

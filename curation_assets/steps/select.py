@@ -11,6 +11,7 @@ from curation_assets.errors import CurationError
 from curation_assets.lineage import level_asset
 from curation_assets.pools import PoolSpec, TargetSettings
 from curation_assets.steps.assign import TABLE as ASSIGN_TABLE
+from curation_assets.steps.soundness import require_assigned_rows
 from curation_assets.storage.clusters import CENTROIDS, read_parents
 from curation_assets.storage.embeddings import ROWS
 from curation_assets.storage.fingerprint import fingerprint
@@ -42,6 +43,8 @@ class PoolIndex:
         shards = [shard.key for shard in storage.shards()]
         assigned = [storage.output(level_asset(1, "assign"), shard).table(ASSIGN_TABLE) for shard in shards]
         hashes = [storage.output("embeddings", shard).table(ROWS, ["id_hash"])["id_hash"] for shard in shards]
+        for shard, column, table in zip(shards, hashes, assigned, strict=True):
+            require_assigned_rows(shard, len(column), len(table))
         return cls(
             shards,
             np.concatenate([[0], np.cumsum([len(table) for table in assigned])]).astype(np.int64),

@@ -44,6 +44,8 @@ def keep_tree(spec: PoolSpec, storage: PoolStorage, version: str, reason: str, w
         and known.summary["tree_version"] == version
         and known.summary["previous_version"] == (previous.version if previous else None)
     )
+    if previous and _fitted_rows(archive.storage(previous.version)) == _fitted_rows(storage):
+        reason = "other settings of the levels, on the same rows"
     kept_share: dict[str, float] = {}
     if counted and known is not None:
         kept_share = dict(known.summary["kept_share"])
@@ -73,6 +75,11 @@ def keep_tree(spec: PoolSpec, storage: PoolStorage, version: str, reason: str, w
         n_archived=n_archived,
         kept_share=kept_share,
     )
+
+
+def _fitted_rows(storage: PoolStorage) -> str:
+    """Digest of the rows that level 1 was fitted on."""
+    return storage.output(level_asset(1, "clusters")).require_facts().inputs["embeddings"]
 
 
 def _shared_rows(spec: PoolSpec, storage: PoolStorage, old: PoolStorage | None) -> dict[int, pl.DataFrame]:

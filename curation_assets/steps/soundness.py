@@ -1,0 +1,106 @@
+"""What must hold between a pool's stored outputs: counted, and a gate before the first fit."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from curation_assets.errors import CurationError
+from curation_assets.lineage import level_asset
+from curation_assets.pools import PoolSpec
+from curation_assets.storage.clusters import read_preprocessing
+from curation_assets.storage.embeddings import ARRAY
+from curation_assets.storage.pool_storage import PoolStorage
+
+_ROWS_LOOKED_AT = 64
+_UNIT_NORM_TOLERANCE = 1e-3
+
+
+def require_usable_pool(spec: PoolSpec, storage: PoolStorage) -> None:
+    """Gate before level 1: refuse to fit a tree on what a broken source left over.
+
+    Raises:
+        CurationError: if a larger share of the samples is rejected than the pool allows.
+    """
+    rejections: Counter[str] = Counter()
+    n_rows = 0
+    for name in ("raw_pool", "embeddings"):
+        for facts in storage.shard_facts(name).values():
+            rejections.update(facts.summary["rejections"])
+            n_rows += facts.summary["n_rows"] if name == "raw_pool" else 0
+    share = sum(rejections.values()) / max(1, n_rows)
+    if share > spec.source.max_rejected_share:
+        reasons = ", ".join(f"{reason}: {count:,}" for reason, count in rejections.most_common(3))
+        raise CurationError(
+            f"{share:.0%} of the {n_rows:,} samples of pool '{spec.name}' are rejected ({reasons}), more than "
+            f"source.max_rejected_share = {spec.source.max_rejected_share:.0%}: mend the files, or raise it"
+        )
+
+
+def miscounted_shards(spec: PoolSpec, storage: PoolStorage) -> dict[str, str]:
+    """Shards whose rows do not add up along the graph, with what is wrong; counted from the files themselves."""
+    wrong: dict[str, str] = {}
+    raw_pool, embeddings = storage.shard_facts("raw_pool"), storage.shard_facts("embeddings")
+    assigned = {
+        level: storage.shard_facts(level_asset(level, "assign")) for level in range(1, spec.n_levels + 1)
+    }
+    for shard in storage.shards():
+        raw, embedded = raw_pool.get(shard.key), embeddings.get(shard.key)
+        if raw is None or embedded is None:
+            wrong[shard.key] = "not ingested"
+            continue
+        n_rows = len(storage.output("embeddings", shard.key).array(ARRAY))
+        if raw.summary["n_accepted"] != n_rows + embedded.summary["n_rejected"]:
+            wrong[shard.key] = (
+                f"{raw.summary['n_accepted']} accepted, but {n_rows} embedded and "
+                f"{embedded.summary['n_rejected']} rejected by the encoder"
+            )
+        for level, facts in assigned.items():
+            count = facts[shard.key].summary["n_rows"] if shard.key in facts else 0
+            if count != n_rows:
+                wrong[shard.key] = f"{n_rows} embedded, but {count} assigned at level {level}"
+    return wrong
+
+
+def unsound_embeddings(spec: PoolSpec, storage: PoolStorage) -> dict[str, str]:
+    """Shards with embeddings that are not finite, have no direction, or are not unit vectors when prepared.
+
+    Every shard is looked at, in 64 evenly spaced rows each: the whole pool does not pass through a check.
+    """
+    bottom = storage.output(level_asset(1, "clusters"))
+    preprocessing = read_preprocessing(bottom) if bottom.facts() else None
+    wrong: dict[str, str] = {}
+    for shard in storage.shards():
+        output = storage.output("embeddings", shard.key)
+        if output.facts() is None:
+            continue
+        array = output.array(ARRAY)
+        step = max(1, len(array) // _ROWS_LOOKED_AT)
+        rows = np.asarray(array[::step], dtype=np.float32)
+        if not len(rows):
+            continue
+        cosine = spec.preprocessing.metric == "cosine"
+        if not np.isfinite(rows).all():
+            wrong[shard.key] = "not finite"
+        elif cosine and not rows.any(axis=1).all():
+            wrong[shard.key] = "length zero"
+        elif cosine and preprocessing is not None and preprocessing.metric == "cosine":
+            norms = np.linalg.norm(preprocessing.apply(rows), axis=1)
+            worst = float(np.abs(norms - 1).max())
+            if worst > _UNIT_NORM_TOLERANCE:
+                wrong[shard.key] = f"prepared rows are off unit length by {worst:.3g}"
+    return wrong
+
+
+def require_assigned_rows(shard: str, n_embedded: int, n_assigned: int) -> None:
+    """Gate before a draw: an assignment of other rows than those embedded would select the wrong samples.
+
+    Raises:
+        CurationError: if the counts differ.
+    """
+    if n_embedded != n_assigned:
+        raise CurationError(
+            f"shard '{shard}': {n_embedded:,} rows are embedded, {n_assigned:,} assigned: run "
+            f"level_1_assign of it again"
+        )
