@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from curation_assets.lineage import Step, fit_steps
-from curation_assets.storage.fingerprint import combined_digest, fingerprint
+from curation_assets.storage.fingerprint import canonical, combined_digest, fingerprint
 from curation_assets.storage.fit_rows import FitRows, FittedShard
 from curation_assets.storage.outputs import Facts, Recipe
 from curation_assets.storage.pool_storage import PoolStorage
@@ -57,6 +57,7 @@ class Freshness:
         self._facts: dict[tuple[str, str | None], Facts | None] = {}
         self._read_whole: set[str] = set()
         self._combined: dict[str, str | None] = {}
+        self._settings_text = {name: canonical(step.settings) for name, step in steps.items()}
         self._recorded_fit_rows = storage.fit_rows()
         self._standing_fit_rows: object = _UNKNOWN
 
@@ -183,7 +184,7 @@ class Freshness:
             return f"input missing: {', '.join(self.missing_inputs(name, shard))}"
         if self._again and name in self._again.steps and facts.made_at < self._again.since:
             return "to be made again"
-        if recipe.fingerprint == facts.fingerprint:
+        if recipe.fingerprint_with(self._settings_text[name]) == facts.fingerprint:
             return None
         return explain_change(facts, recipe, self._refit_reason(name))
 

@@ -88,6 +88,10 @@ class Cursor:
         return json.dumps(plain | rows, separators=(",", ":"))
 
 
+def _failed(times: int) -> str:
+    return "failed once" if times == 1 else f"failed {times} times"
+
+
 def _is_closed(reader: ShardReader, file: SourceFile) -> bool:
     try:
         return reader.is_closed(file)
@@ -225,11 +229,13 @@ class Watcher:
         if attempt is None or attempt.n_failures == 0 or not attempt.about.startswith(shard.source_digest):
             return ""
         waits = now < attempt.waits_until(self._spec.watch.retry_seconds)
-        return f"failed {attempt.n_failures} times" if waits else ""
+        return _failed(attempt.n_failures) if waits else ""
 
     def _plan(self, change: ListingChange, now: float) -> Look:
         took = f"{change.words}; " if change.words else ""
         shards = [shard for shard in change.shards if not shard.set_aside]
+        for gone in change.gone:
+            self._cursor.attempts.pop(f"shard:{gone}", None)
         if not shards:
             return Look(f"{took}every shard failed{self._waiting_words()}")
         freshness = Freshness(self._storage, self._steps, shards)
@@ -270,7 +276,7 @@ class Watcher:
         failed = Attempt(about, earlier.n_failures + 1, earlier.at)
         until = failed.waits_until(self._spec.watch.retry_seconds)
         if now < until:
-            return f"{name} failed {failed.n_failures} times: next try in {until - now:.0f} s"
+            return f"{name} {_failed(failed.n_failures)}: next try in {until - now:.0f} s"
         self._cursor.attempts[key] = Attempt(about, failed.n_failures, now)
         return None
 
@@ -296,7 +302,7 @@ class Watcher:
             f"{path} ({entry.why})" for path, entry in list(self._cursor.unsettled.items())[:_NAMES_SHOWN]
         ]
         parts += [
-            f"{key.removeprefix('shard:')} (failed {attempt.n_failures} times)"
+            f"{key.removeprefix('shard:')} ({_failed(attempt.n_failures)})"
             for key, attempt in list(self._cursor.attempts.items())
             if attempt.n_failures and key.startswith("shard:")
         ][:_NAMES_SHOWN]

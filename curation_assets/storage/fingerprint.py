@@ -9,10 +9,19 @@ from pathlib import Path
 from typing import Any
 
 
+def canonical(value: Any) -> str:
+    """A JSON-able value as text, the same on every machine."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+
+
+def text_digest(text: str) -> str:
+    """Digest of a text: 32 hexadecimal digits."""
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
 def fingerprint(value: Any) -> str:
     """Digest of a JSON-able value, the same on every machine: 32 hexadecimal digits."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return text_digest(canonical(value))
 
 
 def file_digest(path: Path) -> str:

@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from pydantic_core import from_json
 from upath import UPath
 
 from curation_assets.errors import StaleInputError
 from curation_assets.storage.atomic import is_local, remove_leftovers, staged_file, write_text
-from curation_assets.storage.fingerprint import combined_digest, file_digest, fingerprint
+from curation_assets.storage.fingerprint import canonical, combined_digest, file_digest, text_digest
 
 FACTS = "facts.json"
 
@@ -34,7 +35,12 @@ class Recipe:
     @property
     def fingerprint(self) -> str:
         """Digest of the whole recipe."""
-        return fingerprint([self.settings, dict(self.inputs), self.code_version])
+        return self.fingerprint_with(canonical(self.settings))
+
+    def fingerprint_with(self, settings_text: str) -> str:
+        """The same, with the settings' canonical text at hand: one text serves thousands of shards."""
+        inputs = canonical(dict(self.inputs))
+        return text_digest(f"[{settings_text},{inputs},{canonical(self.code_version)}]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +65,8 @@ class Facts:
 def parse_facts(content: bytes) -> Facts | None:
     """Facts from the bytes of their file; None if they are not those of a complete output."""
     try:
-        return Facts(**json.loads(content))
+        # Twice as fast as json, which counts when the facts of ten thousand shards are read.
+        return Facts(**from_json(content))
     except (TypeError, ValueError):
         return None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from upath import UPath
 
@@ -37,14 +36,16 @@ class PoolStorage:
         folder, suffix = self.folder / asset, f".{FACTS}"
         found: dict[str, bytes] = {}
         if is_local(folder):
-            # Plain paths: with thousands of shards universal-pathlib's cost ten times the reading.
+            # Plain paths: with thousands of shards pathlib costs more than the reading.
+            root = str(folder)
             try:
-                names = os.listdir(str(folder))  # noqa: PTH208 - paths of thousands of files are not needed
+                names = os.listdir(root)  # noqa: PTH208
             except FileNotFoundError:
                 return {}
             for name in names:
                 if name.endswith(suffix):
-                    found[name.removesuffix(suffix)] = Path(str(folder), name).read_bytes()
+                    with open(f"{root}/{name}", "rb") as file:  # noqa: PTH123
+                        found[name.removesuffix(suffix)] = file.read()
         else:
             paths = folder.fs.glob(f"{folder.path}/*{suffix}")
             contents = (

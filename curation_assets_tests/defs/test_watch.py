@@ -184,9 +184,9 @@ def test_a_failing_shard_is_set_aside_and_tried_again_later(pool: GrowingPool) -
     pool.drop("00014", pool.tar(15))
     looks, made = pool.follow()
     assert made["raw_pool"] == {"00014"}
-    assert looks[-1].words == "up to date; waiting for 00020 (failed 1 times)"
+    assert looks[-1].words == "up to date; waiting for 00020 (failed once)"
     aside = {shard.key: shard.set_aside for shard in pool.project.storage.all_shards() if shard.set_aside}
-    assert aside == {"00020": "failed 1 times"}
+    assert aside == {"00020": "failed once"}
     assert not pool.look().requests, "not before its time"
     pool.now += 1001
     again = pool.look()
@@ -211,7 +211,7 @@ def test_a_step_that_fails_is_not_requested_at_every_tick(pool: GrowingPool) -> 
     assert [key.path[-1] for key in look.requests[0].asset_selection or ()] == ["selection"]
     pool.carry_out(look)
     pool.now += 30
-    assert "selection failed 1 times: next try in 30 s" in pool.look().words
+    assert "selection failed once: next try in 30 s" in pool.look().words
     pool.now += 31
     assert pool.look().requests
     pool.project.write_pool({**GROWING_POOL, "refit": "never"})
