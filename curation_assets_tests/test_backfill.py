@@ -63,7 +63,15 @@ def test_shards_in_two_processes(project: Project) -> None:
         old = {run.run_id for run in instance.get_runs()}
     selection = project.selection_bytes()
     code, output = project.run(
-        "backfill", "--pool", "emoji", "--from", "level_1_assign", "--shards", "00000..00001", "--parallel", "2"
+        "backfill",
+        "--pool",
+        "emoji",
+        "--from",
+        "level_1_assign",
+        "--shards",
+        "00000..00001",
+        "--parallel",
+        "2",
     )
     assert code == 0, output
     assert "[00000]" in output
