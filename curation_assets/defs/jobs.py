@@ -123,6 +123,7 @@ def _curate(spec: PoolSpec, home: Home) -> dg.JobDefinition:
         description=f"Lists the files of the pool '{spec.name}' and brings everything up to date, refit included: "
         f"`curation-assets run --pool {spec.name}`.",
         executor_def=dg.in_process_executor,
+        run_tags={POOL_TAG: spec.name},
     )
     def curate() -> None:
         run_what_is_out_of_date()

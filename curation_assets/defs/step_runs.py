@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 
 from curation_assets import progress
+from curation_assets.defs.dead_runs import PROCESS_TAG, process_name
 from curation_assets.defs.metadata import summary_metadata
 from curation_assets.defs.resources import CurationResource
 from curation_assets.defs.run_tags import AGAIN_TAG, again_of
@@ -60,6 +61,7 @@ class StepRun:
         Raises:
             dagster.Failure: naming every failed shard with its error.
         """
+        self._sign()
         freshness = self.freshness()
         keys = list(self.context.partition_keys)
         failures: dict[str, Exception] = {}
@@ -118,6 +120,7 @@ class StepRun:
             total: units of work.
             extra_metadata: pictures and tables for the UI, made from the stored output.
         """
+        self._sign()
         freshness = self.freshness()
         if self.step.name == fit_steps(freshness.steps, 1)[0] and freshness.reason(self.step.name, None):
             choose_fit_rows(self.storage, freshness)
@@ -129,6 +132,12 @@ class StepRun:
         # The UI shows metadata in this order: pictures and key figures before counts.
         metadata = (dict(extra_metadata()) if extra_metadata else {}) | summary_metadata(facts)
         return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(facts.digest))
+
+    def _sign(self) -> None:
+        """Note this process on the run: if it is killed, whoever comes next closes the run and frees its slots."""
+        run = self.context.run
+        if PROCESS_TAG not in run.tags and self.context.instance.has_run(run.run_id):
+            self.context.instance.add_run_tags(run.run_id, {PROCESS_TAG: process_name()})
 
     def standing_fit_rows(self) -> FitRows:
         """The rows that the present tree is fitted on.

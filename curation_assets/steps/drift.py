@@ -53,6 +53,8 @@ class Decision:
     drift_score: float
     """The largest among shards that came since the fit."""
     drifting_shards: tuple[str, ...]
+    shards: pl.DataFrame
+    """The figures of every shard."""
 
     @property
     def words(self) -> str:
@@ -149,7 +151,7 @@ def decide(policy: RefitSettings, shards: pl.DataFrame, fit_rows: FitRows) -> De
     if drifting:
         names = ", ".join(drifting[:3]) + (f" and {len(drifting) - 3} more" if len(drifting) > 3 else "")
         reasons.append(f"drift of shard {names}: score up to {score:.2f}, more than {limit:.2f}")
-    return Decision(tuple(reasons), new_rows, gone_rows, share, score, tuple(drifting))
+    return Decision(tuple(reasons), new_rows, gone_rows, share, score, tuple(drifting), shards)
 
 
 def _stored_fit(output: Output) -> FitDistribution:

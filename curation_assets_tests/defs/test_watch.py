@@ -78,6 +78,16 @@ def test_only_what_arrived_changed_or_went_is_touched(pool: GrowingPool) -> None
         assert output.require_facts().summary["tree_version"] == version
 
 
+def test_the_drift_of_a_shard_shows_on_its_partition(pool: GrowingPool) -> None:
+    key = dg.AssetKey(["emoji", "embeddings"])
+    records = pool.instance.fetch_observations(dg.AssetRecordsFilter(key), limit=10).records
+    seen = {record.partition_key for record in records}
+    assert seen == {"00003", "00010", "00011"}
+    observation = records[0].asset_observation
+    assert observation is not None
+    assert 0 <= observation.metadata["drift/score"].value < 0.5  # type: ignore[operator]
+
+
 def test_the_selection_is_that_of_assigning_and_drawing_from_scratch(pool: GrowingPool) -> None:
     grown = selected(pool)
     storage = pool.project.storage

@@ -11,6 +11,7 @@ from curation_assets.steps.tree import keep_tree, map_file
 from curation_assets.storage.outputs import Output, OutputWriter
 
 _ROWS_SHOWN = 20
+_FIGURES = ("score", "distance_shift", "beyond_radius_share", "mass_shift")
 
 
 def build_tree(graph: PoolGraph) -> dg.AssetsDefinition:
@@ -66,21 +67,44 @@ def build_drift(graph: PoolGraph) -> dg.AssetsDefinition:
         def produce(writer: OutputWriter, report: Report) -> None:
             report(0.1, "measuring shards")
             version, _ = run.standing_tree()
+            known = _scores(run.storage.output("drift"))
             decision = measure_pool_drift(graph.spec, run.storage, run.standing_fit_rows(), version, writer)
             context.log.info(
                 f"{decision.words}: {'; '.join(decision.reasons) or 'within the policy'} (new rows "
                 f"{decision.new_rows_share:.1%} of the fitted, highest drift score {decision.drift_score:.2f})"
             )
+            writer.summary["n_observed"] = _observe(context, graph.spec.name, decision.shards, known)
 
         return run.once(produce, extra_metadata=lambda: _drift_metadata(run.storage.output("drift")))
 
     return drift
 
 
+def _scores(output: Output) -> dict[str, float]:
+    if output.facts() is None:
+        return {}
+    return dict(output.table(SHARDS).filter(~pl.col("in_fit")).select("shard", "score").iter_rows())
+
+
+def _observe(
+    context: dg.AssetExecutionContext, pool: str, shards: pl.DataFrame, known: dict[str, float]
+) -> int:
+    """Show the figures of shards that came since the fit on their partitions of `embeddings`, once each."""
+    new = [
+        row for row in shards.filter(~pl.col("in_fit")).to_dicts() if known.get(row["shard"]) != row["score"]
+    ]
+    for row in new:
+        figures = {f"drift/{name}": round(row[name], 4) for name in _FIGURES}
+        context.log_event(
+            dg.AssetObservation(dg.AssetKey([pool, "embeddings"]), partition=row["shard"], metadata=figures)
+        )
+    return len(new)
+
+
 def _drift_metadata(output: Output) -> dict[str, object]:
     summary = output.require_facts().summary
     shards = output.table(SHARDS).drop("assign_digest").sort("in_fit", "score", descending=[False, True])
-    figures = pl.col("mean_distance", "distance_shift", "beyond_radius_share", "mass_shift", "score").round(4)
+    figures = pl.col("mean_distance", *_FIGURES).round(4)
     records = [
         dg.TableRecord(row | {"in_fit": str(row["in_fit"])})
         for row in shards.head(_ROWS_SHOWN).with_columns(figures).to_dicts()
