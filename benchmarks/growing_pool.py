@@ -112,7 +112,7 @@ def look_at_many_shards(folder: Path, n_shards: int) -> None:
             nonlocal cursor
             cursor = Cursor.read(cursor.text())
             began = time.perf_counter()
-            found = Watcher(spec, home, instance, cursor, "many_all").look(time.time())
+            found = Watcher(spec, home, instance, cursor).look(time.time())
             seconds = time.perf_counter() - began
             print(
                 f"  {what:<34} {seconds:6.2f} s  cursor {len(cursor.text()):,} bytes, peak {peak_megabytes():,.0f} MB: "
@@ -131,7 +131,7 @@ def look_at_many_shards(folder: Path, n_shards: int) -> None:
         look("it is gone again")
         for _ in range(20):
             cursor.looked_at = 0.0
-            Watcher(spec, home, instance, cursor, "many_all").look(time.time())
+            Watcher(spec, home, instance, cursor).look(time.time())
         print(f"  after 20 more looks: peak {peak_megabytes():,.0f} MB")
 
 
@@ -169,23 +169,27 @@ def curate_many_files(folder: Path, n_files: int) -> None:
     spec = load_pool_spec(folder / "pools" / "files.yaml")
     seconds = command("run", "--pool", "files")
     n_shards = len(PoolStorage(home.storage_root, "files").shards())
-    print(f"{n_files:,} files in {n_shards:,} shards: run {seconds:.0f} s, i.e. {seconds / n_shards:.2f} s per shard")
+    print(
+        f"{n_files:,} files in {n_shards:,} shards: run {seconds:.0f} s, i.e. {seconds / n_shards:.2f} s per shard"
+    )
     print(f"  status              {command('status', '--pool', 'files'):6.2f} s")
     print(f"  run, nothing to do  {command('run', '--pool', 'files'):6.2f} s")
     with dg.DagsterInstance.from_config(str(home.dagster_state)) as instance:
         before = {run.run_id for run in instance.get_runs()}
         cursor = Cursor()
-        Watcher(spec, home, instance, cursor, "files_all").look(time.time())
+        Watcher(spec, home, instance, cursor).look(time.time())
         write_files(folder / "raw", n_files, n_files + 100)
         began = time.perf_counter()
-        found = Watcher(spec, home, instance, cursor, "files_all").look(time.time())
+        found = Watcher(spec, home, instance, cursor).look(time.time())
         print(f"  tick after 100 more {time.perf_counter() - began:6.2f} s: {found.words[:100]}")
         assert not instance.get_runs(dg.RunsFilter(statuses=ACTIVE_STATUSES))
         print(f"  run of those        {command('run', '--pool', 'files'):6.2f} s")
         touched: dict[str, set[str | None]] = {}
         for run in instance.get_runs():
             if run.run_id not in before:
-                for record in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION):
+                for record in instance.all_logs(
+                    run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION
+                ):
                     event = record.dagster_event
                     touched.setdefault(event.asset_key.path[-1], set()).add(event.partition)
         print("  partitions touched: " + ", ".join(f"{name} {len(keys)}" for name, keys in touched.items()))

@@ -206,7 +206,7 @@ def _upstream(path: Mapping[str, Step], steps: Mapping[str, Step], last: str) ->
         step = waiting.pop()
         if step not in path:
             continue
-        for source in steps[step].inputs:
+        for source in (*steps[step].inputs, *steps[step].after):
             if source not in reached:
                 reached.add(source)
                 waiting.append(source)

@@ -30,9 +30,14 @@ class Wave:
 
     @property
     def words(self) -> str:
-        """The most frequent reasons of its first out-of-date steps, for people."""
+        """Why its first steps are out of date, for people."""
+        return self.words_for(None)
+
+    def words_for(self, shards: Collection[str] | None) -> str:
+        """The same for some of its shards (all if None): the most frequent reasons first."""
         first = next(iter(self.outputs.values()))
-        reasons = Counter(first.values()).most_common(_REASONS_SHOWN)
+        chosen = [reason for key, reason in first.items() if shards is None or key in shards]
+        reasons = Counter(chosen or first.values()).most_common(_REASONS_SHOWN)
         return "; ".join(f"{reason} ({count})" if self.partitioned else reason for reason, count in reasons)
 
 

@@ -71,7 +71,7 @@ class GrowingPool:
         """One tick of the sensor."""
         self.cursor = Cursor.read(self.cursor.text())
         spec, home = self.project.spec, self.project.home
-        return Watcher(spec, home, self.instance, self.cursor, f"{spec.name}_all").look(self.now)
+        return Watcher(spec, home, self.instance, self.cursor).look(self.now)
 
     def carry_out(self, look: Look) -> list[dg.ExecuteInProcessResult]:
         """Run what a look asked for, as the daemon would."""

@@ -31,6 +31,35 @@ def curate_job(pool: str) -> str:
     return f"{pool}_curate"
 
 
+def ingest_job(pool: str) -> str:
+    """Name of the job that takes in shards."""
+    return f"{pool}_ingest_new_shards"
+
+
+def resample_job(pool: str) -> str:
+    """Name of the job that draws the targets anew."""
+    return f"{pool}_resample_targets"
+
+
+def sensed_jobs(pool: str) -> tuple[str, ...]:
+    """Jobs that the pool's sensor runs parts of."""
+    return ingest_job(pool), resample_job(pool), whole_pool_job(pool)
+
+
+def job_for(spec: PoolSpec, names: set[str]) -> str:
+    """Name of the job that says best what a run of these steps does."""
+    steps = pool_steps(spec)
+    if names <= set(_ingest_steps(steps)):
+        return ingest_job(spec.name)
+    if names <= set(descendants(steps, "selection")):
+        return resample_job(spec.name)
+    return whole_pool_job(spec.name)
+
+
+def _ingest_steps(steps: dict[str, Step]) -> list[str]:
+    return [name for name, step in steps.items() if step.partitioned and "selection" not in step.inputs]
+
+
 def recluster_job(pool: str, level: int) -> str:
     """Name of the job that fits a level and all above it again."""
     return f"{pool}_recluster_from_level_{level}"
@@ -44,7 +73,6 @@ def build_jobs(spec: PoolSpec, home: Home) -> list[Job]:
         home: of the project.
     """
     pool, steps = spec.name, pool_steps(spec)
-    ingest = [name for name, step in steps.items() if step.partitioned and "selection" not in step.inputs]
     jobs: list[Job] = [
         _asset_job(
             spec,
@@ -54,13 +82,13 @@ def build_jobs(spec: PoolSpec, home: Home) -> list[Job]:
         ),
         _asset_job(
             spec,
-            f"{pool}_ingest_new_shards",
-            ingest,
+            ingest_job(pool),
+            _ingest_steps(steps),
             "Reads and embeds the chosen shards and assigns them to the tree that stands. Needs a tree.",
         ),
         _asset_job(
             spec,
-            f"{pool}_resample_targets",
+            resample_job(pool),
             descendants(steps, "selection"),
             "Draws the targets anew from the tree there is: no clustering. Choose all partitions.",
         ),

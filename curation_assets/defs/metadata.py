@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,8 @@ import numpy as np
 from curation_assets.report.sparkline import sparkline_markdown
 from curation_assets.storage.clusters import ASSIGNMENTS
 from curation_assets.storage.outputs import Facts, Output
+
+_WIDEST_PICTURE = 960
 
 
 def summary_metadata(facts: Facts) -> dict[str, Any]:
@@ -52,15 +55,15 @@ def fit_metadata(output: Output) -> dict[str, Any]:
     return metadata
 
 
-def size_metadata(sizes: np.ndarray) -> dict[str, Any]:
-    """Balance of cluster sizes, with their falling curve."""
+def size_metadata(sizes: np.ndarray, what: str = "cluster sizes") -> dict[str, Any]:
+    """Balance of cluster sizes (or of what is taken from each cluster), with their falling curve."""
     from curation_assets.algorithms.balance import balance_of
 
     balance = balance_of(sizes)
     curve = np.sort(sizes)[::-1]
     return {
-        "cluster_sizes": dg.MetadataValue.md(
-            sparkline_markdown(curve.tolist(), "cluster sizes, largest first")
+        what.replace(" ", "_"): dg.MetadataValue.md(
+            sparkline_markdown(curve.tolist(), f"{what}, largest first")
         ),
         "effective_number": round(balance.effective_number, 2),
         "largest_share": round(balance.largest_share, 4),
@@ -70,8 +73,22 @@ def size_metadata(sizes: np.ndarray) -> dict[str, Any]:
 
 
 def picture(png: bytes, alt: str) -> dg.MarkdownMetadataValue:
-    """A picture that the UI shows in a dialog."""
+    """A picture that the UI shows in a dialog, no wider than fits there."""
+    png = _narrowed(png)
     return dg.MetadataValue.md(f"![{alt}](data:image/png;base64,{base64.b64encode(png).decode()})")
+
+
+def _narrowed(png: bytes) -> bytes:
+    """The dialog takes 80 % of the window and cuts what is wider."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(png)) as image:
+        if image.width <= _WIDEST_PICTURE:
+            return png
+        height = round(image.height * _WIDEST_PICTURE / image.width)
+        buffer = io.BytesIO()
+        image.resize((_WIDEST_PICTURE, height), Image.Resampling.LANCZOS).save(buffer, "PNG", optimize=True)
+        return buffer.getvalue()
 
 
 def _is_plain(value: Any) -> bool:

@@ -48,8 +48,9 @@ def build_definitions(specs: list[PoolSpec], home: Home) -> dg.Definitions:
             build_report(graph),
         ]
         checks += build_checks(graph)
-        jobs += build_jobs(spec, home)
-        sensors.append(build_sensor(spec, home))
+        pool_jobs = build_jobs(spec, home)
+        jobs += pool_jobs
+        sensors.append(build_sensor(spec, home, pool_jobs))
         schedules += build_schedules(spec, home)
     return dg.Definitions(
         assets=assets,

@@ -4,7 +4,7 @@ import time
 
 import dagster as dg
 
-from curation_assets.defs.jobs import whole_pool_job
+from curation_assets.defs.jobs import Job, sensed_jobs
 from curation_assets.defs.watch import Cursor, Watcher
 from curation_assets.home import Home
 from curation_assets.pools import PoolSpec
@@ -15,18 +15,18 @@ def sensor_name(pool: str) -> str:
     return f"{pool}_arrivals"
 
 
-def build_sensor(spec: PoolSpec, home: Home) -> dg.SensorDefinition:
+def build_sensor(spec: PoolSpec, home: Home, jobs: list[Job]) -> dg.SensorDefinition:
     """The sensor of one pool; it is off until somebody switches it on.
 
     Args:
         spec: the pool.
         home: of the project.
+        jobs: all of the pool's.
     """
-    job = whole_pool_job(spec.name)
 
     @dg.sensor(
         name=sensor_name(spec.name),
-        job_name=job,
+        jobs=[job for job in jobs if job.name in sensed_jobs(spec.name)],
         minimum_interval_seconds=spec.watch.interval_seconds,
         default_status=dg.DefaultSensorStatus.STOPPED,
         description=f"Watches the files of the pool '{spec.name}': complete new and changed shards are ingested and "
@@ -35,7 +35,7 @@ def build_sensor(spec: PoolSpec, home: Home) -> dg.SensorDefinition:
     )
     def arrivals(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         cursor = Cursor.read(context.cursor)
-        look = Watcher(spec, home, context.instance, cursor, job).look(time.time())
+        look = Watcher(spec, home, context.instance, cursor).look(time.time())
         context.log.info(look.words)
         context.update_cursor(cursor.text())
         if not look.requests:

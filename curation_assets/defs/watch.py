@@ -7,11 +7,13 @@ only remembers what cannot be read off those: files that are still moving, and a
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
 import dagster as dg
 
 from curation_assets.defs.dead_runs import ACTIVE_STATUSES, close_dead_runs
+from curation_assets.defs.jobs import job_for
 from curation_assets.defs.partitions import ListingChange, partitions_name, take_listing
 from curation_assets.defs.run_tags import run_tags
 from curation_assets.errors import CurationError, PoolBusyError
@@ -88,6 +90,10 @@ class Cursor:
         return json.dumps(plain | rows, separators=(",", ":"))
 
 
+def _inside(ordered: Sequence[str], block: tuple[str, str]) -> set[str]:
+    return set(ordered[ordered.index(block[0]) : ordered.index(block[1]) + 1])
+
+
 def _failed(times: int) -> str:
     return "failed once" if times == 1 else f"failed {times} times"
 
@@ -116,13 +122,10 @@ class Watcher:
         home: of the project.
         instance: Dagster's.
         cursor: of the last look; is changed in place.
-        job: name of the job that holds every asset of the pool.
     """
 
-    def __init__(
-        self, spec: PoolSpec, home: Home, instance: dg.DagsterInstance, cursor: Cursor, job: str
-    ) -> None:
-        self._spec, self._home, self._instance, self._cursor, self._job = spec, home, instance, cursor, job
+    def __init__(self, spec: PoolSpec, home: Home, instance: dg.DagsterInstance, cursor: Cursor) -> None:
+        self._spec, self._home, self._instance, self._cursor = spec, home, instance, cursor
         self._storage = PoolStorage(home.storage_root, spec.name)
         self._steps = pool_steps(spec)
 
@@ -282,15 +285,20 @@ class Watcher:
 
     def _request(self, wave: Wave, shards: set[str], took: str) -> Look:
         blocks: list[tuple[str, str] | None] = [None]
+        ordered = self._instance.get_dynamic_partitions(partitions_name(self._spec.name))
         if wave.partitioned:
-            ordered = self._instance.get_dynamic_partitions(partitions_name(self._spec.name))
             blocks = list(contiguous_blocks(ordered, shards))
         requests = tuple(
             dg.RunRequest(
                 run_key=f"{self._spec.name}:{self._cursor.n_looks}:{i}",
-                job_name=self._job,
+                job_name=job_for(self._spec, set(wave.outputs)),
                 asset_selection=[dg.AssetKey([self._spec.name, name]) for name in wave.outputs],
-                tags=run_tags(self._spec.name, block, reason=took + wave.words, in_this_process=False),
+                tags=run_tags(
+                    self._spec.name,
+                    block,
+                    reason=took + wave.words_for(_inside(ordered, block) if block else None),
+                    in_this_process=False,
+                ),
             )
             for i, block in enumerate(blocks)
         )

@@ -189,6 +189,9 @@ def inertia_curve(inertias: Sequence[Sequence[float]]) -> bytes:
     finite = [value for values in inertias for value in values if np.isfinite(value)]
     if finite and min(finite) > 0 and max(finite) > 30 * min(finite):
         axes.set_yscale("log")
+    longest = max((len(values) for values in inertias), default=1)
+    # A fit of one iteration would otherwise stand between ticks at 0.98 and 1.02.
+    axes.set_xlim(0.5, max(longest, 2) + 0.5)
     axes.locator_params(axis="x", integer=True)
     style.finish(axes, "iteration", "inertia", grid="y")
     if len(inertias) > 1:

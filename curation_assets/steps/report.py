@@ -159,10 +159,18 @@ def gather_report(spec: PoolSpec, storage: PoolStorage, reader: ShardReader) -> 
     )
 
 
+def dominating_share(n_clusters: int) -> float:
+    """Share of the pool above which one of so many clusters dominates.
+
+    0.3; of fewer than five clusters one may hold half as much again as its equal part.
+    """
+    return max(DOMINATING_SHARE, 1.5 / max(1, n_clusters))
+
+
 def tree_warnings(levels: Sequence[LevelSummary], targets: Sequence[TargetSummary]) -> list[str]:
     """Plain sentences on a tree that collapsed, or a subset less diverse than a random one."""
     found = []
-    if levels[-1].largest_share > DOMINATING_SHARE:
+    if levels[-1].largest_share > dominating_share(len(levels[-1].sizes)):
         found.append(
             f"The largest top-level cluster holds {levels[-1].largest_share:.0%} of the pool: the hierarchy has "
             f"collapsed there. Try fewer or flatter levels, centring, or another encoder."

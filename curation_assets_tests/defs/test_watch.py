@@ -58,6 +58,9 @@ def test_only_what_arrived_changed_or_went_is_touched(pool: GrowingPool) -> None
     pool.drop("00012", half[: len(half) // 2])
     looks, made = pool.follow()
     assert "2 new (00010, 00011), 1 changed (00003), 1 gone (00005)" in looks[0].words
+    assert {request.job_name for request in looks[0].requests} == {"emoji_ingest_new_shards"}
+    reasons = [request.tags["curation/reason"].split("; ")[-1] for request in looks[0].requests]
+    assert reasons == ["input source changed (1)", "not made yet (2)"], "each run its own shards' reason"
     assert looks[-1].words == "up to date; waiting for 00012.tar (not closed yet)"
     for step in INGEST:
         assert made[step] == {"00003", "00010", "00011"}, step
@@ -271,9 +274,11 @@ def test_waits_double_up_to_a_day() -> None:
 
 
 def test_the_sensor_ends_every_tick_in_a_run_or_a_reason(pool: GrowingPool) -> None:
+    from curation_assets.defs.jobs import build_jobs
     from curation_assets.defs.sensors import build_sensor
 
-    sensor = build_sensor(pool.project.spec, pool.project.home)
+    spec, home = pool.project.spec, pool.project.home
+    sensor = build_sensor(spec, home, build_jobs(spec, home))
     context = dg.build_sensor_context(instance=pool.instance, cursor=pool.cursor.text())
     result = sensor(context)
     assert isinstance(result, dg.SkipReason)

@@ -43,7 +43,10 @@ def quota_metadata(selection: Output) -> dict[str, object]:
         clusters=pl.len(), taken_from=(pl.col("quota") > 0).sum(), largest_quota=pl.col("quota").max()
     )
     records = [dg.TableRecord(row) for row in by_level.iter_rows(named=True)]
-    return {"quotas": dg.MetadataValue.table(records), **size_metadata(top["quota"].to_numpy())}
+    return {
+        "quotas": dg.MetadataValue.table(records),
+        **size_metadata(top["quota"].to_numpy(), "top level quotas"),
+    }
 
 
 def build_ledger(graph: PoolGraph) -> dg.AssetsDefinition:
