@@ -57,6 +57,7 @@ class Freshness:
         self._facts: dict[tuple[str, str | None], Facts | None] = {}
         self._read_whole: set[str] = set()
         self._combined: dict[str, str | None] = {}
+        self._settings_seen: dict[str, Mapping[str, Any]] = {}
         self._settings_text = {name: canonical(step.settings) for name, step in steps.items()}
         self._recorded_fit_rows = storage.fit_rows()
         self._standing_fit_rows: object = _UNKNOWN
@@ -184,9 +185,19 @@ class Freshness:
             return f"input missing: {', '.join(self.missing_inputs(name, shard))}"
         if self._again and name in self._again.steps and facts.made_at < self._again.since:
             return "to be made again"
-        if recipe.fingerprint_with(self._settings_text[name]) == facts.fingerprint:
+        if self._is_of(facts, recipe, name):
             return None
         return explain_change(facts, recipe, self._refit_reason(name))
+
+    def _is_of(self, facts: Facts, recipe: Recipe, name: str) -> bool:
+        """Whether the output was made by the recipe; of thousands of shards only the first is hashed."""
+        alike = self._settings_seen.get(name)
+        if alike == facts.settings and facts.inputs == recipe.inputs:
+            return facts.code_version == recipe.code_version
+        if recipe.fingerprint_with(self._settings_text[name]) != facts.fingerprint:
+            return False
+        self._settings_seen[name] = facts.settings
+        return True
 
     def missing_inputs(self, name: str, shard: str | None) -> list[str]:
         """Inputs of an output that were never made, or not for every shard they are needed of."""

@@ -42,14 +42,18 @@ def test_every_sample_has_one_fate_and_the_checks_passed(finished: Project) -> N
     by_target = Counter(target for targets in taken["targets"] for target in targets)
     assert by_target == {"small": 20, "typical": 7}
     with finished.instance() as instance:
-        keys = {
-            "ledger": "ledger_adds_up",
-            "selection": "targets_are_exact",
-            "curation_report": "beats_random",
-        }
+        checks = [
+            ("embeddings", "embeddings_are_sound"),
+            ("drift", "shards_resemble_the_fit"),
+            ("selection", "targets_are_exact"),
+            ("selection", "row_counts_add_up"),
+            ("ledger", "ledger_adds_up"),
+            ("curation_report", "beats_random"),
+            ("curation_report", "nothing_is_out_of_date"),
+        ]
         import dagster as dg
 
-        for asset, check in keys.items():
+        for asset, check in checks:
             key = dg.AssetCheckKey(dg.AssetKey(["emoji", asset]), check)
             [record] = instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
             evaluation = record.evaluation

@@ -57,7 +57,6 @@ class Attempt:
 class Cursor:
     """What one look hands to the next."""
 
-    n_looks: int = 0
     unsettled: dict[str, Unsettled] = field(default_factory=dict)
     attempts: dict[str, Attempt] = field(default_factory=dict)
     quiet: str = ""
@@ -71,7 +70,6 @@ class Cursor:
         try:
             stored = json.loads(text or "{}")
             return cls(
-                stored.get("n_looks", 0),
                 {path: Unsettled(*entry) for path, entry in stored.get("unsettled", {}).items()},
                 {key: Attempt(*entry) for key, entry in stored.get("attempts", {}).items()},
                 stored.get("quiet", ""),
@@ -86,7 +84,7 @@ class Cursor:
             "unsettled": {path: list(asdict(entry).values()) for path, entry in self.unsettled.items()},
             "attempts": {key: list(asdict(entry).values()) for key, entry in self.attempts.items()},
         }
-        plain = {"n_looks": self.n_looks, "quiet": self.quiet, "looked_at": self.looked_at}
+        plain = {"quiet": self.quiet, "looked_at": self.looked_at}
         return json.dumps(plain | rows, separators=(",", ":"))
 
 
@@ -153,12 +151,12 @@ class Watcher:
 
     def _look(self, now: float) -> Look:
         cursor, spec = self._cursor, self._spec
-        cursor.n_looks += 1
         reader = build_reader(spec.source, self._home.folder)
         known = {file.path: file for shard in self._storage.all_shards() for file in shard.files}
         try:
             listed = reader.list_files()
-        except (CurationError, OSError) as error:
+        # Object stores raise errors of their own clients, which share no base class.
+        except Exception as error:
             return Look(f"the pool cannot be listed: {error}")
         arrivals = settle(
             listed,
@@ -290,7 +288,8 @@ class Watcher:
             blocks = list(contiguous_blocks(ordered, shards))
         requests = tuple(
             dg.RunRequest(
-                run_key=f"{self._spec.name}:{self._cursor.n_looks}:{i}",
+                # Dagster runs a key once, whatever became of the cursor since.
+                run_key=f"{self._spec.name}:{self._cursor.looked_at:.3f}:{i}",
                 job_name=job_for(self._spec, set(wave.outputs)),
                 asset_selection=[dg.AssetKey([self._spec.name, name]) for name in wave.outputs],
                 tags=run_tags(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Sequence
 
@@ -52,7 +53,14 @@ class PoolStorage:
                 folder.fs.cat(paths) if len(paths) > 1 else {path: folder.fs.cat(path) for path in paths}
             )
             found = {path.rpartition("/")[2].removesuffix(suffix): data for path, data in contents.items()}
-        return {shard: facts for shard, data in found.items() if (facts := parse_facts(data))}
+        # The collector would walk through all of them again and again, and nothing here is cyclic.
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            return {shard: facts for shard, data in found.items() if (facts := parse_facts(data))}
+        finally:
+            if collects:
+                gc.enable()
 
     def shards(self) -> list[Shard]:
         """The shards that take part, in canonical order (by key): what every fan-in follows."""

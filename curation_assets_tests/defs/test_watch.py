@@ -259,9 +259,7 @@ def test_a_pool_that_cannot_be_listed_is_a_reason_not_a_crash(pool: GrowingPool)
 
 
 def test_a_cursor_survives_its_text_and_nonsense_is_a_fresh_one() -> None:
-    cursor = Cursor(
-        3, {"a.tar": Unsettled("1/2", 5.0, "why")}, {"shard:a": Attempt("x", 2, 7.0)}, "quiet", 9.0
-    )
+    cursor = Cursor({"a.tar": Unsettled("1/2", 5.0, "why")}, {"shard:a": Attempt("x", 2, 7.0)}, "quiet", 9.0)
     assert Cursor.read(cursor.text()) == cursor
     for text in (None, "", "[]", "{not json", '{"attempts": {"a": [1, 2, 3, 4, 5, 6]}}'):
         assert Cursor.read(text) == Cursor()

@@ -1,0 +1,63 @@
+"""Reasons as the status table words them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from curation_assets.cli.status import tree_lines, why_not
+from curation_assets.freshness import Freshness
+from curation_assets.lineage import Step, pool_steps
+from curation_assets.pools import PoolSpec
+from curation_assets.storage.fit_rows import FitRows, FittedShard
+from curation_assets.storage.outputs import Recipe
+from curation_assets.storage.pool_storage import PoolStorage
+from curation_assets.storage.shards import Shard
+from curation_assets_tests.projects import SMALL_POOL
+
+ROWS = Step("embeddings", True, (), {}, "1")
+FIT = Step("level_1_clusters", False, (), {}, "1")
+
+
+def test_reasons_name_their_shards_unless_all_share_them() -> None:
+    assert why_not(FIT, {None: "k changed from 3 to 4"}, 1) == "k changed from 3 to 4"
+    assert why_not(ROWS, dict.fromkeys("abc", "not made yet"), 3) == "not made yet"
+    assert why_not(ROWS, dict.fromkeys("ab", "not made yet"), 3) == "not made yet (a, b)"
+    mixed = {**dict.fromkeys("abcde", "input raw_pool changed"), "f": "not made yet"}
+    assert why_not(ROWS, mixed, 9) == "input raw_pool changed (a, b, c and 2 more); not made yet (f)"
+    assert why_not(ROWS, {}, 3) == ""
+
+
+def test_the_tree_and_who_is_left_out_are_told(tmp_path: Path) -> None:
+    spec = PoolSpec.model_validate({"name": "p", **SMALL_POOL})
+    steps, storage = pool_steps(spec), PoolStorage(str(tmp_path), "p")
+    storage.save_shards([Shard("a", ()), Shard("b", (), "failed once")])
+    assert list(tree_lines(storage, Freshness(storage, steps, storage.shards()))) == [
+        "curated without shard b: failed once"
+    ]
+    for name, summary in (
+        ("tree", {"tree_version": "abc"}),
+        (
+            "drift",
+            {
+                "decision": "assign and re-select",
+                "new_rows": 3,
+                "gone_rows": 0,
+                "new_rows_share": 0.42857,
+                "drift_score": 0.1,
+                "reasons": [],
+            },
+        ),
+    ):
+        with storage.output(name).writing(Recipe({}, {}, "1")) as writer:
+            writer.summary.update(summary)
+    with storage.output("embeddings", "a").writing(Recipe({}, {}, "1")) as writer:
+        writer.text("txt", "rows")
+    digest = storage.output("embeddings", "a").require_facts().digest
+    storage.save_fit_rows(
+        FitRows({"a": FittedShard(digest, 7)}, steps["embeddings"].config_fingerprint, "first fit")
+    )
+    lines = list(tree_lines(storage, Freshness(storage, steps, storage.shards())))
+    assert lines[0].startswith("tree abc: fitted on 7 rows of 1 shards (first fit, ")
+    assert lines[1] == (
+        "drift: assign and re-select; 3 rows came and 0 went since the fit (42.9%), highest score 0.10"
+    )
