@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from curation_assets.freshness import Freshness
 from curation_assets.lineage import Step
 
 _REASONS_SHOWN = 3
+MOST_RUNS_OF_A_WAVE = 16
+"""Runs that a wave is split into: more would spend longer starting than skipping what lies between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +110,25 @@ def waves(steps: Mapping[str, Step], names: Iterable[str]) -> list[list[str]]:
     return [found[number] for number in sorted(found)]
 
 
-def contiguous_blocks(ordered: Sequence[str], wanted: Iterable[str]) -> list[tuple[str, str]]:
-    """(first, last) of the runs of wanted partitions that are neighbours in Dagster's order of partitions."""
-    chosen = set(wanted)
-    blocks: list[tuple[str, str]] = []
-    previous_wanted = False
-    for key in ordered:
-        if key in chosen:
-            blocks = [*blocks[:-1], (blocks[-1][0], key)] if previous_wanted else [*blocks, (key, key)]
-        previous_wanted = key in chosen
-    return blocks
+def contiguous_blocks(
+    ordered: Sequence[str], wanted: Iterable[str], most: int | None = None
+) -> list[tuple[str, str]]:
+    """(first, last) of the runs of wanted partitions that are neighbours in Dagster's order of partitions.
+
+    Args:
+        ordered: all partitions.
+        wanted: those to cover.
+        most: where there are more blocks, the ones with the smallest gaps between them are joined. The
+            partitions in the gaps are up to date and only skipped, which costs less than a run each.
+    """
+    position = {key: i for i, key in enumerate(ordered)}
+    places = sorted(position[key] for key in set(wanted) if key in position)
+    if not places:
+        return []
+    gaps = [
+        (right - left - 1, i) for i, (left, right) in enumerate(pairwise(places), start=1) if right - left > 1
+    ]
+    kept = gaps if most is None else sorted(gaps, key=lambda gap: (-gap[0], gap[1]))[: most - 1]
+    starts = sorted({0, *(i for _, i in kept)})
+    stops = [*starts[1:], len(places)]
+    return [(ordered[places[a]], ordered[places[b - 1]]) for a, b in zip(starts, stops, strict=True)]

@@ -38,3 +38,30 @@ def test_blocks_cover_exactly_what_is_wanted(wanted: set[int]) -> None:
     covered = {i for first, last in blocks for i in range(int(first), int(last) + 1)}
     assert covered == wanted
     assert all(int(right[0]) - int(left[1]) > 1 for left, right in itertools.pairwise(blocks))
+
+
+def test_blocks_are_joined_over_the_smallest_gaps() -> None:
+    ordered = [f"{i:02}" for i in range(31)]
+    wanted = ["00", "02", "10", "13", "14", "30"]
+    assert contiguous_blocks(ordered, wanted) == [
+        ("00", "00"),
+        ("02", "02"),
+        ("10", "10"),
+        ("13", "14"),
+        ("30", "30"),
+    ]
+    assert contiguous_blocks(ordered, wanted, 3) == [("00", "02"), ("10", "14"), ("30", "30")]
+    assert contiguous_blocks(ordered, wanted, 1) == [("00", "30")]
+    assert contiguous_blocks(ordered, [], 3) == []
+
+
+@given(st.sets(st.integers(0, 30), min_size=1), st.integers(1, 6))
+def test_joined_blocks_cover_what_is_wanted_and_are_no_more_than_asked_for(
+    wanted: set[int], most: int
+) -> None:
+    ordered = [f"{i:02}" for i in range(31)]
+    blocks = contiguous_blocks(ordered, {f"{i:02}" for i in wanted}, most)
+    covered = [i for first, last in blocks for i in range(int(first), int(last) + 1)]
+    assert wanted <= set(covered)
+    assert len(covered) == len(set(covered))
+    assert len(blocks) <= most

@@ -15,7 +15,7 @@ from curation_assets.home import Home
 from curation_assets.lineage import fit_steps, pool_steps
 from curation_assets.pools import PoolSpec
 from curation_assets.refit import choose_fit_rows, due_refit
-from curation_assets.run_plan import Wave, contiguous_blocks, next_wave
+from curation_assets.run_plan import MOST_RUNS_OF_A_WAVE, Wave, contiguous_blocks, next_wave
 from curation_assets.storage.pool_storage import PoolStorage
 
 if TYPE_CHECKING:
@@ -105,7 +105,8 @@ class Runner:
         from curation_assets.defs.partitions import partitions_name
 
         ordered = list(self.instance.get_dynamic_partitions(partitions_name(self.spec.name)))
-        blocks = contiguous_blocks(ordered, wave.shards)
+        # What is made again is made again in the whole of a block: then none may be joined.
+        blocks = contiguous_blocks(ordered, wave.shards, None if self.again else MOST_RUNS_OF_A_WAVE)
         n_processes = min(self.parallel, len(wave.shards), pool_limit(self.instance, names))
         if n_processes > 1:
             return run_workers(self, names, blocks, ordered, n_processes)

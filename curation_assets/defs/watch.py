@@ -26,7 +26,7 @@ from curation_assets.lineage import level_asset, pool_steps
 from curation_assets.pool_lock import only_runner
 from curation_assets.pools import PoolSpec
 from curation_assets.refit import choose_fit_rows, due_refit
-from curation_assets.run_plan import Wave, contiguous_blocks, next_wave
+from curation_assets.run_plan import MOST_RUNS_OF_A_WAVE, Wave, contiguous_blocks, next_wave
 from curation_assets.storage.fingerprint import fingerprint
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import Shard
@@ -285,7 +285,7 @@ class Watcher:
         blocks: list[tuple[str, str] | None] = [None]
         ordered = self._instance.get_dynamic_partitions(partitions_name(self._spec.name))
         if wave.partitioned:
-            blocks = list(contiguous_blocks(ordered, shards))
+            blocks = list(contiguous_blocks(ordered, shards, MOST_RUNS_OF_A_WAVE))
         requests = tuple(
             dg.RunRequest(
                 # Dagster runs a key once, whatever became of the cursor since.
