@@ -70,11 +70,9 @@ def next_wave(
         }
         if not here:
             continue
-        # A later wave joins if its partitions agree and nothing in between has to run first: the assignment
-        # of new shards to a tree that stands goes with their ingestion.
-        if found and steps[next(iter(here))].partitioned != steps[next(iter(found))].partitioned:
-            break
-        if found and any(set(steps[name].after) & set(outdated) for name in here):
+        # Assignment to a tree that stands goes with the ingestion of its shards, as nothing runs in between.
+        # Unpartitioned waves stay apart: the edges that would order their steps in one run are left out.
+        if found and not all(steps[name].partitioned for name in (*found, *here)):
             break
         found |= here
     if not found:

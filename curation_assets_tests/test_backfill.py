@@ -145,6 +145,20 @@ def test_a_backfill_killed_half_way_goes_on_where_it_was(project: Project) -> No
     assert project.selection_bytes() == selection
 
 
+def test_a_tree_that_did_not_record_its_rows_is_taken_over(project: Project) -> None:
+    folder = Path(str(project.storage.folder))
+    (folder / "fit_rows.json").unlink()
+    for asset in ("tree", "drift"):
+        shutil.rmtree(folder / asset)
+    fitted = facts_time(project, "level_1_clusters")
+    code, output = project.run("run", "--pool", "emoji")
+    assert code == 0, output
+    assert facts_time(project, "level_1_clusters") == fitted
+    rows = project.storage.fit_rows()
+    assert rows is not None
+    assert (rows.n_rows, rows.reason) == (72, "first fit")
+
+
 def test_a_killed_run_leaks_no_slot(project: Project) -> None:
     for shard in ("00000", "00001", "00002"):
         project.storage.output("embeddings", shard).path("facts.json").unlink()

@@ -7,9 +7,10 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curation_assets.freshness import Freshness
 from curation_assets.lineage import pool_steps
 from curation_assets.pools import PoolSpec
-from curation_assets.run_plan import contiguous_blocks, waves
+from curation_assets.run_plan import contiguous_blocks, next_wave, waves
 from curation_assets_tests.projects import SMALL_POOL
 
 
@@ -29,6 +30,51 @@ def test_a_wave_ends_where_partitions_begin_or_end() -> None:
         ["curation_report"],
     ]
     assert waves(steps, ["curation_report", "selection"]) == [["selection"], ["curation_report"]]
+
+
+class _Outdated(Freshness):
+    """Says what a test says is out of date."""
+
+    def __init__(self, outdated: dict[str, dict[str | None, str]]) -> None:
+        self.steps = pool_steps(PoolSpec.model_validate({"name": "p", **SMALL_POOL}))
+        self._outdated = outdated
+
+    def outdated(self) -> dict[str, dict[str | None, str]]:
+        return self._outdated
+
+
+def test_the_first_wave_and_its_reasons() -> None:
+    late: dict[str, dict[str | None, str]] = {
+        "embeddings": {"a": "not made yet", "b": "not made yet", "c": "input raw_pool changed"},
+        "level_1_initial": {None: "upstream is out of date: embeddings"},
+        "level_1_assign": {"a": "not made yet"},
+    }
+    wave = next_wave(_Outdated(late))
+    assert wave is not None
+    assert (list(wave.outputs), wave.shards, wave.partitioned) == (["embeddings"], {"a", "b", "c"}, True)
+    assert wave.words == "not made yet (2); input raw_pool changed (1)"
+    assert wave.words_for({"c"}) == "input raw_pool changed (1)"
+    assert next_wave(_Outdated({})) is None
+    some = next_wave(_Outdated(late), shards={"b"})
+    assert some is not None
+    assert some.shards == {"b"}
+    named = next_wave(_Outdated(late), names=["level_1_initial"])
+    assert named is not None
+    assert (list(named.outputs), named.words) == (["level_1_initial"], "upstream is out of date: embeddings")
+
+
+def test_shards_are_assigned_in_the_run_that_ingests_them_if_the_tree_stands() -> None:
+    late: dict[str, dict[str | None, str]] = {
+        name: {"a": "not made yet"}
+        for name in ("raw_pool", "embeddings", "level_1_assign", "level_2_assign", "ledger")
+    } | {"tree": {None: "x"}, "drift": {None: "x"}, "selection": {None: "x"}, "curation_report": {None: "x"}}
+    wave = next_wave(_Outdated(late))
+    assert wave is not None
+    assert list(wave.outputs) == ["raw_pool", "embeddings", "level_1_assign", "level_2_assign"]
+    rest = {name: late[name] for name in ("tree", "drift", "curation_report")}
+    wave = next_wave(_Outdated(rest))
+    assert wave is not None
+    assert list(wave.outputs) == ["tree", "drift"], "nothing orders the report after drift in one run"
 
 
 @given(st.sets(st.integers(0, 30)))

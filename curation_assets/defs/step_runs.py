@@ -145,7 +145,14 @@ class StepRun:
         Raises:
             StaleInputError: if level 1 has to be fitted anew.
         """
-        rows = self.freshness().fit_rows()
+        freshness = self.freshness()
+        if freshness.fit_rows() is None and not any(
+            freshness.reason(name, None) for name in fit_steps(freshness.steps, 1)
+        ):
+            # A tree of version 0.1, which did not record its rows: up to date, so they are those there are.
+            choose_fit_rows(self.storage, freshness)
+            freshness = self.freshness()
+        rows = freshness.fit_rows()
         if rows is None:
             raise StaleInputError(
                 f"pool '{self.spec.name}' has no tree that stands: materialize level 1 first"
