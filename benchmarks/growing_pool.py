@@ -44,6 +44,7 @@ POOL = {
     "levels": LEVELS,
     "targets": [{"name": "tenth", "fraction": 0.1}],
     "watch": {"settle_seconds": 0},
+    "refit": "never",
 }
 
 

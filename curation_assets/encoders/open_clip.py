@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from curation_assets.encoders.torch_encoder import TorchEncoder, digest_weights
+from curation_assets.encoders.torch_encoder import TorchEncoder, digest_weights, repeatable_weights
 from curation_assets.errors import PoolSpecError
 from curation_assets.pools import OpenClipEncoderSettings
 
@@ -26,9 +26,10 @@ class OpenClipEncoder(TorchEncoder):
                 f"one of open_clip.list_models()"
             )
         try:
-            model, _, preprocess = open_clip.create_model_and_transforms(
-                settings.model, pretrained=settings.pretrained, device="cpu", precision="fp32"
-            )
+            with repeatable_weights():
+                model, _, preprocess = open_clip.create_model_and_transforms(
+                    settings.model, pretrained=settings.pretrained, device="cpu", precision="fp32"
+                )
         except Exception as error:
             # Broad, because what a failed download raises changes with the version of the hub's client.
             raise PoolSpecError(

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from curation_assets.encoders.torch_encoder import TorchEncoder, digest_weights
+from curation_assets.encoders.torch_encoder import TorchEncoder, digest_weights, repeatable_weights
 from curation_assets.errors import PoolSpecError
 from curation_assets.pools import TimmEncoderSettings
 
@@ -55,7 +55,8 @@ def _create_model(settings: TimmEncoderSettings) -> torch.nn.Module:
         )
     pretrained = settings.pretrained and settings.checkpoint is None
     try:
-        return timm.create_model(settings.model, pretrained=pretrained, num_classes=0)
+        with repeatable_weights():
+            return timm.create_model(settings.model, pretrained=pretrained, num_classes=0)
     except Exception as error:
         # Broad, because what a failed download raises changes with the version of the hub's client.
         raise PoolSpecError(

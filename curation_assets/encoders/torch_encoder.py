@@ -20,6 +20,16 @@ MAX_ASPECT_RATIO = 32
 """Of what preprocessing sees: a 1 x 10,000 image would otherwise be resized to 256 x 2,560,000 first."""
 
 
+@contextmanager
+def repeatable_weights() -> Iterator[None]:
+    """Weights that a model draws at random are the same in every process: shards must agree on them."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+
+
 class TorchEncoder(Encoder):
     """Runs a torch model over images in batches, in float32 and without gradients.
 

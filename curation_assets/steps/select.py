@@ -11,7 +11,7 @@ from curation_assets.errors import CurationError
 from curation_assets.lineage import level_asset
 from curation_assets.pools import PoolSpec, TargetSettings
 from curation_assets.steps.assign import TABLE as ASSIGN_TABLE
-from curation_assets.steps.soundness import require_assigned_rows
+from curation_assets.steps.soundness import require_assigned_rows, require_one_encoder
 from curation_assets.storage.clusters import CENTROIDS, read_parents
 from curation_assets.storage.embeddings import ROWS
 from curation_assets.storage.fingerprint import fingerprint
@@ -74,6 +74,7 @@ def select(spec: PoolSpec, storage: PoolStorage, writer: OutputWriter) -> None:
         PoolSpecError: if a target is larger than the pool.
         CurationError: if a draw misses its size: nothing is written then.
     """
+    require_one_encoder(storage)
     index = PoolIndex.read(storage)
     duplicates = _cross_shard_duplicates(index, storage)
     admissible = np.ones(len(index.clusters), dtype=bool)

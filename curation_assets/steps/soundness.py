@@ -21,8 +21,10 @@ def require_usable_pool(spec: PoolSpec, storage: PoolStorage) -> None:
     """Gate before level 1: refuse to fit a tree on what a broken source left over.
 
     Raises:
-        CurationError: if a larger share of the samples is rejected than the pool allows.
+        CurationError: if a larger share of the samples is rejected than the pool allows, or shards were
+            embedded with different weights.
     """
+    require_one_encoder(storage)
     rejections: Counter[str] = Counter()
     n_rows = 0
     for name in ("raw_pool", "embeddings"):
@@ -35,6 +37,40 @@ def require_usable_pool(spec: PoolSpec, storage: PoolStorage) -> None:
         raise CurationError(
             f"{share:.0%} of the {n_rows:,} samples of pool '{spec.name}' are rejected ({reasons}), more than "
             f"source.max_rejected_share = {spec.source.max_rejected_share:.0%}: mend the files, or raise it"
+        )
+
+
+def shards_of_other_weights(storage: PoolStorage) -> dict[str, str]:
+    """Shards embedded with other weights than most: the same model name may bring others tomorrow."""
+    facts = storage.shard_facts("embeddings")
+    taking_part = {shard.key for shard in storage.shards()}
+    weights = {
+        key: str(entry.summary.get("encoder", {}).get("weights_sha256", ""))[:12]
+        for key, entry in sorted(facts.items())
+        if key in taking_part
+    }
+    if len(set(weights.values())) <= 1:
+        return {}
+    usual, _ = Counter(weights.values()).most_common(1)[0]
+    return {
+        key: f"embedded with weights {mine}, most shards with {usual}"
+        for key, mine in weights.items()
+        if mine != usual
+    }
+
+
+def require_one_encoder(storage: PoolStorage) -> None:
+    """Gate before a fit and before a draw: distances between embeddings of different weights mean nothing.
+
+    Raises:
+        CurationError: naming the shards and how to embed them again.
+    """
+    if others := shards_of_other_weights(storage):
+        names = ",".join(list(others)[:20])
+        raise CurationError(
+            f"{len(others)} shards were embedded with other weights than the rest, e.g. '{next(iter(others))}': "
+            f"{next(iter(others.values()))}. Embed them again: curation-assets backfill --pool {storage.pool} --from "
+            f"embeddings --shards {names}"
         )
 
 
@@ -64,13 +100,13 @@ def miscounted_shards(spec: PoolSpec, storage: PoolStorage) -> dict[str, str]:
 
 
 def unsound_embeddings(spec: PoolSpec, storage: PoolStorage) -> dict[str, str]:
-    """Shards with embeddings that are not finite, have no direction, or are not unit vectors when prepared.
+    """Shards with embeddings of other weights, not finite, without direction, or not of unit length when prepared.
 
     Every shard is looked at, in 64 evenly spaced rows each: the whole pool does not pass through a check.
     """
     bottom = storage.output(level_asset(1, "clusters"))
     preprocessing = read_preprocessing(bottom) if bottom.facts() else None
-    wrong: dict[str, str] = {}
+    wrong = shards_of_other_weights(storage)
     for shard in storage.shards():
         output = storage.output("embeddings", shard.key)
         if output.facts() is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -56,6 +57,23 @@ def test_unsound_embeddings_are_found_in_the_files(pool: Pool, value: float, wor
     rows[3] = value
     np.save(path, rows)
     assert unsound_embeddings(pool.spec, pool.storage) == {"b": words}
+
+
+def test_shards_of_other_weights_are_named_and_stop_fit_and_draw(pool: Pool) -> None:
+    for shard, weights in (("a", "1111"), ("b", "2222")):
+        path = Path(str(pool.storage.output("embeddings", shard).path("facts.json")))
+        facts = json.loads(path.read_text())
+        facts["summary"]["encoder"] = {"model": "m", "weights_sha256": weights}
+        path.write_text(json.dumps(facts))
+    assert unsound_embeddings(pool.spec, pool.storage) == {
+        "b": "embedded with weights 2222, most shards with 1111"
+    }
+    with pytest.raises(
+        CurationError, match=r"1 shards .* backfill --pool drawn --from embeddings --shards b$"
+    ):
+        pool.select()
+    with pytest.raises(CurationError, match="embedded with other weights"):
+        LevelFit(pool.spec, pool.storage, 1).initial(None)  # type: ignore[arg-type]
 
 
 def test_a_draw_from_an_assignment_of_other_rows_is_stopped(pool: Pool) -> None:
