@@ -164,6 +164,17 @@ def descendants(steps: Mapping[str, Step], first: str) -> list[str]:
     return [name for name in steps if name in reached]
 
 
+def descendants_to_force(steps: Mapping[str, Step], first: str) -> list[str]:
+    """A step and what follows it, to be made again; but output shards of which no row changed are not rewritten."""
+    outputs = {"ledger", "balanced_dataset"} - {first}
+    return [name for name in descendants(steps, first) if name not in outputs]
+
+
+def ingest_steps(steps: Mapping[str, Step]) -> list[str]:
+    """Steps that take in a shard without the others: from its files to its clusters in a tree that stands."""
+    return [name for name, step in steps.items() if step.partitioned and "selection" not in step.inputs]
+
+
 def ancestors(steps: Mapping[str, Step], last: str) -> list[str]:
     """A step and everything upstream of it, in topological order."""
     reached = {last}

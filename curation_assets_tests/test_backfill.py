@@ -10,16 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from curation_assets_tests.projects import Project, make_project, materialized
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project that was curated once, undisturbed."""
-    project = make_project(tmp_path_factory.mktemp("finished"))
-    code, output = project.run("run", "--pool", "emoji")
-    assert code == 0, output
-    return project
+from curation_assets_tests.projects import Project, materialized
 
 
 @pytest.fixture

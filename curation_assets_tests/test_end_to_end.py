@@ -18,15 +18,6 @@ import pytest
 from curation_assets_tests.projects import SMALL_POOL, Project, make_project, materialized
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project that was curated once, undisturbed."""
-    project = make_project(tmp_path_factory.mktemp("finished"))
-    code, output = project.run("run", "--pool", "emoji")
-    assert code == 0, output
-    return project
-
-
 def copy_of(project: Project, folder: Path) -> Project:
     shutil.copytree(project.folder, folder, dirs_exist_ok=True)
     return Project(folder)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from curation_assets.errors import PoolSpecError
 from curation_assets.freshness import Freshness
-from curation_assets.lineage import Step, ancestors, descendants, fit_steps
+from curation_assets.lineage import Step, ancestors, descendants, fit_steps, ingest_steps
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -80,7 +80,7 @@ def steps_of_shards(freshness: Freshness, first: str, last: str | None) -> list[
     names = [name for name in steps_between(steps, first, last) if steps[name].partitioned]
     if last is None:
         # What follows the selection is drawn from the whole pool.
-        names = [name for name in names if "selection" not in steps[name].inputs or name == first]
+        names = [name for name in names if name in ingest_steps(steps) or name == first]
     needs_tree = [name for name in names if name.startswith("level_")]
     if needs_tree and not fits_stand:
         if last or first in needs_tree:

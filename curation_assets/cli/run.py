@@ -14,11 +14,10 @@ from curation_assets.cli.runner import Runner
 from curation_assets.cli.terminal import TerminalSink
 from curation_assets.errors import PoolSpecError
 from curation_assets.freshness import Again
-from curation_assets.lineage import descendants
+from curation_assets.lineage import descendants_to_force
 from curation_assets.pool_lock import only_runner
 
 _INGEST = ("raw_pool", "embeddings")
-_OUTPUTS = {"ledger", "balanced_dataset"}
 
 
 def run_pool(pool: str, *, first: str | None, shards: str | None) -> int:
@@ -52,7 +51,8 @@ def run_pool(pool: str, *, first: str | None, shards: str | None) -> int:
         redo = None
         if begin:
             redo = Redo(home, pool, ["run", begin, keys])
-            runner.again = Again(_made_again(runner, begin, names), redo.since)
+            again = set(descendants_to_force(runner.steps, begin)) & set(names)
+            runner.again = Again(frozenset(again), redo.since)
         with TerminalSink(console) as sink, progress.shown_in(sink):
             if not runner.bring_up_to_date(names, keys):
                 return 1
@@ -71,12 +71,6 @@ def _chosen_steps(runner: Runner, begin: str | None, shards: str | None) -> list
             f"the two (--shards alone ingests; --from raw_pool or embeddings may go with it)"
         )
     return list(_INGEST[_INGEST.index(begin) if begin else 0 :])
-
-
-def _made_again(runner: Runner, begin: str, names: list[str]) -> frozenset[str]:
-    """The step and all after it; but output shards of which no row changed are not written again."""
-    wanted = {name for name in descendants(runner.steps, begin) if name in names}
-    return frozenset(wanted - (_OUTPUTS - {begin}))
 
 
 def _show_result(runner: Runner, seconds: float, *, whole: bool) -> None:

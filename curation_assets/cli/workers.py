@@ -56,9 +56,9 @@ def run_workers(
 
 
 def _work(runner: Runner, names: Sequence[str], chunk: tuple[str, str], environment: dict[str, str]) -> bool:
-    from curation_assets.defs.run_tags import run_tags
+    from curation_assets.defs.run_tags import again_text
 
-    again = run_tags("", None, reason="", again=runner.again).get("curation/again", "")
+    again = again_text(runner.again) if runner.again else ""
     command = [
         sys.executable, "-m", "curation_assets.cli.main", "work", "--pool", runner.spec.name,
         "--steps", ",".join(names), "--first", chunk[0], "--last", chunk[1], "--again", again,

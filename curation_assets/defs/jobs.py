@@ -9,7 +9,14 @@ import dagster as dg
 
 from curation_assets.defs.run_tags import AGAIN_TAG, POOL_TAG, THIS_RUN
 from curation_assets.home import Home
-from curation_assets.lineage import Step, descendants, fit_steps, pool_steps
+from curation_assets.lineage import (
+    Step,
+    descendants,
+    descendants_to_force,
+    fit_steps,
+    ingest_steps,
+    pool_steps,
+)
 from curation_assets.pools import PoolSpec
 
 if TYPE_CHECKING:
@@ -17,8 +24,6 @@ if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 Job: TypeAlias = "UnresolvedAssetJobDefinition | dg.JobDefinition"
-_NEVER_FORCED = {"ledger", "balanced_dataset"}
-"""Output shards of which no row changed are not written again."""
 
 
 def whole_pool_job(pool: str) -> str:
@@ -49,15 +54,11 @@ def sensed_jobs(pool: str) -> tuple[str, ...]:
 def job_for(spec: PoolSpec, names: set[str]) -> str:
     """Name of the job that says best what a run of these steps does."""
     steps = pool_steps(spec)
-    if names <= set(_ingest_steps(steps)):
+    if names <= set(ingest_steps(steps)):
         return ingest_job(spec.name)
     if names <= set(descendants(steps, "selection")):
         return resample_job(spec.name)
     return whole_pool_job(spec.name)
-
-
-def _ingest_steps(steps: dict[str, Step]) -> list[str]:
-    return [name for name, step in steps.items() if step.partitioned and "selection" not in step.inputs]
 
 
 def recluster_job(pool: str, level: int) -> str:
@@ -83,7 +84,7 @@ def build_jobs(spec: PoolSpec, home: Home) -> list[Job]:
         _asset_job(
             spec,
             ingest_job(pool),
-            _ingest_steps(steps),
+            ingest_steps(steps),
             "Reads and embeds the chosen shards and assigns them to the tree that stands. Needs a tree.",
         ),
         _asset_job(
@@ -99,14 +100,13 @@ def build_jobs(spec: PoolSpec, home: Home) -> list[Job]:
 
 
 def _recluster(spec: PoolSpec, steps: dict[str, Step], level: int) -> Job:
-    names = descendants(steps, fit_steps(steps, level)[0])
-    again = [name for name in names if name not in _NEVER_FORCED]
+    first = fit_steps(steps, level)[0]
     return _asset_job(
         spec,
         recluster_job(spec.name, level),
-        names,
+        descendants(steps, first),
         f"Fits level {level} and all above it again, then assigns and draws. Choose all partitions.",
-        tags={AGAIN_TAG: " ".join([THIS_RUN, *again])},
+        tags={AGAIN_TAG: " ".join([THIS_RUN, *descendants_to_force(steps, first)])},
     )
 
 

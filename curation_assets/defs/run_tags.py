@@ -42,8 +42,13 @@ def run_tags(
     if block:
         tags |= {RANGE_START_TAG: block[0], RANGE_END_TAG: block[1]}
     if again:
-        tags[AGAIN_TAG] = " ".join([again.since, *sorted(again.steps)])
+        tags[AGAIN_TAG] = again_text(again)
     return tags
+
+
+def again_text(again: Again) -> str:
+    """The value of AGAIN_TAG; `again_of` reads it."""
+    return " ".join([again.since, *sorted(again.steps)])
 
 
 def again_of(tags: Mapping[str, str], created: float = 0.0) -> Again | None:

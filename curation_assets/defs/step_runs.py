@@ -139,8 +139,8 @@ class StepRun:
         if PROCESS_TAG not in run.tags and self.context.instance.has_run(run.run_id):
             self.context.instance.add_run_tags(run.run_id, {PROCESS_TAG: process_name()})
 
-    def standing_fit_rows(self) -> FitRows:
-        """The rows that the present tree is fitted on.
+    def standing_tree(self) -> tuple[str, FitRows]:
+        """Version of the present tree, and the rows it is fitted on.
 
         Raises:
             StaleInputError: if level 1 has to be fitted anew.
@@ -157,16 +157,7 @@ class StepRun:
             raise StaleInputError(
                 f"pool '{self.spec.name}' has no tree that stands: materialize level 1 first"
             )
-        return rows
-
-    def standing_tree(self) -> tuple[str, str]:
-        """Version of the present tree, and why it was fitted.
-
-        Raises:
-            StaleInputError: if level 1 has to be fitted anew.
-        """
-        rows = self.standing_fit_rows()
-        return str(self.freshness().tree_version()), rows.reason
+        return str(freshness.tree_version()), rows
 
     def freshness(self) -> Freshness:
         """What is out of date now, with what this run makes again."""

@@ -15,14 +15,14 @@ import dagster as dg
 from curation_assets.defs.dead_runs import ACTIVE_STATUSES, close_dead_runs
 from curation_assets.defs.jobs import job_for
 from curation_assets.defs.partitions import ListingChange, partitions_name, take_listing
-from curation_assets.defs.run_tags import run_tags
+from curation_assets.defs.run_tags import POOL_TAG, run_tags
 from curation_assets.errors import CurationError, PoolBusyError
 from curation_assets.formats import build_reader
 from curation_assets.formats.arrivals import Unsettled, settle
 from curation_assets.formats.base import ShardReader, SourceFile
 from curation_assets.freshness import Freshness
 from curation_assets.home import Home
-from curation_assets.lineage import level_asset, pool_steps
+from curation_assets.lineage import ingest_steps, level_asset, pool_steps
 from curation_assets.pool_lock import only_runner
 from curation_assets.pools import PoolSpec
 from curation_assets.refit import choose_fit_rows, due_refit
@@ -126,6 +126,7 @@ class Watcher:
         self._spec, self._home, self._instance, self._cursor = spec, home, instance, cursor
         self._storage = PoolStorage(home.storage_root, spec.name)
         self._steps = pool_steps(spec)
+        self._ingest = ingest_steps(self._steps)
 
     def look(self, now: float) -> Look:
         """Take in what arrived and say what to run.
@@ -145,7 +146,7 @@ class Watcher:
     def _active_run(self) -> str | None:
         for run in self._instance.get_runs(dg.RunsFilter(statuses=ACTIVE_STATUSES)):
             assets = {key.path[-1] for key in run.asset_selection or () if key.path[0] == self._spec.name}
-            if assets or run.tags.get("curation/pool") == self._spec.name:
+            if assets or run.tags.get(POOL_TAG) == self._spec.name:
                 return f"run {run.run_id[:8]} is under way: {', '.join(sorted(assets)) or run.job_name}"
         return None
 
@@ -192,13 +193,6 @@ class Watcher:
             cursor.quiet = quiet
         return look
 
-    def _ingest_steps(self) -> list[str]:
-        return [
-            "raw_pool",
-            "embeddings",
-            *(level_asset(t, "assign") for t in range(1, self._spec.n_levels + 1)),
-        ]
-
     def _count_failures(self, now: float) -> None:
         """Attempts end here: no run is active. What is up to date is forgotten, what is not has failed."""
         shards = {shard.key: shard for shard in self._storage.all_shards()}
@@ -220,7 +214,7 @@ class Watcher:
     def _attempted(self, freshness: Freshness, shard: Shard) -> str | None:
         """The shard's content and the first step it is late in; None if it is up to date."""
         tree_stands = freshness.reason(level_asset(1, "clusters"), None) is None
-        steps = self._ingest_steps() if tree_stands else self._ingest_steps()[:2]
+        steps = [step for step in self._ingest if tree_stands or not self._steps[step].level]
         late = next((step for step in steps if freshness.reason(step, shard.key)), None)
         return f"{shard.source_digest} {late}" if late else None
 
@@ -250,7 +244,7 @@ class Watcher:
                 key: attempt for key, attempt in self._cursor.attempts.items() if key.startswith("shard:")
             }
             return Look(f"{took}up to date{self._waiting_words()}")
-        if wave.partitioned and set(wave.outputs) <= set(self._ingest_steps()):
+        if wave.partitioned and set(wave.outputs) <= set(self._ingest):
             return self._request_shards(wave, freshness, took, now)
         if waiting := self._backed_off(wave, now):
             return Look(f"{took}{waiting}{self._waiting_words()}")

@@ -7,10 +7,8 @@ server and build on each other: they run in the order written.
 from __future__ import annotations
 
 import itertools
-import os
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +20,11 @@ from curation_assets.defs.sensors import sensor_name
 from curation_assets.demo.openmoji import write_openmoji_pool
 from curation_assets.lineage import pool_steps
 from curation_assets_tests.projects import materialized
-from curation_assets_tests.ui.browser import Box, Screen, box_of, open_browser, open_page
-from curation_assets_tests.ui.dev_server import DevServer, dev_server, make_curated_project, wait_for
+from curation_assets_tests.ui.browser import Box, Screen, box_of
+from curation_assets_tests.ui.dev_server import DevServer, wait_for
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Locator
+    from playwright.sync_api import Locator
 
 pytestmark = pytest.mark.ui
 
@@ -36,42 +34,6 @@ SENSOR = sensor_name("emoji")
 SENSOR_PAGE = f"/locations/{LOCATION}/sensors/{SENSOR}"
 SMALLEST_LETTERS = 7.0
 """Height in CSS pixels that the names of the graph must have at least, when the side panels are closed."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """First of the fixtures: without a browser nothing else is worth starting."""
-    with open_browser() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def server(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    with dev_server(make_curated_project(tmp_path_factory.mktemp("project"))) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def screenshots(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    chosen = os.environ.get("CURATION_SCREENSHOTS")
-    folder = Path(chosen).resolve() if chosen else tmp_path_factory.mktemp("screenshots")
-    folder.mkdir(parents=True, exist_ok=True)
-    capture = request.config.pluginmanager.getplugin("capturemanager")
-    with capture.global_and_fixture_disabled():
-        print(f"\nscreenshots: {folder}")
-    return folder
-
-
-@pytest.fixture
-def screen(
-    browser: Browser, server: DevServer, screenshots: Path, request: pytest.FixtureRequest
-) -> Iterator[Screen]:
-    n_failed = request.session.testsfailed
-    with open_page(browser) as page:
-        found = Screen(page, server.url, screenshots)
-        yield found
-        if request.session.testsfailed > n_failed:
-            found.keep(f"failed_{request.node.name}")
 
 
 # --- the graph -------------------------------------------------------------------------------------------------

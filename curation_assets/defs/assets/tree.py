@@ -29,8 +29,8 @@ def build_tree(graph: PoolGraph) -> dg.AssetsDefinition:
 
         def produce(writer: OutputWriter, report: Report) -> None:
             report(0.1, "archiving the tree")
-            version, reason = run.standing_tree()
-            keep_tree(graph.spec, run.storage, version, reason, writer)
+            version, rows = run.standing_tree()
+            keep_tree(graph.spec, run.storage, version, rows.reason, writer)
 
         return run.once(produce, extra_metadata=lambda: _tree_metadata(run.storage.output("tree")))
 
@@ -66,9 +66,9 @@ def build_drift(graph: PoolGraph) -> dg.AssetsDefinition:
 
         def produce(writer: OutputWriter, report: Report) -> None:
             report(0.1, "measuring shards")
-            version, _ = run.standing_tree()
+            version, rows = run.standing_tree()
             known = _scores(run.storage.output("drift"))
-            decision = measure_pool_drift(graph.spec, run.storage, run.standing_fit_rows(), version, writer)
+            decision = measure_pool_drift(graph.spec, run.storage, rows, version, writer)
             context.log.info(
                 f"{decision.words}: {'; '.join(decision.reasons) or 'within the policy'} (new rows "
                 f"{decision.new_rows_share:.1%} of the fitted, highest drift score {decision.drift_score:.2f})"
