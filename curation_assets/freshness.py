@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from curation_assets.lineage import Step, fit_steps
+from curation_assets.lineage import Step, fit_steps, rows_step
 from curation_assets.storage.fingerprint import canonical, combined_digest, fingerprint
 from curation_assets.storage.fit_rows import FitRows, FittedShard
 from curation_assets.storage.outputs import Facts, Recipe
@@ -58,6 +58,7 @@ class Freshness:
         self._read_whole: set[str] = set()
         self._combined: dict[str, str | None] = {}
         self._settings_seen: dict[str, Mapping[str, Any]] = {}
+        self.rows_step = rows_step(steps)
         self._settings_text = {name: canonical(step.settings) for name, step in steps.items()}
         self._recorded_fit_rows = storage.fit_rows()
         self._standing_fit_rows: object = _UNKNOWN
@@ -91,7 +92,7 @@ class Freshness:
         recorded = self._recorded_fit_rows
         if recorded is None or recorded.encoder != self.steps["embeddings"].config_fingerprint:
             return None
-        now = self.facts_by_shard("embeddings") if "embeddings" in self.steps else {}
+        now = self.facts_by_shard(self.rows_step) if self.rows_step in self.steps else {}
         if all(
             (facts := now.get(key)) and facts.digest == was.digest for key, was in recorded.shards.items()
         ):
@@ -106,18 +107,19 @@ class Freshness:
             and recorded is not None
             and facts.code_version == step.code_version
             and fingerprint(facts.settings) == fingerprint(step.settings)
-            and facts.inputs.get("embeddings") == recorded.digest
+            and facts.inputs.get(self.rows_step) == recorded.digest
         )
 
     def all_rows(self, reason: str) -> FitRows | None:
-        """All embedded rows there are now, as the rows of a fit; None while a shard is not embedded."""
-        now = self.facts_by_shard("embeddings")
+        """All rows there are now, as the rows of a fit; None while a shard is not embedded and cleaned."""
+        now = self.facts_by_shard(self.rows_step)
         if not now or not all(now.values()):
             return None
+        embedded = {} if self.rows_step == "embeddings" else self.facts_by_shard("embeddings")
         shards = {
-            key: FittedShard(facts.digest, int(facts.summary["n_rows"]))
+            key: FittedShard(facts.digest, int(facts.summary["n_rows"]), whole.digest if whole else "")
             for key, facts in now.items()
-            if facts
+            if facts and ((whole := embedded.get(key)) or not embedded)
         }
         return FitRows(shards, self.steps["embeddings"].config_fingerprint, reason)
 
@@ -154,7 +156,7 @@ class Freshness:
 
     def _fit_rows_digest(self) -> str | None:
         rows = self.fit_rows()
-        return rows.digest if rows else self._combined_digest("embeddings")
+        return rows.digest if rows else self._combined_digest(self.rows_step)
 
     def _combined_digest(self, name: str) -> str | None:
         if name not in self._combined:
@@ -168,7 +170,7 @@ class Freshness:
             facts = self.facts(source.name, shard)
             return facts.digest if facts else None
         if source.partitioned:
-            rests_on_fit = step.on_fit_rows and source.name == "embeddings"
+            rests_on_fit = step.on_fit_rows and source.name == self.rows_step
             return self._fit_rows_digest() if rests_on_fit else self._combined_digest(source.name)
         facts = self.facts(source.name, None)
         if facts is None:
@@ -187,7 +189,7 @@ class Freshness:
             return "to be made again"
         if self._is_of(facts, recipe, name):
             return None
-        return explain_change(facts, recipe, self._refit_reason(name))
+        return explain_change(facts, recipe, self._refit_reason(name), self.rows_step)
 
     def _is_of(self, facts: Facts, recipe: Recipe, name: str) -> bool:
         """Whether the output was made by the recipe; of thousands of shards only the first is hashed."""
@@ -231,18 +233,21 @@ class Freshness:
 
     def _spared(self, name: str, step: Step, key: str | None, found: Mapping[str, Any]) -> bool:
         """Whether an outdated input does not matter: it concerns other shards, or not the rows of the fit."""
-        if step.on_fit_rows and name == "embeddings":
+        if step.on_fit_rows and name == self.rows_step:
             return self.fit_rows() is not None
         return self.steps[name].partitioned and step.partitioned and key not in found[name]
 
 
-def explain_change(facts: Facts, recipe: Recipe, refit_reason: str | None = None) -> str:
+def explain_change(
+    facts: Facts, recipe: Recipe, refit_reason: str | None = None, rows_step: str = "embeddings"
+) -> str:
     """What differs between a stored output and what it would be made of now, in words.
 
     Args:
         facts: of the stored output.
         recipe: of the same output now.
         refit_reason: why the rows of the fit were chosen anew, for a step that is fitted on them.
+        rows_step: the step those rows come from.
     """
     changes = []
     if facts.code_version != recipe.code_version:
@@ -256,8 +261,8 @@ def explain_change(facts: Facts, recipe: Recipe, refit_reason: str | None = None
         for name in sorted({*facts.inputs, *recipe.inputs})
         if facts.inputs.get(name) != recipe.inputs.get(name)
     ]
-    if refit_reason and "embeddings" in changed:
-        changed.remove("embeddings")
+    if refit_reason and rows_step in changed:
+        changed.remove(rows_step)
         changes.append(f"refit: {refit_reason}")
     if changed:
         changes.append(f"input{'s' if len(changed) > 1 else ''} {', '.join(changed)} changed")

@@ -14,18 +14,23 @@ from curation_assets.storage.fingerprint import fingerprint
 
 # Raised by one whenever the code of a step starts to give other results.
 CODE_VERSIONS = {
-    "raw_pool": "1",
-    "embeddings": "1",
+    "raw_pool": "2",
+    "embeddings": "2",
+    "token_counts": "1",
+    "evaluation_sets": "1",
+    "contaminated": "1",
+    "duplicates": "1",
+    "admitted": "1",
     "initial": "1",
     "resampled": "1",
     "clusters": "1",
     "assign": "1",
     "tree": "1",
     "drift": "1",
-    "selection": "1",
-    "ledger": "1",
-    "balanced_dataset": "1",
-    "curation_report": "1",
+    "selection": "2",
+    "ledger": "2",
+    "balanced_dataset": "2",
+    "curation_report": "2",
 }
 _NOT_DECISIVE = {"batch_size", "device"}
 _NOT_OF_A_SHARD = {"path", "pattern", "files_per_shard", "max_rejected_share"}
@@ -69,55 +74,98 @@ def pool_steps(spec: PoolSpec) -> dict[str, Step]:
         )
 
     top = spec.n_levels
-    source = spec.source.model_dump(mode="json", exclude=_NOT_OF_A_SHARD)
-    encoder = spec.encoder.model_dump(mode="json", exclude=_NOT_DECISIVE)
-    add("raw_pool", "raw_pool", [], {"source": source}, partitioned=True)
-    add(
-        "embeddings",
-        "embeddings",
-        ["raw_pool"],
-        {
-            "encoder": encoder,
-            "max_image_pixels": spec.source.max_image_pixels,
-            "metric": spec.preprocessing.metric,
-        },
-        partitioned=True,
-    )
+    _add_ingest(spec, add)
+    rows = rows_step(steps)
     for level in range(1, spec.n_levels + 1):
-        _add_level(spec, level, add)
+        _add_level(spec, level, rows, add)
     assigns = [level_asset(level, "assign") for level in range(1, spec.n_levels + 1)]
     clusters = [level_asset(level, "clusters") for level in range(1, spec.n_levels + 1)]
     add("tree", "tree", [*clusters, assigns[0]], {"keep_trees": spec.refit.keep_trees}, level=top)
     policy = spec.refit.model_dump(mode="json", include={"new_rows", "drift_score"})
     add("drift", "drift", ["embeddings", *assigns], policy, level=top)
     targets = {"targets": [target.model_dump(mode="json") for target in spec.targets], "seed": spec.seed}
+    admitted = [rows] if rows != "embeddings" else []
+    counted = ["token_counts"] if "token_counts" in steps else []
     # What was drawn from a tree that is about to go would be drawn twice: first drift decides.
     add(
         "selection",
         "selection",
-        ["embeddings", assigns[0], *clusters],
+        ["embeddings", *admitted, *counted, assigns[0], *clusters],
         targets,
         level=top,
         after=("tree", "drift"),
     )
-    add("ledger", "ledger", ["raw_pool", "embeddings", "selection"], {}, partitioned=True, level=top)
-    add("balanced_dataset", "balanced_dataset", ["raw_pool", "selection"], {}, partitioned=True, level=top)
+    add(
+        "ledger",
+        "ledger",
+        ["raw_pool", "embeddings", *admitted, "selection"],
+        {},
+        partitioned=True,
+        level=top,
+    )
+    outputs = {"outputs": list(spec.output_formats)}
+    add(
+        "balanced_dataset",
+        "balanced_dataset",
+        ["raw_pool", "selection"],
+        outputs,
+        partitioned=True,
+        level=top,
+    )
     first = level_asset(1, "initial")
     report_inputs = ["raw_pool", "embeddings", *([first] if first in steps else []), *clusters, *assigns]
+    cleaned = [name for name in ("contaminated", "duplicates", "admitted") if name in steps]
     presentation = {"description": spec.description, "seed": spec.seed}
     add(
         "curation_report",
         "curation_report",
-        [*report_inputs, "drift", "selection", "ledger"],
+        [*report_inputs, *cleaned, "drift", "selection", "ledger"],
         presentation,
         level=top,
     )
     return steps
 
 
-def _add_level(spec: PoolSpec, level: int, add: Any) -> None:
+def _add_ingest(spec: PoolSpec, add: Any) -> None:
+    """Steps from the pool's files to the rows that the tree may be fitted on."""
+    source = spec.source.model_dump(mode="json", exclude=_NOT_OF_A_SHARD)
+    encoder = (
+        spec.encoder.model_dump(mode="json", exclude=_NOT_DECISIVE) if spec.encoder else spec.encoder_name
+    )
+    add("raw_pool", "raw_pool", [], {"source": source}, partitioned=True)
+    metric = {"metric": spec.preprocessing.metric}
+    limit = getattr(spec.source, "max_image_pixels", None)
+    embedded = {"encoder": encoder, **metric, **({"max_image_pixels": limit} if limit else {})}
+    add("embeddings", "embeddings", ["raw_pool"], embedded, partitioned=True)
+    if spec.counts_tokens:
+        tokenizer = {"tokenizer": spec.tokenizer or encoder}
+        add("token_counts", "token_counts", ["raw_pool"], tokenizer, partitioned=True)
+    cleaned: list[str] = []
+    if spec.decontamination:
+        sets = spec.decontamination.model_dump(mode="json", include={"evaluation_sets"})
+        add("evaluation_sets", "evaluation_sets", [], {**sets, "encoder": encoder, **metric})
+        limit = {"threshold": spec.decontamination.threshold, "modality": spec.modality}
+        cleaned.append("contaminated")
+        inputs = ["raw_pool", "embeddings", "evaluation_sets"]
+        add("contaminated", "contaminated", inputs, limit, partitioned=True)
+    if spec.deduplication:
+        # Contaminated samples go first, so that none of them is the twin that stays.
+        rule = {"modality": spec.modality, "centring": spec.preprocessing.centring, "seed": spec.seed}
+        settings = spec.deduplication.model_dump(mode="json") | metric | rule
+        add("duplicates", "duplicates", ["raw_pool", "embeddings", *cleaned], settings)
+        cleaned.append("duplicates")
+    if cleaned:
+        add("admitted", "admitted", ["embeddings", *cleaned], {}, partitioned=True)
+
+
+def rows_step(steps: Mapping[str, Step]) -> str:
+    """The step whose rows the tree is fitted on and drawn from: a cleaned pool's are the admitted ones."""
+    return "admitted" if "admitted" in steps else "embeddings"
+
+
+def _add_level(spec: PoolSpec, level: int, rows: str, add: Any) -> None:
     settings = spec.levels[level - 1]
-    below = ["embeddings"] if level == 1 else [level_asset(level - 1, "clusters")]
+    below = [rows] if level == 1 else [level_asset(level - 1, "clusters")]
     fit = {
         "n_clusters": settings.n_clusters,
         "n_coarse_clusters": settings.n_coarse_clusters,
@@ -172,7 +220,10 @@ def descendants_to_force(steps: Mapping[str, Step], first: str) -> list[str]:
 
 def ingest_steps(steps: Mapping[str, Step]) -> list[str]:
     """Steps that take in a shard without the others: from its files to its clusters in a tree that stands."""
-    return [name for name, step in steps.items() if step.partitioned and "selection" not in step.inputs]
+    needs_every_shard = {"selection", "duplicates"}
+    return [
+        name for name, step in steps.items() if step.partitioned and not needs_every_shard & set(step.inputs)
+    ]
 
 
 def ancestors(steps: Mapping[str, Step], last: str) -> list[str]:

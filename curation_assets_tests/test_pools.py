@@ -60,7 +60,10 @@ def test_defaults_are_those_of_the_paper(tmp_path: Path) -> None:
         (changed(("levels", 0, "n_clusters"), "auto"), ["auto at every level"]),
         (changed(("levels", 0, "n_coarse_clusters"), 7), ["levels[0]", "multiple", "n_coarse_clusters=7"]),
         (changed(("levels", 1, "n_coarse_clusters"), 2), ["levels[1]", "resampling_steps to 0, got 2"]),
-        (changed(("targets", 0, "fraction"), 0.5), ["targets[0]", "exactly one of size and fraction"]),
+        (
+            changed(("targets", 0, "fraction"), 0.5),
+            ["targets[0]", "exactly one of size, fraction and tokens"],
+        ),
         (changed(("targets", 1, "name"), "small"), ["targets", "share the name 'small'"]),
         (changed(("targets", 1, "fraction"), 1.5), ["targets[1].fraction", "1.5", "less than or equal to 1"]),
         (changed(("preprocessing", "metric"), "dot"), ["preprocessing.metric", "'dot'", "'cosine' or 'l2'"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
+from curation_assets.defs.assets.admitted import build_admitted
 from curation_assets.defs.assets.balanced_dataset import build_balanced_dataset
 from curation_assets.defs.assets.base import PoolGraph
 from curation_assets.defs.assets.embeddings import build_embeddings
@@ -37,6 +38,8 @@ def build_definitions(specs: list[PoolSpec], home: Home) -> dg.Definitions:
     for spec in specs:
         graph = PoolGraph.of(spec)
         assets += [build_raw_pool(graph), build_embeddings(graph)]
+        if "admitted" in graph.steps:
+            assets.append(build_admitted(graph))
         for level in range(1, spec.n_levels + 1):
             assets += build_level(graph, level)
         assets += [

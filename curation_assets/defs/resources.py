@@ -34,6 +34,8 @@ class CurationResource(dg.ConfigurableResource):
 
     def encoder(self, spec: PoolSpec) -> Encoder:
         """The pool's encoder; its weights are loaded once per process."""
+        if spec.encoder is None:
+            raise ValueError(f"pool '{spec.name}' is embedded already: it has no encoder")
         return _loaded_encoder(spec.encoder)
 
 

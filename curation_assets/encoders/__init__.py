@@ -1,4 +1,4 @@
-"""Models that turn decoded images into embeddings; importing this imports none of their libraries."""
+"""Models that turn decoded samples into embeddings; importing this imports none of their libraries."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from curation_assets.pools import (
     BundledEncoderSettings,
     EncoderSettings,
     OpenClipEncoderSettings,
+    SentenceTransformersEncoderSettings,
     TimmEncoderSettings,
 )
 
@@ -34,3 +35,7 @@ def build_encoder(settings: EncoderSettings) -> Encoder:
             from curation_assets.encoders.open_clip import OpenClipEncoder
 
             return OpenClipEncoder(settings)
+        case SentenceTransformersEncoderSettings():
+            from curation_assets.encoders.sentence_transformers import SentenceTransformersEncoder
+
+            return SentenceTransformersEncoder(settings)

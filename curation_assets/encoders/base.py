@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
-    from PIL.Image import Image
 
 
 class Encoder(ABC):
-    """Turns a batch of decoded images into embeddings.
+    """Turns decoded samples of one modality into embeddings.
 
     A new encoder subclasses this, imports its library inside its methods, and is added to `build_encoder`.
     """
@@ -27,13 +26,22 @@ class Encoder(ABC):
     def identity(self) -> dict[str, str]:
         """What fixes the embeddings: model, weights (their digest), preprocessing, library version."""
 
+    @property
     @abstractmethod
-    def encode(self, images: Sequence[Image]) -> np.ndarray:
-        """Embed RGB images.
+    def window(self) -> int:
+        """Samples that one call of `encode` should get: a batch, or many for an encoder that sorts them."""
+
+    @abstractmethod
+    def encode(self, samples: Sequence[Any]) -> np.ndarray:
+        """Embed samples.
 
         Args:
-            images: decoded RGB images of any size; the encoder resizes and normalises them.
+            samples: RGB images of any size, which the encoder resizes and normalises; or texts.
 
         Returns:
-            float32 array of shape (len(images), dimension), not normalised.
+            float32 array of shape (len(samples), dimension), not normalised.
         """
+
+    def count_truncated(self, samples: Sequence[Any]) -> int:
+        """How many of the samples `encode` sees only the beginning of."""
+        return 0

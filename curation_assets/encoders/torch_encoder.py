@@ -82,21 +82,26 @@ class TorchEncoder(Encoder):
         """What fixes the embeddings: model, digest of its weights, preprocessing, library version."""
         return dict(self._identity)
 
-    def encode(self, images: Sequence[Image]) -> np.ndarray:
+    @property
+    def window(self) -> int:
+        """One batch."""
+        return self._batch_size
+
+    def encode(self, samples: Sequence[Image]) -> np.ndarray:
         """Embed RGB images, `batch_size` at a time.
 
         Args:
-            images: decoded images of any size; other modes than RGB are converted, and of an image longer
+            samples: decoded images of any size; other modes than RGB are converted, and of an image longer
                 than 32 times its width (or the reverse) only the middle is seen.
 
         Returns:
-            float32 array of shape (len(images), dimension), not normalised.
+            float32 array of shape (len(samples), dimension), not normalised.
         """
         import numpy as np
 
-        embeddings = np.empty((len(images), self._dimension), dtype=np.float32)
-        for first in range(0, len(images), self._batch_size):
-            batch = images[first : first + self._batch_size]
+        embeddings = np.empty((len(samples), self._dimension), dtype=np.float32)
+        for first in range(0, len(samples), self._batch_size):
+            batch = samples[first : first + self._batch_size]
             embeddings[first : first + len(batch)] = self._encode_batch(batch)
         return embeddings
 

@@ -16,6 +16,12 @@ class RejectionReason(StrEnum):
     CORRUPT_IMAGE = "corrupt_image"
     IMAGE_TOO_LARGE = "image_too_large"
     NO_IMAGE_MEMBER = "no_image_member"
+    NO_TEXT_MEMBER = "no_text_member"
+    INVALID_UTF8 = "invalid_utf8"
+    EMPTY_TEXT = "empty_text"
+    TEXT_TOO_LARGE = "text_too_large"
+    MISSING_FIELD = "missing_field"
+    DOWNLOAD_FAILED = "download_failed"
     INVALID_JSON = "invalid_json"
     DUPLICATE_ID = "duplicate_id"
     TRUNCATED_FILE = "truncated_file"
@@ -43,15 +49,15 @@ class RawSample:
     file: str
     """`SourceFile.path` of the file that holds it."""
     member: str
-    """Name of the image's member inside the file."""
+    """Where it is inside the file: name of its member in a tar, else `row 17` or the like."""
     offset: int
-    """Byte offset of the image's data inside the file; identifies the sample even if ids repeat."""
+    """Byte offset of its data inside the file, or its row; identifies the sample even if ids repeat."""
     content: bytes
-    """The encoded image."""
+    """The encoded image, or the text as UTF-8; empty for a sample that is embedded already."""
     parts: Mapping[str, bytes]
-    """Every member of the sample, the image too, by lower-case extension (without dot), in file order."""
+    """Every member of the sample, its content too, by lower-case extension (without dot), in file order."""
     attributes: Mapping[str, Any] = field(default_factory=dict)
-    """The sample's JSON, or empty."""
+    """The sample's JSON or its other columns, or empty."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,7 +97,7 @@ def measure_pool_drift(
         digest = assigned.require_facts().digest
         embedded = storage.output("embeddings", shard.key).require_facts().digest
         fitted = fit_rows.shards.get(shard.key)
-        in_fit = fitted is not None and fitted.digest == embedded
+        in_fit = fitted is not None and fitted.embedded == embedded
         row = rows.get(shard.key)
         if row is None or row["assign_digest"] != digest:
             part = assigned.table(ASSIGN_TABLE)

@@ -13,16 +13,15 @@ import polars as pl
 
 from curation_assets.errors import ShardError
 from curation_assets.formats.base import RawSample, RejectedSampleError, RejectionReason, ShardReader
+from curation_assets.formats.decoding import decode_sample
 from curation_assets.steps.ingest import TABLE
 from curation_assets.storage.embeddings import ARRAY, REJECTED, ROWS
 from curation_assets.storage.outputs import Output, OutputWriter
 from curation_assets.storage.shards import Shard
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from curation_assets.encoders import Encoder
-    from curation_assets.pools import Metric
+    from curation_assets.pools import Metric, SourceSettings
 
 _LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
 _REJECTED_SCHEMA: dict[str, Any] = {"raw_row": pl.Int64, "reason": pl.String, "detail": pl.String}
@@ -35,8 +34,7 @@ def embed_shard(
     encoder: Encoder,
     writer: OutputWriter,
     *,
-    batch_size: int,
-    max_image_pixels: int,
+    source: SourceSettings,
     metric: Metric,
     on_progress: Callable[[int], None] | None = None,
 ) -> None:
@@ -48,8 +46,8 @@ def embed_shard(
         raw_pool: the shard's raw pool.
         encoder: with weights loaded.
         writer: gets embeddings float16 (n, d), the rows' table and the rejected rows.
-        batch_size: images encoded together; peak memory is one decoded batch and the shard's embeddings.
-        max_image_pixels: of an image, when decoded.
+        source: settings of the pool's source, which say how a sample is decoded. Peak memory is one decoded
+            window of the encoder and the shard's embeddings.
         metric: 'cosine' rejects embeddings of length zero, which have no direction.
         on_progress: called with the samples done so far.
 
@@ -62,15 +60,18 @@ def embed_shard(
     blocks: list[np.ndarray] = []
     rejected: list[tuple[int, str, str]] = []
     seconds = {"read_and_decode": 0.0, "encode": 0.0}
-    decoded = _decoded(reader, shard, expected, rejected, max_image_pixels)
+    decoded = _decoded(reader, shard, expected, rejected, source)
+    n_truncated = 0
     while True:
         began = time.perf_counter()
-        batch = list(islice(decoded, batch_size))
+        batch = list(islice(decoded, encoder.window))
         seconds["read_and_decode"] += time.perf_counter() - began
         if not batch:
             break
         began = time.perf_counter()
-        block = np.asarray(encoder.encode([image for _, image in batch]), dtype=np.float32)
+        samples = [sample for _, sample in batch]
+        block = np.asarray(encoder.encode(samples), dtype=np.float32)
+        n_truncated += encoder.count_truncated(samples)
         seconds["encode"] += time.perf_counter() - began
         good = _usable(block, [row for row, _ in batch], metric, rejected)
         kept_rows.extend(batch[i][0] for i in good)
@@ -82,7 +83,11 @@ def embed_shard(
             f"shard '{shard.key}': {missing} samples of the raw pool are no longer in its files: run raw_pool again"
         )
     _write(writer, table, kept_rows, blocks, rejected, encoder.dimension)
-    writer.summary.update(encoder=encoder.identity, seconds={k: round(v, 3) for k, v in seconds.items()})
+    writer.summary.update(
+        encoder=encoder.identity,
+        n_truncated=n_truncated,
+        seconds={name: round(value, 3) for name, value in seconds.items()},
+    )
 
 
 def _decoded(
@@ -90,17 +95,15 @@ def _decoded(
     shard: Shard,
     expected: dict[tuple[str, int], int],
     rejected: list[tuple[int, str, str]],
-    max_image_pixels: int,
-) -> Iterator[tuple[int, Image]]:
-    from curation_assets.formats.images import decode_image
-
+    source: SourceSettings,
+) -> Iterator[tuple[int, Any]]:
     for file in shard.files:
         for item in reader.read(file.path):
             if not isinstance(item, RawSample) or (file.path, item.offset) not in expected:
                 continue
             row = expected[file.path, item.offset]
             try:
-                yield row, decode_image(item.content, max_image_pixels)
+                yield row, decode_sample(item, source)
             except RejectedSampleError as error:
                 rejected.append((row, error.reason.value, error.detail))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from dataclasses import asdict
 from typing import Any
 
 import polars as pl
@@ -15,6 +16,7 @@ from curation_assets.formats.base import (
     RejectionReason,
     ShardReader,
 )
+from curation_assets.formats.decoding import inspect_sample
 from curation_assets.pools import SourceSettings
 from curation_assets.storage.outputs import OutputWriter
 from curation_assets.storage.shards import Shard
@@ -31,6 +33,8 @@ _SCHEMA: dict[str, Any] = {
     "content_sha256": pl.String,
     "width": pl.Int32,
     "height": pl.Int32,
+    "n_characters": pl.Int64,
+    "normalized_sha256": pl.String,
     "reason": pl.String,
     "detail": pl.String,
 }
@@ -42,7 +46,7 @@ def ingest_shard(reader: ShardReader, shard: Shard, settings: SourceSettings, wr
     Args:
         reader: of the pool's format.
         shard: its files.
-        settings: label fields and the largest image accepted.
+        settings: of the pool's source: label fields, modality and the largest sample accepted.
         writer: gets one table; `reason` is null for accepted samples.
 
     Raises:
@@ -89,13 +93,11 @@ def _row(item: RawSample | Rejection, settings: SourceSettings, first_seen: dict
             RejectionReason.DUPLICATE_ID, f"also in {first_seen[item.sample_id]}, which is kept"
         )
     first_seen[item.sample_id] = f"{item.file}: {item.member}"
-    from curation_assets.formats.images import read_image_header
-
     try:
-        header = read_image_header(item.content, settings.max_image_pixels)
+        facts = inspect_sample(item, settings)
     except RejectedSampleError as error:
         return row | _why(error.reason, error.detail)
-    return row | {"width": header.width, "height": header.height}
+    return row | asdict(facts)
 
 
 def _rejected(

@@ -10,7 +10,7 @@ import polars as pl
 
 from curation_assets.formats.base import RawSample, ShardReader
 from curation_assets.lineage import level_asset
-from curation_assets.pools import PoolSpec
+from curation_assets.pools import EmbeddingsSource, PoolSpec
 from curation_assets.report.data import (
     ClusterCard,
     LevelSummary,
@@ -152,7 +152,7 @@ def gather_report(spec: PoolSpec, storage: PoolStorage, reader: ShardReader) -> 
         targets=targets,
         clusters=[_card(pool, card, rows) for card, rows in cards],
         warnings=tree_warnings(levels, targets),
-        encoder=f"{spec.encoder.kind}: {spec.encoder.model}",
+        encoder=spec.encoder_name,
         settings=spec.model_dump(mode="json"),
         tree_version=clusters[-1].summary.get("tree_version") or "",
         pool_sample=_pictures(pool, pool_sample),
@@ -346,6 +346,10 @@ def _pictures(pool: _Pool, rows: np.ndarray) -> list[Thumbnail]:
 def _load_thumbnails(pool: _Pool, reader: ShardReader, rows: np.ndarray) -> None:
     from curation_assets.formats.images import thumbnail
 
+    source = pool.spec.source
+    if isinstance(source, EmbeddingsSource):
+        return
+
     shard_of_row, _ = pool.index.locate(rows)
     shards = {shard.key: shard for shard in pool.storage.shards()}
     for number in np.unique(shard_of_row):
@@ -361,5 +365,5 @@ def _load_thumbnails(pool: _Pool, reader: ShardReader, rows: np.ndarray) -> None
             for item in reader.read(file.path):
                 if isinstance(item, RawSample) and (file.path, item.offset) in wanted:
                     row, caption = wanted[file.path, item.offset]
-                    picture = thumbnail(item.content, pool.spec.source.max_image_pixels)
+                    picture = thumbnail(item.content, source.max_image_pixels)
                     pool.thumbnails[row] = Thumbnail(picture, caption)

@@ -79,7 +79,8 @@ def keep_tree(spec: PoolSpec, storage: PoolStorage, version: str, reason: str, w
 
 def _fitted_rows(storage: PoolStorage) -> str:
     """Digest of the rows that level 1 was fitted on."""
-    return storage.output(level_asset(1, "clusters")).require_facts().inputs["embeddings"]
+    inputs = storage.output(level_asset(1, "clusters")).require_facts().inputs
+    return inputs.get("admitted") or inputs["embeddings"]
 
 
 def _shared_rows(spec: PoolSpec, storage: PoolStorage, old: PoolStorage | None) -> dict[int, pl.DataFrame]:

@@ -18,16 +18,22 @@ class ShardedEmbeddings:
 
     Args:
         outputs: outputs of the asset `embeddings`, in the pool's canonical order.
+        kept: for each of them the rows to read, ascending; None reads all.
 
     Raises:
         StaleInputError: if a shard was not embedded yet.
     """
 
-    def __init__(self, outputs: Sequence[Output]) -> None:
+    def __init__(self, outputs: Sequence[Output], kept: Sequence[np.ndarray | None] | None = None) -> None:
         self._outputs = list(outputs)
+        self._kept = [None] * len(self._outputs) if kept is None else list(kept)
         facts = [output.require_facts() for output in self._outputs]
         self.shards = [str(output.shard) for output in self._outputs]
-        self.sizes = np.array([fact.summary["n_rows"] for fact in facts], dtype=np.int64)
+        sizes = [
+            fact.summary["n_rows"] if rows is None else len(rows)
+            for fact, rows in zip(facts, self._kept, strict=True)
+        ]
+        self.sizes = np.array(sizes, dtype=np.int64)
         self.starts = np.cumsum(self.sizes) - self.sizes
         self._dimension = next((int(fact.summary["dimension"]) for fact in facts), 0)
         self._arrays: dict[int, np.ndarray] = {}
@@ -51,7 +57,8 @@ class ShardedEmbeddings:
             if position >= stop:
                 break
             inside = slice(position - self.starts[shard], min(stop - self.starts[shard], self.sizes[shard]))
-            piece = self._array(shard)[inside]
+            kept = self._kept[shard]
+            piece = self._array(shard)[inside if kept is None else kept[inside]]
             block[position - start : position - start + len(piece)] = piece
             position += len(piece)
         return block
@@ -63,7 +70,8 @@ class ShardedEmbeddings:
         # An empty shard starts where the next one does: the last of equal starts holds the row.
         for shard in np.unique(shard_of_row):
             inside = np.flatnonzero(shard_of_row == shard)
-            block[inside] = self._array(int(shard))[indices[inside] - self.starts[shard]]
+            rows, kept = indices[inside] - self.starts[shard], self._kept[shard]
+            block[inside] = self._array(int(shard))[rows if kept is None else kept[rows]]
         return block
 
     def _array(self, shard: int) -> np.ndarray:

@@ -20,8 +20,15 @@ class FittedShard:
     """One shard as the fit read it."""
 
     digest: str
-    """Of its embeddings."""
+    """Of its rows: of its embeddings or, in a cleaned pool, of the admitted ones."""
     n_rows: int
+    embeddings: str = ""
+    """Digest of its embeddings, if only the admitted ones of them were read."""
+
+    @property
+    def embedded(self) -> str:
+        """Digest of all its embeddings."""
+        return self.embeddings or self.digest
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from upath import UPath
 
 from curation_assets.errors import StaleInputError
+from curation_assets.storage.admission import KEPT
 from curation_assets.storage.atomic import is_local
 from curation_assets.storage.embeddings import ShardedEmbeddings
 from curation_assets.storage.fit_rows import FitRows, load_fit_rows, save_fit_rows
@@ -108,15 +109,17 @@ class PoolStorage:
         rows = self.fit_rows()
         if rows is None:
             return self.embeddings()
-        outputs = [self.output("embeddings", key) for key in sorted(rows.shards)]
-        for output in outputs:
-            facts = output.facts()
-            if facts is None or facts.digest != rows.shards[str(output.shard)].digest:
+        outputs, kept = [], []
+        for key, fitted in sorted(rows.shards.items()):
+            read = self.output("admitted" if fitted.embeddings else "embeddings", key)
+            facts = read.facts()
+            if facts is None or facts.digest != fitted.digest:
                 raise StaleInputError(
-                    f"shard '{output.shard}' has changed or gone since level 1 was begun: run level 1 from its first "
-                    f"step"
+                    f"shard '{key}' has changed or gone since level 1 was begun: run level 1 from its first step"
                 )
-        return ShardedEmbeddings(outputs)
+            outputs.append(self.output("embeddings", key))
+            kept.append(read.array(KEPT) if fitted.embeddings else None)
+        return ShardedEmbeddings(outputs, kept)
 
     def n_fitted_rows(self) -> int:
         """Rows that level 1 is fitted on."""

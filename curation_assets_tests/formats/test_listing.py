@@ -10,14 +10,14 @@ from upath import UPath
 from curation_assets.errors import PoolSpecError, ShardError
 from curation_assets.formats import build_reader
 from curation_assets.formats.listing import resolve_location
-from curation_assets.pools import SourceSettings
+from curation_assets.pools import WebDatasetSource
 from curation_assets_tests.formats.tars import image_bytes, summary, tar_bytes
 
 ONE = tar_bytes([("a.png", image_bytes())])
 
 
 def list_paths(folder: Path | str, pattern: str = "*.tar", home: Path = Path()) -> list[str]:
-    reader = build_reader(SourceSettings(path=str(folder), pattern=pattern), home)
+    reader = build_reader(WebDatasetSource(path=str(folder), pattern=pattern), home)
     return [file.path for file in reader.list_files()]
 
 
@@ -61,7 +61,7 @@ def test_a_home_folder_and_uris_are_resolved(monkeypatch, tmp_path):
 def test_the_version_is_the_modification_time_in_ns(tmp_path):
     fill(tmp_path, "a.tar")
     os.utime(tmp_path / "a.tar", ns=(0, 1_700_000_000_123_456_789))
-    (file,) = build_reader(SourceSettings(path=str(tmp_path)), Path()).list_files()
+    (file,) = build_reader(WebDatasetSource(path=str(tmp_path)), Path()).list_files()
     assert (file.version, file.size_bytes) == ("1700000000123456789", len(ONE))
 
 
@@ -71,7 +71,7 @@ def test_links_are_followed_and_a_broken_one_fails_only_when_read(tmp_path):
     pool.mkdir()
     (pool / "good.tar").symlink_to(tmp_path / "elsewhere" / "a.tar")
     (pool / "gone.tar").symlink_to(tmp_path / "nowhere.tar")
-    reader = build_reader(SourceSettings(path=str(pool)), Path())
+    reader = build_reader(WebDatasetSource(path=str(pool)), Path())
     assert [file.path for file in reader.list_files()] == ["gone.tar", "good.tar"]
     assert summary(reader.read("good.tar")) == ["a"]
     with pytest.raises(ShardError):
@@ -84,7 +84,7 @@ def test_a_pool_may_lie_on_any_fsspec_file_system():
     (root / "x").mkdir(exist_ok=True)
     (root / "x" / "0.tar").write_bytes(ONE)
     (root / "x" / ".0.tar").write_bytes(ONE)
-    reader = build_reader(SourceSettings(path=str(root), pattern="**/*.tar"), Path("/elsewhere"))
+    reader = build_reader(WebDatasetSource(path=str(root), pattern="**/*.tar"), Path("/elsewhere"))
     (file,) = reader.list_files()
     assert (file.path, file.size_bytes) == ("x/0.tar", len(ONE))
     assert summary(reader.read("x/0.tar")) == ["a"]
@@ -103,7 +103,7 @@ def test_an_etag_is_preferred_to_times(monkeypatch):
     def glob_with(**facts):
         entry = {"/etag-pool/a.tar": {"type": "file", "size": 1, **facts}}
         monkeypatch.setattr(type(root.fs), "glob", lambda *_, **__: entry)
-        return build_reader(SourceSettings(path="memory://etag-pool"), Path()).list_files()[0].version
+        return build_reader(WebDatasetSource(path="memory://etag-pool"), Path()).list_files()[0].version
 
     assert glob_with(ETag='"1"', LastModified="now") == glob_with(ETag='"1"', LastModified="later")
     assert glob_with(ETag='"1"') != glob_with(ETag='"2"')

@@ -34,11 +34,12 @@ class MeanColours(Encoder):
 
     dimension = 12
     identity = {"model": "mean colours"}  # noqa: RUF012 - stands for a property
+    window = 4
 
-    def encode(self, images: Sequence[Image.Image]) -> np.ndarray:
+    def encode(self, samples: Sequence[Image.Image]) -> np.ndarray:
         grids = [
             np.asarray(image.resize((2, 2), Image.Resampling.BOX), dtype=np.float32).ravel()
-            for image in images
+            for image in samples
         ]
         block = np.stack(grids) / 255
         block[(block == 1).all(axis=1)] = np.nan
@@ -102,8 +103,7 @@ class Pool:
                     self.storage.output("raw_pool", shard.key),
                     MeanColours(),
                     writer,
-                    batch_size=4,
-                    max_image_pixels=10_000,
+                    source=self.spec.source,
                     metric="cosine",
                 )
 

@@ -19,7 +19,7 @@ def build_embeddings(graph: PoolGraph) -> dg.AssetsDefinition:
         "embeddings",
         lane=INGEST,
         kinds={"torch", "numpy"},
-        description=f"float16 embeddings by {spec.encoder.kind} `{spec.encoder.model}`, one row per usable sample.",
+        description=f"float16 embeddings by {spec.encoder_name}, one row per usable sample.",
     )
     def embeddings(context: dg.AssetExecutionContext, curation: CurationResource) -> dg.MaterializeResult:
         run = StepRun(context, curation, spec, graph.steps["embeddings"])
@@ -35,8 +35,7 @@ def build_embeddings(graph: PoolGraph) -> dg.AssetsDefinition:
                 raw_pool,
                 curation.encoder(spec),
                 writer,
-                batch_size=spec.encoder.batch_size,
-                max_image_pixels=spec.source.max_image_pixels,
+                source=spec.source,
                 metric=spec.preprocessing.metric,
                 on_progress=lambda done: report(done / n_accepted, f"{done:,} of {n_accepted:,} samples"),
             )

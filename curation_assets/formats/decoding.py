@@ -1,0 +1,59 @@
+"""What a sample's bytes are made into, by its modality."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from curation_assets.formats.base import RawSample
+from curation_assets.pools import SourceSettings
+from curation_assets.pools.source import EmbeddingsSource
+
+
+@dataclass(frozen=True, slots=True)
+class SampleFacts:
+    """What is known of a sample before it is encoded; None for what its modality does not have."""
+
+    width: int | None = None
+    """In pixels, as stored."""
+    height: int | None = None
+    n_characters: int | None = None
+    normalized_sha256: str | None = None
+    """Of the text without case, compatibility forms and repeated white space."""
+
+
+def inspect_sample(sample: RawSample, source: SourceSettings) -> SampleFacts:
+    """Judge a sample by its header (image) or as a whole (text).
+
+    Raises:
+        RejectedSampleError: if it cannot be used.
+    """
+    if isinstance(source, EmbeddingsSource):
+        return SampleFacts()
+    if source.modality == "text":
+        from curation_assets.formats.texts import decode_text, normalized_digest
+
+        text = decode_text(sample.content, source.max_text_bytes)
+        return SampleFacts(n_characters=len(text), normalized_sha256=normalized_digest(text))
+    from curation_assets.formats.images import read_image_header
+
+    header = read_image_header(sample.content, source.max_image_pixels)
+    return SampleFacts(width=header.width, height=header.height)
+
+
+def decode_sample(sample: RawSample, source: SourceSettings) -> Any:
+    """The sample as an encoder takes it: an RGB image (see `decode_image`) or a str.
+
+    Raises:
+        RejectedSampleError: if it cannot be decoded.
+        ValueError: for a source of embeddings, whose samples have nothing to decode.
+    """
+    if isinstance(source, EmbeddingsSource):
+        raise ValueError("samples of a source of embeddings have nothing to decode")
+    if source.modality == "text":
+        from curation_assets.formats.texts import decode_text
+
+        return decode_text(sample.content, source.max_text_bytes)
+    from curation_assets.formats.images import decode_image
+
+    return decode_image(sample.content, source.max_image_pixels)

@@ -1,0 +1,57 @@
+"""PoolSpec: the YAML of a pool, typed and checked, one module per group of its keys."""
+
+from curation_assets.pools.base import Auto, Metric, Modality, SelectionStrategy
+from curation_assets.pools.cleaning import DecontaminationSettings, DeduplicationSettings, EvaluationSet
+from curation_assets.pools.encoder import (
+    BundledEncoderSettings,
+    EncoderSettings,
+    OpenClipEncoderSettings,
+    SentenceTransformersEncoderSettings,
+    TimmEncoderSettings,
+)
+from curation_assets.pools.levels import LevelSettings, PreprocessingSettings
+from curation_assets.pools.loading import load_pool_spec, load_pool_specs
+from curation_assets.pools.source import (
+    EmbeddingsSource,
+    FolderSource,
+    JsonlSource,
+    ParquetSource,
+    SamplesSource,
+    SourceSettings,
+    WebDatasetSource,
+)
+from curation_assets.pools.spec import AtlasSettings, PoolSpec
+from curation_assets.pools.targets import OutputFormat, TargetSettings
+from curation_assets.pools.upkeep import RefitSettings, WatchSettings
+
+__all__ = [
+    "AtlasSettings",
+    "Auto",
+    "BundledEncoderSettings",
+    "DecontaminationSettings",
+    "DeduplicationSettings",
+    "EmbeddingsSource",
+    "EncoderSettings",
+    "EvaluationSet",
+    "FolderSource",
+    "JsonlSource",
+    "LevelSettings",
+    "Metric",
+    "Modality",
+    "OpenClipEncoderSettings",
+    "OutputFormat",
+    "ParquetSource",
+    "PoolSpec",
+    "PreprocessingSettings",
+    "RefitSettings",
+    "SamplesSource",
+    "SelectionStrategy",
+    "SentenceTransformersEncoderSettings",
+    "SourceSettings",
+    "TargetSettings",
+    "TimmEncoderSettings",
+    "WatchSettings",
+    "WebDatasetSource",
+    "load_pool_spec",
+    "load_pool_specs",
+]

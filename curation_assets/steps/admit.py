@@ -1,0 +1,58 @@
+"""admitted: the rows of a shard that are neither contaminated nor duplicates, and the evidence for the others."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from curation_assets.errors import CurationError
+from curation_assets.pools import PoolSpec
+from curation_assets.storage.admission import (
+    CONTAMINATED_FATE,
+    DUPLICATE_FATE,
+    EMBEDDINGS_DIGEST,
+    EVIDENCE,
+    EXCLUDED,
+    EXCLUDED_SCHEMA,
+    KEPT,
+)
+from curation_assets.storage.outputs import OutputWriter
+from curation_assets.storage.pool_storage import PoolStorage
+
+
+def admit_shard(spec: PoolSpec, storage: PoolStorage, shard: str, writer: OutputWriter) -> None:
+    """Store which embedded rows of a shard the tree may see.
+
+    Args:
+        spec: the pool.
+        storage: its outputs.
+        shard: key of the shard.
+        writer: gets the kept rows, and a table of the excluded ones, each with its twin and similarity.
+
+    Raises:
+        CurationError: if a row is excluded twice: contaminated samples are no candidates for duplicates.
+    """
+    facts = storage.output("embeddings", shard).require_facts()
+    parts = [pl.DataFrame(schema=EXCLUDED_SCHEMA)]
+    if spec.decontamination:
+        parts.append(_with_fate(storage.output("contaminated", shard).table(EVIDENCE), CONTAMINATED_FATE))
+    if spec.deduplication:
+        every = storage.output("duplicates").table(EVIDENCE)
+        parts.append(_with_fate(every.filter(pl.col("shard") == shard), DUPLICATE_FATE))
+    excluded = pl.concat(parts).sort("row")
+    if excluded["row"].n_unique() != len(excluded):
+        raise CurationError(f"shard '{shard}': a row is excluded twice: run duplicates again")
+    kept = np.ones(int(facts.summary["n_rows"]), dtype=bool)
+    kept[excluded["row"].to_numpy()] = False
+    writer.array(KEPT, np.flatnonzero(kept))
+    writer.table(EXCLUDED, excluded)
+    # The fit reads embeddings through this output: its digest has to move with theirs.
+    writer.text(EMBEDDINGS_DIGEST, facts.digest)
+    counts = dict(excluded.group_by("fate").len().sort("fate").iter_rows())
+    writer.summary.update(n_rows=int(kept.sum()), n_excluded=len(excluded), excluded=counts)
+
+
+def _with_fate(evidence: pl.DataFrame, fate: str) -> pl.DataFrame:
+    return evidence.with_columns(fate=pl.lit(fate)).select(
+        pl.col(name).cast(dtype) for name, dtype in EXCLUDED_SCHEMA.items()
+    )
