@@ -12,7 +12,7 @@ export DAGSTER_HOME := $(CURDIR)
 export CURATION_HOME := $(CURDIR)
 export CURATION_STATE ?= $(CURDIR)/data/dagster
 
-.PHONY: help setup demo test test-ui check dev
+.PHONY: help setup demo demo-text test test-ui check dev
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -30,6 +30,12 @@ $(STAMP): pyproject.toml
 demo: setup ## Curate 4,495 real images from raw files to the report (DEMO_LIMIT=600 for a quick look)
 	$(BIN)/curation-assets prepare openmoji $(if $(DEMO_LIMIT),--limit $(DEMO_LIMIT))
 	$(BIN)/curation-assets run --pool emoji
+	@echo
+	@echo "Look at the report above in a browser, and at the graph with: make dev"
+
+demo-text: setup ## Curate 24,000 docstrings of the installed packages (DEMO_LIMIT=2000 for a quick look)
+	$(BIN)/curation-assets prepare docstrings $(if $(DEMO_LIMIT),--limit $(DEMO_LIMIT))
+	$(BIN)/curation-assets run --pool docstrings
 	@echo
 	@echo "Look at the report above in a browser, and at the graph with: make dev"
 

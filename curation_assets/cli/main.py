@@ -91,16 +91,16 @@ def validate(path: Path, rows: int | None, dim: int | None) -> None:
 
 
 @cli.command()
-@click.argument("demo", type=click.Choice(["openmoji"]))
+@click.argument("demo", type=click.Choice(["openmoji", "docstrings"]))
 @click.option(
-    "--folder", type=click.Path(path_type=Path), help="Where to write; data/raw/emoji if not given."
+    "--folder", type=click.Path(path_type=Path), help="Where to write; below data/raw if not given."
 )
-@click.option("--limit", type=click.IntRange(1), help="Only the first so many images, for a quick look.")
+@click.option("--limit", type=click.IntRange(1), help="Only the first so many samples, for a quick look.")
 def prepare(demo: str, folder: Path | None, limit: int | None) -> None:
     """Write the raw shards of a demo pool."""
-    from curation_assets.cli.prepare import prepare_openmoji
+    from curation_assets.cli.prepare import prepare_docstrings, prepare_openmoji
 
-    prepare_openmoji(folder, limit)
+    {"openmoji": prepare_openmoji, "docstrings": prepare_docstrings}[demo](folder, limit)
 
 
 def main() -> None:

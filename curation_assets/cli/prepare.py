@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -9,19 +10,38 @@ from rich.console import Console
 from curation_assets.cli.project import open_home
 from curation_assets.cli.terminal import TerminalSink
 
+Write = Callable[[Path, Callable[[int, int], None]], list[Path]]
+
 
 def prepare_openmoji(folder: Path | None, limit: int | None) -> None:
     """Render the OpenMoji drawings into WebDataset shards; finished shards are kept."""
     from curation_assets.demo.openmoji import write_openmoji_pool
 
-    target = folder or open_home().folder / "data" / "raw" / "emoji"
+    def write(target: Path, report: Callable[[int, int], None]) -> list[Path]:
+        return write_openmoji_pool(target, limit=limit, on_progress=report)
+
+    _prepare(write, folder, "emoji", "render_emoji", "images")
+
+
+def prepare_docstrings(folder: Path | None, limit: int | None) -> None:
+    """Gather docstrings of the installed packages into JSON lines; a finished pool is kept."""
+    from curation_assets.demo.docstrings import DEFAULT_LIMIT, write_docstring_pool
+
+    def write(target: Path, report: Callable[[int, int], None]) -> list[Path]:
+        return write_docstring_pool(target, limit=limit or DEFAULT_LIMIT, on_progress=report)
+
+    _prepare(write, folder, "docstrings", "gather_docstrings", "docstrings")
+
+
+def _prepare(write: Write, folder: Path | None, pool: str, task: str, what: str) -> None:
+    target = folder or open_home().folder / "data" / "raw" / pool
     console = Console()
     with TerminalSink(console) as sink:
-        sink.begin("render_emoji", limit or 1)
+        sink.begin(task, 1)
 
         def report(done: int, total: int) -> None:
-            sink.update("render_emoji", done / max(1, total) * (limit or 1), f"{done:,} of {total:,} images")
+            sink.update(task, done / max(1, total), f"{done:,} of {total:,} {what}")
 
-        shards = write_openmoji_pool(target, limit=limit, on_progress=report)
-        sink.end("render_emoji")
+        shards = write(target, report)
+        sink.end(task)
     console.print(f"{len(shards)} shards in {target}", highlight=False, soft_wrap=True)

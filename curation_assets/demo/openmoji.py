@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
-import os
 import re
 import tarfile
 from collections.abc import Callable, Sequence
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curation_assets.demo.openmoji_labels import OpenmojiLabel, load_openmoji_labels
+from curation_assets.demo.pool_files import json_bytes, prepare_folder, write_atomically
 from curation_assets.errors import CurationError
 
 if TYPE_CHECKING:
@@ -22,7 +21,6 @@ MAX_SAMPLES_PER_SHARD = 10_000
 """What the last four digits of a nine-digit key can count."""
 
 _REMEDY = "pip install 'curation-assets[demo]'"
-_SETTINGS_FILE = "_pool.json"
 _ATTRIBUTION_FILE = "ATTRIBUTION.txt"
 _GENERATED = re.compile(r"\d{5}(\.tar|\.parquet|_stats\.json)(\.tmp)?")
 _ORDER_SEED = 0
@@ -77,7 +75,8 @@ def write_openmoji_pool(
         "order_seed": _ORDER_SEED,
         **versions,
     }
-    _prepare_folder(folder, settings)
+    prepare_folder(folder, settings, generated=_GENERATED, shards="*.tar")
+    write_atomically(folder / _ATTRIBUTION_FILE, _attribution(versions["openmoji"]).encode())
 
     tars = []
     for shard, first in enumerate(range(0, len(labels), samples_per_shard)):
@@ -130,24 +129,6 @@ def _shuffle_key(label: OpenmojiLabel) -> bytes:
     return hashlib.sha256(f"{_ORDER_SEED}:{label.hexcode}".encode()).digest()
 
 
-def _prepare_folder(folder: Path, settings: dict[str, Any]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    settings_file = folder / _SETTINGS_FILE
-    content = _json_bytes(settings)
-    if not settings_file.exists():
-        if foreign := next(folder.glob("*.tar"), None):
-            raise CurationError(
-                f"{folder} holds {foreign.name}, but no {_SETTINGS_FILE}: choose an empty "
-                f"folder for the demo pool"
-            )
-    elif settings_file.read_bytes() != content:
-        for path in sorted(folder.iterdir()):
-            if _GENERATED.fullmatch(path.name):
-                path.unlink()
-    _write_atomically(settings_file, content)
-    _write_atomically(folder / _ATTRIBUTION_FILE, _attribution(settings["openmoji"]).encode())
-
-
 def _attribution(version: str) -> str:
     return (
         f"The images of this pool are renderings of OpenMoji {version}, https://openmoji.org\n"
@@ -177,7 +158,7 @@ def _write_shard(
             record = _describe(f"{shard:05d}{i:04d}", label, image, size_pixels)
             records.append(record)
             _add_member(archive, f"{record['key']}.png", image)
-            _add_member(archive, f"{record['key']}.json", _json_bytes(record))
+            _add_member(archive, f"{record['key']}.json", json_bytes(record))
             _add_member(archive, f"{record['key']}.txt", label.name.encode())
 
     table_bytes = io.BytesIO()
@@ -190,9 +171,9 @@ def _write_shard(
         "failed_to_resize": 0,
         "status_dict": {"success": len(records)},
     }
-    _write_atomically(tar.with_suffix(".parquet"), table_bytes.getvalue())
-    _write_atomically(tar.with_name(f"{tar.stem}_stats.json"), _json_bytes(stats))
-    _write_atomically(tar, archive_bytes.getvalue())
+    write_atomically(tar.with_suffix(".parquet"), table_bytes.getvalue())
+    write_atomically(tar.with_name(f"{tar.stem}_stats.json"), json_bytes(stats))
+    write_atomically(tar, archive_bytes.getvalue())
 
 
 def _read_svg(svg_folder: Traversable, hexcode: str) -> str:
@@ -229,16 +210,3 @@ def _add_member(archive: tarfile.TarFile, name: str, content: bytes) -> None:
     member = tarfile.TarInfo(name)
     member.size = len(content)
     archive.addfile(member, io.BytesIO(content))
-
-
-def _json_bytes(value: dict[str, Any]) -> bytes:
-    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f"{path.name}.tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
