@@ -220,10 +220,12 @@ def descendants_to_force(steps: Mapping[str, Step], first: str) -> list[str]:
 
 def ingest_steps(steps: Mapping[str, Step]) -> list[str]:
     """Steps that take in a shard without the others: from its files to its clusters in a tree that stands."""
-    needs_every_shard = {"selection", "duplicates"}
-    return [
-        name for name, step in steps.items() if step.partitioned and not needs_every_shard & set(step.inputs)
-    ]
+    return [name for name in shard_steps(steps) if "duplicates" not in steps[name].inputs]
+
+
+def shard_steps(steps: Mapping[str, Step]) -> list[str]:
+    """All partitioned steps before the selection."""
+    return [name for name, step in steps.items() if step.partitioned and "selection" not in step.inputs]
 
 
 def ancestors(steps: Mapping[str, Step], last: str) -> list[str]:

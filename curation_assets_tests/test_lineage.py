@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from curation_assets.lineage import ancestors, descendants, direct_inputs, fit_steps, pool_steps
+from curation_assets.lineage import (
+    ancestors,
+    descendants,
+    direct_inputs,
+    fit_steps,
+    ingest_steps,
+    pool_steps,
+    rows_step,
+    shard_steps,
+)
 from curation_assets.pools import PoolSpec
 from curation_assets_tests.projects import SMALL_POOL
 
@@ -45,3 +54,58 @@ def test_ancestors_and_fit_steps() -> None:
     ]  # fmt: skip
     assert fit_steps(steps, 2) == ["level_2_initial", "level_2_resampled", "level_2_clusters"]
     assert [steps[name].level for name in fit_steps(steps)] == [1, 1, 1, 2, 2, 2, 3]
+
+
+CLEANED: dict[str, Any] = {
+    "deduplication": {},
+    "decontamination": {"evaluation_sets": [{"name": "test", "source": {"path": "data/test"}}]},
+}
+
+
+def test_a_cleaned_pool_is_fitted_on_its_admitted_rows() -> None:
+    plain, cleaned = pool_steps(spec_of()), pool_steps(spec_of(**CLEANED))
+    assert list(cleaned)[:6] == [
+        "raw_pool", "embeddings", "evaluation_sets", "contaminated", "duplicates", "admitted",
+    ]  # fmt: skip
+    assert set(cleaned) - set(plain) == {"evaluation_sets", "contaminated", "duplicates", "admitted"}
+    assert (rows_step(plain), rows_step(cleaned)) == ("embeddings", "admitted")
+    assert cleaned["level_1_initial"].inputs == ("admitted",)
+    assert cleaned["duplicates"].inputs == ("raw_pool", "embeddings", "contaminated")
+    for name in ("selection", "ledger", "curation_report"):
+        assert "admitted" in cleaned[name].inputs
+    only_duplicates = pool_steps(spec_of(deduplication={}))
+    assert only_duplicates["admitted"].inputs == ("embeddings", "duplicates")
+    only_sets = pool_steps(spec_of(decontamination=CLEANED["decontamination"]))
+    assert only_sets["admitted"].inputs == ("embeddings", "contaminated")
+
+
+def test_shards_are_taken_in_alone_until_duplicates_need_all_of_them() -> None:
+    steps = pool_steps(spec_of(**CLEANED))
+    assigns = ["level_1_assign", "level_2_assign", "level_3_assign"]
+    assert ingest_steps(steps) == ["raw_pool", "embeddings", "contaminated", *assigns]
+    assert shard_steps(steps) == ["raw_pool", "embeddings", "contaminated", "admitted", *assigns]
+
+
+def test_thresholds_decide_what_is_excluded_and_nothing_before_it() -> None:
+    before, after = (
+        pool_steps(spec_of(deduplication={"threshold": value}, decontamination=CLEANED["decontamination"]))
+        for value in (0.9, 0.95)
+    )
+    changed = {name for name in before if before[name].config_fingerprint != after[name].config_fingerprint}
+    assert changed == {"duplicates"}
+    assert "admitted" in descendants(after, "duplicates")
+
+
+def test_tokens_are_counted_if_a_target_needs_them() -> None:
+    text = {
+        "source": {"format": "jsonl", "path": "data/raw"},
+        "encoder": {"kind": "sentence_transformers", "model": "mini"},
+        "preprocessing": {},
+    }
+    assert "token_counts" not in pool_steps(spec_of(**text))
+    counted = pool_steps(spec_of(**text, targets=[{"name": "budget", "tokens": 1000}]))
+    assert counted["token_counts"].inputs == ("raw_pool",)
+    assert "token_counts" in counted["selection"].inputs
+    other = pool_steps(spec_of(**text, targets=[{"name": "budget", "tokens": 1000}], tokenizer="words"))
+    assert other["token_counts"].config_fingerprint != counted["token_counts"].config_fingerprint
+    assert other["embeddings"].config_fingerprint == counted["embeddings"].config_fingerprint

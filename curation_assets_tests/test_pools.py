@@ -69,6 +69,38 @@ def test_defaults_are_those_of_the_paper(tmp_path: Path) -> None:
         (changed(("preprocessing", "metric"), "dot"), ["preprocessing.metric", "'dot'", "'cosine' or 'l2'"]),
         (changed(("name",), "Bad-Name"), ["name", "'Bad-Name'", "lower-case"]),
         (changed(("seed",), -1), ["seed", "-1"]),
+        (changed(("source", "format"), "csv"), ["source", "csv", "'jsonl'"]),
+        (
+            changed(("source",), {"format": "jsonl", "path": "x", "column": 1}),
+            ["unknown key source.column", "text_field"],
+        ),
+        (
+            changed(("source",), {"format": "jsonl", "path": "x"}),
+            ["encoder.kind 'bundled' reads images, but source.modality is 'text'"],
+        ),
+        (changed(("source", "path"), "s3://me:secret@bucket/x"), ["source.path", "holds credentials"]),
+        (
+            changed(("source",), {"format": "embeddings", "path": "x", "encoder": "clip"}),
+            ["needs no encoder", "remove the key `encoder`"],
+        ),
+        (changed(("encoder",), None), ["encoder is missing", "open_clip"]),
+        (changed(("targets", 0), {"name": "budget", "tokens": 9}), ["target 'budget' is in tokens", "image"]),
+        (changed(("tokenizer",), "words"), ["tokenizer is set", "image"]),
+        (changed(("outputs",), ["csv"]), ["outputs[0]", "'csv'", "weights"]),
+        (changed(("deduplication",), {"keep": "last"}), ["deduplication.keep", "'last'", "'closest'"]),
+        (changed(("deduplication",), {"threshold": 1.5}), ["deduplication.threshold", "1.5"]),
+        (changed(("deduplication",), {"treshold": 0.9}), ["unknown key deduplication.treshold", "threshold"]),
+        (changed(("decontamination",), {"evaluation_sets": []}), ["decontamination.evaluation_sets"]),
+        (
+            changed(
+                ("decontamination",), {"evaluation_sets": [{"name": "a", "source": {"path": "x", "y": 1}}]}
+            ),
+            ["unknown key decontamination.evaluation_sets[0].source.y", "pattern"],
+        ),
+        (
+            changed(("decontamination",), {"evaluation_sets": [{"name": "a", "source": {"path": "x"}}] * 2}),
+            ["two evaluation sets share the name 'a'"],
+        ),
         ({"encoder": SMALL_POOL["encoder"]}, ["source is missing", "targets is missing"]),
         ("- a\n- b\n", ["expected keys such as source"]),
         ("a: [", ["not readable as YAML"]),
@@ -81,6 +113,12 @@ def test_a_bad_file_is_refused_with_file_key_value_and_remedy(
         load(tmp_path, document)
     for part in ["web.yaml", *parts]:
         assert part in str(caught.value)
+
+
+def test_a_secret_in_a_uri_is_not_repeated(tmp_path: Path) -> None:
+    with pytest.raises(PoolSpecError) as caught:
+        load(tmp_path, changed(("source", "path"), "s3://me:hunter2@bucket/x"))
+    assert "hunter2" not in str(caught.value)
 
 
 def test_sizes_that_the_pool_rules_out(tmp_path: Path) -> None:

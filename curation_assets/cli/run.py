@@ -14,10 +14,8 @@ from curation_assets.cli.runner import Runner
 from curation_assets.cli.terminal import TerminalSink
 from curation_assets.errors import PoolSpecError
 from curation_assets.freshness import Again
-from curation_assets.lineage import descendants_to_force
+from curation_assets.lineage import descendants, descendants_to_force, ingest_steps
 from curation_assets.pool_lock import only_runner
-
-_INGEST = ("raw_pool", "embeddings")
 
 
 def run_pool(pool: str, *, first: str | None, shards: str | None) -> int:
@@ -65,12 +63,18 @@ def run_pool(pool: str, *, first: str | None, shards: str | None) -> int:
 def _chosen_steps(runner: Runner, begin: str | None, shards: str | None) -> list[str]:
     if not shards:
         return list(runner.steps)
-    if begin is not None and begin not in _INGEST:
+    read_alone = [
+        name
+        for name in ingest_steps(runner.steps)
+        if all(runner.steps[source].partitioned for source in runner.steps[name].inputs)
+        and not runner.steps[name].level
+    ]
+    if begin is not None and begin not in read_alone:
         raise PoolSpecError(
             f"--shards together with --from {begin} would mix clusters of an old and a new fit: give one of "
-            f"the two (--shards alone ingests; --from raw_pool or embeddings may go with it)"
+            f"the two (--shards alone ingests; --from {' or '.join(read_alone)} may go with it)"
         )
-    return list(_INGEST[_INGEST.index(begin) if begin else 0 :])
+    return [name for name in read_alone if begin is None or name in descendants(runner.steps, begin)]
 
 
 def _show_result(runner: Runner, seconds: float, *, whole: bool) -> None:

@@ -22,7 +22,7 @@ from curation_assets.formats.arrivals import Unsettled, settle
 from curation_assets.formats.base import ShardReader, SourceFile
 from curation_assets.freshness import Freshness
 from curation_assets.home import Home
-from curation_assets.lineage import ingest_steps, level_asset, pool_steps
+from curation_assets.lineage import level_asset, pool_steps, shard_steps
 from curation_assets.pool_lock import only_runner
 from curation_assets.pools import PoolSpec
 from curation_assets.refit import choose_fit_rows, due_refit
@@ -126,7 +126,7 @@ class Watcher:
         self._spec, self._home, self._instance, self._cursor = spec, home, instance, cursor
         self._storage = PoolStorage(home.storage_root, spec.name)
         self._steps = pool_steps(spec)
-        self._ingest = ingest_steps(self._steps)
+        self._shard_steps = shard_steps(self._steps)
 
     def look(self, now: float) -> Look:
         """Take in what arrived and say what to run.
@@ -214,7 +214,7 @@ class Watcher:
     def _attempted(self, freshness: Freshness, shard: Shard) -> str | None:
         """The shard's content and the first step it is late in; None if it is up to date."""
         tree_stands = freshness.reason(level_asset(1, "clusters"), None) is None
-        steps = [step for step in self._ingest if tree_stands or not self._steps[step].level]
+        steps = [step for step in self._shard_steps if tree_stands or not self._steps[step].level]
         late = next((step for step in steps if freshness.reason(step, shard.key)), None)
         return f"{shard.source_digest} {late}" if late else None
 
@@ -244,7 +244,7 @@ class Watcher:
                 key: attempt for key, attempt in self._cursor.attempts.items() if key.startswith("shard:")
             }
             return Look(f"{took}up to date{self._waiting_words()}")
-        if wave.partitioned and set(wave.outputs) <= set(self._ingest):
+        if wave.partitioned and set(wave.outputs) <= set(self._shard_steps):
             return self._request_shards(wave, freshness, took, now)
         if waiting := self._backed_off(wave, now):
             return Look(f"{took}{waiting}{self._waiting_words()}")
