@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from curation_assets.lineage import Step, fit_steps, rows_step
+from curation_assets.lineage import CLEANING_STEPS, Step, fit_steps, rows_step
 from curation_assets.storage.fingerprint import canonical, combined_digest, fingerprint
 from curation_assets.storage.fit_rows import FitRows, FittedShard
 from curation_assets.storage.outputs import Facts, Recipe
@@ -90,7 +90,7 @@ class Freshness:
 
     def _judged_fit_rows(self) -> FitRows | None:
         recorded = self._recorded_fit_rows
-        if recorded is None or recorded.encoder != self.steps["embeddings"].config_fingerprint:
+        if recorded is None or recorded.encoder != self._rows_settings():
             return None
         now = self.facts_by_shard(self.rows_step) if self.rows_step in self.steps else {}
         if all(
@@ -121,7 +121,13 @@ class Freshness:
             for key, facts in now.items()
             if facts and ((whole := embedded.get(key)) or not embedded)
         }
-        return FitRows(shards, self.steps["embeddings"].config_fingerprint, reason)
+        return FitRows(shards, self._rows_settings(), reason)
+
+    def _rows_settings(self) -> str:
+        """Fingerprint of the settings and code that decide which rows there are, and how they are embedded."""
+        cleaning = [step.config_fingerprint for name, step in self.steps.items() if name in CLEANING_STEPS]
+        encoder = self.steps["embeddings"].config_fingerprint
+        return fingerprint([encoder, cleaning])[:12] if cleaning else encoder
 
     def tree_version(self, level: int | None = None) -> str | None:
         """Version of the tree up to a level (the top if None): settings, encoder and rows of its fits.
@@ -137,7 +143,7 @@ class Freshness:
             for name in fit_steps(self.steps)
             if self.steps[name].level <= (top if level is None else level)
         ]
-        return fingerprint([digest, self.steps["embeddings"].config_fingerprint, decisive])[:12]
+        return fingerprint([digest, self._rows_settings(), decisive])[:12]
 
     def recipe(self, name: str, shard: str | None) -> Recipe | None:
         """What the output would be made of now; None while an input is missing."""

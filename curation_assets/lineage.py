@@ -32,6 +32,7 @@ CODE_VERSIONS = {
     "balanced_dataset": "2",
     "curation_report": "2",
 }
+CLEANING_STEPS = ("evaluation_sets", "contaminated", "duplicates", "admitted")
 _NOT_DECISIVE = {"batch_size", "device"}
 _NOT_OF_A_SHARD = {"path", "pattern", "files_per_shard", "max_rejected_share"}
 
@@ -114,7 +115,7 @@ def pool_steps(spec: PoolSpec) -> dict[str, Step]:
     )
     first = level_asset(1, "initial")
     report_inputs = ["raw_pool", "embeddings", *([first] if first in steps else []), *clusters, *assigns]
-    cleaned = [name for name in ("contaminated", "duplicates", "admitted") if name in steps]
+    cleaned = [name for name in CLEANING_STEPS[1:] if name in steps]
     presentation = {"description": spec.description, "seed": spec.seed}
     add(
         "curation_report",

@@ -200,3 +200,43 @@ def test_an_unfinished_fit_whose_rows_are_gone_begins_anew(tmp_path: Path) -> No
     rows = storage.fit_rows()
     assert rows is not None
     assert set(rows.shards) == {"a"}
+
+
+CLEANED = {
+    "raw_pool": TREE["raw_pool"],
+    "embeddings": TREE["embeddings"],
+    "duplicates": Step("duplicates", False, ("embeddings",), {"threshold": 0.9}, "1"),
+    "admitted": Step("admitted", True, ("embeddings", "duplicates"), {}, "1"),
+    "level_1_clusters": Step("level_1_clusters", False, ("admitted",), {"k": 3}, "1", 1, on_fit_rows=True),
+    "level_1_assign": TREE["level_1_assign"],
+}
+
+
+def test_the_tree_of_a_cleaned_pool_rests_on_its_admitted_rows(tmp_path: Path) -> None:
+    storage = PoolStorage(str(tmp_path), "p")
+    curate(storage, [shard("a"), shard("b")], CLEANED)
+    rows = storage.fit_rows()
+    assert rows is not None
+    for key in "ab":
+        assert rows.shards[key].digest == storage.output("admitted", key).require_facts().digest
+        assert rows.shards[key].embedded == storage.output("embeddings", key).require_facts().digest
+    now = [shard("a"), shard("b"), shard("c")]
+    outdated = Freshness(storage, CLEANED, now).outdated()
+    assert "level_1_clusters" not in outdated, "the tree stands"
+    assert set(outdated["admitted"]) == set("abc"), "whether old shards lose rows is known after duplicates"
+    curate(storage, now, CLEANED)
+    freshness = Freshness(storage, CLEANED, now)
+    assert freshness.outdated() == {}
+    assert freshness.fit_rows() == rows
+
+
+def test_another_threshold_ends_the_tree(tmp_path: Path) -> None:
+    storage = PoolStorage(str(tmp_path), "p")
+    curate(storage, [shard("a")], CLEANED)
+    stricter = {**CLEANED, "duplicates": Step("duplicates", False, ("embeddings",), {"threshold": 0.8}, "1")}
+    freshness = Freshness(storage, stricter, [shard("a")])
+    assert freshness.fit_rows() is None
+    assert freshness.outdated()["duplicates"] == {None: "threshold changed from 0.9 to 0.8"}
+    assert "level_1_clusters" in freshness.outdated()
+    plain = Freshness(storage, TREE, [shard("a")])
+    assert plain.fit_rows() is None, "a tree on admitted rows is none on all of them"

@@ -37,7 +37,7 @@ class FitRows:
 
     shards: Mapping[str, FittedShard]
     encoder: str
-    """Fingerprint of the settings and code that made the embeddings."""
+    """Fingerprint of the settings and code that made the embeddings and chose among them."""
     reason: str
     decided_at: str = ""
 
