@@ -10,7 +10,6 @@ from pydantic import Discriminator, Field, PositiveInt, Tag, field_validator
 
 from curation_assets.pools.base import Modality, Settings
 
-
 _AUTHORITY = re.compile(r"([\w+.-]*)://([^@]*)@")
 # In `abfs://container@account.dfs.core.windows.net` the part before the @ is no secret.
 _CONTAINER_SCHEMES = ("abfs", "abfss", "wasb", "wasbs")
