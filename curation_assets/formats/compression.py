@@ -5,9 +5,10 @@ from __future__ import annotations
 import gzip
 import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import PurePosixPath
+from typing import BinaryIO, cast
 
 import pyarrow as pa
 
@@ -50,10 +51,8 @@ def open_decompressed(file: StorageFile, path: str) -> io.BufferedReader:
             f"its name says {expected}, its first bytes {head[:4].hex(' ')} do not: compress or name it anew"
         )
         raise DamagedStreamError(RejectionReason.UNREADABLE_FILE, detail)
-    if found == "gzip":
-        return io.BufferedReader(gzip.GzipFile(fileobj=file, mode="rb"), _BUFFER_BYTES)
-    if found == "zstd":
-        return io.BufferedReader(_ZstdStream(file), _BUFFER_BYTES)
+    if found in _DECOMPRESSORS:
+        return io.BufferedReader(_Decompressed(file, _DECOMPRESSORS[found]), _BUFFER_BYTES)
     if found != "none":
         detail = f"compressed with {found}: compress it with gzip or zstd"
         raise DamagedStreamError(RejectionReason.UNREADABLE_FILE, detail)
@@ -72,8 +71,7 @@ def stream_faults() -> Iterator[None]:
     """
     try:
         yield
-    except (EOFError, OSError, zlib.error) as error:
-        # Storage's own errors are no OSError by now, see `StorageFile`.
+    except _FAULTS as error:
         if isinstance(error, EOFError) or "Truncated" in str(error):
             detail = "the compressed stream ends before its end marker: what follows is lost"
             raise DamagedStreamError(RejectionReason.TRUNCATED_FILE, detail) from error
@@ -81,14 +79,23 @@ def stream_faults() -> Iterator[None]:
         raise DamagedStreamError(RejectionReason.UNREADABLE_FILE, detail) from error
 
 
-class _ZstdStream(io.RawIOBase):
-    """Decompresses with pyarrow, which drops the bytes before a fault that lies in the same read."""
+# What decompressors raise; storage's own errors are no OSError by now, see `StorageFile`.
+_FAULTS = (EOFError, OSError, zlib.error)
+_DECOMPRESSORS: Mapping[str, Callable[[StorageFile], BinaryIO]] = {
+    "gzip": lambda file: cast(BinaryIO, gzip.GzipFile(fileobj=file, mode="rb")),
+    "zstd": lambda file: cast(BinaryIO, pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd")),
+}
 
-    def __init__(self, file: StorageFile) -> None:
+
+class _Decompressed(io.RawIOBase):
+    """A stream that gives every byte before a fault: decompressors drop those of the read it lies in."""
+
+    def __init__(self, file: StorageFile, decompress: Callable[[StorageFile], BinaryIO]) -> None:
         self._file = file
-        self._stream = self._restart()
+        self._decompress = decompress
+        self._stream = decompress(file)
         self._position = 0
-        self._fault: OSError | None = None
+        self._fault: Exception | None = None
 
     def readable(self) -> bool:
         return True
@@ -98,7 +105,7 @@ class _ZstdStream(io.RawIOBase):
             raise self._fault
         try:
             content = self._stream.read(len(buffer))
-        except OSError as error:
+        except _FAULTS as error:
             self._fault = error
             content = self._read_up_to_fault()
             if not content:
@@ -107,20 +114,17 @@ class _ZstdStream(io.RawIOBase):
         buffer[: len(content)] = content
         return len(content)
 
-    def _restart(self) -> pa.NativeFile:
-        self._file.seek(0)
-        return pa.CompressedInputStream(pa.PythonFile(self._file, mode="r"), "zstd")
-
     def _read_up_to_fault(self) -> bytes:
         """What the failed read lost: less than one buffer, so it may be read byte by byte."""
-        stream = self._restart()
-        left = self._position
-        while left:
-            left -= len(stream.read(min(left, 2**20)))
+        self._file.seek(0)
+        stream = self._decompress(self._file)
         content = bytearray()
         try:
+            left = self._position
+            while left and (known := stream.read(min(left, _BUFFER_BYTES))):
+                left -= len(known)
             while byte := stream.read(1):
                 content += byte
-        except OSError:
+        except _FAULTS:
             return bytes(content)
         return bytes(content)
