@@ -60,6 +60,8 @@ class ParquetReader(ShardReader):
     def read(self, file: str) -> Iterator[RawSample | Rejection]:
         """See `ShardReader.read`; peak memory is a batch of about 16 MiB, or of one row, a few times over.
 
+        To it comes the largest page of the file; most writers cut pages at 1 MiB or 1,024 rows.
+
         Raises:
             ShardError: also if the file lacks a column that the source names, or one has another type.
         """
@@ -110,24 +112,34 @@ class ParquetBatches:
             UnreadableParquetError: at the first batch that is damaged.
             ShardError: if storage fails.
         """
-        metadata, first_row = self._parquet.metadata, 0
-        groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
-        row_bytes = max((group.total_byte_size / max(group.num_rows, 1) for group in groups), default=1)
+        first_row = 0
+        for group in range(self._parquet.metadata.num_row_groups):
+            for batch in self._of_group(group, columns, first_row):
+                yield first_row, batch
+                first_row += batch.num_rows
+
+    def _of_group(self, group: int, columns: list[str], first_row: int) -> Iterator[pa.RecordBatch]:
+        """Batches of a row group; those before a fault row by row, so that none is lost."""
+        facts = self._parquet.metadata.row_group(group)
+        row_bytes = facts.total_byte_size / max(facts.num_rows, 1)
         batch_size = int(min(max(BATCH_BYTES / max(row_bytes, 1), 1), MAX_BATCH_ROWS))
-        batches = self._parquet.iter_batches(batch_size, columns=columns, use_threads=False)
-        while True:
+        n_rows = 0
+        for size in (batch_size, 1):
+            batches = self._parquet.iter_batches(size, row_groups=[group], columns=columns, use_threads=False)
             try:
-                batch = next(batches, None)
+                for _ in range(n_rows if size == 1 else 0):
+                    next(batches)
+                while (batch := next(batches, None)) is not None:
+                    yield batch
+                    n_rows += batch.num_rows
+                return
             except ShardError:
                 raise
             except Exception as error:
                 # Damaged pages raise ArrowInvalid, OSError, NotImplementedError and more.
-                detail = f"damaged after row {first_row:,} ({_first_line(error)}): later rows are lost"
-                raise UnreadableParquetError(RejectionReason.UNREADABLE_FILE, detail) from error
-            if batch is None:
-                return
-            yield first_row, batch
-            first_row += batch.num_rows
+                fault = error
+        detail = f"damaged after row {first_row + n_rows:,} ({_first_line(fault)}): later rows are lost"
+        raise UnreadableParquetError(RejectionReason.UNREADABLE_FILE, detail) from fault
 
 
 def open_batches(file: StorageFile) -> ParquetBatches:
@@ -140,7 +152,7 @@ def open_batches(file: StorageFile) -> ParquetBatches:
     if file.size == 0:
         raise UnreadableParquetError(RejectionReason.EMPTY_FILE, "the file has no bytes")
     try:
-        return ParquetBatches(pq.ParquetFile(file, buffer_size=_READ_BUFFER_BYTES))
+        return ParquetBatches(pq.ParquetFile(file, buffer_size=_READ_BUFFER_BYTES, pre_buffer=False))
     except ShardError:
         raise
     except Exception as error:
@@ -254,7 +266,7 @@ def _missing_content(column: str, path: str | None, values: Mapping[str, Any]) -
         return RejectedSampleError(RejectionReason.DOWNLOAD_FAILED, detail)
     if path is not None:
         detail = (
-            f"the column '{column}' only names the file {path}: write the data set with its images embedded"
+            f"the column '{column}' only names the file {path}: embed it (datasets.table.embed_table_storage)"
         )
     else:
         detail = f"the column '{column}' is null"
