@@ -1,4 +1,4 @@
-"""Which Arrow types hold images, texts and ids."""
+"""Which Arrow types hold images, texts and ids; a column of nothing but nulls may stand for each."""
 
 from __future__ import annotations
 
@@ -22,15 +22,19 @@ def is_image(kind: pa.DataType) -> bool:
     """Bytes, or a struct with a field `bytes` of them, as `datasets.Image` is stored."""
     kind = _plain(kind)
     if types.is_struct(kind):
-        return "bytes" in [field.name for field in kind] and is_binary(kind.field("bytes").type)
-    return is_binary(kind)
+        return "bytes" in [field.name for field in kind] and is_image(kind.field("bytes").type)
+    return is_binary(kind) or types.is_null(kind)
 
 
 def is_text(kind: pa.DataType) -> bool:
     """Text, or bytes that are to be UTF-8."""
     kind = _plain(kind)
     return bool(
-        types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind) or is_binary(kind)
+        types.is_string(kind)
+        or types.is_large_string(kind)
+        or types.is_string_view(kind)
+        or types.is_null(kind)
+        or is_binary(kind)
     )
 
 
