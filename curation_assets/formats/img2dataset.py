@@ -10,7 +10,7 @@ from upath import UPath
 
 from curation_assets.formats.base import Rejection, RejectionReason
 from curation_assets.formats.opening import StorageFile, full_path, storage_errors
-from curation_assets.formats.parquet_reader import UnreadableParquetError, open_batches
+from curation_assets.formats.parquet_batches import UnreadableParquetError, open_batches
 
 SUCCESS = "success"
 _REQUIRED = ("key", "status")
