@@ -1,4 +1,4 @@
-"""File formats: readers of pools, writers of balanced datasets, and the decoding of images."""
+"""File formats: readers of pools, writers of balanced datasets, and the decoding of samples."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from curation_assets.formats.base import DatasetWriter, ShardReader
 from curation_assets.pools import SourceSettings
+from curation_assets.pools.source import FolderSource, JsonlSource, ParquetSource, WebDatasetSource
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,12 +24,31 @@ def build_reader(settings: SourceSettings, home: Path) -> ShardReader:
     Args:
         settings: the pool's `source`.
         home: the project's folder, from which a relative `source.path` counts.
+
+    Raises:
+        ValueError: if the format has no reader.
     """
     from curation_assets.formats.listing import resolve_location
-    from curation_assets.formats.webdataset import WebDatasetReader
 
-    # A second format is chosen here by `settings.format`, which pydantic has already checked.
-    return WebDatasetReader(resolve_location(settings.path, home), settings.pattern)
+    root = resolve_location(settings.path, home)
+    match settings:
+        case WebDatasetSource():
+            from curation_assets.formats.webdataset import WebDatasetReader
+
+            return WebDatasetReader(root, settings.pattern, modality=settings.modality)
+        case ParquetSource():
+            from curation_assets.formats.parquet_reader import ParquetReader
+
+            return ParquetReader(root, settings)
+        case JsonlSource():
+            from curation_assets.formats.jsonl import JsonlReader
+
+            return JsonlReader(root, settings)
+        case FolderSource():
+            from curation_assets.formats.folder import FolderReader
+
+            return FolderReader(root, settings)
+    raise ValueError(f"source.format is '{settings.format}', which has no reader")
 
 
 def build_writer(output_format: OutputFormat, path: Path, *, record_schema: pa.Schema) -> DatasetWriter:

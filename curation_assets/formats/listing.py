@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -34,13 +34,20 @@ def resolve_location(path: str, home: Path) -> UPath:
     return UPath(home / Path(path).expanduser())
 
 
-def list_matching_files(root: UPath, pattern: str) -> list[SourceFile]:
+def list_matching_files(
+    root: UPath, pattern: str, *, extensions: Collection[str] | None = None
+) -> list[SourceFile]:
     """List the files below `root` that match a glob, sorted by path.
 
     Names that start with `.` or `_` (the folders' too) and names of unfinished downloads are left out.
 
+    Args:
+        root: the pool's folder.
+        pattern: glob below it; `**` spans folders.
+        extensions: lower-case, without dot; files with others are left out. None takes all.
+
     Raises:
-        PoolSpecError: if `root` does not exist or no file matches.
+        PoolSpecError: if `root` does not exist, no file matches, or a name is no Unicode.
     """
     file_system, folder = root.fs, root.path.rstrip("/")
     # A sensor's process lives for days, and fsspec would go on showing it the listing of the first tick.
@@ -51,14 +58,29 @@ def list_matching_files(root: UPath, pattern: str) -> list[SourceFile]:
     files = []
     for full_path, facts in found.items():
         path = full_path.removeprefix(folder).strip("/")
-        if facts["type"] != "directory" and not _is_hidden_or_temporary(path):
-            files.append(SourceFile(path, int(facts.get("size") or 0), _version(root, full_path, facts)))
+        if facts["type"] == "directory" or _is_hidden_or_temporary(path):
+            continue
+        if extensions is not None and PurePosixPath(path).suffix.lower().removeprefix(".") not in extensions:
+            continue
+        _require_unicode(path)
+        files.append(SourceFile(path, int(facts.get("size") or 0), _version(root, full_path, facts)))
     if not files:
+        only = "" if extensions is None else f" with an extension of {' '.join(extensions)}"
         raise PoolSpecError(
-            f"source.pattern is '{pattern}', which matches no file of '{root}' (names that start with '.' or "
+            f"source.pattern is '{pattern}', which matches no file{only} of '{root}' (names that start with '.' or "
             f"'_' or end like {', '.join(TEMPORARY_SUFFIXES)} do not count): correct the pattern or add files"
         )
     return sorted(files, key=lambda file: file.path)
+
+
+def _require_unicode(path: str) -> None:
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        # Ids and tables are UTF-8; left out in silence, the sample would have no fate.
+        raise PoolSpecError(
+            f"the file name {path!a} of the pool is no UTF-8: rename the file, e.g. with convmv"
+        ) from None
 
 
 def _is_hidden_or_temporary(path: str) -> bool:

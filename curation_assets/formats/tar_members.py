@@ -6,14 +6,12 @@ import io
 import os
 import tarfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO
 
 from curation_assets.errors import ShardError
 from curation_assets.formats.base import RejectionReason
-
-COMPRESSED_MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+from curation_assets.formats.compression import COMPRESSED_MAGIC
+from curation_assets.formats.opening import StorageFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,28 +35,13 @@ class DamagedTarError(Exception):
         """Name of the member whose data is cut, if the cut lies in one."""
 
 
-@contextmanager
-def storage_errors(path: str) -> Iterator[None]:
-    """Turn whatever the storage of `path` raises into a `ShardError`."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise ShardError(f"{path}: no such file; was it removed after the pool was listed?") from error
-    except Exception as error:
-        # Object stores raise errors of their own clients, which share no base class below this one.
-        raise ShardError(
-            f"{path}: storage failed ({type(error).__name__}: {error}); run the shard again"
-        ) from error
-
-
-def iterate_members(file: BinaryIO, path: str) -> Iterator[TarMember]:
+def iterate_members(file: StorageFile) -> Iterator[TarMember]:
     """Stream the regular members of an uncompressed tar; holds one member in memory.
 
     Folders, links, devices and sparse files are skipped, as are pax and GNU headers once applied.
 
     Args:
-        file: opened for reading in binary, seekable.
-        path: name of the file in messages.
+        file: at its start.
 
     Raises:
         DamagedTarError: after the last whole member, if the file is empty, no tar, cut or damaged. A tar that
@@ -66,7 +49,7 @@ def iterate_members(file: BinaryIO, path: str) -> Iterator[TarMember]:
             writes the marker, and without it nobody can tell whether members are missing.
         ShardError: if storage fails.
     """
-    source = _Source(file, path)
+    source = _Source(file)
     if source.size == 0:
         raise DamagedTarError(RejectionReason.EMPTY_FILE, "the file has no bytes")
     for header in _headers(source):
@@ -128,15 +111,12 @@ def _damage(source: _Source, offset: int, cause: str) -> DamagedTarError:
 class _Source(io.RawIOBase):
     """The file, with reads bounded by its size: a damaged header may ask for 2^60 bytes."""
 
-    def __init__(self, file: BinaryIO, path: str) -> None:
+    def __init__(self, file: StorageFile) -> None:
         self._file = file
-        self._path = path
         self.ran_short = False
         """Whether a read wanted bytes beyond the end."""
-        with storage_errors(path):
-            self.size = file.seek(0, os.SEEK_END)
-            file.seek(0)
-            self.head = file.read(8)
+        self.size = file.size
+        self.head = file.read(8)
         self._position = 0
 
     def read(self, size: int = -1, /) -> bytes:
@@ -145,9 +125,8 @@ class _Source(io.RawIOBase):
         available = max(min(size, self.size - self._position), 0)
         content = b""
         if available:
-            with storage_errors(self._path):
-                self._file.seek(self._position)
-                content = self._file.read(available)
+            self._file.seek(self._position)
+            content = self._file.read(available)
         self.ran_short |= len(content) < size
         self._position += len(content)
         return content

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any, BinaryIO, cast
+from typing import Any, Literal
 
 from upath import UPath
 
@@ -16,27 +16,36 @@ from curation_assets.formats.base import (
     ShardReader,
     SourceFile,
 )
+from curation_assets.formats.image_extensions import IMAGE_EXTENSIONS
+from curation_assets.formats.img2dataset import failed_downloads
 from curation_assets.formats.listing import list_matching_files
-from curation_assets.formats.tar_members import DamagedTarError, TarMember, iterate_members, storage_errors
+from curation_assets.formats.opening import WHOLE_FILE_PROTOCOLS, ends_with, open_file
+from curation_assets.formats.tar_members import DamagedTarError, TarMember, iterate_members
 
-# Stores in which a file becomes visible when its upload is complete.
-WHOLE_FILE_PROTOCOLS = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory")
 END_OF_TAR = bytes(1024)
-IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "ppm")
+# What a sample's content is, and the reason if no member has it.
+_CONTENT = {
+    "image": (IMAGE_EXTENSIONS, RejectionReason.NO_IMAGE_MEMBER),
+    "text": (("txt",), RejectionReason.NO_TEXT_MEMBER),
+}
 
 
 class WebDatasetReader(ShardReader):
     """Streams the tars of a folder; a sample's id is its WebDataset key (for img2dataset its number)."""
 
-    def __init__(self, root: UPath, pattern: str = "*.tar") -> None:
+    def __init__(
+        self, root: UPath, pattern: str = "*.tar", *, modality: Literal["image", "text"] = "image"
+    ) -> None:
         """Set where the tars are.
 
         Args:
             root: folder on any file system fsspec knows.
             pattern: glob of the tars below it; `**` spans folders.
+            modality: whether a sample is its image member or its .txt member.
         """
         self._root = root
         self._pattern = pattern
+        self._modality = modality
 
     def list_files(self) -> list[SourceFile]:
         """See `ShardReader.list_files`; hidden and unfinished files are left out."""
@@ -48,20 +57,18 @@ class WebDatasetReader(ShardReader):
             return True
         if file.size_bytes < len(END_OF_TAR):
             return False
-        with storage_errors(file.path):
-            path = f"{self._root.path.rstrip('/')}/{file.path}"
-            return bool(self._root.fs.tail(path, len(END_OF_TAR)) == END_OF_TAR)
+        return ends_with(self._root, file.path, END_OF_TAR)
 
     def read(self, file: str) -> Iterator[RawSample | Rejection]:
         """See `ShardReader.read`; peak memory is one sample and one member.
 
         Of a cut or damaged tar every whole sample comes out first. Then the sample the cut lies in is
         rejected; where no sample can be blamed the file is, in a rejection that says what may be missing.
+        What img2dataset could not download, by its Parquet beside the tar, comes last.
         """
-        with storage_errors(file):
-            handle = cast(BinaryIO, self._root.fs.open(f"{self._root.path.rstrip('/')}/{file}", "rb"))
-        with handle:
-            yield from _read_samples(file, iterate_members(handle, file))
+        with open_file(self._root, file) as handle:
+            yield from _read_samples(file, iterate_members(handle), self._modality)
+        yield from failed_downloads(self._root, file)
 
 
 def split_member_name(name: str) -> tuple[str, str] | None:
@@ -89,20 +96,19 @@ class _Group:
         # A repeated extension is the same key once more, right after itself.
         return key == self.key and extension not in self.members
 
-    @property
-    def image(self) -> TarMember | None:
-        for extension in IMAGE_EXTENSIONS:
+    def first_of(self, extensions: tuple[str, ...]) -> TarMember | None:
+        for extension in extensions:
             if extension in self.members:
                 return self.members[extension]
         # `photo.v2.jpg` has the extension `v2.jpg`.
-        endings = tuple(f".{extension}" for extension in IMAGE_EXTENSIONS)
+        endings = tuple(f".{extension}" for extension in extensions)
         return next(
             (member for extension, member in self.members.items() if extension.endswith(endings)), None
         )
 
 
-def _read_samples(file: str, members: Iterator[TarMember]) -> Iterator[RawSample | Rejection]:
-    judge = _Judge(file)
+def _read_samples(file: str, members: Iterator[TarMember], modality: str) -> Iterator[RawSample | Rejection]:
+    judge = _Judge(file, modality)
     group: _Group | None = None
     try:
         for member in members:
@@ -126,8 +132,9 @@ def _read_samples(file: str, members: Iterator[TarMember]) -> Iterator[RawSample
 class _Judge:
     """Decides which groups of one file are samples."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, modality: str) -> None:
         self._file = file
+        self._extensions, self._none_found = _CONTENT[modality]
         self._first_members: dict[str, str] = {}
         self._usual: set[str] | None = None
         """Extensions that every sample so far has."""
@@ -135,20 +142,22 @@ class _Judge:
     def conclude(self, group: _Group) -> RawSample | Rejection:
         extensions = set(group.members)
         self._usual = extensions if self._usual is None else self._usual & extensions
-        image = group.image
-        some_member = image or next(iter(group.members.values()))
+        content = group.first_of(self._extensions)
+        some_member = content or next(iter(group.members.values()))
         try:
             self._refuse_duplicate(group.key, some_member.name)
-            if image is None:
+            if content is None:
                 found = ", ".join(member.name for member in group.members.values())
-                detail = f"no member is one of {' '.join(IMAGE_EXTENSIONS)}; there are {found}"
-                raise RejectedSampleError(RejectionReason.NO_IMAGE_MEMBER, detail)
+                detail = f"no member is one of {' '.join(self._extensions)}; there are {found}"
+                raise RejectedSampleError(self._none_found, detail)
             json_member = group.members.get("json")
             attributes = {} if json_member is None else _parse_json_object(json_member)
         except RejectedSampleError as error:
             return self.reject(group.key, some_member.name, error.reason, error.detail)
         parts = {extension: member.content for extension, member in group.members.items()}
-        return RawSample(group.key, self._file, image.name, image.offset, image.content, parts, attributes)
+        return RawSample(
+            group.key, self._file, content.name, content.offset, content.content, parts, attributes
+        )
 
     def conclude_damaged(
         self, group: _Group | None, damage: DamagedTarError
@@ -168,7 +177,7 @@ class _Judge:
 
     def _looks_cut(self, group: _Group) -> bool:
         """Whether a group before a cut between members lacks what all samples before it have."""
-        return group.image is None or not (self._usual or set()) <= set(group.members)
+        return group.first_of(self._extensions) is None or not (self._usual or set()) <= set(group.members)
 
     def _refuse_duplicate(self, key: str, member: str) -> None:
         first = self._first_members.setdefault(key, member)

@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import Discriminator, Field, PositiveInt, Tag, field_validator
 
 from curation_assets.pools.base import Modality, Settings
+
+_AUTHORITY = re.compile(r"([\w+.-]*)://([^@]*)@")
+# In `abfs://container@account.dfs.core.windows.net` the part before the @ is no secret.
+_CONTAINER_SCHEMES = ("abfs", "abfss", "wasb", "wasbs")
+_HOST_AND_PORT = re.compile(r"[^:]*:\d+")
+
+
+def holds_credentials(uri: str) -> bool:
+    """Whether a URI, or one that a chained URI wraps, has a user or a password before its host.
+
+    Secret keys may have slashes, so a password is looked for beyond the first of them.
+    """
+    for scheme, before_at in _AUTHORITY.findall(uri):
+        first, slash, _ = before_at.partition("/")
+        if slash:
+            if ":" in first and not _HOST_AND_PORT.fullmatch(first):
+                return True
+        elif scheme not in _CONTAINER_SCHEMES or ":" in before_at:
+            return True
+    return False
 
 
 class _Source(Settings):
@@ -27,7 +47,7 @@ class _Source(Settings):
     @field_validator("path")
     @classmethod
     def _path_has_no_credentials(cls, value: str) -> str:
-        if "://" in value and "@" in urlsplit(value).netloc:
+        if holds_credentials(value):
             # The value itself would show the secret once more, in a log.
             raise ValueError(
                 "the URI holds credentials: leave them out and set the variables that its storage reads, "

@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 
 from curation_assets.errors import CurationError
+from curation_assets.formats.base import RejectionReason
 from curation_assets.lineage import level_asset
 from curation_assets.pools import PoolSpec
 from curation_assets.storage.clusters import read_preprocessing
@@ -20,6 +21,9 @@ _UNIT_NORM_TOLERANCE = 1e-3
 def require_usable_pool(spec: PoolSpec, storage: PoolStorage) -> None:
     """Gate before level 1: refuse to fit a tree on what a broken source left over.
 
+    What could not be downloaded does not count, neither as rejected nor as a sample: the web forgets, which
+    says nothing of the files.
+
     Raises:
         CurationError: if a larger share of the samples is rejected than the pool allows, or shards were
             embedded with different weights.
@@ -31,6 +35,7 @@ def require_usable_pool(spec: PoolSpec, storage: PoolStorage) -> None:
         for facts in storage.shard_facts(name).values():
             rejections.update(facts.summary["rejections"])
             n_rows += facts.summary["n_rows"] if name == "raw_pool" else 0
+    n_rows -= rejections.pop(RejectionReason.DOWNLOAD_FAILED.value, 0)
     share = sum(rejections.values()) / max(1, n_rows)
     if share > spec.source.max_rejected_share:
         reasons = ", ".join(f"{reason}: {count:,}" for reason, count in rejections.most_common(3))

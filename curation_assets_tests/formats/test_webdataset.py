@@ -8,6 +8,7 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
+import webdataset
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from upath import UPath
@@ -16,6 +17,7 @@ from curation_assets.errors import ShardError
 from curation_assets.formats.base import RawSample, Rejection, RejectionReason
 from curation_assets.formats.webdataset import WebDatasetReader, split_member_name
 from curation_assets_tests.formats.tars import image_bytes, read_bytes, summary, tar_bytes
+from curation_assets_tests.formats.test_jsonl import SCRIPTS
 
 PNG = image_bytes()
 BLOCK = tarfile.BLOCKSIZE
@@ -282,3 +284,41 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1_000_000
+
+
+def read_texts(folder: Path, members: list[tuple[str, bytes]]) -> list[RawSample | Rejection]:
+    (folder / "0.tar").write_bytes(tar_bytes(members))
+    return list(WebDatasetReader(UPath(folder), modality="text").read("0.tar"))
+
+
+def test_a_text_pool_takes_the_txt_member_and_keeps_the_image(tmp_path):
+    (sample,) = read_texts(tmp_path, make_sample("a", n=1))
+    assert isinstance(sample, RawSample)
+    assert (sample.member, sample.content) == ("a.txt", b"a caption")
+    assert sample.parts["png"] == PNG
+    assert sample.attributes == {"n": 1}
+    content = (tmp_path / "0.tar").read_bytes()
+    assert content[sample.offset :].startswith(b"a caption")
+
+
+def test_a_text_pool_rejects_a_sample_without_text(tmp_path):
+    results = read_texts(tmp_path, [("a.png", PNG), ("a.json", b"{}"), ("b.v2.txt", b"x"), ("c.txt", b"")])
+    assert summary(results) == ["a: no_text_member", "b", "c"]
+    assert results[0].detail == "no member is one of txt; there are a.png, a.json"
+
+
+def test_tars_of_the_webdataset_library_are_read_back(tmp_path):
+    pattern = str(tmp_path / "s-%06d.tar")
+    with webdataset.ShardWriter(pattern, maxcount=4, verbose=0) as writer:
+        for n, text in enumerate(SCRIPTS):
+            writer.write({"__key__": f"{n:04}", "txt": text, "png": PNG, "json": {"n": n, "text": text}})
+    for modality in ("image", "text"):
+        reader = WebDatasetReader(UPath(tmp_path), modality=modality)
+        files = reader.list_files()
+        assert len(files) == -(-len(SCRIPTS) // 4)
+        assert all(reader.is_closed(file) for file in files)
+        samples = [sample for file in files for sample in reader.read(file.path)]
+        assert summary(samples) == [f"{n:04}" for n in range(len(SCRIPTS))]
+        for n, (sample, text) in enumerate(zip(samples, SCRIPTS, strict=True)):
+            assert sample.content == (PNG if modality == "image" else text.encode())
+            assert (sample.parts["txt"].decode(), sample.attributes) == (text, {"n": n, "text": text})

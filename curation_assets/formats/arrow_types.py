@@ -1,0 +1,71 @@
+"""Which Arrow types hold images, texts and ids; a column of nothing but nulls may stand for each."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import types
+
+
+def is_binary(kind: pa.DataType) -> bool:
+    """Bytes of any layout, also as a dictionary."""
+    kind = _plain(kind)
+    return bool(
+        types.is_binary(kind)
+        or types.is_large_binary(kind)
+        or types.is_fixed_size_binary(kind)
+        or types.is_binary_view(kind)
+    )
+
+
+def is_image(kind: pa.DataType) -> bool:
+    """Bytes, or a struct with a field `bytes` of them, as `datasets.Image` is stored."""
+    kind = _plain(kind)
+    if types.is_struct(kind):
+        return "bytes" in [field.name for field in kind] and is_image(kind.field("bytes").type)
+    return is_binary(kind) or types.is_null(kind)
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Text, or bytes that are to be UTF-8."""
+    kind = _plain(kind)
+    return bool(
+        types.is_string(kind)
+        or types.is_large_string(kind)
+        or types.is_string_view(kind)
+        or types.is_null(kind)
+        or is_binary(kind)
+    )
+
+
+def is_id(kind: pa.DataType) -> bool:
+    """Text or whole numbers."""
+    return bool(types.is_integer(_plain(kind)) or (is_text(kind) and not is_binary(kind)))
+
+
+def holds_binary(kind: pa.DataType) -> bool:
+    """Whether bytes are in it at any depth: JSON has no form for them."""
+    kind = _plain(kind)
+    if types.is_struct(kind):
+        return any(holds_binary(field.type) for field in kind)
+    if types.is_map(kind):
+        return holds_binary(kind.key_type) or holds_binary(kind.item_type)
+    if types.is_nested(kind) and hasattr(kind, "value_type"):
+        return holds_binary(kind.value_type)
+    return is_binary(kind)
+
+
+def readable(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """A batch whose dates and times are text: Python's have neither nanoseconds nor years beyond 9999."""
+    for i, field in enumerate(batch.schema):
+        if types.is_temporal(field.type) and not types.is_interval(field.type):
+            column = pc.cast(batch.column(i), pa.string())
+            batch = batch.set_column(i, field.name, column)
+    return batch
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    """The type below an extension type or a dictionary."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return _plain(kind.storage_type)
+    return _plain(kind.value_type) if types.is_dictionary(kind) else kind

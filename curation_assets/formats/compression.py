@@ -1,0 +1,130 @@
+"""Streams of compressed files that may be cut or damaged: what lies before the fault comes out."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import PurePosixPath
+from typing import BinaryIO, cast
+
+import pyarrow as pa
+
+from curation_assets.formats.base import RejectionReason
+from curation_assets.formats.opening import StorageFile
+
+COMPRESSED_MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+COMPRESSION_OF_SUFFIX = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd"}
+_BUFFER_BYTES = 2**16
+
+
+class DamagedStreamError(Exception):
+    """The file cannot be read further; what came before is whole."""
+
+    def __init__(self, reason: RejectionReason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+def open_decompressed(file: StorageFile, path: str) -> io.BufferedReader:
+    """The bytes of a file that is plain or compressed with gzip or zstd, which its first bytes tell.
+
+    Args:
+        file: at its start.
+        path: its name; one that ends in .gz or .zst must be compressed so.
+
+    Raises:
+        DamagedStreamError: EMPTY_FILE, or UNREADABLE_FILE if it is compressed otherwise or UTF-16.
+    """
+    head = file.read(8)
+    file.seek(0)
+    if not head:
+        raise DamagedStreamError(RejectionReason.EMPTY_FILE, "the file has no bytes")
+    found = next((name for magic, name in COMPRESSED_MAGIC.items() if head.startswith(magic)), "none")
+    expected = COMPRESSION_OF_SUFFIX.get(PurePosixPath(path).suffix, found)
+    if found != expected:
+        detail = (
+            f"its name says {expected}, its first bytes {head[:4].hex(' ')} do not: compress or name it anew"
+        )
+        raise DamagedStreamError(RejectionReason.UNREADABLE_FILE, detail)
+    if found in _DECOMPRESSORS:
+        return io.BufferedReader(_Decompressed(file, _DECOMPRESSORS[found]), _BUFFER_BYTES)
+    if found != "none":
+        detail = f"compressed with {found}: compress it with gzip or zstd"
+        raise DamagedStreamError(RejectionReason.UNREADABLE_FILE, detail)
+    if head.startswith(UTF16_MARKS):
+        detail = "begins with the byte order mark of UTF-16: convert it to UTF-8"
+        raise DamagedStreamError(RejectionReason.UNREADABLE_FILE, detail)
+    return io.BufferedReader(file, _BUFFER_BYTES)
+
+
+@contextmanager
+def stream_faults() -> Iterator[None]:
+    """Turn what a decompressor raises into a `DamagedStreamError`.
+
+    Raises:
+        DamagedStreamError: TRUNCATED_FILE, or UNREADABLE_FILE for bytes that cannot be decompressed.
+    """
+    try:
+        yield
+    except _FAULTS as error:
+        if isinstance(error, EOFError) or "Truncated" in str(error):
+            detail = "the compressed stream ends before its end marker: what follows is lost"
+            raise DamagedStreamError(RejectionReason.TRUNCATED_FILE, detail) from error
+        detail = f"the compressed stream is damaged ({error}): what follows is lost"
+        raise DamagedStreamError(RejectionReason.UNREADABLE_FILE, detail) from error
+
+
+# What decompressors raise; storage's own errors are no OSError by now, see `StorageFile`.
+_FAULTS = (EOFError, OSError, zlib.error)
+_DECOMPRESSORS: Mapping[str, Callable[[StorageFile], BinaryIO]] = {
+    "gzip": lambda file: cast(BinaryIO, gzip.GzipFile(fileobj=file, mode="rb")),
+    "zstd": lambda file: cast(BinaryIO, pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd")),
+}
+
+
+class _Decompressed(io.RawIOBase):
+    """A stream that gives every byte before a fault: decompressors drop those of the read it lies in."""
+
+    def __init__(self, file: StorageFile, decompress: Callable[[StorageFile], BinaryIO]) -> None:
+        self._file = file
+        self._decompress = decompress
+        self._stream = decompress(file)
+        self._position = 0
+        self._fault: Exception | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
+        if self._fault is not None:
+            raise self._fault
+        try:
+            content = self._stream.read(len(buffer))
+        except _FAULTS as error:
+            self._fault = error
+            content = self._read_up_to_fault()
+            if not content:
+                raise
+        self._position += len(content)
+        buffer[: len(content)] = content
+        return len(content)
+
+    def _read_up_to_fault(self) -> bytes:
+        """What the failed read lost: less than one buffer, so it may be read byte by byte."""
+        self._file.seek(0)
+        stream = self._decompress(self._file)
+        content = bytearray()
+        try:
+            left = self._position
+            while left and (known := stream.read(min(left, _BUFFER_BYTES))):
+                left -= len(known)
+            while byte := stream.read(1):
+                content += byte
+        except _FAULTS:
+            return bytes(content)
+        return bytes(content)

@@ -1,0 +1,60 @@
+"""What img2dataset could not download: its Parquet beside each tar has a row for every URL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from upath import UPath
+
+from curation_assets.formats.base import Rejection, RejectionReason
+from curation_assets.formats.opening import StorageFile, full_path, storage_errors
+from curation_assets.formats.parquet_batches import UnreadableParquetError, open_batches
+
+SUCCESS = "success"
+_REQUIRED = ("key", "status")
+_SHOWN = ("error_message", "url")
+
+
+def failed_downloads(root: UPath, tar: str) -> Iterator[Rejection]:
+    """One DOWNLOAD_FAILED for each URL of a tar's Parquet that did not become a sample.
+
+    A tar without such a Parquet, or with one that has no `key` and `status`, is not of img2dataset and has
+    none. A Parquet that cannot be read comes out as a rejection of the Parquet.
+
+    Args:
+        root: the pool's folder.
+        tar: `SourceFile.path` of the tar.
+
+    Raises:
+        ShardError: if storage fails.
+    """
+    table = f"{tar.removesuffix('.tar')}.parquet"
+    with storage_errors(table):
+        try:
+            handle = root.fs.open(full_path(root, table), "rb")
+        except FileNotFoundError:
+            return
+    with StorageFile(handle, table) as file:
+        try:
+            yield from _failed_rows(file, tar, table)
+        except UnreadableParquetError as error:
+            detail = f"{error.detail}; it lists what img2dataset could not download: remove or mend it"
+            yield Rejection(table, tar, table, error.reason, detail)
+
+
+def _failed_rows(file: StorageFile, tar: str, table: str) -> Iterator[Rejection]:
+    batches = open_batches(file)
+    if not set(_REQUIRED) <= set(batches.schema.names):
+        return
+    columns = [*_REQUIRED, *(name for name in _SHOWN if name in batches.schema.names)]
+    for first_row, batch in batches.iterate(columns):
+        # A row whose status is null was not written to the tar either.
+        succeeded = pc.fill_null(pc.equal(batch["status"].cast(pa.string()), SUCCESS), False)
+        rows = pc.indices_nonzero(pc.invert(succeeded))
+        for row, values in zip(rows.to_pylist(), batch.take(rows).to_pylist(), strict=True):
+            member = f"row {first_row + row} of {table}"
+            detail = f"{values['status']}: {values.get('error_message')} ({values.get('url')})"
+            sample_id = f"{table}:{first_row + row}" if values["key"] is None else str(values["key"])
+            yield Rejection(sample_id, tar, member, RejectionReason.DOWNLOAD_FAILED, detail)

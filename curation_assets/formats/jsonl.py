@@ -1,0 +1,185 @@
+"""Reads JSON lines, plain or compressed: an object per sample."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from upath import UPath
+
+from curation_assets.formats.base import (
+    RawSample,
+    RejectedSampleError,
+    Rejection,
+    RejectionReason,
+    ShardReader,
+    SourceFile,
+)
+from curation_assets.formats.compression import (
+    COMPRESSION_OF_SUFFIX,
+    DamagedStreamError,
+    open_decompressed,
+    stream_faults,
+)
+from curation_assets.formats.listing import list_matching_files
+from curation_assets.formats.opening import WHOLE_FILE_PROTOCOLS, ends_with, open_file
+from curation_assets.formats.rows import RowIds, encode_attributes
+from curation_assets.pools.source import JsonlSource
+
+# A character escaped as \uXXXX takes at most three times its UTF-8, control characters aside.
+ESCAPED_GROWTH = 3
+ROOM_FOR_OTHER_FIELDS = 2**20
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class JsonlReader(ShardReader):
+    """Streams the lines of .jsonl, .jsonl.gz and .jsonl.zst; lines count from 0, blank ones too."""
+
+    def __init__(self, root: UPath, source: JsonlSource) -> None:
+        """Set where the files are.
+
+        Args:
+            root: folder on any file system fsspec knows.
+            source: pattern, names of the text's and the id's field, and the largest text accepted.
+        """
+        self._root = root
+        self._source = source
+
+    def list_files(self) -> list[SourceFile]:
+        """See `ShardReader.list_files`."""
+        return list_matching_files(self._root, self._source.pattern)
+
+    def is_closed(self, file: SourceFile) -> bool:
+        """Whether a plain file ends with a line; a compressed one's end cannot be told cheaply."""
+        if file.path.endswith(tuple(COMPRESSION_OF_SUFFIX)) or self._root.protocol in WHOLE_FILE_PROTOCOLS:
+            return True
+        return file.size_bytes > 0 and ends_with(self._root, file.path, b"\n")
+
+    def read(self, file: str) -> Iterator[RawSample | Rejection]:
+        """See `ShardReader.read`; peak memory is one line, at most three times `max_text_bytes` and 1 MiB.
+
+        Of a cut or damaged stream every whole line before the fault comes out.
+        """
+        judge = _Judge(file, self._source)
+        n_results = 0
+        with open_file(self._root, file) as handle:
+            try:
+                stream = open_decompressed(handle, file)
+                limit = ESCAPED_GROWTH * self._source.max_text_bytes + ROOM_FOR_OTHER_FIELDS
+                for line in _lines(stream, limit):
+                    if not line.content.strip():
+                        continue
+                    n_results += 1
+                    yield judge.conclude(line)
+            except DamagedStreamError as damage:
+                yield Rejection(file, file, None, damage.reason, damage.detail)
+                return
+        if not n_results:
+            yield Rejection(file, file, None, RejectionReason.EMPTY_FILE, "the file has no line with content")
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    number: int
+    content: bytes
+    """Without its byte order mark; of a line that is too long only the beginning."""
+    n_bytes: int
+    is_ended: bool
+    """Whether a line break follows."""
+
+
+def _lines(stream: io.BufferedReader, limit: int) -> Iterator[_Line]:
+    """Lines by line feed alone: what else Unicode takes for a line break may stand in a JSON string."""
+    number = 0
+    while True:
+        with stream_faults():
+            content = stream.readline(limit + 1)
+            n_bytes, piece = len(content), content
+            while len(piece) > limit and not piece.endswith(b"\n"):
+                piece = stream.readline(limit + 1)
+                n_bytes += len(piece)
+        if not content:
+            return
+        is_ended = piece.endswith(b"\n")
+        yield _Line(
+            number, content.removeprefix(_BYTE_ORDER_MARK) if not number else content, n_bytes, is_ended
+        )
+        number += 1
+
+
+class _Judge:
+    """Decides which lines of one file are samples."""
+
+    def __init__(self, file: str, source: JsonlSource) -> None:
+        self._file = file
+        self._source = source
+        self._ids = RowIds(file, source.id_field, "line")
+        self._limit = ESCAPED_GROWTH * source.max_text_bytes + ROOM_FOR_OTHER_FIELDS
+
+    def conclude(self, line: _Line) -> RawSample | Rejection:
+        sample_id = self._ids.fallback(line.number)
+        member = f"line {line.number}"
+        try:
+            values = self._parse(line)
+            sample_id = self._ids.take(line.number, values)
+            self._ids.refuse_duplicate(sample_id, line.number)
+            text = _text_of(values, self._source.text_field).encode("utf-8")
+            attributes = {name: value for name, value in values.items() if name != self._source.text_field}
+            parts = {"txt": text, "json": encode_attributes(attributes)}
+        except RejectedSampleError as error:
+            return Rejection(sample_id, self._file, member, error.reason, error.detail)
+        return RawSample(sample_id, self._file, member, line.number, text, parts, attributes)
+
+    def _parse(self, line: _Line) -> dict[str, Any]:
+        if line.n_bytes > self._limit:
+            detail = (
+                f"the line's {line.n_bytes:,} bytes are above {self._limit:,}, the room that "
+                f"source.max_text_bytes = {self._source.max_text_bytes:,} gives a line"
+            )
+            raise RejectedSampleError(RejectionReason.TEXT_TOO_LARGE, detail)
+        try:
+            return _parse_object(line.content)
+        except RejectedSampleError as error:
+            content = line.content.strip()
+            if line.is_ended or not content.startswith(b"{") or content.endswith(b"}"):
+                raise
+            detail = f"the file ends inside its last line ({error.detail})"
+            raise RejectedSampleError(RejectionReason.TRUNCATED_FILE, detail) from error
+
+
+def _parse_object(content: bytes) -> dict[str, Any]:
+    try:
+        values = json.loads(content.decode("utf-8"), parse_constant=_no_number)
+        if b"\\ud" in content or b"\\uD" in content:
+            # An escaped lone surrogate is valid JSON, but no text that a table could hold.
+            json.dumps(values, ensure_ascii=False).encode("utf-8")
+    except UnicodeDecodeError as error:
+        detail = f"byte {error.start:,} of the line is no UTF-8: {error.reason}"
+        raise RejectedSampleError(RejectionReason.INVALID_UTF8, detail) from error
+    except UnicodeEncodeError as error:
+        detail = f"a text has the lone surrogate {error.object[error.start]!a}, which no UTF-8 has"
+        raise RejectedSampleError(RejectionReason.INVALID_JSON, detail) from error
+    except (ValueError, RecursionError) as error:
+        raise RejectedSampleError(RejectionReason.INVALID_JSON, f"not JSON: {error}") from error
+    if not isinstance(values, dict):
+        detail = f"expected an object, got {type(values).__name__}"
+        raise RejectedSampleError(RejectionReason.INVALID_JSON, detail)
+    return values
+
+
+def _no_number(_name: str) -> None:
+    """NaN and infinity, which Python writes but JSON lacks, stand for no value."""
+
+
+def _text_of(values: dict[str, Any], field: str) -> str:
+    text = values.get(field)
+    if isinstance(text, str):
+        return text
+    if field not in values:
+        detail = f"there is no field '{field}' (source.text_field); there are {', '.join(values) or 'none'}"
+    else:
+        detail = f"the field '{field}' is {type(text).__name__}, expected a text"
+    raise RejectedSampleError(RejectionReason.MISSING_FIELD, detail)

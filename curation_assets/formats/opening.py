@@ -1,0 +1,111 @@
+"""Opens files of a pool, so that what their storage raises is told from what is wrong inside them."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO, cast
+
+from upath import UPath
+
+from curation_assets.errors import ShardError
+
+# Stores in which a file becomes visible when its upload is complete.
+WHOLE_FILE_PROTOCOLS = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory")
+
+
+@contextmanager
+def storage_errors(path: str) -> Iterator[None]:
+    """Turn whatever the storage of `path` raises into a `ShardError`."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise ShardError(f"{path}: no such file; was it removed after the pool was listed?") from error
+    except Exception as error:
+        # Object stores raise errors of their own clients, which share no base class below this one.
+        raise ShardError(
+            f"{path}: storage failed ({type(error).__name__}: {error}); run the shard again"
+        ) from error
+
+
+def full_path(root: UPath, file: str) -> str:
+    """Where a `SourceFile.path` lies, as the file system of `root` names it."""
+    return f"{root.path.rstrip('/')}/{file}"
+
+
+def open_file(root: UPath, file: str) -> StorageFile:
+    """Open a file of the pool for reading.
+
+    Args:
+        root: the pool's folder.
+        file: `SourceFile.path`.
+
+    Raises:
+        ShardError: if it does not exist or storage fails.
+    """
+    with storage_errors(file):
+        return StorageFile(cast(BinaryIO, root.fs.open(full_path(root, file), "rb")), file)
+
+
+def ends_with(root: UPath, file: str, ending: bytes) -> bool:
+    """Whether the last bytes of a file are `ending`.
+
+    Raises:
+        ShardError: if it does not exist or storage fails.
+    """
+    with storage_errors(file):
+        return bool(root.fs.tail(full_path(root, file), len(ending)) == ending)
+
+
+class StorageFile(io.RawIOBase):
+    """A file whose storage may only fail with a `ShardError`: any other error is the file's own fault."""
+
+    def __init__(self, file: BinaryIO, path: str) -> None:
+        """Wrap an open file.
+
+        Args:
+            file: seekable, opened for reading in binary; closed together with this.
+            path: its name in messages.
+        """
+        self._file = file
+        self._path = path
+        with storage_errors(path):
+            self.size = file.seek(0, os.SEEK_END)
+            file.seek(0)
+
+    def read(self, size: int = -1, /) -> bytes:
+        """As many bytes as asked for, fewer only at the end."""
+        with storage_errors(self._path):
+            return self._file.read(size)
+
+    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
+        """Fill a buffer."""
+        content = self.read(len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Move to an offset."""
+        with storage_errors(self._path):
+            return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """The offset of the next read."""
+        with storage_errors(self._path):
+            return self._file.tell()
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def seekable(self) -> bool:
+        """Always."""
+        return True
+
+    def close(self) -> None:
+        """Close the wrapped file too."""
+        if not self.closed:
+            self._file.close()
+        super().close()

@@ -1,0 +1,196 @@
+"""Reads Parquet with a row per sample, as Hugging Face datasets, img2dataset and polars write it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+from upath import UPath
+
+from curation_assets.errors import ShardError
+from curation_assets.formats.arrow_types import holds_binary, is_id, is_image, is_text, readable
+from curation_assets.formats.base import (
+    RawSample,
+    RejectedSampleError,
+    Rejection,
+    RejectionReason,
+    ShardReader,
+    SourceFile,
+)
+from curation_assets.formats.image_extensions import IMAGE_EXTENSIONS, sniff_extension
+from curation_assets.formats.listing import list_matching_files
+from curation_assets.formats.opening import WHOLE_FILE_PROTOCOLS, ends_with, open_file
+from curation_assets.formats.parquet_batches import MAGIC, UnreadableParquetError, first_line, open_batches
+from curation_assets.formats.rows import RowIds, encode_attributes
+from curation_assets.pools.source import ParquetSource
+
+
+class ParquetReader(ShardReader):
+    """Streams the rows of Parquet files; `offset` is a row's number in its file, from 0."""
+
+    def __init__(self, root: UPath, source: ParquetSource) -> None:
+        """Set where the files are.
+
+        Args:
+            root: folder on any file system fsspec knows.
+            source: pattern, modality and the names of columns.
+        """
+        self._root = root
+        self._source = source
+
+    def list_files(self) -> list[SourceFile]:
+        """See `ShardReader.list_files`."""
+        return list_matching_files(self._root, self._source.pattern)
+
+    def is_closed(self, file: SourceFile) -> bool:
+        """Whether a file ends in Parquet's magic bytes."""
+        if self._root.protocol in WHOLE_FILE_PROTOCOLS:
+            return True
+        return file.size_bytes > 2 * len(MAGIC) and ends_with(self._root, file.path, MAGIC)
+
+    def read(self, file: str) -> Iterator[RawSample | Rejection]:
+        """See `ShardReader.read`; peak memory is a batch of about 16 MiB, or of one row, a few times over.
+
+        To it comes the largest page of the file; most writers cut pages at 1 MiB or 1,024 rows.
+
+        Raises:
+            ShardError: also if the file lacks a column that the source names, or one has another type.
+        """
+        with open_file(self._root, file) as handle:
+            try:
+                batches = open_batches(handle)
+                layout = _Layout.of(batches.schema, self._source, file)
+                judge = _Judge(file, self._source, layout)
+                for first_row, batch in batches.iterate(layout.columns):
+                    for i, values in enumerate(_python_rows(batch)):
+                        yield judge.conclude(first_row + i, values)
+            except UnreadableParquetError as error:
+                yield Rejection(file, file, None, error.reason, error.detail)
+                return
+        if not batches.n_rows:
+            yield Rejection(file, file, None, RejectionReason.EMPTY_FILE, "the file has no rows")
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    content: str
+    """Column of images or texts."""
+    columns: list[str]
+    """Those that are read: the content's and all that have a form in JSON."""
+
+    @classmethod
+    def of(cls, schema: pa.Schema, source: ParquetSource, file: str) -> _Layout:
+        """Check the columns that the source names.
+
+        Raises:
+            ShardError: if one is not there or of another type.
+        """
+        key = "image_field" if source.modality == "image" else "text_field"
+        content = source.image_field if source.modality == "image" else source.text_field
+        wanted = is_image if source.modality == "image" else is_text
+        kind = "bytes or structs of bytes and path" if source.modality == "image" else "texts"
+        _require_column(schema, key, content, wanted, kind, file)
+        if source.id_field is not None:
+            _require_column(schema, "id_field", source.id_field, is_id, "texts or whole numbers", file)
+        for name in source.label_fields:
+            _require_column(schema, "label_fields", name, lambda kind: not holds_binary(kind), "labels", file)
+        others = [field.name for field in schema if not holds_binary(field.type) and field.name != content]
+        return cls(content, [content, *others])
+
+
+def _require_column(schema: pa.Schema, key: str, name: str, wanted: Any, kind: str, file: str) -> None:
+    if schema.names.count(name) != 1:
+        how_many = "has no column" if name not in schema.names else "has more than one column"
+        raise ShardError(
+            f"{file}: source.{key} is '{name}', but the file {how_many} of that name; its columns are "
+            f"{', '.join(schema.names) or 'none'}: correct source.{key}"
+        )
+    found = schema.field(name).type
+    if not wanted(found):
+        raise ShardError(
+            f"{file}: source.{key} is '{name}', a column of type {found}, which holds no {kind}; the columns are "
+            f"{', '.join(f'{field.name} ({field.type})' for field in schema)}: correct source.{key}"
+        )
+
+
+def _python_rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | Exception]:
+    """The rows of a batch, an error in the place of one that has no form in Python."""
+    batch = readable(batch)
+    try:
+        yield from batch.to_pylist()
+        return
+    except (ValueError, OverflowError, pa.ArrowException):
+        # Text that is no UTF-8, or dates beyond Python's: only one row is to blame.
+        pass
+    for i in range(batch.num_rows):
+        try:
+            yield batch.slice(i, 1).to_pylist()[0]
+        except (ValueError, OverflowError, pa.ArrowException) as error:
+            yield error
+
+
+class _Judge:
+    """Decides which rows of one file are samples."""
+
+    def __init__(self, file: str, source: ParquetSource, layout: _Layout) -> None:
+        self._file = file
+        self._source = source
+        self._layout = layout
+        self._ids = RowIds(file, source.id_field, "row")
+
+    def conclude(self, row: int, values: dict[str, Any] | Exception) -> RawSample | Rejection:
+        sample_id = self._ids.fallback(row)
+        member = f"row {row}"
+        try:
+            if isinstance(values, Exception):
+                raise _rejected_row(values)
+            sample_id = self._ids.take(row, values)
+            self._ids.refuse_duplicate(sample_id, row)
+            attributes = {name: value for name, value in values.items() if name != self._layout.content}
+            content, extension = self._content_of(values)
+            parts = {extension: content, "json": encode_attributes(attributes)}
+        except RejectedSampleError as error:
+            return Rejection(sample_id, self._file, member, error.reason, error.detail)
+        return RawSample(sample_id, self._file, member, row, content, parts, attributes)
+
+    def _content_of(self, values: Mapping[str, Any]) -> tuple[bytes, str]:
+        """The encoded image or text, and its extension."""
+        value = values[self._layout.content]
+        path = None
+        if self._source.modality == "image" and isinstance(value, Mapping):
+            path, value = value.get("path"), value["bytes"]
+        if value is None:
+            raise _missing_content(self._layout.content, path, values)
+        if self._source.modality == "text":
+            return (value if isinstance(value, bytes) else value.encode("utf-8")), "txt"
+        return value, sniff_extension(value) or _extension_of(path)
+
+
+def _missing_content(column: str, path: str | None, values: Mapping[str, Any]) -> RejectedSampleError:
+    status = values.get("status")
+    if "error_message" in values and status != "success":
+        # img2dataset leaves the row of what it could not download, without image.
+        detail = f"{status}: {values['error_message']} ({values.get('url')})"
+        return RejectedSampleError(RejectionReason.DOWNLOAD_FAILED, detail)
+    if path is not None:
+        detail = (
+            f"the column '{column}' only names the file {path}: embed it (datasets.table.embed_table_storage)"
+        )
+    else:
+        detail = f"the column '{column}' is null"
+    return RejectedSampleError(RejectionReason.MISSING_FIELD, detail)
+
+
+def _rejected_row(error: Exception) -> RejectedSampleError:
+    if isinstance(error, UnicodeDecodeError):
+        detail = f"byte {error.start:,} of a text is no UTF-8: {error.reason}"
+        return RejectedSampleError(RejectionReason.INVALID_UTF8, detail)
+    return RejectedSampleError(RejectionReason.INVALID_JSON, f"a value cannot be read: {first_line(error)}")
+
+
+def _extension_of(path: str | None) -> str:
+    extension = PurePosixPath(path or "").suffix.lower().removeprefix(".")
+    return extension if extension in IMAGE_EXTENSIONS else "bin"

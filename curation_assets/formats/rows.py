@@ -1,0 +1,105 @@
+"""What formats with a row per sample share: ids, and the JSON of a row's other columns."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from curation_assets.formats.base import RejectedSampleError, RejectionReason
+
+# Only known endings are left out of an id: `a.v1.jsonl` and `a.v2.jsonl` have rows of different names.
+ROW_FILE_SUFFIXES = (".gz", ".zst", ".zstd", ".jsonl", ".ndjson", ".json", ".parquet")
+
+
+def numbered_id(file: str, row: int) -> str:
+    """Id of a row that has no id of its own: `folder/00000.jsonl.gz` and 17 make `folder/00000:17`."""
+    stem = file
+    while stem.endswith(ROW_FILE_SUFFIXES):
+        stem = stem[: stem.rindex(".")]
+    return f"{stem or file}:{row}"
+
+
+class RowIds:
+    """Gives the rows of one file their ids; keeps the ids in memory if they come from a field."""
+
+    def __init__(self, file: str, field: str | None, unit: str) -> None:
+        """Set where ids come from.
+
+        Args:
+            file: `SourceFile.path`.
+            field: field or column of unique ids; None numbers the rows.
+            unit: what a row is called in messages.
+        """
+        self._file = file
+        self._field = field
+        self._unit = unit
+        self._first_rows: dict[str, int] = {}
+
+    def fallback(self, row: int) -> str:
+        """Id of a row that cannot be read."""
+        return numbered_id(self._file, row)
+
+    def take(self, row: int, values: Mapping[str, Any]) -> str:
+        """The id of a row.
+
+        Raises:
+            RejectedSampleError: MISSING_FIELD if the row has none or one that is no text and no whole number.
+        """
+        if self._field is None:
+            return self.fallback(row)
+        value = values.get(self._field)
+        if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+            found = "is missing" if self._field not in values else f"is {_shown(value)}"
+            detail = f"the id field '{self._field}' {found}, expected a text or a whole number"
+            raise RejectedSampleError(RejectionReason.MISSING_FIELD, detail)
+        return str(value)
+
+    def refuse_duplicate(self, sample_id: str, row: int) -> None:
+        """Remember an id.
+
+        Raises:
+            RejectedSampleError: DUPLICATE_ID if an earlier row has it.
+        """
+        if self._field is None:
+            return
+        first = self._first_rows.setdefault(sample_id, row)
+        if first != row:
+            detail = f"the id '{sample_id}' was met before in this file, first in {self._unit} {first}"
+            raise RejectedSampleError(RejectionReason.DUPLICATE_ID, detail)
+
+
+def encode_attributes(attributes: Mapping[str, Any]) -> bytes:
+    """A row's values as JSON with sorted keys; dates and decimals as text, NaN and infinity as null.
+
+    Raises:
+        RejectedSampleError: INVALID_JSON if they are nested too deeply.
+    """
+    try:
+        try:
+            document = _dump(attributes)
+        except ValueError:
+            document = _dump(_finite(attributes))
+    except RecursionError as error:
+        raise RejectedSampleError(RejectionReason.INVALID_JSON, f"nested too deeply: {error}") from error
+    return document.encode("utf-8")
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, default=str)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return value
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:40]}..."
