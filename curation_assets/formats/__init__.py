@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from curation_assets.formats.base import DatasetWriter, ShardReader
-from curation_assets.pools import SourceSettings
+from curation_assets.pools import EmbeddingsSource, SourceSettings
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,10 +25,16 @@ def build_reader(settings: SourceSettings, home: Path) -> ShardReader:
         home: the project's folder, from which a relative `source.path` counts.
     """
     from curation_assets.formats.listing import resolve_location
+
+    location = resolve_location(settings.path, home)
+    if isinstance(settings, EmbeddingsSource):
+        from curation_assets.formats.embeddings import EmbeddingsReader
+
+        return EmbeddingsReader(location, settings)
     from curation_assets.formats.webdataset import WebDatasetReader
 
-    # A second format is chosen here by `settings.format`, which pydantic has already checked.
-    return WebDatasetReader(resolve_location(settings.path, home), settings.pattern)
+    # Another format is chosen here by `settings.format`, which pydantic has already checked.
+    return WebDatasetReader(location, settings.pattern)
 
 
 def build_writer(output_format: OutputFormat, path: Path, *, record_schema: pa.Schema) -> DatasetWriter:

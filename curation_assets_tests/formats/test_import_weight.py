@@ -3,7 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-MODULES = ["images", "listing", "parquet", "tar_members", "webdataset", "webdataset_writer"]
+MODULES = ["embeddings", "images", "listing", "parquet", "tar_members", "webdataset", "webdataset_writer"]
 
 
 def test_formats_import_neither_torch_nor_the_libraries_they_write_for():
