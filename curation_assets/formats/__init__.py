@@ -11,10 +11,11 @@ from curation_assets.pools import EmbeddingsSource, SourceSettings
 if TYPE_CHECKING:
     import pyarrow as pa
 
-OutputFormat = Literal["webdataset", "parquet"]
-OUTPUT_FORMATS: tuple[OutputFormat, ...] = get_args(OutputFormat)
+RowFormat = Literal["webdataset", "parquet"]
+ROW_FORMATS: tuple[RowFormat, ...] = get_args(RowFormat)
+"""Forms of an output that hold the samples themselves, shard by shard."""
 
-__all__ = ["OUTPUT_FORMATS", "OutputFormat", "build_reader", "build_writer", "output_suffix"]
+__all__ = ["ROW_FORMATS", "RowFormat", "build_reader", "build_writer", "output_suffix"]
 
 
 def build_reader(settings: SourceSettings, home: Path) -> ShardReader:
@@ -37,13 +38,20 @@ def build_reader(settings: SourceSettings, home: Path) -> ShardReader:
     return WebDatasetReader(location, settings.pattern)
 
 
-def build_writer(output_format: OutputFormat, path: Path, *, record_schema: pa.Schema) -> DatasetWriter:
+def build_writer(
+    output_format: RowFormat,
+    path: Path,
+    *,
+    record_schema: pa.Schema,
+    modality: Literal["image", "text"] = "image",
+) -> DatasetWriter:
     """Make the writer of one output file; the file is made when the writer is entered.
 
     Args:
-        output_format: one of `OUTPUT_FORMATS`.
+        output_format: one of `ROW_FORMATS`.
         path: local file to write.
         record_schema: columns of the records that `write` will get; a tar needs none and ignores it.
+        modality: of the samples.
 
     Raises:
         ValueError: if the format is unknown.
@@ -51,14 +59,14 @@ def build_writer(output_format: OutputFormat, path: Path, *, record_schema: pa.S
     if output_format == "parquet":
         from curation_assets.formats.parquet import ParquetWriter
 
-        return ParquetWriter(path, record_schema=record_schema)
+        return ParquetWriter(path, record_schema=record_schema, modality=modality)
     if output_format == "webdataset":
         from curation_assets.formats.webdataset_writer import WebDatasetWriter
 
         return WebDatasetWriter(path)
-    raise ValueError(f"output_format is '{output_format}': choose from {', '.join(OUTPUT_FORMATS)}")
+    raise ValueError(f"output_format is '{output_format}': choose from {', '.join(ROW_FORMATS)}")
 
 
-def output_suffix(output_format: OutputFormat) -> str:
+def output_suffix(output_format: RowFormat) -> str:
     """Suffix, without dot, of the files that `build_writer` makes."""
     return {"webdataset": "tar", "parquet": "parquet"}[output_format]

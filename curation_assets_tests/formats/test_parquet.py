@@ -45,6 +45,7 @@ def test_a_row_holds_the_sample_and_its_record(tmp_path):
         "caption": "nr 1",
         "source_file": "b/0.tar",
         "source_member": "001.png",
+        "metadata": None,
         **make_record(1),
     }
 

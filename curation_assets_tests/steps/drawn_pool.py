@@ -131,7 +131,7 @@ class Pool:
             with self.storage.output("ledger", shard.key).writing(RECIPE) as writer:
                 write_ledger(self.storage, shard.key, writer)
             with self.storage.output("balanced_dataset", shard.key).writing(RECIPE) as writer:
-                write_dataset(self.reader, shard, self.storage, self.spec.n_levels, writer)
+                write_dataset(self.reader, shard, self.storage, self.spec, writer)
         return pl.concat(
             [self.storage.output("ledger", s.key).table("parquet") for s in self.storage.shards()]
         )
