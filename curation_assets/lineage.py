@@ -29,7 +29,8 @@ CODE_VERSIONS = {
     "drift": "1",
     "selection": "2",
     "ledger": "2",
-    "balanced_dataset": "2",
+    "balanced_dataset": "3",
+    "dataset_release": "1",
     "curation_report": "2",
 }
 _NOT_DECISIVE = {"batch_size", "device"}
@@ -110,6 +111,14 @@ def pool_steps(spec: PoolSpec) -> dict[str, Step]:
         ["raw_pool", "selection"],
         outputs,
         partitioned=True,
+        level=top,
+    )
+    card = {"description": spec.description, "encoder": spec.encoder_name}
+    add(
+        "dataset_release",
+        "dataset_release",
+        ["embeddings", *admitted, assigns[0], "selection", "balanced_dataset"],
+        outputs | card,
         level=top,
     )
     first = level_asset(1, "initial")
