@@ -223,7 +223,7 @@ def descendants(steps: Mapping[str, Step], first: str) -> list[str]:
 
 def descendants_to_force(steps: Mapping[str, Step], first: str) -> list[str]:
     """A step and what follows it, to be made again; but output shards of which no row changed are not rewritten."""
-    outputs = {"ledger", "balanced_dataset"} - {first}
+    outputs = {"ledger", "balanced_dataset", "dataset_release"} - {first}
     return [name for name in descendants(steps, first) if name not in outputs]
 
 

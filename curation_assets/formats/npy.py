@@ -13,7 +13,7 @@ from upath import UPath
 from curation_assets.errors import ShardError
 from curation_assets.formats.listing import LOCAL_PROTOCOLS
 
-CHUNK_BYTES = 64 * 2**20
+CHUNK_BYTES = 16 * 2**20
 _REMEDY = "save it again as float16 of shape (samples, dimension) with numpy.save(..., allow_pickle=False)"
 
 

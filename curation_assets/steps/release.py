@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from curation_assets.errors import CurationError
-from curation_assets.lineage import level_asset
 from curation_assets.pools import PoolSpec, TargetSettings
 from curation_assets.steps.embedding_dataset import conformed, unified_schema
 from curation_assets.steps.release_card import dataset_card
@@ -48,10 +47,9 @@ def write_release(spec: PoolSpec, storage: PoolStorage, writer: OutputWriter) ->
     Raises:
         CurationError: if ids or columns cannot be written as asked, or the weights do not add up.
     """
-    top = storage.output(level_asset(spec.n_levels, "clusters")).require_facts()
     selection = storage.output("selection")
     facts = selection.require_facts()
-    tree_version = str(top.summary.get("tree_version") or "")
+    tree_version = str(facts.summary.get("tree_version") or "")
     for target in spec.targets:
         files: list[ReleasedFile] = []
         if "parquet" in spec.output_formats:
