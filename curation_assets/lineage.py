@@ -29,7 +29,8 @@ CODE_VERSIONS = {
     "drift": "1",
     "selection": "2",
     "ledger": "2",
-    "balanced_dataset": "2",
+    "balanced_dataset": "3",
+    "dataset_release": "1",
     "curation_report": "2",
 }
 CLEANING_STEPS = ("evaluation_sets", "contaminated", "duplicates", "admitted")
@@ -111,6 +112,14 @@ def pool_steps(spec: PoolSpec) -> dict[str, Step]:
         ["raw_pool", "selection"],
         outputs,
         partitioned=True,
+        level=top,
+    )
+    card = {"description": spec.description, "encoder": spec.encoder_name}
+    add(
+        "dataset_release",
+        "dataset_release",
+        ["embeddings", *admitted, assigns[0], "selection", "balanced_dataset"],
+        outputs | card,
         level=top,
     )
     first = level_asset(1, "initial")
@@ -215,7 +224,7 @@ def descendants(steps: Mapping[str, Step], first: str) -> list[str]:
 
 def descendants_to_force(steps: Mapping[str, Step], first: str) -> list[str]:
     """A step and what follows it, to be made again; but output shards of which no row changed are not rewritten."""
-    outputs = {"ledger", "balanced_dataset"} - {first}
+    outputs = {"ledger", "balanced_dataset", "dataset_release"} - {first}
     return [name for name in descendants(steps, first) if name not in outputs]
 
 

@@ -32,8 +32,8 @@ def test_two_pools_stand_side_by_side(home: Home) -> None:
     graph = definitions.resolve_asset_graph()
     names = {tuple(key.path) for key in graph.get_all_asset_keys()}
     assert {pool for pool, _ in names} == {"one", "two"}
-    assert len([name for pool, name in names if pool == "one"]) == 8 + 4 * 4
-    assert len([name for pool, name in names if pool == "two"]) == 8 + 4 * 3 - 2
+    assert len([name for pool, name in names if pool == "one"]) == 9 + 4 * 4
+    assert len([name for pool, name in names if pool == "two"]) == 9 + 4 * 3 - 2
     dg.Definitions.validate_loadable(definitions)
 
 

@@ -89,4 +89,5 @@ def _show_result(runner: Runner, seconds: float, *, whole: bool) -> None:
     for target, size in facts.summary["targets"].items():
         runner.say(f"  target {target}: {size:,} of {facts.summary['n_rows']:,} samples")
     runner.say(f"  dataset: {storage.output('balanced_dataset').folder}")
+    runner.say(f"  release: {storage.output('dataset_release').folder}")
     runner.say(f"  report:  {storage.output('curation_report').path('curation_report.html')}")

@@ -7,6 +7,7 @@ import dagster as dg
 from curation_assets.defs.assets.admitted import build_admitted
 from curation_assets.defs.assets.balanced_dataset import build_balanced_dataset
 from curation_assets.defs.assets.base import PoolGraph
+from curation_assets.defs.assets.dataset_release import build_dataset_release
 from curation_assets.defs.assets.embeddings import build_embeddings
 from curation_assets.defs.assets.levels import build_level
 from curation_assets.defs.assets.raw_pool import build_raw_pool
@@ -48,6 +49,7 @@ def build_definitions(specs: list[PoolSpec], home: Home) -> dg.Definitions:
             build_selection(graph),
             build_ledger(graph),
             build_balanced_dataset(graph),
+            build_dataset_release(graph),
             build_report(graph),
         ]
         checks += build_checks(graph)

@@ -7,15 +7,22 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from curation_assets.formats.base import DatasetWriter, ShardReader
 from curation_assets.pools import SourceSettings
-from curation_assets.pools.source import FolderSource, JsonlSource, ParquetSource, WebDatasetSource
+from curation_assets.pools.source import (
+    EmbeddingsSource,
+    FolderSource,
+    JsonlSource,
+    ParquetSource,
+    WebDatasetSource,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-OutputFormat = Literal["webdataset", "parquet"]
-OUTPUT_FORMATS: tuple[OutputFormat, ...] = get_args(OutputFormat)
+RowFormat = Literal["webdataset", "parquet"]
+ROW_FORMATS: tuple[RowFormat, ...] = get_args(RowFormat)
+"""Forms of an output that hold the samples themselves, shard by shard."""
 
-__all__ = ["OUTPUT_FORMATS", "OutputFormat", "build_reader", "build_writer", "output_suffix"]
+__all__ = ["ROW_FORMATS", "RowFormat", "build_reader", "build_writer", "output_suffix"]
 
 
 def build_reader(settings: SourceSettings, home: Path) -> ShardReader:
@@ -24,9 +31,6 @@ def build_reader(settings: SourceSettings, home: Path) -> ShardReader:
     Args:
         settings: the pool's `source`.
         home: the project's folder, from which a relative `source.path` counts.
-
-    Raises:
-        ValueError: if the format has no reader.
     """
     from curation_assets.formats.listing import resolve_location
 
@@ -48,16 +52,26 @@ def build_reader(settings: SourceSettings, home: Path) -> ShardReader:
             from curation_assets.formats.folder import FolderReader
 
             return FolderReader(root, settings)
-    raise ValueError(f"source.format is '{settings.format}', which has no reader")
+        case EmbeddingsSource():
+            from curation_assets.formats.embeddings import EmbeddingsReader
+
+            return EmbeddingsReader(root, settings)
 
 
-def build_writer(output_format: OutputFormat, path: Path, *, record_schema: pa.Schema) -> DatasetWriter:
+def build_writer(
+    output_format: RowFormat,
+    path: Path,
+    *,
+    record_schema: pa.Schema,
+    modality: Literal["image", "text"] = "image",
+) -> DatasetWriter:
     """Make the writer of one output file; the file is made when the writer is entered.
 
     Args:
-        output_format: one of `OUTPUT_FORMATS`.
+        output_format: one of `ROW_FORMATS`.
         path: local file to write.
         record_schema: columns of the records that `write` will get; a tar needs none and ignores it.
+        modality: of the samples.
 
     Raises:
         ValueError: if the format is unknown.
@@ -65,14 +79,14 @@ def build_writer(output_format: OutputFormat, path: Path, *, record_schema: pa.S
     if output_format == "parquet":
         from curation_assets.formats.parquet import ParquetWriter
 
-        return ParquetWriter(path, record_schema=record_schema)
+        return ParquetWriter(path, record_schema=record_schema, modality=modality)
     if output_format == "webdataset":
         from curation_assets.formats.webdataset_writer import WebDatasetWriter
 
         return WebDatasetWriter(path)
-    raise ValueError(f"output_format is '{output_format}': choose from {', '.join(OUTPUT_FORMATS)}")
+    raise ValueError(f"output_format is '{output_format}': choose from {', '.join(ROW_FORMATS)}")
 
 
-def output_suffix(output_format: OutputFormat) -> str:
+def output_suffix(output_format: RowFormat) -> str:
     """Suffix, without dot, of the files that `build_writer` makes."""
     return {"webdataset": "tar", "parquet": "parquet"}[output_format]

@@ -1,51 +1,59 @@
-"""Parquet with the images inside, as Hugging Face `datasets` reads it."""
+"""Parquet with the samples inside, as Hugging Face `datasets` reads it."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curation_assets.formats.attributes import attributes_json
 from curation_assets.formats.base import DatasetWriter, RawSample
 
 # The type of `datasets.Image`; with any other it would ignore the feature and show a plain struct.
 IMAGE_TYPE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
-SAMPLE_FIELDS = (
-    pa.field("sample_id", pa.string()),
-    pa.field("image", IMAGE_TYPE),
-    pa.field("caption", pa.string()),
-    pa.field("source_file", pa.string()),
-    pa.field("source_member", pa.string()),
-)
+_CONTENT_FIELDS = {
+    "image": (pa.field("image", IMAGE_TYPE), pa.field("caption", pa.string())),
+    "text": (pa.field("text", pa.string()),),
+}
+_SOURCE_FIELDS = (pa.field("source_file", pa.string()), pa.field("source_member", pa.string()))
+METADATA_FIELD = pa.field("metadata", pa.string())
 ROW_GROUP_BYTES = 32 * 2**20
 # A binary column of one row group counts its bytes in 32 bits.
 MAX_ROW_GROUP_BYTES = 2**31 - 2**20
+MAX_ROW_GROUP_ROWS = 65_536
 
 
 class ParquetWriter(DatasetWriter):
-    """Writes one row per sample: its id, image, caption and source, then the columns of its record.
+    """Writes one row per sample: its id, content, source and metadata, then the columns of its record.
 
-    `image` is the encoded image with its member's name, and the schema says so in the way of Hugging Face:
-    `datasets.load_dataset("parquet", data_files=...)` decodes it. `caption` is the sample's `txt` part, or
-    null; bytes in it that are no UTF-8 become U+FFFD. Compressed with zstd. Equal samples in equal order give
-    equal bytes under the same pyarrow. Peak memory is about three times `row_group_bytes`.
+    The content of an image pool is `image`, the encoded image with its member's name, and the schema says so in
+    the way of Hugging Face: `datasets.load_dataset` decodes it; `caption` is the sample's `txt` part, or null
+    (bytes in it that are no UTF-8 become U+FFFD). Of a text pool it is `text`. `metadata` is the JSON of the
+    sample's attributes, or null. Compressed with zstd. Equal samples in equal order give equal bytes under the
+    same pyarrow. Peak memory is about three times `row_group_bytes`.
     """
 
     suffix = "parquet"
 
     def __init__(
-        self, path: Path, *, record_schema: pa.Schema, row_group_bytes: int = ROW_GROUP_BYTES
+        self,
+        path: Path,
+        *,
+        record_schema: pa.Schema,
+        modality: Literal["image", "text"] = "image",
+        row_group_bytes: int = ROW_GROUP_BYTES,
     ) -> None:
         """Set where to write and which columns the records have.
 
         Args:
             path: local file, made on entering and overwritten if it exists.
             record_schema: the record's own columns, in order, e.g. `level_1: int64`, `distance: float32`.
-            row_group_bytes: image bytes of a row group; only an image above it makes a larger one.
+            modality: of the samples' content.
+            row_group_bytes: bytes of content and metadata in a row group; only a sample above it makes a larger one.
 
         Raises:
             ValueError: if a column of the record has the name of a sample's own, or `row_group_bytes` is out
@@ -55,21 +63,28 @@ class ParquetWriter(DatasetWriter):
             raise ValueError(
                 f"row_group_bytes is {row_group_bytes:,}: choose from 1 to {MAX_ROW_GROUP_BYTES:,}"
             )
-        own_names = [field.name for field in SAMPLE_FIELDS]
+        own_fields = [
+            pa.field("sample_id", pa.string()),
+            *_CONTENT_FIELDS[modality],
+            *_SOURCE_FIELDS,
+            METADATA_FIELD,
+        ]
+        own_names = [field.name for field in own_fields]
         if taken := sorted(set(own_names) & set(record_schema.names)):
             raise ValueError(f"record_schema repeats columns every file has: leave out {', '.join(taken)}")
-        features = {"info": {"features": {"image": {"_type": "Image"}}}}
-        self._schema = pa.schema(
-            [*SAMPLE_FIELDS, *record_schema], metadata={"huggingface": json.dumps(features, sort_keys=True)}
-        )
+        self._schema = pa.schema([*own_fields, *record_schema])
+        if modality == "image":
+            features = {"info": {"features": {"image": {"_type": "Image"}}}}
+            self._schema = self._schema.with_metadata({"huggingface": json.dumps(features, sort_keys=True)})
         self._path = path
+        self._modality = modality
         self._row_group_bytes = row_group_bytes
         self._rows: list[dict[str, Any]] = []
         self._buffered_bytes = 0
 
     def __enter__(self) -> ParquetWriter:
-        # Neither a dictionary nor minima and maxima are of use for images, each would copy them.
-        plain_columns = [name for name in self._schema.names if name != "image"]
+        # Neither a dictionary nor minima and maxima are of use for contents, each would copy them.
+        plain_columns = [name for name in self._schema.names if name != self._modality]
         self._writer = pq.ParquetWriter(
             self._path,
             self._schema,
@@ -98,19 +113,35 @@ class ParquetWriter(DatasetWriter):
             raise ValueError(
                 f"the record has {', '.join(unknown)}, which record_schema lacks: add or drop them"
             )
-        caption = sample.parts.get("txt")
+        metadata = attributes_json(sample.attributes)
         row = {
             "sample_id": sample.sample_id,
-            "image": {"bytes": sample.content, "path": sample.member},
-            "caption": None if caption is None else caption.decode("utf-8", errors="replace"),
+            **self._content(sample),
             "source_file": sample.file,
             "source_member": sample.member,
+            "metadata": metadata,
             **record,
         }
-        if self._rows and self._buffered_bytes + len(sample.content) > self._row_group_bytes:
+        n_bytes = len(sample.content) + len(metadata or "")
+        if self._rows and (
+            self._buffered_bytes + n_bytes > self._row_group_bytes or len(self._rows) >= MAX_ROW_GROUP_ROWS
+        ):
             self._flush()
         self._rows.append(row)
-        self._buffered_bytes += len(sample.content)
+        self._buffered_bytes += n_bytes
+
+    def _content(self, sample: RawSample) -> dict[str, Any]:
+        if self._modality == "text":
+            return {"text": sample.content.decode("utf-8-sig", errors="replace")}
+        caption = sample.parts.get("txt")
+        return {
+            # A row of a table has no file name.
+            "image": {
+                "bytes": sample.content,
+                "path": None if sample.member.startswith("row ") else sample.member,
+            },
+            "caption": None if caption is None else caption.decode("utf-8", errors="replace"),
+        }
 
     def _flush(self) -> None:
         if not self._rows:

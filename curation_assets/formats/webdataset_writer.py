@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import tarfile
 from collections.abc import Mapping
 from io import BytesIO
@@ -10,10 +12,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from curation_assets.errors import ShardError
+from curation_assets.formats.attributes import attributes_json
 from curation_assets.formats.base import DatasetWriter, RawSample
 from curation_assets.formats.webdataset import split_member_name
 
 RECORD_EXTENSION = "curation.json"
+_NO_KEY_CHARACTER = re.compile(r"[^\w-]+")
+_MAX_KEY_LENGTH = 60
 
 
 class WebDatasetWriter(DatasetWriter):
@@ -21,6 +26,10 @@ class WebDatasetWriter(DatasetWriter):
 
     Equal samples in equal order give equal bytes: nothing of time, user or machine goes in. A sample that
     already has a `curation.json` (a pool that was curated before) gets the new one instead.
+
+    A sample that lies in a tar keeps its key; any other gets one made of its id: an id of letters, digits, `_`
+    and `-` is the key itself, of another the rest becomes `_` and a digest of the id follows, so that different
+    ids never share a key. Attributes that are in no part are written as `<key>.json`.
 
     A WebDataset file must not repeat a key, but a shard may join files that do. The first sample keeps its
     key; a later one is put in a folder named after its file (`0001` of `b/07.tar` becomes `b/07/0001`), so
@@ -50,7 +59,7 @@ class WebDatasetWriter(DatasetWriter):
         """Add one sample.
 
         Raises:
-            ShardError: if its key cannot be made unique in this file, or its member's name has no key.
+            ShardError: if its key cannot be made unique in this file.
             TypeError: if the record holds values JSON has no form for.
             ValueError: if the record holds NaN or infinity.
         """
@@ -66,13 +75,13 @@ class WebDatasetWriter(DatasetWriter):
         for extension, content in sample.parts.items():
             if extension != RECORD_EXTENSION:
                 self._add(f"{key}.{extension}", content)
+        attributes = None if "json" in sample.parts else attributes_json(sample.attributes)
+        if attributes is not None:
+            self._add(f"{key}.json", attributes.encode("utf-8"))
         self._add(f"{key}.{RECORD_EXTENSION}", document.encode("utf-8"))
 
     def _claim_key(self, sample: RawSample) -> str:
-        name = split_member_name(sample.member)
-        if name is None:
-            raise ShardError(f"{sample.file}: the member '{sample.member}' has no WebDataset key")
-        key = name[0]
+        key = _key_of(sample)
         if key in self._keys:
             # A dot in the folder is harmless: a key ends at the first dot of its last component.
             key = f"{PurePosixPath(sample.file).with_suffix('')}/{key}"
@@ -90,6 +99,19 @@ class WebDatasetWriter(DatasetWriter):
         self._tar.addfile(header, BytesIO(content))
         # tarfile keeps the headers of all it wrote.
         self._tar.members.clear()  # type: ignore[attr-defined]
+
+
+def _key_of(sample: RawSample) -> str:
+    """The key of a sample before it is made unique."""
+    name = split_member_name(sample.member)
+    if name is not None and name[0] == sample.sample_id:
+        return name[0]
+    # Ids may be paths or URLs: a dot would end the key, and a slash lead out of the folder it is unpacked to.
+    key = _NO_KEY_CHARACTER.sub("_", sample.sample_id)[:_MAX_KEY_LENGTH]
+    if key == sample.sample_id and not key.startswith("__"):
+        return key
+    digest = hashlib.blake2b(sample.sample_id.encode(), digest_size=6).hexdigest()
+    return f"{key.strip('_') or 'sample'}-{digest}"
 
 
 def _plain(value: Any) -> Any:

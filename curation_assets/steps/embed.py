@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -12,19 +11,16 @@ import numpy as np
 import polars as pl
 
 from curation_assets.errors import ShardError
-from curation_assets.formats.base import RawSample, RejectedSampleError, RejectionReason, ShardReader
+from curation_assets.formats.base import RawSample, RejectedSampleError, ShardReader
 from curation_assets.formats.decoding import decode_sample
+from curation_assets.steps.embedded_rows import EmbeddedRows
 from curation_assets.steps.ingest import TABLE
-from curation_assets.storage.embeddings import ARRAY, REJECTED, ROWS
 from curation_assets.storage.outputs import Output, OutputWriter
 from curation_assets.storage.shards import Shard
 
 if TYPE_CHECKING:
     from curation_assets.encoders import Encoder
     from curation_assets.pools import Metric, SourceSettings
-
-_LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
-_REJECTED_SCHEMA: dict[str, Any] = {"raw_row": pl.Int64, "reason": pl.String, "detail": pl.String}
 
 
 def embed_shard(
@@ -47,7 +43,7 @@ def embed_shard(
         encoder: with weights loaded.
         writer: gets embeddings float16 (n, d), the rows' table and the rejected rows.
         source: settings of the pool's source, which say how a sample is decoded. Peak memory is one decoded
-            window of the encoder and the shard's embeddings.
+            window of the encoder.
         metric: 'cosine' rejects embeddings of length zero, which have no direction.
         on_progress: called with the samples done so far.
 
@@ -56,11 +52,9 @@ def embed_shard(
     """
     table = raw_pool.table(TABLE).with_row_index("raw_row").filter(pl.col("reason").is_null())
     expected = {(row["file"], row["offset"]): row["raw_row"] for row in table.iter_rows(named=True)}
-    kept_rows: list[int] = []
-    blocks: list[np.ndarray] = []
-    rejected: list[tuple[int, str, str]] = []
+    rows = EmbeddedRows(writer, dimension=encoder.dimension, metric=metric)
     seconds = {"read_and_decode": 0.0, "encode": 0.0}
-    decoded = _decoded(reader, shard, expected, rejected, source)
+    decoded = _decoded(reader, shard, expected, rows, source)
     n_truncated = 0
     while True:
         began = time.perf_counter()
@@ -73,16 +67,14 @@ def embed_shard(
         block = np.asarray(encoder.encode(samples), dtype=np.float32)
         n_truncated += encoder.count_truncated(samples)
         seconds["encode"] += time.perf_counter() - began
-        good = _usable(block, [row for row, _ in batch], metric, rejected)
-        kept_rows.extend(batch[i][0] for i in good)
-        blocks.append(block[good].astype(np.float16))
+        rows.add(block, [row for row, _ in batch])
         if on_progress:
-            on_progress(len(kept_rows) + len(rejected))
-    if missing := len(expected) - len(kept_rows) - len(rejected):
+            on_progress(rows.n_seen)
+    if missing := len(expected) - rows.n_seen:
         raise ShardError(
             f"shard '{shard.key}': {missing} samples of the raw pool are no longer in its files: run raw_pool again"
         )
-    _write(writer, table, kept_rows, blocks, rejected, encoder.dimension)
+    rows.finish(table)
     writer.summary.update(
         encoder=encoder.identity,
         n_truncated=n_truncated,
@@ -94,7 +86,7 @@ def _decoded(
     reader: ShardReader,
     shard: Shard,
     expected: dict[tuple[str, int], int],
-    rejected: list[tuple[int, str, str]],
+    rows: EmbeddedRows,
     source: SourceSettings,
 ) -> Iterator[tuple[int, Any]]:
     for file in shard.files:
@@ -105,42 +97,4 @@ def _decoded(
             try:
                 yield row, decode_sample(item, source)
             except RejectedSampleError as error:
-                rejected.append((row, error.reason.value, error.detail))
-
-
-def _usable(
-    block: np.ndarray, rows: list[int], metric: Metric, rejected: list[tuple[int, str, str]]
-) -> np.ndarray:
-    """Positions of embeddings that can be stored and clustered; the others are rejected."""
-    finite = np.isfinite(block).all(axis=1) & (np.abs(block).max(axis=1) <= _LARGEST_FLOAT16)
-    with np.errstate(over="ignore"):
-        stored = block.astype(np.float16)
-    nonzero = stored.any(axis=1) if metric == "cosine" else np.ones(len(block), dtype=bool)
-    for i in np.flatnonzero(~(finite & nonzero)):
-        what = "is zero, so has no direction" if finite[i] else "holds NaN, infinity or values beyond float16"
-        rejected.append((rows[i], RejectionReason.NON_FINITE_EMBEDDING.value, f"the embedding {what}"))
-    return np.flatnonzero(finite & nonzero)
-
-
-def _write(
-    writer: OutputWriter,
-    table: pl.DataFrame,
-    kept_rows: list[int],
-    blocks: list[np.ndarray],
-    rejected: list[tuple[int, str, str]],
-    dimension: int,
-) -> None:
-    array = np.concatenate([np.empty((0, dimension), dtype=np.float16), *blocks])
-    order = pl.DataFrame({"raw_row": kept_rows}, schema={"raw_row": pl.UInt32})
-    rows = order.join(table.select("raw_row", "sample_id", "id_hash"), on="raw_row", maintain_order="left")
-    writer.array(ARRAY, array)
-    writer.table(ROWS, rows)
-    writer.table(REJECTED, pl.DataFrame(rejected, schema=_REJECTED_SCHEMA, orient="row"))
-    norms = np.linalg.norm(array.astype(np.float32), axis=1)
-    writer.summary.update(
-        n_rows=len(array),
-        dimension=dimension,
-        n_rejected=len(rejected),
-        rejections=dict(sorted(Counter(reason for _, reason, _ in rejected).items())),
-        mean_norm=round(float(norms.mean()), 4) if len(norms) else None,
-    )
+                rows.reject(row, error.reason.value, error.detail)

@@ -83,7 +83,8 @@ def _row(item: RawSample | Rejection, settings: SourceSettings, first_seen: dict
         "member": item.member,
         "offset": item.offset,
         "size_bytes": len(item.content),
-        "content_sha256": hashlib.sha256(item.content).hexdigest(),
+        # Samples that are embedded already have no content: as the hash of nothing all would be duplicates.
+        "content_sha256": hashlib.sha256(item.content).hexdigest() if item.content else None,
     }
     for name in settings.label_fields:
         value = item.attributes.get(name)

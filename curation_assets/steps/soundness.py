@@ -64,12 +64,35 @@ def shards_of_other_weights(storage: PoolStorage) -> dict[str, str]:
     }
 
 
+def shards_of_other_dimension(storage: PoolStorage) -> dict[str, str]:
+    """Shards whose embeddings have another length than most: of those taken over from elsewhere none is sure."""
+    facts = storage.shard_facts("embeddings")
+    taking_part = {shard.key for shard in storage.shards()}
+    dimensions = {
+        key: int(entry.summary["dimension"]) for key, entry in sorted(facts.items()) if key in taking_part
+    }
+    if len(set(dimensions.values())) <= 1:
+        return {}
+    usual, _ = Counter(dimensions.values()).most_common(1)[0]
+    return {
+        key: f"embeddings of dimension {mine}, most shards of {usual}"
+        for key, mine in dimensions.items()
+        if mine != usual
+    }
+
+
 def require_one_encoder(storage: PoolStorage) -> None:
-    """Gate before a fit and before a draw: distances between embeddings of different weights mean nothing.
+    """Gate before a fit and before a draw: distances between embeddings of different models mean nothing.
 
     Raises:
         CurationError: naming the shards and how to embed them again.
     """
+    if others := shards_of_other_dimension(storage):
+        raise CurationError(
+            f"{len(others)} shards of pool '{storage.pool}' have embeddings of another dimension than the rest, e.g. "
+            f"'{next(iter(others))}': {next(iter(others.values()))}. Replace or remove their files, or set "
+            f"source.dimension to what is right"
+        )
     if others := shards_of_other_weights(storage):
         names = ",".join(list(others)[:20])
         raise CurationError(
@@ -111,7 +134,7 @@ def unsound_embeddings(spec: PoolSpec, storage: PoolStorage) -> dict[str, str]:
     """
     bottom = storage.output(level_asset(1, "clusters"))
     preprocessing = read_preprocessing(bottom) if bottom.facts() else None
-    wrong = shards_of_other_weights(storage)
+    wrong = shards_of_other_weights(storage) | shards_of_other_dimension(storage)
     for shard in storage.shards():
         output = storage.output("embeddings", shard.key)
         if output.facts() is None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
@@ -164,6 +166,7 @@ class OutputWriter:
         self._output = output
         self._stack = stack
         self._staged: dict[str, Path] = {}
+        self._digests: dict[str, str] = {}
 
     def file(self, name: str) -> Path:
         """A local path to write the output's file `name` to."""
@@ -185,6 +188,33 @@ class OutputWriter:
         """Store a text file."""
         self.file(name).write_text(text, encoding="utf-8")
 
+    def link(self, name: str, source: UPath, digest: str) -> None:
+        """Store a file that another output holds already: a hard link, or a copy where there can be none.
+
+        Outputs are replaced by renaming, never changed in place, so the link keeps what it names.
+
+        Args:
+            name: of the output's file.
+            source: the file.
+            digest: its SHA-256, as the facts beside it say: it is not read again.
+        """
+        staged = self.file(name)
+        if not is_local(source):
+            source.fs.get_file(source.path, str(staged))
+        else:
+            staged.unlink()
+            try:
+                os.link(str(source), staged)
+            except OSError:
+                shutil.copyfile(str(source), staged)
+        self._digests[name] = digest
+
+    def digest(self, name: str) -> str:
+        """SHA-256 of a file that is written completely."""
+        if name not in self._digests:
+            self._digests[name] = file_digest(self._staged[name])
+        return self._digests[name]
+
     def seal(self) -> None:
         """Digest what was staged."""
-        self.files = {name: file_digest(path) for name, path in sorted(self._staged.items())}
+        self.files = {name: self.digest(name) for name in sorted(self._staged)}

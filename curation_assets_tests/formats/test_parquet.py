@@ -45,6 +45,7 @@ def test_a_row_holds_the_sample_and_its_record(tmp_path):
         "caption": "nr 1",
         "source_file": "b/0.tar",
         "source_member": "001.png",
+        "metadata": None,
         **make_record(1),
     }
 
@@ -128,3 +129,29 @@ def test_hugging_face_datasets_decodes_the_images(tmp_path, monkeypatch):
     for n, row in enumerate(data):
         assert row["image"].getpixel((0, 0)) == (n, 0, 0)
         assert (row["caption"], row["level_1"], row["label"]) == (f"nr {n}", n, "ä")
+
+
+def test_a_text_pool_has_its_text_and_no_image(tmp_path):
+    text = "Grüße 猫 👩‍👩‍👧".encode()
+    sample = RawSample(
+        "a", "0.jsonl", "row 3", 3, b"\xef\xbb\xbf" + text, {"txt": text}, {"n": 1, "b": b"\x00"}
+    )
+    with build_writer("parquet", tmp_path / "0.parquet", record_schema=SCHEMA, modality="text") as writer:
+        writer.write(sample, {"level_1": 4})
+    table = pq.read_table(tmp_path / "0.parquet")
+    assert table.column_names == [
+        "sample_id", "text", "source_file", "source_member", "metadata", *SCHEMA.names
+    ]  # fmt: skip
+    assert table.schema.metadata is None or b"huggingface" not in table.schema.metadata
+    [row] = table.to_pylist()
+    assert (row["text"], row["source_member"], row["level_1"]) == (text.decode(), "row 3", 4)
+    assert row["metadata"] == '{"n":1,"b":"AA=="}'
+
+
+def test_the_row_of_a_table_is_no_file_name(tmp_path):
+    sample = dataclasses.replace(make_sample(1), member="row 17", attributes={"url": "x"})
+    with ParquetWriter(tmp_path / "0.parquet", record_schema=SCHEMA) as writer:
+        writer.write(sample, {})
+    [row] = pq.read_table(tmp_path / "0.parquet").to_pylist()
+    assert row["image"]["path"] is None
+    assert row["metadata"] == '{"url":"x"}'

@@ -122,3 +122,61 @@ def test_the_webdataset_library_reads_it(tmp_path):
     assert [sample["curation.json"]["level_1"] for sample in samples] == [0, 1, 2, 7]
     assert all(isinstance(sample["png"], Image.Image) and sample["txt"] == "ein Stück" for sample in samples)
     assert samples[0]["json"] == json.loads(make_sample().parts["json"])
+
+
+def row_sample(sample_id: str, number: int = 0, **attributes) -> RawSample:
+    text = f"text of {sample_id}".encode()
+    return RawSample(sample_id, "a.parquet", f"row {number}", number, text, {"txt": text}, attributes)
+
+
+def test_samples_that_lie_in_no_tar_get_a_key_of_their_id(tmp_path):
+    import webdataset
+
+    ids = [
+        "plain-1_ä",
+        "a.b",
+        "a_b",
+        "a/b",
+        "../../etc/passwd",
+        "https://x.org/1.jpg?w=1",
+        "__meta__",
+        "...",
+        "x" * 200,
+    ]
+    content = write(
+        tmp_path / "0.tar", [(row_sample(name, n), {"sample_id": name}) for n, name in enumerate(ids)]
+    )
+    names = names_of(content)
+    assert names[0] == "plain-1_ä.txt"
+    assert not any(name.startswith((".", "/", "__")) or "/" in name or len(name) > 100 for name in names)
+    samples = list(webdataset.WebDataset(str(tmp_path / "0.tar"), shardshuffle=False).decode())
+    assert [sample["curation.json"]["sample_id"] for sample in samples] == ids
+    assert [sample["txt"] for sample in samples] == [f"text of {name}" for name in ids]
+    keys = [sample["__key__"] for sample in samples]
+    assert len(set(keys)) == len(ids)
+    alone = write(tmp_path / "1.tar", [(row_sample("a/b"), {})])
+    assert names_of(alone)[0] == f"{keys[3]}.txt", "the key does not depend on the other samples"
+
+
+def test_a_path_is_no_key_and_its_folder_is_kept_apart(tmp_path):
+    pictures = [
+        RawSample(path, path, path, 0, PNG, {"png": PNG}) for path in ("cat/1.png", "dog/1.png", "cat/1.jpg")
+    ]
+    names = names_of(write(tmp_path / "0.tar", [(picture, {}) for picture in pictures]))
+    assert len({name.split(".")[0] for name in names}) == 3
+    assert [name.split("-")[0] for name in names[::2]] == ["cat_1_png", "dog_1_png", "cat_1_jpg"]
+
+
+def test_attributes_without_a_part_become_json(tmp_path):
+    sample = row_sample("a", language="de", score=float("nan"))
+    [read] = read_bytes_of_text(write(tmp_path / "0.tar", [(sample, {})]))
+    assert read == {"txt": b"text of a", "json": b'{"language":"de","score":null}', "curation.json": b"{}"}
+
+
+def read_bytes_of_text(content: bytes) -> list[dict[str, bytes]]:
+    samples: dict[str, dict[str, bytes]] = {}
+    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+        for member in tar:
+            key, _, extension = member.name.partition(".")
+            samples.setdefault(key, {})[extension] = tar.extractfile(member).read()
+    return list(samples.values())

@@ -21,6 +21,7 @@ from curation_assets.steps.embed import embed_shard
 from curation_assets.steps.fit import LevelFit
 from curation_assets.steps.ingest import ingest_shard
 from curation_assets.steps.ledger import write_ledger
+from curation_assets.steps.release import write_release
 from curation_assets.steps.select import select
 from curation_assets.storage.outputs import Recipe
 from curation_assets.storage.pool_storage import PoolStorage
@@ -86,7 +87,7 @@ class Pool:
         self.spec = PoolSpec.model_validate({**settings, **changes})
         self.storage = PoolStorage(str(folder / "curated"), "drawn")
         self.reader = build_reader(self.spec.source, folder)
-        self.storage.save_shards(group_files(self.reader.list_files(), 1))
+        self.storage.save_shards(group_files(self.reader.list_files(), self.spec.source.files_per_shard))
 
     def ingest(self) -> None:
         for shard in self.storage.shards():
@@ -131,7 +132,14 @@ class Pool:
             with self.storage.output("ledger", shard.key).writing(RECIPE) as writer:
                 write_ledger(self.storage, shard.key, writer)
             with self.storage.output("balanced_dataset", shard.key).writing(RECIPE) as writer:
-                write_dataset(self.reader, shard, self.storage, self.spec.n_levels, writer)
+                write_dataset(self.reader, shard, self.storage, self.spec, writer)
         return pl.concat(
             [self.storage.output("ledger", s.key).table("parquet") for s in self.storage.shards()]
         )
+
+    def release(self) -> Path:
+        """The folder of the releases."""
+        output = self.storage.output("dataset_release")
+        with output.writing(RECIPE) as writer:
+            write_release(self.spec, self.storage, writer)
+        return Path(str(output.folder))

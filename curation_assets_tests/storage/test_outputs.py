@@ -99,3 +99,37 @@ def test_broken_facts_count_as_missing(tmp_path: Path) -> None:
     for broken in ("{", "[]", '{"fingerprint": 1}'):
         output.path("facts.json").write_text(broken)
         assert output.facts() is None
+
+
+def test_a_link_shares_the_bytes_and_survives_their_replacement(tmp_path: Path) -> None:
+    storage = UPath(tmp_path)
+    first, second = Output(storage / "one", "a"), Output(storage / "two", None)
+    with first.writing(recipe(1)) as writer:
+        writer.text("small/txt", "old")
+    digest = first.require_facts().files["small/txt"]
+    for _ in range(2):
+        with second.writing(recipe(1)) as writer:
+            writer.link("small/data/0.txt", first.path("small/txt"), digest)
+    linked = Path(str(second.path("small/data/0.txt")))
+    assert linked.samefile(str(first.path("small/txt")))
+    assert second.require_facts().files == {"small/data/0.txt": digest}
+    assert [path.name for path in linked.parent.iterdir()] == ["0.txt"], "no staged file is left"
+    with first.writing(recipe(1)) as writer:
+        writer.text("small/txt", "new")
+    assert linked.read_text() == "old"
+
+
+def test_where_there_are_no_links_the_file_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("no links here")
+
+    monkeypatch.setattr("os.link", refuse)
+    for root in (str(tmp_path), "memory://links"):
+        storage = UPath(root)
+        first, second = Output(storage / "one", None), Output(storage / "two", None)
+        with first.writing(recipe(1)) as writer:
+            writer.text("txt", "content")
+        with second.writing(recipe(1)) as writer:
+            writer.link("txt", first.path("txt"), first.require_facts().files["txt"])
+        assert second.path("txt").read_text() == "content"
+        assert second.require_facts().digest == first.require_facts().digest

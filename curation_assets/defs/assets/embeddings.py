@@ -1,4 +1,4 @@
-"""embeddings: the accepted samples through the encoder."""
+"""embeddings: the accepted samples through the encoder, or as the pool brings them."""
 
 import dagster as dg
 
@@ -6,6 +6,7 @@ from curation_assets.defs.assets.base import INGEST, PoolGraph
 from curation_assets.defs.resources import CurationResource
 from curation_assets.defs.step_runs import Report, StepRun
 from curation_assets.steps.embed import embed_shard
+from curation_assets.steps.precomputed import take_embeddings
 from curation_assets.storage.outputs import OutputWriter
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import Shard
@@ -18,10 +19,12 @@ def build_embeddings(graph: PoolGraph) -> dg.AssetsDefinition:
     @graph.asset(
         "embeddings",
         lane=INGEST,
-        kinds={"torch", "numpy"},
+        kinds={"torch", "numpy"} if spec.encoder else {"numpy"},
         description=f"float16 embeddings by {spec.encoder_name}, one row per usable sample.",
     )
     def embeddings(context: dg.AssetExecutionContext, curation: CurationResource) -> dg.MaterializeResult:
+        from curation_assets.formats.embeddings import EmbeddingsReader
+
         run = StepRun(context, curation, spec, graph.steps["embeddings"])
         require_feasible_pool(graph, run.storage)
         reader = curation.reader(spec)
@@ -29,16 +32,28 @@ def build_embeddings(graph: PoolGraph) -> dg.AssetsDefinition:
         def embed(shard: Shard, writer: OutputWriter, report: Report) -> None:
             raw_pool = run.storage.output("raw_pool", shard.key)
             n_accepted = max(1, raw_pool.require_facts().summary["n_accepted"])
-            embed_shard(
-                reader,
-                shard,
-                raw_pool,
-                curation.encoder(spec),
-                writer,
-                source=spec.source,
-                metric=spec.preprocessing.metric,
-                on_progress=lambda done: report(done / n_accepted, f"{done:,} of {n_accepted:,} samples"),
-            )
+
+            def on_progress(done: int) -> None:
+                report(done / n_accepted, f"{done:,} of {n_accepted:,} samples")
+
+            metric = spec.preprocessing.metric
+            if isinstance(reader, EmbeddingsReader):
+                name = spec.encoder_name
+                take_embeddings(
+                    reader, shard, raw_pool, writer, encoder=name, metric=metric, on_progress=on_progress
+                )
+            else:
+                encoder, source = curation.encoder(spec), spec.source
+                embed_shard(
+                    reader,
+                    shard,
+                    raw_pool,
+                    encoder,
+                    writer,
+                    source=source,
+                    metric=metric,
+                    on_progress=on_progress,
+                )
 
         return run.over_shards(embed)
 

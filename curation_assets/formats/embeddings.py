@@ -1,0 +1,262 @@
+"""Reads embeddings that exist already: arrays in .npy, with a row of Parquet for each of their rows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from upath import UPath
+
+from curation_assets.errors import PoolSpecError, ShardError
+from curation_assets.formats.base import RawSample, Rejection, RejectionReason, ShardReader, SourceFile
+from curation_assets.formats.listing import list_matching_files
+from curation_assets.formats.metadata_tables import id_text, parquet_errors, without_nanoseconds
+from curation_assets.formats.npy import NpyHeader, read_npy_header, read_npy_rows
+from curation_assets.formats.opening import storage_errors
+from curation_assets.pools import EmbeddingsSource
+
+CLIP_RETRIEVAL_ARRAYS = "img_emb/img_emb_*.npy"
+_CLIP_RETRIEVAL_NAME = re.compile(r"img_emb/img_emb_(.*)\.npy")
+_ARRAY_SUFFIX, _TABLE_SUFFIX = ".npy", ".parquet"
+_END_OF_PARQUET = b"PAR1"
+_BATCH_ROWS = 8192
+
+
+class EmbeddingsReader(ShardReader):
+    """Streams the metadata of embeddings as samples without content, and their arrays in chunks.
+
+    A sample's file is its .npy, its offset and member are its row. The id comes from a column, or is made of
+    the file's path and the row: `img_emb_0:17`.
+    """
+
+    def __init__(self, root: UPath, settings: EmbeddingsSource) -> None:
+        """Set where the arrays are.
+
+        Args:
+            root: folder on any file system fsspec knows.
+            settings: of the pool's source.
+
+        Raises:
+            PoolSpecError: if the pattern does not name .npy files.
+        """
+        self._root = root
+        self._settings = settings
+        self._pattern = settings.pattern if settings.layout == "folder" else CLIP_RETRIEVAL_ARRAYS
+        self._first: tuple[str, int] | None = None
+        if not self._pattern.endswith(_ARRAY_SUFFIX):
+            raise PoolSpecError(
+                f"source.pattern is '{self._pattern}', which has to end in {_ARRAY_SUFFIX}: the Parquet beside "
+                f"each array is found by itself"
+            )
+
+    def list_files(self) -> list[SourceFile]:
+        """See `ShardReader.list_files`: the arrays; a file's version moves with its Parquet too."""
+        arrays = list_matching_files(self._root, self._pattern)
+        try:
+            tables = {file.path: file for file in list_matching_files(self._root, self._table_pattern())}
+        except PoolSpecError:
+            # Each array without its Parquet says so when it is read.
+            tables = {}
+        versions = {
+            path: f"{table.size_bytes}/{table.version}" if table else "missing"
+            for path in (file.path for file in arrays)
+            for table in [tables.get(table_path(path, self._settings.layout))]
+        }
+        return [replace(file, version=f"{file.version}+{versions[file.path]}") for file in arrays]
+
+    def is_closed(self, file: SourceFile) -> bool:
+        """Whether the array has the length its header says, and its Parquet is there with its end mark."""
+        try:
+            with self._opened(file.path) as handle:
+                whole = file.size_bytes >= read_npy_header(handle, file.path).file_bytes
+            table = self._path(table_path(file.path, self._settings.layout))
+            return whole and self._root.fs.tail(table, len(_END_OF_PARQUET)) == _END_OF_PARQUET
+        except (ShardError, OSError):
+            return False
+
+    def read(self, file: str) -> Iterator[RawSample | Rejection]:
+        """See `ShardReader.read`; holds a batch of metadata rows, and the ids of the file.
+
+        Raises:
+            ShardError: if the array or its Parquet is missing, cannot be read, or the two do not fit together.
+        """
+        header = self.header(file)
+        # The path without suffix, so that two folders with files of one name give different ids.
+        stem = file.removesuffix(_ARRAY_SUFFIX)
+        if self._settings.layout == "clip_retrieval":
+            stem = stem.removeprefix("img_emb/")
+        first_rows: dict[str, int] = {}
+        row = 0
+        for batch in self._metadata_batches(file, header):
+            for attributes in without_nanoseconds(batch).to_pylist():
+                yield self._sample(file, stem, row, attributes, first_rows)
+                row += 1
+        if row == 0:
+            yield Rejection(file, file, None, RejectionReason.EMPTY_FILE, "the array has no row")
+
+    def header(self, file: str) -> NpyHeader:
+        """What an array says of itself, once it is known to be whole and of the pool's dimension.
+
+        Raises:
+            ShardError: if it is missing, truncated, not a 2-D array of floats, or of another dimension.
+        """
+        with self._opened(file) as handle:
+            header = read_npy_header(handle, file)
+            size = handle.seek(0, 2)
+        if size < header.file_bytes:
+            raise ShardError(
+                f"{file}: has {size:,} bytes, but its header promises {header.file_bytes:,}: it is truncated, "
+                f"copy it again"
+            )
+        self._require_dimension(file, header.dimension)
+        return header
+
+    def read_array(self, file: str) -> Iterator[np.ndarray]:
+        """The rows of an array in order, in chunks (m, d) of its own type.
+
+        Raises:
+            ShardError: as `header`, or if storage fails.
+        """
+        header = self.header(file)
+        with storage_errors(file):
+            yield from read_npy_rows(self._root / file, header)
+
+    def metadata_schema(self, file: str) -> pa.Schema:
+        """Columns of an array's Parquet, without the notes that libraries leave in it.
+
+        Raises:
+            ShardError: if the Parquet is missing or cannot be read.
+        """
+        with self._parquet(file) as parquet:
+            return parquet.schema_arrow.remove_metadata()
+
+    def take_metadata(self, file: str, rows: np.ndarray) -> pa.Table:
+        """Some rows of an array's Parquet, typed as they are there.
+
+        Args:
+            file: path of the array.
+            rows: int64 (m,), ascending.
+
+        Raises:
+            ShardError: as `read`.
+        """
+        parts = [self.metadata_schema(file).empty_table()]
+        start = 0
+        for batch in self._metadata_batches(file, self.header(file)):
+            begin, end = np.searchsorted(rows, [start, start + batch.num_rows])
+            if begin < end:
+                parts.append(pa.Table.from_batches([batch]).take(pa.array(rows[begin:end] - start)))
+            start += batch.num_rows
+        return pa.concat_tables([part.replace_schema_metadata(None) for part in parts])
+
+    def _metadata_batches(self, file: str, header: NpyHeader) -> Iterator[pa.RecordBatch]:
+        table = table_path(file, self._settings.layout)
+        with self._parquet(file) as parquet:
+            if parquet.metadata.num_rows != header.n_rows:
+                raise ShardError(
+                    f"{file}: has {header.n_rows:,} rows, but {table} has {parquet.metadata.num_rows:,}: the two "
+                    f"have to be row-aligned, write both again"
+                )
+            self._require_columns(table, parquet.schema_arrow.names)
+            yield from parquet.iter_batches(_BATCH_ROWS)
+
+    def _sample(
+        self, file: str, stem: str, row: int, attributes: dict[str, Any], first_rows: dict[str, int]
+    ) -> RawSample | Rejection:
+        member = f"row {row}"
+        sample_id = f"{stem}:{row}"
+        if self._settings.id_field is not None:
+            found = id_text(attributes[self._settings.id_field])
+            if found is None:
+                detail = f"the column '{self._settings.id_field}' is null or empty in {member}"
+                return Rejection(sample_id, file, member, RejectionReason.MISSING_FIELD, detail)
+            sample_id = found
+            first = first_rows.setdefault(sample_id, row)
+            if first != row:
+                detail = f"the id was met before in this file, first in row {first}"
+                return Rejection(sample_id, file, member, RejectionReason.DUPLICATE_ID, detail)
+        return RawSample(sample_id, file, member, row, b"", {}, attributes)
+
+    def _require_dimension(self, file: str, dimension: int) -> None:
+        settings = self._settings
+        if settings.dimension is not None:
+            if dimension != settings.dimension:
+                raise ShardError(
+                    f"{file}: embeddings have the dimension {dimension}, but source.dimension is "
+                    f"{settings.dimension}: embed it with {settings.encoder}, or correct source.dimension"
+                )
+            return
+        first_file, expected = self._first_dimension(file, dimension)
+        if dimension != expected:
+            raise ShardError(
+                f"{file}: embeddings have the dimension {dimension}, but those of {first_file}, the first of the "
+                f"pool, have {expected}: embed both with the same model, or set source.dimension to what is right"
+            )
+
+    def _first_dimension(self, file: str, dimension: int) -> tuple[str, int]:
+        """The first sound array of the pool, and its dimension; looked up once."""
+        if self._first is None:
+            self._first = (file, dimension)
+            for listed in list_matching_files(self._root, self._pattern):
+                try:
+                    with self._opened(listed.path) as handle:
+                        self._first = (listed.path, read_npy_header(handle, listed.path).dimension)
+                    break
+                except ShardError:
+                    # It fails its own shard.
+                    continue
+        return self._first
+
+    def _require_columns(self, table: str, columns: list[str]) -> None:
+        settings = self._settings
+        wanted = [
+            ("id_field", settings.id_field),
+            ("text_field", settings.text_field),
+            ("token_count_field", settings.token_count_field),
+            *(("label_fields", name) for name in settings.label_fields),
+        ]
+        for setting, name in wanted:
+            if name is not None and name not in columns:
+                raise ShardError(
+                    f"{table}: has no column '{name}', which source.{setting} names: choose from "
+                    f"{', '.join(columns)}"
+                )
+
+    @contextmanager
+    def _parquet(self, file: str) -> Iterator[pq.ParquetFile]:
+        table = table_path(file, self._settings.layout)
+        try:
+            handle = self._root.fs.open(self._path(table), "rb")
+        except FileNotFoundError as error:
+            raise ShardError(
+                f"{file}: its metadata {table} is missing: add it, with one row for each embedding"
+            ) from error
+        with handle, parquet_errors(table):
+            yield pq.ParquetFile(handle)
+
+    @contextmanager
+    def _opened(self, file: str) -> Iterator[BinaryIO]:
+        with storage_errors(file):
+            handle = cast(BinaryIO, self._root.fs.open(self._path(file), "rb"))
+        with handle:
+            yield handle
+
+    def _path(self, file: str) -> str:
+        return f"{self._root.path.rstrip('/')}/{file}"
+
+    def _table_pattern(self) -> str:
+        return table_path(self._pattern, self._settings.layout)
+
+
+def table_path(array: str, layout: str) -> str:
+    """Path of the Parquet that belongs to an array, or the pattern for a pattern."""
+    name = _CLIP_RETRIEVAL_NAME.fullmatch(array) if layout == "clip_retrieval" else None
+    if name is not None:
+        return f"metadata/metadata_{name[1]}{_TABLE_SUFFIX}"
+    return array.removesuffix(_ARRAY_SUFFIX) + _TABLE_SUFFIX

@@ -1,0 +1,91 @@
+"""Reads .npy files that nobody has checked: by their header, in chunks of rows, and never unpickled."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import numpy as np
+from upath import UPath
+
+from curation_assets.errors import ShardError
+from curation_assets.formats.listing import LOCAL_PROTOCOLS
+
+CHUNK_BYTES = 16 * 2**20
+_REMEDY = "save it again as float16 of shape (samples, dimension) with numpy.save(..., allow_pickle=False)"
+
+
+@dataclass(frozen=True, slots=True)
+class NpyHeader:
+    """What a .npy file of embeddings says of itself."""
+
+    n_rows: int
+    dimension: int
+    dtype: np.dtype
+    fortran_order: bool
+    data_offset: int
+    """Bytes before the first number."""
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one embedding."""
+        return self.dimension * self.dtype.itemsize
+
+    @property
+    def file_bytes(self) -> int:
+        """Bytes that the file has if it is whole."""
+        return self.data_offset + self.n_rows * self.row_bytes
+
+
+def read_npy_header(file: BinaryIO, path: str) -> NpyHeader:
+    """Read and judge a header.
+
+    Args:
+        file: opened for reading in binary, at its start.
+        path: name of the file in messages.
+
+    Raises:
+        ShardError: if it is no .npy of versions 1 or 2, or holds anything but floats in two dimensions.
+    """
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    try:
+        version = np.lib.format.read_magic(file)
+        shape, fortran_order, dtype = readers[version](file)
+    except OSError:
+        raise
+    # A header is a Python literal of strangers: what its parser raises on hostile bytes has no common class.
+    except Exception as error:
+        raise ShardError(
+            f"{path}: no readable .npy header ({type(error).__name__}: {error}): {_REMEDY}"
+        ) from error
+    if dtype.hasobject:
+        raise ShardError(f"{path}: holds pickled Python objects, which are never loaded: {_REMEDY}")
+    if dtype.kind != "f":
+        raise ShardError(f"{path}: holds {dtype}, but embeddings are float16, float32 or float64: {_REMEDY}")
+    if len(shape) != 2 or shape[1] < 1:
+        raise ShardError(f"{path}: has the shape {shape}, which is not (samples, dimension): {_REMEDY}")
+    return NpyHeader(shape[0], shape[1], dtype, fortran_order, file.tell())
+
+
+def read_npy_rows(path: UPath, header: NpyHeader, chunk_bytes: int = CHUNK_BYTES) -> Iterator[np.ndarray]:
+    """All rows in chunks (m, d) of the file's own type: memory-mapped on this machine, else streamed.
+
+    Of an array in Fortran order on other storage the whole file is held in memory: its rows are scattered.
+    """
+    chunk_rows = max(1, chunk_bytes // header.row_bytes)
+    starts = range(0, header.n_rows, chunk_rows)
+    if path.protocol in LOCAL_PROTOCOLS:
+        array = np.load(str(path), mmap_mode="r", allow_pickle=False)
+        yield from (array[start : start + chunk_rows] for start in starts)
+    elif header.fortran_order:
+        array = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+        yield from (array[start : start + chunk_rows] for start in starts)
+    else:
+        with path.fs.open(path.path, "rb") as file:
+            file.seek(header.data_offset)
+            for start in starts:
+                n_rows = min(chunk_rows, header.n_rows - start)
+                content = file.read(n_rows * header.row_bytes)
+                yield np.frombuffer(content, header.dtype).reshape(n_rows, header.dimension)

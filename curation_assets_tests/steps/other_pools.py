@@ -1,0 +1,81 @@
+"""Small pools of texts and of embeddings, run step by step without Dagster."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from curation_assets.encoders.base import Encoder
+from curation_assets.formats.base import RawSample, Rejection, ShardReader, SourceFile
+from curation_assets.formats.embeddings import EmbeddingsReader
+from curation_assets.steps.embed import embed_shard
+from curation_assets.steps.precomputed import take_embeddings
+from curation_assets_tests.steps.drawn_pool import RECIPE, Pool
+
+
+class EmbeddedPool(Pool):
+    """A pool of embeddings below `raw`."""
+
+    def __init__(self, folder: Path, source: dict[str, Any], **changes: Any) -> None:
+        about = {"format": "embeddings", "path": "raw", "encoder": "ViT-B/32", **source}
+        super().__init__(folder, source=about, **{"encoder": None, **changes})
+
+    def embed(self) -> None:
+        assert isinstance(self.reader, EmbeddingsReader)
+        for shard in self.storage.shards():
+            raw = self.storage.output("raw_pool", shard.key)
+            with self.storage.output("embeddings", shard.key).writing(RECIPE) as writer:
+                take_embeddings(self.reader, shard, raw, writer, encoder="ViT-B/32", metric="cosine")
+
+
+class _Letters(Encoder):
+    """How often each letter occurs."""
+
+    dimension = 26
+    identity = {"model": "letters"}  # noqa: RUF012 - stands for a property
+    window = 16
+
+    def encode(self, samples: Sequence[str]) -> np.ndarray:
+        counts = [
+            [text.lower().count(letter) + 0.1 for letter in map(chr, range(97, 123))] for text in samples
+        ]
+        return np.array(counts, dtype=np.float32)
+
+
+class _Lines(ShardReader):
+    """JSON lines in the form that readers of rows give to writers."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def list_files(self) -> list[SourceFile]:
+        return [SourceFile(path.name, path.stat().st_size, "1") for path in sorted(self._folder.iterdir())]
+
+    def read(self, file: str) -> Iterator[RawSample | Rejection]:
+        for number, line in enumerate((self._folder / file).read_text(encoding="utf-8").splitlines()):
+            document = json.loads(line)
+            text = document.pop("text").encode()
+            sample_id = document["id"]
+            parts = {"txt": text, "json": json.dumps(document, ensure_ascii=False).encode()}
+            yield RawSample(sample_id, file, f"row {number}", number, text, parts, document)
+
+
+class TextPool(Pool):
+    """A pool of JSON lines below `raw`, with the fields id and text."""
+
+    def __init__(self, folder: Path, **changes: Any) -> None:
+        source = {"format": "jsonl", "path": "raw", "id_field": "id"}
+        encoder = {"kind": "sentence_transformers", "model": "none"}
+        super().__init__(folder, source=source, **{"encoder": encoder, **changes})
+        self.reader = _Lines(folder / "raw")
+
+    def embed(self) -> None:
+        for shard in self.storage.shards():
+            raw = self.storage.output("raw_pool", shard.key)
+            with self.storage.output("embeddings", shard.key).writing(RECIPE) as writer:
+                source = self.spec.source
+                embed_shard(self.reader, shard, raw, _Letters(), writer, source=source, metric="cosine")
