@@ -27,8 +27,8 @@ CODE_VERSIONS = {
     "assign": "1",
     "tree": "1",
     "drift": "1",
-    "selection": "2",
-    "ledger": "2",
+    "selection": "3",
+    "ledger": "3",
     "balanced_dataset": "2",
     "curation_report": "2",
 }
@@ -98,7 +98,7 @@ def pool_steps(spec: PoolSpec) -> dict[str, Step]:
     add(
         "ledger",
         "ledger",
-        ["raw_pool", "embeddings", *admitted, "selection"],
+        ["raw_pool", "embeddings", *admitted, assigns[0], "selection"],
         {},
         partitioned=True,
         level=top,

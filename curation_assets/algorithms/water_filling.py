@@ -20,6 +20,16 @@ class Quotas:
     quotas: tuple[np.ndarray, ...]
     """int64 (k_t,) per level: what to take; every level sums to the target size."""
 
+    def ran_out_at(self, parents: Sequence[np.ndarray]) -> np.ndarray:
+        """The highest level at which nothing was left for a level-1 cluster, int8 (k_1,); 0 if it got a share."""
+        level_of = np.zeros(len(self.quotas[0]), dtype=np.int8)
+        clusters = np.arange(len(self.quotas[0]))
+        for t, quota in enumerate(self.quotas):
+            if t:
+                clusters = parents[t - 1][clusters]
+            level_of[quota[clusters] == 0] = t + 1
+        return level_of
+
 
 def water_fill(
     sizes: np.ndarray,

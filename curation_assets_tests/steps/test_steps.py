@@ -108,7 +108,12 @@ def test_the_ledger_gives_each_sample_one_fate(pool: Pool) -> None:
 def test_a_selection_of_a_rejected_sample_is_caught(pool: Pool, tmp_path: Path) -> None:
     broken = PoolStorage(str(tmp_path), "drawn")
     broken.save_shards(pool.storage.shards())
-    for asset, shard in (("raw_pool", "b"), ("embeddings", "b"), ("selection", None)):
+    for asset, shard in (
+        ("raw_pool", "b"),
+        ("embeddings", "b"),
+        ("level_1_assign", "b"),
+        ("selection", None),
+    ):
         source = pool.storage.output(asset, shard)
         files = {name: source.path(name).read_bytes() for name in source.require_facts().files}
         if asset == "selection":
@@ -126,7 +131,7 @@ def test_a_selection_of_a_rejected_sample_is_caught(pool: Pool, tmp_path: Path) 
         pytest.raises(CurationError, match="shard 'b': the ledger does not add up"),
         ledger.writing(RECIPE) as writer,
     ):
-        write_ledger(broken, "b", writer)
+        write_ledger(pool.spec, broken, "b", writer)
 
 
 def test_a_shard_that_gives_nothing_to_a_target_has_no_file_for_it(pool: Pool) -> None:
@@ -160,11 +165,11 @@ def test_a_target_larger_than_the_pool_is_refused(pool: Pool) -> None:
 
 def test_the_report_counts_what_the_ledger_counts(pool: Pool) -> None:
     data = gather_report(pool.spec, pool.storage, pool.reader)
-    assert (data.n_samples, data.n_rejected, data.n_shards) == (50, 5, 3)
-    assert [level.sizes.sum() for level in data.levels] == [50, 50]
+    assert (data.n_samples, data.n_rejected, data.n_shards) == (49, 5, 3)
+    assert [level.sizes.sum() for level in data.levels] == [49, 49]
     small = data.targets[0]
     assert [subset.name for subset in small.subsets] == ["pool", "random", "flat k-means", "balanced"]
     assert sum(counts[2] for counts in small.label_counts.values()) == 15
     assert len(small.balanced_sample) == len(small.random_sample) == 15
-    assert sum(card.size for card in data.clusters) == 50
+    assert sum(card.size for card in data.clusters) == 49
     assert data.label_name == "kind"
