@@ -73,7 +73,7 @@ def draw_budget(
         )
     sizes = weight_sums(clusters, spendable, n_clusters)
     plan = plan_quotas(sizes, parents, min(budget, available), seed=seed)
-    return draw_weighted(clusters, priorities, plan.quotas[0], spendable), plan
+    return draw_weighted(clusters, priorities, plan.quotas[0], spendable, parents), plan
 
 
 def sample_balanced(

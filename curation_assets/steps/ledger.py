@@ -16,7 +16,7 @@ from curation_assets.steps.assign import TABLE as ASSIGN_TABLE
 from curation_assets.steps.ingest import TABLE as RAW_TABLE
 from curation_assets.steps.pool_index import is_cleaned
 from curation_assets.steps.select import DUPLICATES, RAN_OUT, SELECTED
-from curation_assets.storage.admission import CONTAMINATED_FATE, DUPLICATE_FATE, EXCLUDED
+from curation_assets.storage.admission import CONTAMINATED_FATE, DUPLICATE_FATE, EXCLUDED, KEPT
 from curation_assets.storage.embeddings import REJECTED, ROWS
 from curation_assets.storage.outputs import OutputWriter
 from curation_assets.storage.pool_storage import PoolStorage
@@ -41,6 +41,12 @@ SCHEMA: dict[str, Any] = {
 or evaluation set), `twin_id` and `similarity` of duplicates and contaminated ones; `ran_out_at` only of samples
 that were not selected: the highest level whose cluster above them got nothing, 0 if others of their own level-1
 cluster were taken."""
+
+_WORDS_OF_KIND = {
+    "exact": "same bytes as",
+    "normalized_text": "same text, but for case and spaces, as",
+    "semantic": "nearly the same as",
+}
 
 
 def write_ledger(spec: PoolSpec, storage: PoolStorage, shard: str, writer: OutputWriter) -> None:
@@ -69,12 +75,7 @@ def write_ledger(spec: PoolSpec, storage: PoolStorage, shard: str, writer: Outpu
             _drawn(storage, shard),
         ]
     )
-    undecided = storage.output("embeddings", shard).table(ROWS, ["raw_row"])
-    ran_out = np.asarray(storage.output("selection").array(RAN_OUT))
-    clusters = storage.output(level_asset(1, "assign"), shard).table(ASSIGN_TABLE, ["cluster"])["cluster"]
-    undecided = undecided.with_columns(ran_out_at=pl.Series(ran_out[clusters.to_numpy()])).join(
-        fates, on="raw_row", how="anti", maintain_order="left"
-    )
+    undecided = _admissible(spec, storage, shard).join(fates, on="raw_row", how="anti", maintain_order="left")
     fates = pl.concat([fates, _fates(undecided, NOT_SELECTED_FATE)]).sort("raw_row")
     if not np.array_equal(fates["raw_row"].to_numpy(), np.arange(n_rows)):
         raise CurationError(_not_one_fate_each(shard, n_rows, fates))
@@ -118,17 +119,26 @@ def _excluded(spec: PoolSpec, storage: PoolStorage, shard: str) -> list[pl.DataF
         raise CurationError(
             f"shard '{shard}': rows were excluded as {sorted(unknown)}: run admitted of it again"
         )
-    kind = pl.col("kind").str.replace_all("_", " ")
+    words = pl.col("kind").replace(_WORDS_OF_KIND)
     where = {DUPLICATE_FATE: "shard", CONTAMINATED_FATE: "evaluation set"}
     return [
         _fates(
             table.filter(pl.col("fate") == fate).with_columns(
-                detail=pl.format("{} copy of {} in " + where[fate] + " {}", kind, "twin_id", "twin_set")
+                detail=pl.format("{} {} in " + where[fate] + " {}", words, "twin_id", "twin_set")
             ),
             fate,
         )
         for fate in (DUPLICATE_FATE, CONTAMINATED_FATE)
     ]
+
+
+def _admissible(spec: PoolSpec, storage: PoolStorage, shard: str) -> pl.DataFrame:
+    """raw_row of the rows that the tree was drawn from, and where their quotas ran out."""
+    rows = storage.output("embeddings", shard).table(ROWS, ["raw_row"])
+    clusters = storage.output(level_asset(1, "assign"), shard).table(ASSIGN_TABLE, ["cluster"])["cluster"]
+    ran_out = np.asarray(storage.output("selection").array(RAN_OUT))[clusters.to_numpy()]
+    rows = rows.with_columns(ran_out_at=pl.Series(ran_out))
+    return rows[storage.output("admitted", shard).array(KEPT)] if is_cleaned(spec) else rows
 
 
 def _drawn(storage: PoolStorage, shard: str) -> pl.DataFrame:
