@@ -200,3 +200,15 @@ def test_an_unfinished_fit_whose_rows_are_gone_begins_anew(tmp_path: Path) -> No
     rows = storage.fit_rows()
     assert rows is not None
     assert set(rows.shards) == {"a"}
+
+
+def test_a_part_for_one_step_comes_before_the_one_for_all(tmp_path: Path) -> None:
+    shards = [shard("a")]
+    storage = made_pool(tmp_path, shards)
+    make(storage, Freshness(storage, STEPS, shards), "fit", None, "centroids", **{"a": "1", "assign/a": "2"})
+    make(storage, Freshness(storage, STEPS, shards), "assign", "a", "clusters")
+    assert storage.output("assign", "a").require_facts().inputs["fit"] == "2"
+    make(storage, Freshness(storage, STEPS, shards), "fit", None, "others", **{"a": "3", "assign/a": "2"})
+    assert Freshness(storage, STEPS, shards).outdated() == {}
+    make(storage, Freshness(storage, STEPS, shards), "fit", None, "others", **{"a": "3", "assign/a": "4"})
+    assert list(Freshness(storage, STEPS, shards).outdated()) == ["assign"]

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from curation_assets.defs.checks import _check_targets
 from curation_assets.errors import CurationError, PoolSpecError
 from curation_assets.steps.accounts import missed_targets
 from curation_assets_tests.steps.built_pool import BuiltPool, Text
@@ -67,6 +68,7 @@ def test_a_target_that_misses_its_tokens_is_found(tmp_path: Path) -> None:
     pool = BuiltPool(tmp_path, texts_of(counts), n_clusters=30, parents=PARENTS, targets=targets)
     selected = pool.select()
     assert missed_targets(pool.storage) == {}
+    assert _check_targets(pool.storage).passed
     output = pool.storage.output("selection")
 
     def stored(table: pl.DataFrame) -> dict[str, str]:
@@ -87,6 +89,7 @@ def test_a_target_that_misses_its_tokens_is_found(tmp_path: Path) -> None:
     pl.read_parquet(str(path)).with_columns(pl.col("n_tokens") + longer).write_parquet(buffer)
     path.write_bytes(buffer.getvalue())
     total = selected.filter(pl.col("target") == "small")["n_tokens"].sum() + 100
+    assert not _check_targets(pool.storage).passed
     assert stored(selected) == {"small": f"{total} tokens, 500 asked for: not within one sample"}
 
 
