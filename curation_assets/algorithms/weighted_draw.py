@@ -8,6 +8,9 @@ import numpy as np
 
 from curation_assets.algorithms.water_filling import water_fill
 
+_LIGHTEST_TO_WAIT = 10
+"""A row of more than one part in so many of the budget waits for what the others leave over."""
+
 
 def spendable_weights(weights: np.ndarray, budget: int) -> np.ndarray:
     """Weights with which a budget is planned and drawn: samples that alone exceed it count nothing.
@@ -46,12 +49,16 @@ def draw_weighted(
 ) -> np.ndarray:
     """Take rows of each cluster, smallest priority first, until its quota of weight is used up.
 
-    1. Each cluster takes the longest run of its rows that its quota holds.
-    2. What clusters of one parent have left over together goes to their next rows, one each at most: first where
-       most of the quota is left for the weight of the row (ties by priority), until one no longer fits. Then the
-       same among all clusters of one grandparent, and so on up to the top.
-    3. The rest goes to next rows wherever they lie, in the same order. Rows heavier than what is left are passed
-       over for good and it begins again with the rows behind them, until no row fits.
+    1. The rows of a cluster stand in a queue, and each begins where those before it end, as a share of the
+       cluster's quota. The queues of one parent's clusters merge into one, in the order of these shares (ties by
+       priority), and begin anew as shares of the parent's quota; so up to one queue at the top, of which the
+       longest run that the budget holds is taken. So clusters fill at the same pace, and whether a row is taken
+       depends on the rows before it, not on its own weight: taking what fits instead prefers light rows. On
+       clusters with a quota of a fifth of a row, that made rows a third as heavy as the pool's.
+    2. The rest goes to next rows wherever they lie, first where most of the quota is left for the weight of the
+       row. Rows heavier than what is left are passed over for good and it begins again with the rows behind
+       them, until no row fits. Rows heavier than a tenth of the budget stand in this line only: one of them
+       would take too much from all other clusters.
 
     Clusters without a quota take no part, and rows of weight 0 are never taken: they would be free, and without
     number. The total never exceeds B, the sum of the quotas: every step takes no more than is left of the quotas
@@ -76,26 +83,20 @@ def draw_weighted(
     left_over = np.where(gives_some, quotas, 0)
     rows = np.flatnonzero(gives_some[clusters] & (weights > 0))
     rows = rows[np.lexsort((priorities[rows], clusters[rows]))]
-
-    def take(positions: np.ndarray) -> np.ndarray:
-        """Take rows by their position, and return the others."""
-        taken = rows[positions]
-        chosen[taken] = True
-        np.subtract.at(left_over, clusters[taken], weights[taken])
-        return np.delete(rows, positions)
-
-    rows = take(_runs(clusters[rows], weights[rows], left_over))
-    groups = np.arange(len(quotas))
-    for parent in parents:
-        groups = parent[groups]
-        rows = take(_offers(clusters[rows], priorities[rows], weights[rows], left_over, groups))
-    whole = np.zeros(len(quotas), dtype=np.int64)
+    light = rows[weights[rows] <= int(quotas.sum()) // _LIGHTEST_TO_WAIT]
+    first = _head_of_queue(light, clusters[light], priorities, weights, left_over, parents)
+    chosen[first] = True
+    np.subtract.at(left_over, clusters[first], weights[first])
+    rows = rows[~chosen[rows]]
     while len(rows := rows[weights[rows] <= (remaining := int(left_over.sum()))]):
         here, weight = clusters[rows], weights[rows]
         positions = _runs(here, weight, _shares(here, left_over, remaining))
-        rows = take(
-            positions if len(positions) else _offers(here, priorities[rows], weight, left_over, whole)
-        )
+        if not len(positions):
+            positions = _offers(here, priorities[rows], weight, left_over, remaining)
+        taken = rows[positions]
+        chosen[taken] = True
+        np.subtract.at(left_over, clusters[taken], weights[taken])
+        rows = np.delete(rows, positions)
     return np.flatnonzero(chosen)
 
 
@@ -106,34 +107,57 @@ def _starts(groups: np.ndarray) -> np.ndarray:
     return np.flatnonzero(np.concatenate([[True], groups[1:] != groups[:-1]]))
 
 
-def _within(groups: np.ndarray, weights: np.ndarray, room: np.ndarray) -> np.ndarray:
-    """Positions of the longest run of each group that its room holds; rows are ordered by group."""
+def _begins(groups: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weight of the rows before each row of its group; rows are ordered by group."""
     starts = _starts(groups)
-    up_to = np.cumsum(weights)
-    up_to -= np.repeat(up_to[starts] - weights[starts], np.diff(starts, append=len(groups)))
-    return np.flatnonzero(up_to <= room[groups])
+    before = np.cumsum(weights) - weights
+    before -= np.repeat(before[starts], np.diff(starts, append=len(groups)))
+    return before
+
+
+def _head_of_queue(
+    rows: np.ndarray,
+    group: np.ndarray,
+    priorities: np.ndarray,
+    weights: np.ndarray,
+    room: np.ndarray,
+    parents: Sequence[np.ndarray],
+) -> np.ndarray:
+    """Rows at the head of the one queue that the clusters' queues merge into, as many as their room holds.
+
+    The rows are ordered by `group`, their cluster, then priority. Rows that begin behind the room of their
+    cluster, or of one above it, are left out: those before them use it up.
+    """
+    # The last clusters of a level may have no child: the level above them says how many there are.
+    n_top = int(parents[-1].max()) + 1 if parents else len(room)
+    lengths = [*(len(parent) for parent in parents[1:]), *([n_top] if parents else []), 1]
+    # Above the top there is one queue of everything.
+    for parent, n_above in zip([*parents, np.zeros(n_top, dtype=np.int64)], lengths, strict=True):
+        begin = _begins(group, weights[rows])
+        inside = begin < room[group]
+        rows, group, begin = rows[inside], group[inside], begin[inside]
+        above = np.zeros(n_above, dtype=np.int64)
+        np.add.at(above, parent, room)
+        order = np.lexsort((priorities[rows], begin / room[group], parent[group]))
+        rows, group, room = rows[order], parent[group[order]], above
+    return rows[: np.searchsorted(np.cumsum(weights[rows]), int(room.sum()), side="right")]
 
 
 def _runs(clusters: np.ndarray, weights: np.ndarray, shares: np.ndarray | None) -> np.ndarray:
     """Positions of the rows that each cluster takes within its share; none without shares."""
-    return np.zeros(0, dtype=np.int64) if shares is None else _within(clusters, weights, shares)
+    if shares is None:
+        return np.zeros(0, dtype=np.int64)
+    return np.flatnonzero(_begins(clusters, weights) + weights <= shares[clusters])
 
 
 def _offers(
-    clusters: np.ndarray,
-    priorities: np.ndarray,
-    weights: np.ndarray,
-    left_over: np.ndarray,
-    groups: np.ndarray,
+    clusters: np.ndarray, priorities: np.ndarray, weights: np.ndarray, left_over: np.ndarray, remaining: int
 ) -> np.ndarray:
-    """Positions of the next rows of clusters that what is left over in their group of clusters holds."""
+    """Positions of clusters' next rows that what remains holds, where most of the quota is left for them first."""
     first = _starts(clusters)
-    room = np.zeros(int(groups.max()) + 1, dtype=np.int64)
-    np.add.at(room, groups, left_over)
     wanted = left_over[clusters[first]] / weights[first]
-    group = groups[clusters[first]]
-    order = np.lexsort((priorities[first], -wanted, group))
-    return first[order[_within(group[order], weights[first[order]], room)]]
+    offers = first[np.lexsort((priorities[first], -wanted))]
+    return offers[: np.searchsorted(np.cumsum(weights[offers]), remaining, side="right")]
 
 
 def _shares(clusters: np.ndarray, left_over: np.ndarray, remaining: int) -> np.ndarray | None:

@@ -39,8 +39,8 @@ SCHEMA: dict[str, Any] = {
 }
 """A row for every row of the shard's raw pool, in its order. `reason` only of rejected samples; `twin_set` (shard
 or evaluation set), `twin_id` and `similarity` of duplicates and contaminated ones; `ran_out_at` only of samples
-that were not selected: the highest level whose cluster above them got nothing, 0 if others of their own level-1
-cluster were taken."""
+that were not selected: the highest level whose cluster above them got nothing, 0 if their own level-1 cluster got a
+share and other samples went first."""
 
 _WORDS_OF_KIND = {
     "exact": "same bytes as",

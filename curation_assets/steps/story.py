@@ -230,9 +230,9 @@ def _where_it_ran_out(
         return f"its cluster {cluster} at level {level} got nothing of the quota of {shared}"
     bottom = [(target, target.shares[-1]) for target in targets if target.shares and target.shares[-1].quota]
     if not bottom:
-        return "others of its level-1 cluster went first"
+        return "its level-1 cluster had a share, and other samples went first"
     target, share = max(bottom, key=lambda entry: entry[1].share)
     return (
         f"its cluster {share.cluster} at level 1 had a quota of {share.quota:,} of {share.size:,} {target.unit} "
-        f"(target {target.name}), and others of it went first"
+        f"(target {target.name}), and other samples went first"
     )

@@ -28,14 +28,41 @@ def drawn(clusters: list[int], weights: list[int], quotas: list[int]) -> list[in
     return rows.tolist()
 
 
-def test_a_cluster_takes_the_longest_run_that_its_quota_holds() -> None:
-    # 3 + 4 fit into 8, and the 1 that is left holds none of the rows behind them.
-    assert drawn([0, 0, 0, 0], [3, 4, 5, 2], [8]) == [0, 1]
-    # The 5 that blocks the run does not fit into what is left, so the row behind it is looked at.
-    assert drawn([0, 0, 0, 0], [3, 4, 5, 2], [9]) == [0, 1, 3]
+def test_clusters_fill_at_the_same_pace() -> None:
+    # Seven rows of 15 begin within the quota of cluster 0, ten of 10 within that of cluster 1: 205 in all. The last
+    # of both begin at 0.9 of their quotas; the one of cluster 0 has priority, and the other no longer fits.
+    rows = drawn([0] * 8 + [1] * 15, [15] * 8 + [10] * 15, [100, 100])
+    assert rows == [*range(7), *range(8, 17)]
+
+
+def test_which_row_is_taken_does_not_depend_on_its_weight() -> None:
+    rng = np.random.default_rng(0)
+    n_clusters, n_rows = 2_000, 40_000
+    clusters = rng.integers(0, n_clusters, n_rows)
+    weights = np.maximum(rng.lognormal(5, 1, n_rows), 1).astype(np.int64)
+    parents = [rng.integers(0, 100, n_clusters), rng.integers(0, 10, 100)]
+    priorities = keyed_priorities(np.arange(n_rows), 0, Purpose.DRAW)
+    for rows_per_cluster in (0.2, 1, 5):
+        budget = int(rows_per_cluster * n_clusters * weights.mean())
+        rows, plan = draw_budget(clusters, priorities, weights, budget, n_clusters, parents, seed=0)
+        assert weights[rows].mean() == pytest.approx(weights.mean(), rel=0.1)
+        top = parents[1][parents[0][clusters[rows]]]
+        assert (np.abs(weight_sums(top, weights[rows], 10) - plan.quotas[2]) < 0.05 * budget).all()
+
+
+def test_clusters_without_children_at_the_end_of_a_level_are_no_trouble() -> None:
+    clusters, weights = np.repeat([0, 1], 50), np.full(100, 3)
+    # Cluster 2 of level 2 has no children, cluster 1 of level 3 only that one.
+    parents = [np.array([0, 1]), np.array([0, 0, 1])]
+    rows, _ = draw_budget(clusters, np.arange(100), weights, 60, 2, parents, seed=0)
+    assert np.bincount(clusters[rows]).tolist() == [10, 10]
 
 
 def test_what_is_left_over_goes_where_most_of_a_row_is_left() -> None:
+    # Rows of more than a tenth of the budget get what is left over, and here that is everything.
+    assert drawn([0, 0, 0, 0], [3, 4, 5, 2], [8]) == [0, 1]
+    # The 5 no longer fits into the 2 that are left, so the row behind it is looked at.
+    assert drawn([0, 0, 0, 0], [3, 4, 5, 2], [9]) == [0, 1, 3]
     # Cluster 0 has 2 of the 10 of its next row left, cluster 1 has 6 of 8: together just enough for the latter.
     clusters, weights = [0, 0, 0, 1, 1, 1], [8, 10, 10, 4, 8, 9]
     assert drawn(clusters, weights, [10, 10]) == [0, 3, 4]

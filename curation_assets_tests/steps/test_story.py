@@ -50,7 +50,7 @@ def test_the_way_down_the_tree_is_told_with_every_quota(pool: BuiltPool) -> None
     assert taken.why == "for t"
     assert left.ran_out_at == 0
     assert left.why == (
-        "its cluster 0 at level 1 had a quota of 50 of 100 tokens (target t), and others of it went first"
+        "its cluster 0 at level 1 had a quota of 50 of 100 tokens (target t), and other samples went first"
     )
     (target,) = left.targets
     assert (target.unit, target.requested, target.selected) == ("tokens", 80, False)
