@@ -1,11 +1,12 @@
-"""Hierarchical sampling on a synthetic tree of 1 M level-1 clusters and 20 M rows.
+"""Hierarchical sampling on a synthetic tree of 1 M level-1 clusters and 20 M rows, by rows and by tokens.
 
-.venv/bin/python benchmarks/sampling.py
+.venv/bin/python benchmarks/sampling.py [share of that size, 1 if not given]
 """
 
 from __future__ import annotations
 
 import resource
+import sys
 import time
 
 import numpy as np
@@ -27,13 +28,38 @@ def synthetic_tree(n_rows: int, n_clusters: list[int], seed: int = 0) -> Cluster
     return ClusterTree(tuple(levels), Preprocessing("cosine", None, 2.0**-24), 0)
 
 
+def token_counts(n_rows: int, seed: int = 1) -> np.ndarray:
+    """Lengths of web texts, uint32 (n_rows,): log-normal, half of them below 200 tokens, some above 10,000."""
+    rng = np.random.default_rng(seed)
+    return np.maximum(rng.lognormal(np.log(200), 1.2, n_rows), 1).astype(np.uint32)
+
+
+def peak_memory() -> str:
+    """Of this process so far."""
+    return f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB"
+
+
 def main() -> None:  # noqa: D103 - see the module
-    tree = synthetic_tree(20_000_000, [1_000_000, 50_000, 5_000, 1_000])
+    share = float(sys.argv[1]) if len(sys.argv) > 1 else 1.0
+    n_rows, *n_clusters = [int(share * n) for n in (20_000_000, 1_000_000, 50_000, 5_000, 1_000)]
+    tree = synthetic_tree(n_rows, n_clusters)
+    print(f"before a draw: {peak_memory()}")
     for strategy in ("random", "closest"):
         began = time.perf_counter()
-        rows = sample_balanced(tree, 2_000_000, strategy=strategy, seed=0)  # type: ignore[arg-type]
-        print(f"{strategy:<8} {time.perf_counter() - began:6.1f} s for {len(rows):,} of 20,000,000 rows")
-    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB")
+        rows = sample_balanced(tree, n_rows // 10, strategy=strategy, seed=0)  # type: ignore[arg-type]
+        print(f"{strategy:<8} {time.perf_counter() - began:6.1f} s for {len(rows):,} of {n_rows:,} rows")
+    print(peak_memory())
+    weights = token_counts(n_rows)
+    budget = int(weights.sum()) // 10
+    for strategy in ("random", "closest"):
+        began = time.perf_counter()
+        rows = sample_balanced(tree, budget, weights=weights, strategy=strategy, seed=0)  # type: ignore[arg-type]
+        seconds, total = time.perf_counter() - began, int(weights[rows].sum())
+        print(
+            f"{strategy:<8} {seconds:6.1f} s for {total:,} of {int(weights.sum()):,} tokens in {len(rows):,} rows, "
+            f"{budget - total} below the budget"
+        )
+    print(peak_memory())
 
 
 if __name__ == "__main__":

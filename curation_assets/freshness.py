@@ -181,7 +181,11 @@ class Freshness:
         facts = self.facts(source.name, None)
         if facts is None:
             return None
-        return facts.parts.get(str(shard), facts.digest) if step.partitioned else facts.digest
+        if not step.partitioned:
+            return facts.digest
+        # A part of its own for this step comes before the one for all steps of the shard.
+        own = facts.parts.get(f"{step.name}/{shard}")
+        return own or facts.parts.get(str(shard), facts.digest)
 
     def reason(self, name: str, shard: str | None) -> str | None:
         """Why an output is out of date, None if it is not; inputs count as they are stored now."""

@@ -240,3 +240,15 @@ def test_another_threshold_ends_the_tree(tmp_path: Path) -> None:
     assert "level_1_clusters" in freshness.outdated()
     plain = Freshness(storage, TREE, [shard("a")])
     assert plain.fit_rows() is None, "a tree on admitted rows is none on all of them"
+
+
+def test_a_part_for_one_step_comes_before_the_one_for_all(tmp_path: Path) -> None:
+    shards = [shard("a")]
+    storage = made_pool(tmp_path, shards)
+    make(storage, Freshness(storage, STEPS, shards), "fit", None, "centroids", **{"a": "1", "assign/a": "2"})
+    make(storage, Freshness(storage, STEPS, shards), "assign", "a", "clusters")
+    assert storage.output("assign", "a").require_facts().inputs["fit"] == "2"
+    make(storage, Freshness(storage, STEPS, shards), "fit", None, "others", **{"a": "3", "assign/a": "2"})
+    assert Freshness(storage, STEPS, shards).outdated() == {}
+    make(storage, Freshness(storage, STEPS, shards), "fit", None, "others", **{"a": "3", "assign/a": "4"})
+    assert list(Freshness(storage, STEPS, shards).outdated()) == ["assign"]

@@ -80,6 +80,17 @@ def status(pool: str | None) -> None:
 
 
 @cli.command()
+@click.argument("sample_id")
+@click.option("--pool", help="Name of a pool; all of them if not given.")
+@click.option("--json", "as_json", is_flag=True, help="Print the same as JSON.")
+def explain(sample_id: str, pool: str | None, as_json: bool) -> None:
+    """Tell what became of a sample and why: its fate, its clusters, the quotas above it, its twin, its files."""
+    from curation_assets.cli.explain import explain_sample
+
+    explain_sample(sample_id, pool, as_json=as_json)
+
+
+@cli.command()
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--rows", type=click.IntRange(1), help="Samples to plan for, if the pool is not ingested yet.")
 @click.option("--dim", type=click.IntRange(1), help="Length of an embedding to plan for.")

@@ -86,8 +86,10 @@ def _show_result(runner: Runner, seconds: float, *, whole: bool) -> None:
     facts = storage.output("selection").facts()
     if not whole or facts is None:
         return
-    for target, size in facts.summary["targets"].items():
-        runner.say(f"  target {target}: {size:,} of {facts.summary['n_rows']:,} samples")
+    summary = facts.summary
+    for target, size in summary["targets"].items():
+        tokens = f", {summary['tokens'][target]:,} tokens" if "tokens" in summary else ""
+        runner.say(f"  target {target}: {size:,} of {summary['n_rows']:,} samples{tokens}")
     runner.say(f"  dataset: {storage.output('balanced_dataset').folder}")
     runner.say(f"  release: {storage.output('dataset_release').folder}")
     runner.say(f"  report:  {storage.output('curation_report').path('curation_report.html')}")

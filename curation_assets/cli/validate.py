@@ -72,5 +72,5 @@ def _show_plan(console: Console, spec: PoolSpec, rows: int, dimension: int) -> N
         highlight=False,
     )
     for target in spec.targets:
-        size = f"{target.tokens:,} tokens" if target.tokens else f"{target.resolve(rows):,} samples"
+        size = f"{target.resolve(rows):,} samples" if target.tokens is None else f"{target.tokens:,} tokens"
         console.print(f"target {target.name}: {size}, {target.strategy}", highlight=False)

@@ -1,6 +1,5 @@
 """Asset checks: properties that hold of a finished curation, each naming what breaks it."""
 
-from collections import Counter
 from collections.abc import Sequence
 
 import dagster as dg
@@ -9,12 +8,11 @@ import polars as pl
 from curation_assets.defs.assets.base import PoolGraph
 from curation_assets.defs.resources import CurationResource
 from curation_assets.freshness import Freshness
-from curation_assets.pools import RefitSettings
+from curation_assets.pools import PoolSpec, RefitSettings
+from curation_assets.steps.accounts import audit_ledger, missed_targets
 from curation_assets.steps.drift import SHARDS as DRIFT_SHARDS
-from curation_assets.steps.ledger import REJECTED_FATE, SELECTED_FATE
-from curation_assets.steps.ledger import TABLE as LEDGER
 from curation_assets.steps.report import DOMINATING_SHARE, dominating_share
-from curation_assets.steps.select import QUOTAS, SELECTED
+from curation_assets.steps.select import QUOTAS
 from curation_assets.steps.soundness import miscounted_shards, unsound_embeddings
 from curation_assets.storage.pool_storage import PoolStorage
 
@@ -32,9 +30,12 @@ def build_checks(graph: PoolGraph) -> Sequence[dg.AssetChecksDefinition]:
         asset=key("ledger"), description="Every sample has exactly one fate, and the totals add up."
     )
     def ledger_adds_up(curation: CurationResource) -> dg.AssetCheckResult:
-        return _check_ledger(curation.storage(pool))
+        return _check_ledger(graph.spec, curation.storage(pool))
 
-    @dg.asset_check(asset=key("selection"), description="Every target has exactly its samples, none twice.")
+    @dg.asset_check(
+        asset=key("selection"),
+        description="Every target has exactly its samples, or its tokens to within one sample, none twice.",
+    )
     def targets_are_exact(curation: CurationResource) -> dg.AssetCheckResult:
         return _check_targets(curation.storage(pool))
 
@@ -148,61 +149,35 @@ def _check_freshness(graph: PoolGraph, storage: PoolStorage) -> dg.AssetCheckRes
     )
 
 
-def _check_ledger(storage: PoolStorage) -> dg.AssetCheckResult:
-    fates: Counter[str] = Counter()
-    bad, pending = [], []
-    n_raw = 0
-    selected = storage.output("selection").table(SELECTED, ["shard", "raw_row"]).unique()
-    per_shard = Counter(selected["shard"].to_list())
-    selection_parts = storage.output("selection").require_facts().parts
-    for shard in storage.shards():
-        output, raw = (
-            storage.output("ledger", shard.key),
-            storage.output("raw_pool", shard.key).require_facts(),
-        )
-        facts = output.facts()
-        if facts is None or facts.inputs["selection"] != selection_parts.get(shard.key):
-            pending.append(shard.key)
-            continue
-        ledger = output.table(LEDGER, ["fate", "reason", "targets"])
-        here = Counter(ledger["fate"].to_list())
-        fates += here
-        n_raw += raw.summary["n_rows"]
-        reasoned = ledger.filter((pl.col("fate") == REJECTED_FATE) != pl.col("reason").is_not_null()).height
-        if ledger.height != raw.summary["n_rows"] or here[SELECTED_FATE] != per_shard[shard.key] or reasoned:
-            bad.append(shard.key)
+def _check_ledger(spec: PoolSpec, storage: PoolStorage) -> dg.AssetCheckResult:
+    accounts = audit_ledger(spec, storage)
+    words = "every sample has exactly one fate"
+    if accounts.wrong:
+        first, why = next(iter(accounts.wrong.items()))
+        words = f"the ledgers of {len(accounts.wrong)} shards do not add up, e.g. '{first}': {why}"
+    elif accounts.pending:
+        words = f"{len(accounts.pending)} shards have no ledger of the present selection yet"
     return dg.AssetCheckResult(
-        passed=not bad and not pending and sum(fates.values()) == n_raw,
-        severity=dg.AssetCheckSeverity.ERROR if bad else dg.AssetCheckSeverity.WARN,
-        description=_ledger_words(bad, pending),
+        passed=not accounts.wrong and not accounts.pending,
+        severity=dg.AssetCheckSeverity.ERROR if accounts.wrong else dg.AssetCheckSeverity.WARN,
+        description=words,
         metadata={
-            "samples": n_raw,
-            **fates,
-            **({"bad_shards": bad} if bad else {}),
-            **({"pending_shards": pending} if pending else {}),
+            "samples": sum(accounts.fates.values()),
+            **accounts.fates,
+            **({"bad_shards": accounts.wrong} if accounts.wrong else {}),
+            **({"pending_shards": accounts.pending} if accounts.pending else {}),
         },
     )
 
 
-def _ledger_words(bad: list[str], pending: list[str]) -> str:
-    if bad:
-        return f"the ledgers of {len(bad)} shards do not add up, e.g. '{bad[0]}'"
-    if pending:
-        return f"{len(pending)} shards have no ledger of the present selection yet"
-    return "every sample has exactly one fate"
-
-
 def _check_targets(storage: PoolStorage) -> dg.AssetCheckResult:
-    output = storage.output("selection")
-    requested = output.require_facts().summary["requested"]
-    table = output.table(SELECTED, ["target", "shard", "row", "sample_id"])
-    wrong = {}
-    for name, size in requested.items():
-        mine = table.filter(pl.col("target") == name)
-        n_rows, n_ids = mine.select("shard", "row").n_unique(), mine["sample_id"].n_unique()
-        if not mine.height == n_rows == n_ids == size:
-            wrong[name] = f"{mine.height} rows, {n_ids} different ids, {size} asked for"
-    return dg.AssetCheckResult(passed=not wrong, metadata={"requested": requested, "wrong": wrong})
+    wrong = missed_targets(storage)
+    summary = storage.output("selection").require_facts().summary
+    return dg.AssetCheckResult(
+        passed=not wrong,
+        description="; ".join(f"{name}: {why}" for name, why in wrong.items()) or "every target has its size",
+        metadata={"requested": summary["requested"], "unit": summary["unit"], "wrong": wrong},
+    )
 
 
 def _check_domination(storage: PoolStorage) -> dg.AssetCheckResult:
@@ -215,7 +190,7 @@ def _check_domination(storage: PoolStorage) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         passed=share <= allowed,
         severity=dg.AssetCheckSeverity.WARN,
-        description=f"the largest of {top.height} top-level clusters holds {share:.1%} of the pool",
+        description=f"the largest of {top.height} top-level clusters holds {share:.1%} of the pool's {top['unit'][0]}",
         metadata={"largest_share": round(share, 4), "allowed_share": round(allowed, 4)},
     )
 

@@ -21,7 +21,9 @@ from curation_assets.report.data import (
 )
 from curation_assets.steps.ingest import LABEL_PREFIX
 from curation_assets.steps.ingest import TABLE as RAW_TABLE
-from curation_assets.steps.select import SELECTED, PoolIndex
+from curation_assets.steps.pool_index import PoolIndex
+from curation_assets.steps.select import SELECTED
+from curation_assets.storage.admission import KEPT
 from curation_assets.storage.clusters import ASSIGNMENTS, read_parents
 from curation_assets.storage.embeddings import ROWS
 from curation_assets.storage.pool_storage import PoolStorage
@@ -49,7 +51,7 @@ class _Pool:
 
     @classmethod
     def read(cls, spec: PoolSpec, storage: PoolStorage) -> _Pool:
-        index = PoolIndex.read(storage)
+        index = PoolIndex.read(spec, storage)
         rows = [
             storage.output("embeddings", shard).table(ROWS, ["raw_row"])["raw_row"] for shard in index.shards
         ]
@@ -104,7 +106,7 @@ def gather_report(spec: PoolSpec, storage: PoolStorage, reader: ShardReader) -> 
     from curation_assets.algorithms.randomness import Purpose, generator
 
     pool = _Pool.read(spec, storage)
-    every = np.arange(len(pool.index.clusters))
+    every = np.flatnonzero(pool.index.admissible)
     selected = storage.output("selection").table(SELECTED)
     start_of = dict(zip(pool.index.shards, pool.index.starts.tolist(), strict=False))
     plans = []
@@ -113,7 +115,7 @@ def gather_report(spec: PoolSpec, storage: PoolStorage, reader: ShardReader) -> 
         offsets = mine["shard"].replace_strict(start_of, return_dtype=pl.Int64).to_numpy()
         rows = np.sort(offsets + mine["row"].to_numpy())
         draws = [
-            generator(spec.seed, Purpose.BASELINE, t, i).choice(len(every), len(rows), replace=False)
+            generator(spec.seed, Purpose.BASELINE, t, i).choice(every, len(rows), replace=False)
             for i in range(BASELINE_DRAWS)
         ]
         rng = generator(spec.seed, Purpose.BASELINE, t, BASELINE_DRAWS)
@@ -235,6 +237,8 @@ def _flat_kmeans_rows(pool: _Pool, size: int) -> np.ndarray | None:
         return None
     fitted = pool.storage.output(level_asset(1, "initial")).array(ASSIGNMENTS)
     rows, positions = _fitted_rows(pool)
+    admissible = pool.index.admissible[rows]
+    rows, positions = rows[admissible], positions[admissible]
     if len(rows) < size:
         # The fit was on few of the rows there are now: no draw of this size to compare with.
         return None
@@ -255,9 +259,11 @@ def _fitted_rows(pool: _Pool) -> tuple[np.ndarray, np.ndarray]:
     start = 0
     for key, part in sorted(chosen.shards.items()):
         number = number_of.get(key)
-        facts = pool.storage.output("embeddings", key).facts()
+        read = pool.storage.output("admitted" if part.embeddings else "embeddings", key)
+        facts = read.facts()
         if number is not None and facts is not None and facts.digest == part.digest:
-            rows.append(np.arange(pool.index.starts[number], pool.index.starts[number + 1]))
+            inside = read.array(KEPT) if part.embeddings else np.arange(part.n_rows)
+            rows.append(pool.index.starts[number] + inside)
             positions.append(np.arange(start, start + part.n_rows))
         start += part.n_rows
     return np.concatenate(rows), np.concatenate(positions)
@@ -311,7 +317,7 @@ def _largest_clusters(pool: _Pool, selected: np.ndarray) -> list[tuple[tuple[int
     """(cluster, size, selected) of the top level's largest clusters, with their most central rows."""
     level = pool.spec.n_levels
     clusters = pool.clusters_at(level)
-    sizes = np.bincount(clusters)
+    sizes = np.bincount(clusters, weights=pool.index.admissible).astype(np.int64)
     distances = np.concatenate(
         [
             pool.storage.output(level_asset(level, "assign"), shard).table("parquet")["distance"]
@@ -321,7 +327,7 @@ def _largest_clusters(pool: _Pool, selected: np.ndarray) -> list[tuple[tuple[int
     taken = np.bincount(clusters[selected], minlength=len(sizes))
     found = []
     for cluster in np.argsort(-sizes, kind="stable")[:CARDS]:
-        members = np.flatnonzero(clusters == cluster)
+        members = np.flatnonzero((clusters == cluster) & pool.index.admissible)
         if len(members):
             central = members[np.argsort(distances[members], kind="stable")[:CARD_IMAGES]]
             found.append(((int(cluster), int(sizes[cluster]), int(taken[cluster])), central))
@@ -332,10 +338,11 @@ def _card(pool: _Pool, card: tuple[int, int, int], central: np.ndarray) -> Clust
     cluster, size, taken = card
     top: list[tuple[str, int]] = []
     if pool.labels is not None:
-        counts = pool.label_counts(np.flatnonzero(pool.clusters_at(pool.spec.n_levels) == cluster))
+        inside = (pool.clusters_at(pool.spec.n_levels) == cluster) & pool.index.admissible
+        counts = pool.label_counts(np.flatnonzero(inside))
         best = np.argsort(-counts, kind="stable")[:3]
         top = [(pool.label_names[i], int(counts[i])) for i in best if counts[i]]
-    share = size / len(pool.index.clusters)
+    share = size / pool.index.admissible.sum()
     return ClusterCard(pool.spec.n_levels, cluster, size, share, taken, top, _pictures(pool, central))
 
 

@@ -3,141 +3,190 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
-from curation_assets.errors import CurationError
+from curation_assets.errors import CurationError, PoolSpecError
 from curation_assets.lineage import level_asset
 from curation_assets.pools import PoolSpec, TargetSettings
-from curation_assets.steps.assign import TABLE as ASSIGN_TABLE
-from curation_assets.steps.soundness import require_assigned_rows, require_one_encoder
+from curation_assets.steps.pool_index import PoolIndex
+from curation_assets.steps.soundness import require_one_encoder
 from curation_assets.storage.clusters import CENTROIDS, read_parents
 from curation_assets.storage.embeddings import ROWS
 from curation_assets.storage.fingerprint import fingerprint
 from curation_assets.storage.outputs import OutputWriter
 from curation_assets.storage.pool_storage import PoolStorage
 
+if TYPE_CHECKING:
+    from curation_assets.algorithms.sampling import Quotas
+
 SELECTED = "selected.parquet"
 QUOTAS = "quotas.parquet"
 DUPLICATES = "duplicates.parquet"
+RAN_OUT = "ran_out_at.npy"
+"""int8 (k_1,): the highest level at which no target had anything left for a level-1 cluster; of several targets
+the one that got furthest down. 0 for a cluster that got a share."""
+
+SAMPLES, TOKENS = "samples", "tokens"
+
+__all__ = [
+    "DUPLICATES", "QUOTAS", "RAN_OUT", "SAMPLES", "SELECTED", "TOKENS", "PoolIndex", "ledger_part", "select",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class PoolIndex:
-    """What a draw needs of every embedded row of the pool, in canonical order: 28 bytes a row."""
+class _Drawn:
+    """One target's rows, and what they were drawn by."""
 
-    shards: list[str]
-    starts: np.ndarray
-    """int64 (n_shards + 1,): first row of each shard."""
-    clusters: np.ndarray
-    """int64 (n,): cluster at level 1."""
-    distances: np.ndarray
-    """float32 (n,): to the level-1 centroid."""
-    id_hashes: np.ndarray
-    """uint64 (n,)."""
+    target: TargetSettings
+    rows: np.ndarray
+    plan: Quotas
+    requested: int
+    lightest_left: int | None
+    """Tokens of the lightest sample that could still have been taken: what is missing is less than that."""
 
-    @classmethod
-    def read(cls, storage: PoolStorage) -> PoolIndex:
-        """Collect the columns of all shards."""
-        shards = [shard.key for shard in storage.shards()]
-        assigned = [storage.output(level_asset(1, "assign"), shard).table(ASSIGN_TABLE) for shard in shards]
-        hashes = [storage.output("embeddings", shard).table(ROWS, ["id_hash"])["id_hash"] for shard in shards]
-        for shard, column, table in zip(shards, hashes, assigned, strict=True):
-            require_assigned_rows(shard, len(column), len(table))
-        return cls(
-            shards,
-            np.concatenate([[0], np.cumsum([len(table) for table in assigned])]).astype(np.int64),
-            np.concatenate([table["cluster"].to_numpy() for table in assigned]),
-            np.concatenate([table["distance"].to_numpy() for table in assigned]),
-            np.concatenate([column.to_numpy() for column in hashes]),
-        )
-
-    def locate(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Shard number and row inside the shard of pool rows."""
-        shard = np.searchsorted(self.starts, rows, side="right") - 1
-        return shard, rows - self.starts[shard]
+    @property
+    def unit(self) -> str:
+        return SAMPLES if self.target.tokens is None else TOKENS
 
 
 def select(spec: PoolSpec, storage: PoolStorage, writer: OutputWriter) -> None:
     """Draw every target of a pool.
 
-    Rows whose sample id occurs in an earlier shard are set aside first. Draws are decided by hashes of sample
-    ids and the seed, so the order in which shards arrived does not matter.
+    Rows that the cleaning excluded, and those whose sample id occurs in an earlier shard, are set aside first.
+    Draws are decided by hashes of sample ids and the seed, so the order in which shards arrived does not matter.
 
     Args:
         spec: the pool.
         storage: its outputs.
-        writer: gets the selected rows, the quotas of every level and the duplicate ids.
+        writer: gets the selected rows, the quotas of every level (in the unit of their target), the repeated ids,
+            and the level at which quotas ran out for each level-1 cluster. Peak memory: about 100 bytes a row.
 
     Raises:
-        PoolSpecError: if a target is larger than the pool.
+        PoolSpecError: if a target is larger than the pool, or has fewer tokens than any sample.
         CurationError: if a draw misses its size: nothing is written then.
     """
     require_one_encoder(storage)
-    index = PoolIndex.read(storage)
-    duplicates = _cross_shard_duplicates(index, storage)
-    admissible = np.ones(len(index.clusters), dtype=bool)
-    admissible[duplicates["pool_row"].to_numpy()] = False
-    rows = np.flatnonzero(admissible)
+    index = PoolIndex.read(spec, storage)
     parents = read_parents(storage, spec.n_levels)
     n_clusters = len(storage.output(level_asset(1, "clusters")).array(CENTROIDS))
-    sizes = np.bincount(index.clusters[rows], minlength=n_clusters)
-    selected, quotas = [], []
-    for target in spec.targets:
-        chosen, quota_table = _draw_target(spec, target, index, rows, sizes, parents)
-        selected.append(_selected_table(target.name, chosen, index, storage, parents))
-        quotas.append(quota_table)
-    table = pl.concat(selected)
+    drawn = [_draw_target(spec, target, index, n_clusters, parents) for target in spec.targets]
+    table = pl.concat([_selected_table(draw, index, storage, parents) for draw in drawn])
+    ran_out = np.minimum.reduce([draw.plan.ran_out_at(parents) for draw in drawn])
     writer.table(SELECTED, table)
-    writer.table(QUOTAS, pl.concat(quotas))
-    writer.table(DUPLICATES, duplicates.drop("pool_row"))
-    writer.parts.update(_shard_digests(index.shards, table, duplicates))
+    writer.table(QUOTAS, pl.concat([_quota_table(draw) for draw in drawn]))
+    writer.table(DUPLICATES, index.repeated_ids)
+    writer.array(RAN_OUT, ran_out)
+    writer.parts.update(_shard_digests(index, table, ran_out))
+    by_name = {draw.target.name: draw for draw in drawn}
     writer.summary.update(
         n_rows=len(index.clusters),
-        n_admissible=len(rows),
-        n_duplicate_ids=duplicates.height,
-        targets={target.name: len(part) for target, part in zip(spec.targets, selected, strict=True)},
-        requested={target.name: target.resolve(len(rows)) for target in spec.targets},
+        n_admissible=int(index.admissible.sum()),
+        n_duplicate_ids=index.repeated_ids.height,
+        targets={name: len(draw.rows) for name, draw in by_name.items()},
+        requested={name: draw.requested for name, draw in by_name.items()},
+        unit={name: draw.unit for name, draw in by_name.items()},
     )
+    if index.n_tokens is not None:
+        tokens = {name: int(index.n_tokens[draw.rows].sum(dtype=np.int64)) for name, draw in by_name.items()}
+        lightest = {name: draw.lightest_left for name, draw in by_name.items() if draw.unit == TOKENS}
+        writer.summary.update(tokens=tokens, lightest_left=lightest)
 
 
 def _draw_target(
-    spec: PoolSpec,
-    target: TargetSettings,
-    index: PoolIndex,
-    rows: np.ndarray,
-    sizes: np.ndarray,
-    parents: list[np.ndarray],
-) -> tuple[np.ndarray, pl.DataFrame]:
+    spec: PoolSpec, target: TargetSettings, index: PoolIndex, n_clusters: int, parents: list[np.ndarray]
+) -> _Drawn:
     from curation_assets.algorithms.randomness import Purpose, keyed_priorities
     from curation_assets.algorithms.sampling import draw, plan_quotas
 
-    size = target.resolve(len(rows))
-    plan = plan_quotas(sizes, parents, size, seed=spec.seed)
+    rows = np.flatnonzero(index.admissible)
+    clusters = index.clusters[rows]
     if target.strategy == "random":
         priorities = keyed_priorities(index.id_hashes[rows], spec.seed, Purpose.DRAW)
     else:
         priorities = index.distances[rows]
-    chosen = rows[draw(index.clusters[rows], priorities, plan.quotas[0])]
+    if target.tokens is not None:
+        return _draw_tokens(spec, target, index, rows, priorities, n_clusters, parents)
+    size = target.resolve(len(rows))
+    plan = plan_quotas(np.bincount(clusters, minlength=n_clusters), parents, size, seed=spec.seed)
+    chosen = rows[draw(clusters, priorities, plan.quotas[0])]
     if len(chosen) != size:
         raise CurationError(f"target '{target.name}' drew {len(chosen):,} samples instead of {size:,}")
-    quotas = [
-        pl.DataFrame({"cluster": np.arange(len(quota)), "size": plan.sizes[t], "quota": quota}).select(
-            pl.lit(target.name).alias("target"), pl.lit(t + 1, pl.Int32).alias("level"), pl.all()
+    return _Drawn(target, chosen, plan, size, None)
+
+
+def _draw_tokens(
+    spec: PoolSpec,
+    target: TargetSettings,
+    index: PoolIndex,
+    rows: np.ndarray,
+    priorities: np.ndarray,
+    n_clusters: int,
+    parents: list[np.ndarray],
+) -> _Drawn:
+    from curation_assets.algorithms.sampling import draw_budget
+
+    if index.n_tokens is None:
+        raise CurationError(
+            f"target '{target.name}' is in tokens, but none are counted: run token_counts first"
         )
-        for t, quota in enumerate(plan.quotas)
+    tokens, clusters = index.n_tokens[rows], index.clusters[rows]
+    budget = target.resolve(int(tokens.sum(dtype=np.int64)))
+    lightest = int(tokens[tokens > 0].min(initial=np.iinfo(np.uint32).max))
+    if budget < lightest:
+        raise PoolSpecError(
+            f"targets.{target.name}.tokens is {budget:,}, but the shortest admissible sample has {lightest:,}: "
+            f"choose at least that"
+        )
+    chosen, plan = draw_budget(clusters, priorities, tokens, budget, n_clusters, parents, seed=spec.seed)
+    total = int(tokens[chosen].sum(dtype=np.int64))
+    could_be_taken = ((plan.quotas[0] > 0)[clusters] | (tokens > budget)) & (tokens > 0)
+    could_be_taken[chosen] = False
+    left = int(tokens[could_be_taken].min()) if could_be_taken.any() else None
+    if not misses_less_than_a_sample(budget, total, left):
+        raise CurationError(
+            f"target '{target.name}' drew {total:,} tokens instead of {budget:,}, and a sample of {left} was left"
+        )
+    return _Drawn(target, rows[chosen], plan, budget, left)
+
+
+def misses_less_than_a_sample(budget: int, total: int, lightest_left: int | None) -> bool:
+    """Whether a total of tokens is as close to its budget as whole samples come without exceeding it.
+
+    Args:
+        budget: tokens asked for.
+        total: tokens selected.
+        lightest_left: tokens of the lightest sample that could still have been taken; None if all were.
+    """
+    return 0 <= budget - total < (1 if lightest_left is None else lightest_left)
+
+
+def _quota_table(draw: _Drawn) -> pl.DataFrame:
+    levels = [
+        pl.DataFrame({"cluster": np.arange(len(quota)), "size": draw.plan.sizes[t], "quota": quota}).select(
+            pl.lit(draw.target.name).alias("target"),
+            pl.lit(draw.unit).alias("unit"),
+            pl.lit(t + 1, pl.Int32).alias("level"),
+            pl.all(),
+        )
+        for t, quota in enumerate(draw.plan.quotas)
     ]
-    return chosen, pl.concat(quotas)
+    return pl.concat(levels)
 
 
 def _selected_table(
-    target: str, chosen: np.ndarray, index: PoolIndex, storage: PoolStorage, parents: list[np.ndarray]
+    draw: _Drawn, index: PoolIndex, storage: PoolStorage, parents: list[np.ndarray]
 ) -> pl.DataFrame:
+    chosen = draw.rows
     shard, row = index.locate(chosen)
-    clusters = {"level_1": index.clusters[chosen]}
+    columns = {"level_1": index.clusters[chosen]}
     for level, parent in enumerate(parents, start=2):
-        clusters[f"level_{level}"] = parent[clusters[f"level_{level - 1}"]]
+        columns[f"level_{level}"] = parent[columns[f"level_{level - 1}"]]
+    columns["distance"] = index.distances[chosen]
+    if index.n_tokens is not None:
+        columns["n_tokens"] = index.n_tokens[chosen]
     parts = []
     for number in np.unique(shard):
         mine = np.flatnonzero(shard == number)
@@ -151,47 +200,27 @@ def _selected_table(
                     "row": row[mine],
                     "raw_row": ids["raw_row"],
                     "sample_id": ids["sample_id"],
-                    **{name: values[mine] for name, values in clusters.items()},
-                    "distance": index.distances[chosen[mine]],
+                    **{name: values[mine] for name, values in columns.items()},
                 }
             )
         )
-    return pl.concat(parts).select(pl.lit(target).alias("target"), pl.all())
+    return pl.concat(parts).select(pl.lit(draw.target.name).alias("target"), pl.all())
 
 
-def _cross_shard_duplicates(index: PoolIndex, storage: PoolStorage) -> pl.DataFrame:
-    """Rows whose sample id occurs in an earlier shard, with the shard that is kept."""
-    order = np.argsort(index.id_hashes, kind="stable")
-    hashes = index.id_hashes[order]
-    suspects = np.sort(order[np.isin(hashes, hashes[1:][hashes[1:] == hashes[:-1]])])
-    shard, row = index.locate(suspects)
-    first_shard: dict[str, str] = {}
-    found = []
-    for number in np.unique(shard):
-        mine = np.flatnonzero(shard == number)
-        output = storage.output("embeddings", index.shards[number])
-        rows = output.table(ROWS, ["raw_row", "sample_id"])[row[mine]]
-        for pool_row, raw_row, sample_id in zip(
-            suspects[mine], rows["raw_row"], rows["sample_id"], strict=True
-        ):
-            # Equal hashes of different ids are possible, if rare: the ids themselves decide.
-            kept = first_shard.setdefault(sample_id, index.shards[number])
-            if kept != index.shards[number]:
-                found.append((int(pool_row), index.shards[number], raw_row, sample_id, kept))
-    schema = {
-        "pool_row": pl.Int64,
-        "shard": pl.String,
-        "raw_row": pl.UInt32,
-        "sample_id": pl.String,
-        "kept_shard": pl.String,
-    }
-    return pl.DataFrame(found, schema=schema, orient="row")
+def ledger_part(shard: str) -> str:
+    """Name of the part of a selection that a shard's ledger rests on: more than its selected rows."""
+    return f"ledger/{shard}"
 
 
-def _shard_digests(shards: list[str], selected: pl.DataFrame, duplicates: pl.DataFrame) -> dict[str, str]:
+def _shard_digests(index: PoolIndex, selected: pl.DataFrame, ran_out: np.ndarray) -> dict[str, str]:
     """What of the selection concerns each shard: a shard whose part is unchanged need not be written again."""
-    parts: dict[str, list[str]] = {shard: [] for shard in shards}
-    for table in (selected, duplicates.drop("pool_row")):
-        for (shard,), part in table.partition_by("shard", as_dict=True, maintain_order=True).items():
-            parts[str(shard)].append(part.write_csv())
-    return {shard: fingerprint(texts) for shard, texts in parts.items()}
+    texts: dict[str, list[str]] = {shard: [] for shard in index.shards}
+    for (shard,), part in selected.partition_by("shard", as_dict=True, maintain_order=True).items():
+        texts[str(shard)].append(part.write_csv())
+    digests = {shard: fingerprint(text) for shard, text in texts.items()}
+    repeated = index.repeated_ids.partition_by("shard", as_dict=True, maintain_order=True)
+    for number, shard in enumerate(index.shards):
+        levels = ran_out[index.clusters[index.starts[number] : index.starts[number + 1]]]
+        fates = [repeated[shard,].write_csv() if (shard,) in repeated else "", levels.tobytes().hex()]
+        digests[ledger_part(shard)] = fingerprint([digests[shard], *fates])
+    return digests

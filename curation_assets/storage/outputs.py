@@ -60,7 +60,8 @@ class Facts:
     summary: Mapping[str, Any] = field(default_factory=dict)
     """Counts and figures for people and for later steps; not part of the digest."""
     parts: Mapping[str, str] = field(default_factory=dict)
-    """Shard -> digest of what concerns that shard, where an output serves many shards."""
+    """Shard -> digest of what concerns that shard, where an output serves many shards; `step/shard` for a step that
+    rests on more or less of it than others."""
     made_at: str = ""
 
 

@@ -130,7 +130,7 @@ class Pool:
     def finish(self) -> pl.DataFrame:
         for shard in self.storage.shards():
             with self.storage.output("ledger", shard.key).writing(RECIPE) as writer:
-                write_ledger(self.storage, shard.key, writer)
+                write_ledger(self.spec, self.storage, shard.key, writer)
             with self.storage.output("balanced_dataset", shard.key).writing(RECIPE) as writer:
                 write_dataset(self.reader, shard, self.storage, self.spec, writer)
         return pl.concat(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from curation_assets.errors import CurationError, ShardError
 from curation_assets.level_plan import level_specs
 from curation_assets.steps.ledger import write_ledger
 from curation_assets.steps.report import gather_report
+from curation_assets.storage.admission import EXCLUDED_SCHEMA
+from curation_assets.storage.fit_rows import FitRows, FittedShard
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets_tests.steps.drawn_pool import RECIPE, MeanColours, Pool, png, write_tar
 
@@ -108,7 +111,12 @@ def test_the_ledger_gives_each_sample_one_fate(pool: Pool) -> None:
 def test_a_selection_of_a_rejected_sample_is_caught(pool: Pool, tmp_path: Path) -> None:
     broken = PoolStorage(str(tmp_path), "drawn")
     broken.save_shards(pool.storage.shards())
-    for asset, shard in (("raw_pool", "b"), ("embeddings", "b"), ("selection", None)):
+    for asset, shard in (
+        ("raw_pool", "b"),
+        ("embeddings", "b"),
+        ("level_1_assign", "b"),
+        ("selection", None),
+    ):
         source = pool.storage.output(asset, shard)
         files = {name: source.path(name).read_bytes() for name in source.require_facts().files}
         if asset == "selection":
@@ -126,7 +134,7 @@ def test_a_selection_of_a_rejected_sample_is_caught(pool: Pool, tmp_path: Path) 
         pytest.raises(CurationError, match="shard 'b': the ledger does not add up"),
         ledger.writing(RECIPE) as writer,
     ):
-        write_ledger(broken, "b", writer)
+        write_ledger(pool.spec, broken, "b", writer)
 
 
 def test_a_shard_that_gives_nothing_to_a_target_has_no_file_for_it(pool: Pool) -> None:
@@ -160,11 +168,55 @@ def test_a_target_larger_than_the_pool_is_refused(pool: Pool) -> None:
 
 def test_the_report_counts_what_the_ledger_counts(pool: Pool) -> None:
     data = gather_report(pool.spec, pool.storage, pool.reader)
-    assert (data.n_samples, data.n_rejected, data.n_shards) == (50, 5, 3)
-    assert [level.sizes.sum() for level in data.levels] == [50, 50]
+    assert (data.n_samples, data.n_rejected, data.n_shards) == (49, 5, 3)
+    assert [level.sizes.sum() for level in data.levels] == [49, 49]
     small = data.targets[0]
     assert [subset.name for subset in small.subsets] == ["pool", "random", "flat k-means", "balanced"]
     assert sum(counts[2] for counts in small.label_counts.values()) == 15
     assert len(small.balanced_sample) == len(small.random_sample) == 15
-    assert sum(card.size for card in data.clusters) == 50
+    assert sum(card.size for card in data.clusters) == 49
     assert data.label_name == "kind"
+
+
+def test_a_cleaned_pool_is_fitted_drawn_and_reported_without_what_was_excluded(
+    pool: Pool, tmp_path: Path
+) -> None:
+    shutil.copytree(pool.folder, tmp_path / "pool")
+    cleaned = Pool(tmp_path / "pool", deduplication={})
+    fitted = {}
+    for shard in cleaned.storage.shards():
+        embedded = cleaned.storage.output("embeddings", shard.key)
+        rows = embedded.table("rows.parquet").with_row_index("row")
+        # All of shard c, and every fourth row of a, as copies of b0.
+        gone = rows if shard.key == "c" else rows.gather_every(4) if shard.key == "a" else rows[:0]
+        copies = {
+            "fate": "duplicate",
+            "kind": "semantic",
+            "twin_set": "b",
+            "twin_id": "b0",
+            "similarity": 0.99,
+        }
+        excluded = gone.with_columns(pl.lit(value).alias(name) for name, value in copies.items())
+        excluded = excluded.select(pl.col(name).cast(dtype) for name, dtype in EXCLUDED_SCHEMA.items())
+        output = cleaned.storage.output("admitted", shard.key)
+        with output.writing(RECIPE) as writer:
+            kept = np.setdiff1d(np.arange(len(rows)), gone["row"].to_numpy())
+            writer.array("kept.npy", kept)
+            writer.table("excluded.parquet", excluded)
+            writer.summary.update(n_rows=len(kept), n_excluded=len(gone))
+        digest = output.require_facts().digest
+        fitted[shard.key] = FittedShard(digest, len(kept), embedded.require_facts().digest)
+    cleaned.storage.save_fit_rows(FitRows(fitted, "encoder", "first fit"))
+    cleaned.cluster()
+    cleaned.select()
+    ledger = cleaned.finish()
+    assert dict(ledger["fate"].value_counts().rows())["duplicate"] == 15
+    data = gather_report(cleaned.spec, cleaned.storage, cleaned.reader)
+    assert data.n_samples == 35
+    assert [level.sizes.sum() for level in data.levels] == [35, 35]
+    small = data.targets[0]
+    assert [subset.name for subset in small.subsets] == ["pool", "random", "flat k-means", "balanced"]
+    assert [subset.n_samples for subset in small.subsets] == [35, 15, 15, 15]
+    assert {label: counts[0] for label, counts in small.label_counts.items()} == {"a": 15, "b": 20, "c": 0}
+    assert small.label_counts["c"][1] == 0, "a random subset has no excluded rows either"
+    assert sum(card.size for card in data.clusters) == 35

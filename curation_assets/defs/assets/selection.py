@@ -20,7 +20,7 @@ def build_selection(graph: PoolGraph) -> dg.AssetsDefinition:
         "selection",
         lane=BALANCE,
         kinds={"polars", "parquet"},
-        description="Per target: its size water-filled down the tree, and the rows that fill the quotas.",
+        description="Per target: its samples or tokens water-filled down the tree, and the rows that fill the quotas.",
     )
     def selection(context: dg.AssetExecutionContext, curation: CurationResource) -> dg.MaterializeResult:
         run = StepRun(context, curation, graph.spec, graph.steps["selection"])
@@ -35,17 +35,17 @@ def build_selection(graph: PoolGraph) -> dg.AssetsDefinition:
 
 
 def quota_metadata(selection: Output) -> dict[str, object]:
-    """Balance of the first target's quotas over the top level's clusters, and a table of every level."""
+    """Balance of the first target's quotas over the top level's clusters, and a table of every target's levels."""
     quotas = selection.table(QUOTAS)
     first = quotas.filter(pl.col("target") == quotas["target"][0])
     top = first.filter(pl.col("level") == pl.col("level").max())
-    by_level = first.group_by("level", maintain_order=True).agg(
+    by_level = quotas.group_by("target", "level", "unit", maintain_order=True).agg(
         clusters=pl.len(), taken_from=(pl.col("quota") > 0).sum(), largest_quota=pl.col("quota").max()
     )
     records = [dg.TableRecord(row) for row in by_level.iter_rows(named=True)]
     return {
         "quotas": dg.MetadataValue.table(records),
-        **size_metadata(top["quota"].to_numpy(), "top level quotas"),
+        **size_metadata(top["quota"].to_numpy(), f"top level quotas in {first['unit'][0]}"),
     }
 
 
@@ -56,13 +56,13 @@ def build_ledger(graph: PoolGraph) -> dg.AssetsDefinition:
         "ledger",
         lane=BALANCE,
         kinds={"polars", "parquet"},
-        description="Exactly one fate for every sample of the pool: selected, not selected, or rejected and why.",
+        description="One fate for every sample: selected, not selected, duplicate, contaminated or rejected, and why.",
     )
     def ledger(context: dg.AssetExecutionContext, curation: CurationResource) -> dg.MaterializeResult:
         run = StepRun(context, curation, graph.spec, graph.steps["ledger"])
 
         def produce(shard: Shard, writer: OutputWriter, report: Report) -> None:
-            write_ledger(run.storage, shard.key, writer)
+            write_ledger(graph.spec, run.storage, shard.key, writer)
             report(1.0, f"{writer.summary['n_rows']:,} samples")
 
         return run.over_shards(produce)

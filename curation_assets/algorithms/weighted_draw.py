@@ -1,0 +1,179 @@
+"""Draws whose budget is counted in weights (tokens): never above it, and within one sample of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from curation_assets.algorithms.water_filling import water_fill
+
+_LIGHTEST_TO_WAIT = 10
+"""A row of more than one part in so many of the budget waits for what the others leave over."""
+
+
+def spendable_weights(weights: np.ndarray, budget: int) -> np.ndarray:
+    """Weights with which a budget is planned and drawn: samples that alone exceed it count nothing.
+
+    Args:
+        weights: integers (n,), >= 0.
+        budget: of the whole draw.
+
+    Returns:
+        int64 (n,). A weight of 0 means that the sample is never drawn.
+
+    Raises:
+        ValueError: if a weight is negative or not an integer.
+    """
+    weights = np.asarray(weights)
+    if not np.issubdtype(weights.dtype, np.integer):
+        raise ValueError(f"weights must be integers, got {weights.dtype}: count them in whole units")
+    if len(weights) and int(weights.min()) < 0:
+        raise ValueError(f"weights must not be negative, got {int(weights.min())}")
+    return np.where(weights > budget, 0, weights).astype(np.int64, copy=False)
+
+
+def weight_sums(clusters: np.ndarray, weights: np.ndarray, n_clusters: int) -> np.ndarray:
+    """Sum of the weights in each cluster, int64 (n_clusters,); exact, where floats stop at 2**53."""
+    sums = np.zeros(n_clusters, dtype=np.int64)
+    np.add.at(sums, clusters, weights)
+    return sums
+
+
+def draw_weighted(
+    clusters: np.ndarray,
+    priorities: np.ndarray,
+    quotas: np.ndarray,
+    weights: np.ndarray,
+    parents: Sequence[np.ndarray] = (),
+) -> np.ndarray:
+    """Take rows of each cluster, smallest priority first, until its quota of weight is used up.
+
+    1. The rows of a cluster stand in a queue, and each begins where those before it end, as a share of the
+       cluster's quota. The queues of one parent's clusters merge into one, in the order of these shares (ties by
+       priority), and begin anew as shares of the parent's quota; so up to one queue at the top, of which the
+       longest run that the budget holds is taken. So clusters fill at the same pace, and whether a row is taken
+       depends on the rows before it, not on its own weight: taking what fits instead prefers light rows. On
+       clusters with a quota of a fifth of a row, that made rows a third as heavy as the pool's.
+    2. The rest goes to next rows wherever they lie, first where most of the quota is left for the weight of the
+       row. Rows heavier than what is left are passed over for good and it begins again with the rows behind
+       them, until no row fits. Rows heavier than a tenth of the budget stand in this line only: one of them
+       would take too much from all other clusters.
+
+    Clusters without a quota take no part, and rows of weight 0 are never taken: they would be free, and without
+    number. The total never exceeds B, the sum of the quotas: every step takes no more than is left of the quotas
+    it gives from. And it comes within one row of B: the last step ends when no row not yet taken, of a cluster
+    with a quota, weighs at most what is left, so B - total is less than the lightest of them. If there is no
+    such row, the clusters gave all they have, which is at least B.
+
+    Args:
+        clusters: int64 (n,): level-1 cluster of each row.
+        priorities: (n,) sortable; equal ones go by row number.
+        quotas: int64 (k,): weight to take of each cluster, at most the sum of its rows.
+        weights: int64 (n,), >= 0.
+        parents: per level but the top, int64 (k_t,): cluster of the level above.
+
+    Returns:
+        int64 (m,): row numbers, ascending. Peak memory: about 60 bytes a row of clusters that give some but not
+        all; whole-array operations, no loop over clusters.
+    """
+    sizes = weight_sums(clusters, weights, len(quotas))
+    gives_some = (quotas > 0) & (quotas < sizes)
+    chosen = (quotas >= sizes)[clusters] & (weights > 0)
+    left_over = np.where(gives_some, quotas, 0)
+    rows = np.flatnonzero(gives_some[clusters] & (weights > 0))
+    rows = rows[np.lexsort((priorities[rows], clusters[rows]))]
+    light = rows[weights[rows] <= int(quotas.sum()) // _LIGHTEST_TO_WAIT]
+    first = _head_of_queue(light, clusters[light], priorities, weights, left_over, parents)
+    chosen[first] = True
+    np.subtract.at(left_over, clusters[first], weights[first])
+    rows = rows[~chosen[rows]]
+    while len(rows := rows[weights[rows] <= (remaining := int(left_over.sum()))]):
+        here, weight = clusters[rows], weights[rows]
+        positions = _runs(here, weight, _shares(here, left_over, remaining))
+        if not len(positions):
+            positions = _offers(here, priorities[rows], weight, left_over, remaining)
+        taken = rows[positions]
+        chosen[taken] = True
+        np.subtract.at(left_over, clusters[taken], weights[taken])
+        rows = np.delete(rows, positions)
+    return np.flatnonzero(chosen)
+
+
+def _starts(groups: np.ndarray) -> np.ndarray:
+    """Where each run of equal values begins."""
+    if not len(groups):
+        return np.zeros(0, dtype=np.int64)
+    return np.flatnonzero(np.concatenate([[True], groups[1:] != groups[:-1]]))
+
+
+def _begins(groups: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weight of the rows before each row of its group; rows are ordered by group."""
+    starts = _starts(groups)
+    before = np.cumsum(weights) - weights
+    before -= np.repeat(before[starts], np.diff(starts, append=len(groups)))
+    return before
+
+
+def _head_of_queue(
+    rows: np.ndarray,
+    group: np.ndarray,
+    priorities: np.ndarray,
+    weights: np.ndarray,
+    room: np.ndarray,
+    parents: Sequence[np.ndarray],
+) -> np.ndarray:
+    """Rows at the head of the one queue that the clusters' queues merge into, as many as their room holds.
+
+    The rows are ordered by `group`, their cluster, then priority. Rows that begin behind the room of their
+    cluster, or of one above it, are left out: those before them use it up.
+    """
+    # The last clusters of a level may have no child: the level above them says how many there are.
+    n_top = int(parents[-1].max()) + 1 if parents else len(room)
+    lengths = [*(len(parent) for parent in parents[1:]), *([n_top] if parents else []), 1]
+    # Above the top there is one queue of everything.
+    for parent, n_above in zip([*parents, np.zeros(n_top, dtype=np.int64)], lengths, strict=True):
+        begin = _begins(group, weights[rows])
+        inside = begin < room[group]
+        rows, group, begin = rows[inside], group[inside], begin[inside]
+        above = np.zeros(n_above, dtype=np.int64)
+        np.add.at(above, parent, room)
+        order = np.lexsort((priorities[rows], begin / room[group], parent[group]))
+        rows, group, room = rows[order], parent[group[order]], above
+    return rows[: np.searchsorted(np.cumsum(weights[rows]), int(room.sum()), side="right")]
+
+
+def _runs(clusters: np.ndarray, weights: np.ndarray, shares: np.ndarray | None) -> np.ndarray:
+    """Positions of the rows that each cluster takes within its share; none without shares."""
+    if shares is None:
+        return np.zeros(0, dtype=np.int64)
+    return np.flatnonzero(_begins(clusters, weights) + weights <= shares[clusters])
+
+
+def _offers(
+    clusters: np.ndarray, priorities: np.ndarray, weights: np.ndarray, left_over: np.ndarray, remaining: int
+) -> np.ndarray:
+    """Positions of clusters' next rows that what remains holds, where most of the quota is left for them first."""
+    first = _starts(clusters)
+    wanted = left_over[clusters[first]] / weights[first]
+    offers = first[np.lexsort((priorities[first], -wanted))]
+    return offers[: np.searchsorted(np.cumsum(weights[offers]), remaining, side="right")]
+
+
+def _shares(clusters: np.ndarray, left_over: np.ndarray, remaining: int) -> np.ndarray | None:
+    """What each cluster may take by itself, in all at most `remaining`; None if that is not worth a look.
+
+    Clusters that took more than their quota are paid for by the others, and what clusters without rows leave
+    unused is shared evenly.
+    """
+    able = clusters[_starts(clusters)]
+    # Less than one unit for each of them would let hardly any take a row.
+    if remaining < len(able):
+        return None
+    own = np.maximum(left_over[able], 0)
+    claimed = min(int(own.sum()), remaining)
+    one_parent = np.zeros(len(able), dtype=np.int64)
+    own = water_fill(own, one_parent, np.array([claimed]), np.arange(len(able)))
+    shares = np.zeros_like(left_over)
+    shares[able] = own + (remaining - claimed) // len(able)
+    return shares

@@ -1,0 +1,109 @@
+"""`curation-assets explain`: what became of one sample, and why."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from curation_assets.cli.project import find_spec, open_home
+from curation_assets.errors import PoolSpecError
+from curation_assets.freshness import Freshness
+from curation_assets.lineage import pool_steps
+from curation_assets.pools import PoolSpec, load_pool_specs
+from curation_assets.steps.sample_search import close_ids, find_sample
+from curation_assets.steps.story import Story, tell
+from curation_assets.storage.pool_storage import PoolStorage
+
+
+def explain_sample(sample_id: str, pool: str | None, *, as_json: bool) -> None:
+    """Print the story of every row with an id.
+
+    Args:
+        sample_id: as it stands in the raw pool.
+        pool: name of the pool to search; all of them if None.
+        as_json: print a list of objects instead of words.
+
+    Raises:
+        PoolSpecError: if no pool has the id, naming those that look like it.
+    """
+    home = open_home()
+    specs = [find_spec(home, pool)] if pool else list(load_pool_specs(home.pools_folder).values())
+    searched = [(spec, PoolStorage(home.storage_root, spec.name)) for spec in specs]
+    stories = [story for spec, storage in searched for story in _stories(spec, storage, sample_id)]
+    if not stories:
+        close = [
+            f"{name} (pool {spec.name})"
+            for spec, storage in searched
+            for name in close_ids(storage, sample_id)
+        ]
+        names = ", ".join(spec.name for spec in specs) or "none"
+        hint = f"; ids that look like it: {', '.join(close)}" if close else ""
+        raise PoolSpecError(f"no sample has the id '{sample_id}' (pools searched: {names}){hint}")
+    if as_json:
+        click.echo(json.dumps([asdict(story) for story in stories], indent=1, ensure_ascii=False))
+        return
+    console = Console()
+    for number, story in enumerate(stories):
+        if number:
+            console.print()
+        show_story(console, story)
+
+
+def _stories(spec: PoolSpec, storage: PoolStorage, sample_id: str) -> Iterator[Story]:
+    found = list(find_sample(storage, sample_id))
+    if not found:
+        return
+    outdated = Freshness(storage, pool_steps(spec), storage.shards()).outdated().get("ledger", {})
+    for shard, raw_row in found:
+        yield tell(spec, storage, shard, raw_row, out_of_date=outdated.get(shard))
+
+
+def show_story(console: Console, story: Story) -> None:
+    """Print one story in words, and its way down the tree as a table."""
+    for line in story_lines(story):
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+    if story.clusters:
+        console.print(_way_table(story))
+    for path in story.files:
+        console.print(f"written to  {path}", highlight=False, soft_wrap=True, markup=False)
+
+
+def story_lines(story: Story) -> Iterator[str]:
+    """A story in words, but for its table and files."""
+    yield f"{story.sample_id}  (pool {story.pool}, shard {story.shard}, row {story.raw_row})"
+    where = f"{story.file}: {story.member}" if story.member else story.file
+    sizes = [
+        f"{count:,} {unit}"
+        for count, unit in (
+            (story.size_bytes, "bytes"), (story.n_characters, "characters"), (story.n_tokens, "tokens"),
+        )
+        if count is not None
+    ]  # fmt: skip
+    yield f"lies in     {where}" + (f" ({', '.join(sizes)})" if sizes else "")
+    yield f"fate        {(story.fate or 'undecided').replace('_', ' ')}: {story.why}"
+    if story.out_of_date:
+        yield f"careful     the ledger of this shard is out of date ({story.out_of_date}): run the pool first"
+
+
+def _way_table(story: Story) -> Table:
+    """The sample's cluster at every level, top first, and what each target took of it."""
+    table = Table()
+    for column in ("level", "cluster", "distance"):
+        table.add_column(column, justify="right")
+    for target in story.targets:
+        taken = ", selected" if target.selected else ""
+        table.add_column(f"{target.name}: {target.requested:,} {target.unit}{taken}", justify="right")
+    for step in reversed(story.clusters):
+        shares = [
+            f"{share.quota:,} of {share.size:,} ({share.share:.1%})"
+            for target in story.targets
+            for share in target.shares
+            if share.level == step.level
+        ]
+        table.add_row(str(step.level), f"{step.cluster:,}", f"{step.distance:.4f}", *shares)
+    return table
