@@ -14,8 +14,9 @@ import polars as pl
 from curation_assets.errors import ShardError
 from curation_assets.formats.base import RawSample, RejectedSampleError, RejectionReason, ShardReader
 from curation_assets.formats.decoding import decode_sample
+from curation_assets.formats.images import thumbnails
 from curation_assets.steps.ingest import TABLE
-from curation_assets.storage.embeddings import ARRAY, REJECTED, ROWS
+from curation_assets.storage.embeddings import ARRAY, REJECTED, ROWS, THUMBNAILS
 from curation_assets.storage.outputs import Output, OutputWriter
 from curation_assets.storage.shards import Shard
 
@@ -45,7 +46,7 @@ def embed_shard(
         shard: its files.
         raw_pool: the shard's raw pool.
         encoder: with weights loaded.
-        writer: gets embeddings float16 (n, d), the rows' table and the rejected rows.
+        writer: gets embeddings float16 (n, d), thumbnails of images, the rows' table and the rejected rows.
         source: settings of the pool's source, which say how a sample is decoded. Peak memory is one decoded
             window of the encoder and the shard's embeddings.
         metric: 'cosine' rejects embeddings of length zero, which have no direction.
@@ -58,6 +59,7 @@ def embed_shard(
     expected = {(row["file"], row["offset"]): row["raw_row"] for row in table.iter_rows(named=True)}
     kept_rows: list[int] = []
     blocks: list[np.ndarray] = []
+    pixels: list[np.ndarray] = []
     rejected: list[tuple[int, str, str]] = []
     seconds = {"read_and_decode": 0.0, "encode": 0.0}
     decoded = _decoded(reader, shard, expected, rejected, source)
@@ -76,6 +78,8 @@ def embed_shard(
         good = _usable(block, [row for row, _ in batch], metric, rejected)
         kept_rows.extend(batch[i][0] for i in good)
         blocks.append(block[good].astype(np.float16))
+        if source.modality == "image":
+            pixels.append(thumbnails([samples[i] for i in good]))
         if on_progress:
             on_progress(len(kept_rows) + len(rejected))
     if missing := len(expected) - len(kept_rows) - len(rejected):
@@ -83,6 +87,8 @@ def embed_shard(
             f"shard '{shard.key}': {missing} samples of the raw pool are no longer in its files: run raw_pool again"
         )
     _write(writer, table, kept_rows, blocks, rejected, encoder.dimension)
+    if source.modality == "image":
+        writer.array(THUMBNAILS, np.concatenate([thumbnails([]), *pixels]))
     writer.summary.update(
         encoder=encoder.identity,
         n_truncated=n_truncated,
