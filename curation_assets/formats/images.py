@@ -15,7 +15,7 @@ from curation_assets.formats.base import RejectedSampleError, RejectionReason
 # Only these of Pillow's decoders get to see untrusted bytes; its EPS reader, for one, runs Ghostscript.
 DECODERS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 EXIF_ORIENTATION = 0x0112
-THUMBNAIL_PIXELS = 8
+SIGNATURE_PIXELS = 8
 UPRIGHT_BY_ORIENTATION = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -78,10 +78,10 @@ def thumbnail(content: bytes, max_pixels: int, side: int = 64) -> bytes:
         return buffer.getvalue()
 
 
-def thumbnails(images: Sequence[Image.Image]) -> np.ndarray:
+def pixel_signatures(images: Sequence[Image.Image]) -> np.ndarray:
     """Images shrunk to 8 x 8 pixels, whatever their shape: what resizing and re-encoding hardly change.
 
-    Measured on 1,200 OpenMoji drawings of 128 pixels: JPEG at quality 50 moves a thumbnail by 4.1 of 255 at
+    Measured on 1,200 OpenMoji drawings of 128 pixels: JPEG at quality 50 moves a signature by 4.1 of 255 at
     most (root mean square), half the size by 1.5, both by 6.5, half the size by dropping pixels by 8.0.
 
     Args:
@@ -90,9 +90,11 @@ def thumbnails(images: Sequence[Image.Image]) -> np.ndarray:
     Returns:
         uint8 (len(images), 192).
     """
-    side = (THUMBNAIL_PIXELS, THUMBNAIL_PIXELS)
-    shrunk = [np.asarray(image.resize(side, Image.Resampling.BOX), dtype=np.uint8).ravel() for image in images]
-    return np.stack(shrunk) if shrunk else np.empty((0, 3 * THUMBNAIL_PIXELS**2), dtype=np.uint8)
+    side = (SIGNATURE_PIXELS, SIGNATURE_PIXELS)
+    shrunk = [
+        np.asarray(image.resize(side, Image.Resampling.BOX), dtype=np.uint8).ravel() for image in images
+    ]
+    return np.stack(shrunk) if shrunk else np.empty((0, 3 * SIGNATURE_PIXELS**2), dtype=np.uint8)
 
 
 @contextmanager

@@ -14,9 +14,8 @@ import polars as pl
 from curation_assets.errors import ShardError
 from curation_assets.formats.base import RawSample, RejectedSampleError, RejectionReason, ShardReader
 from curation_assets.formats.decoding import decode_sample
-from curation_assets.formats.images import thumbnails
 from curation_assets.steps.ingest import TABLE
-from curation_assets.storage.embeddings import ARRAY, REJECTED, ROWS, THUMBNAILS
+from curation_assets.storage.embeddings import ARRAY, REJECTED, ROWS, SIGNATURES
 from curation_assets.storage.outputs import Output, OutputWriter
 from curation_assets.storage.shards import Shard
 
@@ -46,7 +45,7 @@ def embed_shard(
         shard: its files.
         raw_pool: the shard's raw pool.
         encoder: with weights loaded.
-        writer: gets embeddings float16 (n, d), thumbnails of images, the rows' table and the rejected rows.
+        writer: gets embeddings float16 (n, d), pixel signatures of images, the rows' table and the rejected rows.
         source: settings of the pool's source, which say how a sample is decoded. Peak memory is one decoded
             window of the encoder and the shard's embeddings.
         metric: 'cosine' rejects embeddings of length zero, which have no direction.
@@ -55,6 +54,8 @@ def embed_shard(
     Raises:
         ShardError: if a file changed since the raw pool was listed, or storage fails.
     """
+    from curation_assets.formats.images import pixel_signatures
+
     table = raw_pool.table(TABLE).with_row_index("raw_row").filter(pl.col("reason").is_null())
     expected = {(row["file"], row["offset"]): row["raw_row"] for row in table.iter_rows(named=True)}
     kept_rows: list[int] = []
@@ -79,7 +80,7 @@ def embed_shard(
         kept_rows.extend(batch[i][0] for i in good)
         blocks.append(block[good].astype(np.float16))
         if source.modality == "image":
-            pixels.append(thumbnails([samples[i] for i in good]))
+            pixels.append(pixel_signatures([samples[i] for i in good]))
         if on_progress:
             on_progress(len(kept_rows) + len(rejected))
     if missing := len(expected) - len(kept_rows) - len(rejected):
@@ -88,7 +89,7 @@ def embed_shard(
         )
     _write(writer, table, kept_rows, blocks, rejected, encoder.dimension)
     if source.modality == "image":
-        writer.array(THUMBNAILS, np.concatenate([thumbnails([]), *pixels]))
+        writer.array(SIGNATURES, np.concatenate([pixel_signatures([]), *pixels]))
     writer.summary.update(
         encoder=encoder.identity,
         n_truncated=n_truncated,
