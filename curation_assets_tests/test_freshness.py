@@ -200,3 +200,21 @@ def test_an_unfinished_fit_whose_rows_are_gone_begins_anew(tmp_path: Path) -> No
     rows = storage.fit_rows()
     assert rows is not None
     assert set(rows.shards) == {"a"}
+
+
+def test_evaluation_sets_follow_the_listing_of_their_files(tmp_path: Path) -> None:
+    storage = PoolStorage(str(tmp_path), "p")
+    steps = {"evaluation_sets": Step("evaluation_sets", False, (), {"sets": ["one"]}, "1")}
+
+    def reason() -> str | None:
+        return Freshness(storage, steps, []).reason("evaluation_sets", None)
+
+    storage.save_evaluation_listing({"one": [SourceFile("a.tar", 10, "1")]})
+    assert reason() == "not made yet"
+    make(storage, Freshness(storage, steps, []), "evaluation_sets", None, "samples")
+    assert reason() is None
+    for changed in ([SourceFile("a.tar", 10, "2")], [SourceFile("a.tar", 11, "1")], []):
+        storage.save_evaluation_listing({"one": changed})
+        assert reason() == "input source changed"
+    storage.save_evaluation_listing({"one": [SourceFile("a.tar", 10, "1")]})
+    assert reason() is None
