@@ -3,37 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
-import polars as pl
 
 from curation_assets.errors import CurationError
 from curation_assets.formats import build_reader
-from curation_assets.formats.base import (
-    RawSample,
-    RejectedSampleError,
-    Rejection,
-    RejectionReason,
-    ShardReader,
-)
+from curation_assets.formats.base import RawSample, RejectedSampleError, Rejection, ShardReader, SourceFile
 from curation_assets.formats.decoding import decode_sample, inspect_sample
 from curation_assets.pools import EmbeddingsSource, EvaluationSet, PoolSpec
-from curation_assets.storage.embeddings import SIGNATURE_LENGTH
-from curation_assets.storage.evaluation import (
-    EMBEDDINGS,
-    REJECTED,
-    REJECTED_SCHEMA,
-    SAMPLES,
-    SAMPLES_SCHEMA,
-    SIGNATURES,
-)
+from curation_assets.steps.evaluation_samples import SetSamples, write_samples
 from curation_assets.storage.outputs import OutputWriter
 from curation_assets.storage.pool_storage import PoolStorage
 
@@ -68,19 +51,27 @@ def evaluation_readers(spec: PoolSpec, home: Path) -> dict[str, ShardReader]:
     return {entry.name: build_reader(entry.source, home) for entry in entries}
 
 
-def take_evaluation_listing(spec: PoolSpec, readers: Readers, storage: PoolStorage) -> None:
-    """List the files of the evaluation sets, so that a change of one makes the step out of date.
+def list_evaluation_sets(readers: Readers) -> dict[str, list[SourceFile]]:
+    """The files of every evaluation set.
 
     Raises:
         PoolSpecError: if the folder of a set does not exist or holds no matching file, naming the set.
     """
-    if not spec.decontamination:
-        return
     listing = {}
     for name, reader in readers.items():
         with _naming(name):
             listing[name] = reader.list_files()
-    storage.save_evaluation_listing(listing)
+    return listing
+
+
+def take_evaluation_listing(spec: PoolSpec, readers: Readers, storage: PoolStorage) -> None:
+    """Record the files of the evaluation sets as they are now, so that a change makes the step out of date.
+
+    Raises:
+        PoolSpecError: as `list_evaluation_sets`.
+    """
+    if spec.decontamination:
+        storage.save_evaluation_listing(list_evaluation_sets(readers))
 
 
 def read_evaluation_sets(
@@ -108,82 +99,31 @@ def read_evaluation_sets(
     """
     entries = spec.decontamination.evaluation_sets if spec.decontamination else ()
     dimension = encoder.dimension if encoder else getattr(spec.source, "dimension", None)
-    parts: list[_Samples] = []
+    parts: list[SetSamples] = []
     for entry in entries:
         with _naming(entry.name):
-            part = _Samples(dimension, on_progress=_counter(on_progress, entry.name))
-            for file in readers[entry.name].list_files():
-                if isinstance(entry.source, EmbeddingsSource):
+            part = SetSamples(dimension, on_progress=_counter(on_progress, entry.name))
+            files = readers[entry.name].list_files()
+            if isinstance(entry.source, EmbeddingsSource):
+                for file in files:
                     _read_embeddings(readers[entry.name], file.path, part)
-                elif encoder is not None:
-                    _read_samples(readers[entry.name], file.path, entry, encoder, part)
-            _require_usable(entry, part)
+            elif encoder is not None:
+                _read_samples(readers[entry.name], files, entry, encoder, part)
+            part.require_usable(entry.source.max_rejected_share)
             parts.append(part)
             dimension = part.dimension
-    _write(writer, dict(zip([entry.name for entry in entries], parts, strict=True)), dimension or 0)
+    write_samples(writer, dict(zip([entry.name for entry in entries], parts, strict=True)), dimension or 0)
     writer.summary["encoder"] = encoder.identity if encoder else {}
 
 
-@dataclass(slots=True)
-class _Samples:
-    """What was read of one set."""
-
-    dimension: int | None
-    on_progress: Callable[[int], None]
-    ids: list[str] = field(default_factory=list)
-    content: list[str | None] = field(default_factory=list)
-    normalized: list[str | None] = field(default_factory=list)
-    embedded: list[np.ndarray] = field(default_factory=list)
-    """Numbers of the samples that have an embedding, int64, in the order of `blocks`."""
-    blocks: list[np.ndarray] = field(default_factory=list)
-    signatures: list[np.ndarray] = field(default_factory=list)
-    rejected: list[tuple[str, str, str | None, str, str]] = field(default_factory=list)
-    """sample_id, file, member, reason, detail."""
-    n_refused: int = 0
-    """Rejections by the reader, which are no samples."""
-
-    def add(self, sample: RawSample, content_sha256: str | None) -> int:
-        """Count a sample; returns its number."""
-        self.ids.append(sample.sample_id)
-        self.content.append(content_sha256)
-        self.normalized.append(None)
-        return len(self.ids) - 1
-
-    def refuse(self, item: Rejection) -> None:
-        """Note what the reader itself could not use."""
-        self.n_refused += 1
-        self.reject(item, item.reason, item.detail)
-
-    def reject(self, item: RawSample | Rejection, reason: RejectionReason, detail: str) -> None:
-        """Note why a sample has no embedding."""
-        self.rejected.append((item.sample_id, item.file, item.member, reason.value, detail))
-
-    def keep(self, numbered: list[tuple[int, RawSample]], block: np.ndarray) -> np.ndarray:
-        """Take the embeddings that float16 holds and that have a direction; returns their positions."""
-        if self.dimension is not None and block.shape[1] != self.dimension:
-            raise CurationError(
-                f"its embeddings have {block.shape[1]} dimensions, those of the pool {self.dimension}: embed both "
-                f"with the same encoder"
-            )
-        self.dimension = block.shape[1]
-        with np.errstate(over="ignore"):
-            stored = block.astype(np.float16)
-        good = np.isfinite(stored).all(axis=1) & stored.any(axis=1)
-        for i in np.flatnonzero(~good):
-            detail = "the embedding is zero, or holds NaN, infinity or values beyond float16"
-            self.reject(numbered[i][1], RejectionReason.NON_FINITE_EMBEDDING, detail)
-        self.embedded.append(np.array([number for number, _ in numbered], dtype=np.int64)[good])
-        self.blocks.append(stored[good])
-        self.on_progress(len(self.ids))
-        return np.flatnonzero(good)
-
-
 def _read_samples(
-    reader: ShardReader, file: str, entry: EvaluationSet, encoder: Encoder, part: _Samples
+    reader: ShardReader, files: Sequence[SourceFile], entry: EvaluationSet, encoder: Encoder, part: SetSamples
 ) -> None:
     from curation_assets.formats.images import pixel_signatures
 
-    decoded = _decoded(reader, file, entry, part)
+    # Across files: in a folder each holds one sample, and a batch of one wastes the encoder.
+    items = (item for file in files for item in reader.read(file.path))
+    decoded = _decoded(items, entry, part)
     while batch := list(islice(decoded, encoder.window)):
         values = [value for _, _, value in batch]
         block = np.asarray(encoder.encode(values), dtype=np.float32)
@@ -193,9 +133,9 @@ def _read_samples(
 
 
 def _decoded(
-    reader: ShardReader, file: str, entry: EvaluationSet, part: _Samples
+    items: Iterator[RawSample | Rejection], entry: EvaluationSet, part: SetSamples
 ) -> Iterator[tuple[int, RawSample, Any]]:
-    for item in reader.read(file):
+    for item in items:
         if not isinstance(item, RawSample):
             part.refuse(item)
             continue
@@ -207,7 +147,7 @@ def _decoded(
             part.reject(item, error.reason, error.detail)
 
 
-def _read_embeddings(reader: ShardReader, file: str, part: _Samples) -> None:
+def _read_embeddings(reader: ShardReader, file: str, part: SetSamples) -> None:
     array = stored_array(reader, file)
     items = reader.read(file)
     while batch := list(islice(items, _ROWS_AT_A_TIME)):
@@ -218,66 +158,6 @@ def _read_embeddings(reader: ShardReader, file: str, part: _Samples) -> None:
         if samples:
             block = np.asarray(array[[sample.offset for sample in samples]], dtype=np.float32)
             part.keep([(part.add(sample, None), sample) for sample in samples], block)
-
-
-def _require_usable(entry: EvaluationSet, part: _Samples) -> None:
-    counts = Counter(reason for _, _, _, reason, _ in part.rejected)
-    reasons = ", ".join(f"{reason}: {count:,}" for reason, count in counts.most_common(3))
-    if not any(part.content) and not any(map(len, part.embedded)):
-        raise CurationError(
-            f"it holds no sample that could be compared{f' ({reasons})' if reasons else ''}: correct its source"
-        )
-    n_seen = len(part.ids) + part.n_refused
-    share = len(part.rejected) / n_seen
-    if share > entry.source.max_rejected_share:
-        raise CurationError(
-            f"{share:.0%} of its {n_seen:,} samples are rejected ({reasons}), more than its source's "
-            f"max_rejected_share = {entry.source.max_rejected_share:.0%}: mend its files, or raise it"
-        )
-
-
-def _write(writer: OutputWriter, sets: Mapping[str, _Samples], dimension: int) -> None:
-    tables = [pl.DataFrame(schema=SAMPLES_SCHEMA)]
-    n_embedded = n_signatures = 0
-    for name, part in sets.items():
-        row = np.full(len(part.ids), -1, dtype=np.int64)
-        numbers = np.concatenate([np.empty(0, dtype=np.int64), *part.embedded])
-        row[numbers] = np.arange(len(numbers))
-        found = pl.Series(row >= 0)
-        signed = found if part.signatures else pl.Series(np.zeros(len(row), dtype=bool))
-        tables.append(
-            pl.DataFrame(
-                {
-                    "set": [name] * len(row),
-                    "sample_id": part.ids,
-                    "content_sha256": part.content,
-                    "normalized_sha256": part.normalized,
-                    "embedding_row": pl.select(pl.when(found).then(pl.Series(row + n_embedded))).to_series(),
-                    "signature_row": pl.select(
-                        pl.when(signed).then(pl.Series(row + n_signatures))
-                    ).to_series(),
-                },
-                schema=SAMPLES_SCHEMA,
-            )
-        )
-        n_embedded += len(numbers)
-        n_signatures += sum(map(len, part.signatures))
-    blocks = [block for part in sets.values() for block in part.blocks]
-    signatures = [block for part in sets.values() for block in part.signatures]
-    rejected = [(name, *row) for name, part in sets.items() for row in part.rejected]
-    table = pl.concat(tables)
-    writer.table(SAMPLES, table)
-    writer.array(EMBEDDINGS, np.concatenate([np.empty((0, dimension), dtype=np.float16), *blocks]))
-    writer.array(SIGNATURES, np.concatenate([np.empty((0, SIGNATURE_LENGTH), dtype=np.uint8), *signatures]))
-    writer.table(REJECTED, pl.DataFrame(rejected, schema=REJECTED_SCHEMA, orient="row"))
-    writer.summary.update(
-        n_rows=len(table),
-        dimension=dimension,
-        samples={name: len(part.ids) for name, part in sets.items()},
-        embedded={name: sum(map(len, part.embedded)) for name, part in sets.items()},
-        rejected={name: len(part.rejected) for name, part in sets.items()},
-        rejections=dict(sorted(Counter(row[4] for row in rejected).items())),
-    )
 
 
 def _counter(on_progress: Callable[[str, int], None] | None, name: str) -> Callable[[int], None]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from curation_assets.errors import CurationError, PoolSpecError
 from curation_assets.pools import PoolSpec
@@ -60,6 +62,19 @@ def test_the_array_holds_what_the_encoder_gives_for_each_sample(storage: PoolSto
     assert alone["embedding_row"].to_list() == [0]
     row = table.filter(table["sample_id"] == "z")["embedding_row"][0]
     np.testing.assert_array_equal(storage.output("evaluation_sets").array("embeddings.npy")[0], array[row])
+
+
+def test_windows_reach_across_files(storage: PoolStorage) -> None:
+    sizes: list[int] = []
+
+    class Counting(MeanColours):
+        def encode(self, samples: Sequence[Image.Image]) -> np.ndarray:
+            sizes.append(len(samples))
+            return super().encode(samples)
+
+    files = {f"f{i}": {f"s{i}": png(None, i)} for i in range(6)}
+    read_sets(spec_of(IMAGES), storage, {"set_0": Held(files)}, Counting())
+    assert sizes == [4, 2]
 
 
 @pytest.mark.parametrize(
