@@ -29,7 +29,32 @@ from curation_assets.pools import BundledEncoderSettings, SentenceTransformersEn
 N_DRAWINGS, N_EVALUATED = 1200, 200
 COSINES = (0.70, 0.80, 0.90, 0.95, 0.97, 0.98, 0.99)
 DISTANCES = (2, 4, 6, 8, 10, 12)
-DOCUMENTED = ("numpy", "pandas", "scipy.stats", "torch", "polars", "logging", "asyncio", "sklearn.metrics")
+DOCUMENTED = (
+    "numpy",
+    "pandas",
+    "scipy.stats",
+    "scipy.signal",
+    "torch",
+    "torch.nn.functional",
+    "polars",
+    "json",
+    "os",
+    "pathlib",
+    "logging",
+    "asyncio",
+    "sklearn.metrics",
+    "sklearn.cluster",
+    "sklearn.linear_model",
+    "collections",
+    "email.message",
+    "http.client",
+    "argparse",
+    "PIL.Image",
+    "pyarrow.compute",
+    "datetime",
+    "tarfile",
+    "statistics",
+)
 _RESAMPLING = Image.Resampling
 
 
