@@ -24,20 +24,14 @@ if TYPE_CHECKING:
     from curation_assets.encoders import Encoder
 
 Readers = Mapping[str, ShardReader]
-_ROWS_AT_A_TIME = 8192
 
 
 class ArrayReader(Protocol):
     """What a reader of embeddings has besides `ShardReader`."""
 
-    def array(self, file: str) -> np.ndarray:
-        """The array of a file, (n, d); a sample's `offset` is its row."""
+    def read_array(self, file: str) -> Iterator[np.ndarray]:
+        """The rows of an array in order, in chunks (m, d); a sample's `offset` is its row."""
         ...
-
-
-def stored_array(reader: ShardReader, file: str) -> np.ndarray:
-    """The array of one file of a source of embeddings, (n, d)."""
-    return cast(ArrayReader, reader).array(file)
 
 
 def evaluation_readers(spec: PoolSpec, home: Path) -> dict[str, ShardReader]:
@@ -135,10 +129,7 @@ def _read_samples(
 def _decoded(
     items: Iterator[RawSample | Rejection], entry: EvaluationSet, part: SetSamples
 ) -> Iterator[tuple[int, RawSample, Any]]:
-    for item in items:
-        if not isinstance(item, RawSample):
-            part.refuse(item)
-            continue
+    for item in _accepted(items, part):
         number = part.add(item, hashlib.sha256(item.content).hexdigest())
         try:
             part.normalized[number] = inspect_sample(item, entry.source).normalized_sha256
@@ -148,16 +139,26 @@ def _decoded(
 
 
 def _read_embeddings(reader: ShardReader, file: str, part: SetSamples) -> None:
-    array = stored_array(reader, file)
-    items = reader.read(file)
-    while batch := list(islice(items, _ROWS_AT_A_TIME)):
-        samples = [item for item in batch if isinstance(item, RawSample)]
-        for item in batch:
-            if not isinstance(item, RawSample):
-                part.refuse(item)
-        if samples:
-            block = np.asarray(array[[sample.offset for sample in samples]], dtype=np.float32)
-            part.keep([(part.add(sample, None), sample) for sample in samples], block)
+    samples = _accepted(reader.read(file), part)
+    waiting = next(samples, None)
+    start = 0
+    for block in cast(ArrayReader, reader).read_array(file):
+        batch: list[RawSample] = []
+        while waiting is not None and waiting.offset < start + len(block):
+            batch.append(waiting)
+            waiting = next(samples, None)
+        if batch:
+            rows = np.asarray(block[[sample.offset - start for sample in batch]], dtype=np.float32)
+            part.keep([(part.add(sample, None), sample) for sample in batch], rows)
+        start += len(block)
+
+
+def _accepted(items: Iterator[RawSample | Rejection], part: SetSamples) -> Iterator[RawSample]:
+    for item in items:
+        if isinstance(item, RawSample):
+            yield item
+        else:
+            part.refuse(item)
 
 
 def _counter(on_progress: Callable[[str, int], None] | None, name: str) -> Callable[[int], None]:

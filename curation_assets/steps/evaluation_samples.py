@@ -88,8 +88,10 @@ class SetSamples:
             raise CurationError(
                 f"it holds no sample that could be compared{f' ({reasons})' if reasons else ''}: correct its source"
             )
-        n_seen = len(self.ids) + self.n_refused
-        share = len(self.rejected) / n_seen
+        # What was never downloaded is not there to be compared, and no fault of the files.
+        absent = counts[RejectionReason.DOWNLOAD_FAILED.value]
+        n_seen = len(self.ids) + self.n_refused - absent
+        share = (len(self.rejected) - absent) / n_seen
         if share > max_rejected_share:
             raise CurationError(
                 f"{share:.0%} of its {n_seen:,} samples are rejected ({reasons}), more than its source's "

@@ -37,8 +37,9 @@ class Held(ShardReader):
             held = content if isinstance(content, bytes) else b""
             yield RawSample(name, file, f"row {i}", i, held, {})
 
-    def array(self, file: str) -> np.ndarray:
-        return np.array(list(self._files[file].values()), dtype=np.float32)
+    def read_array(self, file: str) -> Iterator[np.ndarray]:
+        rows = np.array(list(self._files[file].values()), dtype=np.float32)
+        yield from (rows[start : start + 2] for start in range(0, len(rows), 2))
 
 
 class LetterCounts(Encoder):

@@ -64,6 +64,15 @@ def test_the_array_holds_what_the_encoder_gives_for_each_sample(storage: PoolSto
     np.testing.assert_array_equal(storage.output("evaluation_sets").array("embeddings.npy")[0], array[row])
 
 
+def test_stored_embeddings_are_taken_chunk_by_chunk(storage: PoolStorage) -> None:
+    rows = np.random.default_rng(0).normal(size=(5, 12)).round(2)
+    arrays = Held({"x": {f"s{i}": row.tolist() for i, row in enumerate(rows)}})
+    table = read_sets(spec_of(ARRAYS), storage, {"set_0": arrays}, MeanColours())
+    assert table["sample_id"].to_list() == [f"s{i}" for i in range(5)]
+    assert table["embedding_row"].to_list() == list(range(5))
+    np.testing.assert_allclose(storage.output("evaluation_sets").array("embeddings.npy"), rows, atol=2e-3)
+
+
 def test_windows_reach_across_files(storage: PoolStorage) -> None:
     sizes: list[int] = []
 
