@@ -151,6 +151,8 @@ class Freshness:
         inputs: dict[str, str] = {}
         if name == "raw_pool" and shard is not None:
             inputs[SOURCE] = self.shards[shard].source_digest
+        if name == "evaluation_sets":
+            inputs[SOURCE] = self._storage.evaluation_digest() or ""
         if name == "drift":
             inputs[FIT_ROWS] = self._fit_rows_digest() or ""
         for input_name in step.inputs:

@@ -252,3 +252,21 @@ def test_a_part_for_one_step_comes_before_the_one_for_all(tmp_path: Path) -> Non
     assert Freshness(storage, STEPS, shards).outdated() == {}
     make(storage, Freshness(storage, STEPS, shards), "fit", None, "others", **{"a": "3", "assign/a": "4"})
     assert list(Freshness(storage, STEPS, shards).outdated()) == ["assign"]
+
+
+def test_evaluation_sets_follow_the_listing_of_their_files(tmp_path: Path) -> None:
+    storage = PoolStorage(str(tmp_path), "p")
+    steps = {"evaluation_sets": Step("evaluation_sets", False, (), {"sets": ["one"]}, "1")}
+
+    def reason() -> str | None:
+        return Freshness(storage, steps, []).reason("evaluation_sets", None)
+
+    storage.save_evaluation_listing({"one": [SourceFile("a.tar", 10, "1")]})
+    assert reason() == "not made yet"
+    make(storage, Freshness(storage, steps, []), "evaluation_sets", None, "samples")
+    assert reason() is None
+    for changed in ([SourceFile("a.tar", 10, "2")], [SourceFile("a.tar", 11, "1")], []):
+        storage.save_evaluation_listing({"one": changed})
+        assert reason() == "input source changed"
+    storage.save_evaluation_listing({"one": [SourceFile("a.tar", 10, "1")]})
+    assert reason() is None

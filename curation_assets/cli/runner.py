@@ -52,10 +52,12 @@ class Runner:
         self.steps = pool_steps(self.spec)
 
     def sync_shards(self) -> None:
-        """List the pool's files as they are now; every shard takes part."""
+        """List the files of the pool and of its evaluation sets as they are now; every shard takes part."""
         from curation_assets.defs.partitions import take_listing
         from curation_assets.formats import build_reader
+        from curation_assets.steps.evaluation import evaluation_readers, take_evaluation_listing
 
+        take_evaluation_listing(self.spec, evaluation_readers(self.spec, self.home.folder), self.storage)
         files = build_reader(self.spec.source, self.home.folder).list_files()
         change = take_listing(self.instance, self.spec, self.storage, files)
         if change.words:

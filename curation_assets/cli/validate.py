@@ -24,6 +24,7 @@ def validate_pool(path: Path, rows: int | None, dimension: int | None) -> None:
         dimension: of an embedding; that of the stored ones if not given.
     """
     from curation_assets.formats import build_reader
+    from curation_assets.steps.evaluation import evaluation_readers, list_evaluation_sets
 
     home = open_home()
     spec = load_pool_spec(path)
@@ -36,6 +37,8 @@ def validate_pool(path: Path, rows: int | None, dimension: int | None) -> None:
         )
     else:
         console.print(f"{path}: valid", highlight=False, soft_wrap=True)
+    for name, listed in list_evaluation_sets(evaluation_readers(spec, home.folder)).items():
+        console.print(f"evaluation set {name}: {len(listed):,} files", highlight=False, soft_wrap=True)
     storage = PoolStorage(home.storage_root, spec.name)
     facts = [storage.output("embeddings", shard.key).facts() for shard in storage.shards()]
     if rows is None and facts and all(facts):

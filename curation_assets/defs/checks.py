@@ -7,9 +7,12 @@ import polars as pl
 
 from curation_assets.defs.assets.base import PoolGraph
 from curation_assets.defs.resources import CurationResource
+from curation_assets.encoders import resolve_device
+from curation_assets.errors import CurationError
 from curation_assets.freshness import Freshness
 from curation_assets.pools import PoolSpec, RefitSettings
 from curation_assets.steps.accounts import audit_ledger, missed_targets
+from curation_assets.steps.clean_selection import contaminated_selection
 from curation_assets.steps.drift import SHARDS as DRIFT_SHARDS
 from curation_assets.steps.report import DOMINATING_SHARE, dominating_share
 from curation_assets.steps.select import QUOTAS
@@ -79,7 +82,16 @@ def build_checks(graph: PoolGraph) -> Sequence[dg.AssetChecksDefinition]:
     def nothing_is_out_of_date(curation: CurationResource) -> dg.AssetCheckResult:
         return _check_freshness(graph, curation.storage(pool))
 
+    @dg.asset_check(
+        asset=key("selection"),
+        blocking=True,
+        description="No selected sample is too close to one of an evaluation set: compared anew, not looked up.",
+    )
+    def selection_is_clean(curation: CurationResource) -> dg.AssetCheckResult:
+        return _check_clean(graph.spec, curation.storage(pool))
+
     return [
+        *([selection_is_clean] if graph.spec.decontamination else []),
         embeddings_are_sound,
         shards_resemble_the_fit,
         row_counts_add_up,
@@ -177,6 +189,27 @@ def _check_targets(storage: PoolStorage) -> dg.AssetCheckResult:
         passed=not wrong,
         description="; ".join(f"{name}: {why}" for name, why in wrong.items()) or "every target has its size",
         metadata={"requested": summary["requested"], "unit": summary["unit"], "wrong": wrong},
+    )
+
+
+def _check_clean(spec: PoolSpec, storage: PoolStorage) -> dg.AssetCheckResult:
+    try:
+        proof = contaminated_selection(spec, storage, device=resolve_device(spec.fit_device))
+    except CurationError as error:
+        return dg.AssetCheckResult(passed=False, description=str(error))
+    rows = [dg.TableRecord(row) for row in proof.found.drop("row", "raw_row").head(_ROWS_SHOWN).to_dicts()]
+    closest = {name: value for name, value in (proof.closest or {}).items() if name != "cosine"}
+    return dg.AssetCheckResult(
+        passed=proof.found.is_empty(),
+        description=proof.words,
+        metadata={
+            "comparisons": proof.n_comparisons,
+            "selected_samples": proof.n_rows,
+            "contaminated_samples": len(proof.found),
+            **({"closest_cosine": round(proof.closest["cosine"], 4)} if proof.closest else {}),
+            **({"closest_pair": dg.MetadataValue.table([dg.TableRecord(closest)])} if closest else {}),
+            **({"evidence": dg.MetadataValue.table(rows)} if rows else {}),
+        },
     )
 
 

@@ -9,6 +9,7 @@ from curation_assets.defs.assets.balanced_dataset import build_balanced_dataset
 from curation_assets.defs.assets.base import PoolGraph
 from curation_assets.defs.assets.dataset_release import build_dataset_release
 from curation_assets.defs.assets.embeddings import build_embeddings
+from curation_assets.defs.assets.evaluation import build_contaminated, build_evaluation_sets
 from curation_assets.defs.assets.levels import build_level
 from curation_assets.defs.assets.raw_pool import build_raw_pool
 from curation_assets.defs.assets.report import build_report
@@ -39,6 +40,8 @@ def build_definitions(specs: list[PoolSpec], home: Home) -> dg.Definitions:
     for spec in specs:
         graph = PoolGraph.of(spec)
         assets += [build_raw_pool(graph), build_embeddings(graph)]
+        if "contaminated" in graph.steps:
+            assets += [build_evaluation_sets(graph), build_contaminated(graph)]
         if "admitted" in graph.steps:
             assets.append(build_admitted(graph))
         for level in range(1, spec.n_levels + 1):

@@ -12,6 +12,7 @@ from pydantic import Field
 from curation_assets.formats import build_reader
 from curation_assets.formats.base import ShardReader
 from curation_assets.pools import EncoderSettings, PoolSpec
+from curation_assets.steps.evaluation import evaluation_readers
 from curation_assets.storage.pool_storage import PoolStorage
 
 if TYPE_CHECKING:
@@ -31,6 +32,10 @@ class CurationResource(dg.ConfigurableResource):
     def reader(self, spec: PoolSpec) -> ShardReader:
         """Reader of a pool's source files."""
         return build_reader(spec.source, Path(self.home_folder))
+
+    def evaluation_readers(self, spec: PoolSpec) -> dict[str, ShardReader]:
+        """Readers of a pool's evaluation sets, by name."""
+        return evaluation_readers(spec, Path(self.home_folder))
 
     def encoder(self, spec: PoolSpec) -> Encoder:
         """The pool's encoder; its weights are loaded once per process."""

@@ -27,6 +27,7 @@ from curation_assets.pool_lock import only_runner
 from curation_assets.pools import PoolSpec
 from curation_assets.refit import choose_fit_rows, due_refit
 from curation_assets.run_plan import MOST_RUNS_OF_A_WAVE, Wave, contiguous_blocks, next_wave
+from curation_assets.steps.evaluation import evaluation_readers, take_evaluation_listing
 from curation_assets.storage.fingerprint import fingerprint
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import Shard
@@ -159,6 +160,10 @@ class Watcher:
         # Object stores raise errors of their own clients, which share no base class.
         except Exception as error:
             return Look(f"the pool cannot be listed: {error}")
+        try:
+            take_evaluation_listing(spec, evaluation_readers(spec, self._home.folder), self._storage)
+        except Exception as error:
+            return Look(f"the evaluation sets cannot be listed: {error}")
         arrivals = settle(
             listed,
             known,
@@ -173,6 +178,7 @@ class Watcher:
             [
                 [(file.path, file.size_bytes, file.version) for file in arrivals.settled],
                 [step.config_fingerprint for step in self._steps.values()],
+                self._storage.evaluation_digest() if spec.decontamination else None,
             ]
         )
         if quiet == cursor.quiet and now - cursor.looked_at < _FULL_LOOK_EVERY_SECONDS:

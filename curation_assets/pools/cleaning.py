@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field, PositiveInt, field_validator
 
-from curation_assets.pools.base import Auto, Settings, Similarity
+from curation_assets.pools.base import Auto, Modality, Settings, Similarity
 from curation_assets.pools.source import SourceSettings
 
 KeepRule = Literal["closest", "largest", "first"]
+# Measured in docs/decontamination.md. Resized copies of images are found by their pixels, so the cosine of
+# images need not go as low as theirs does (0.72), where most distinct drawings would be lost with them.
+DECONTAMINATION_THRESHOLDS: Mapping[Modality, float] = {"image": 0.98, "text": 0.97, "embedding": 0.95}
+"""Cosine from which on a sample counts as contaminated, by the modality of the evaluation set."""
+DECONTAMINATION_PIXEL_DISTANCE = 8.0
+"""Root mean square difference of two pixel signatures, of 255, up to which images count as the same."""
 
 
 class DeduplicationSettings(Settings):
@@ -44,6 +51,12 @@ class DecontaminationSettings(Settings):
     threshold: Similarity | Auto = Field(
         "auto", description="Cosine from which on a sample counts as contaminated; auto goes by the modality."
     )
+
+    def threshold_for(self, entry: EvaluationSet) -> float:
+        """Cosine from which on a sample is too close to one of the set."""
+        if self.threshold != "auto":
+            return self.threshold
+        return DECONTAMINATION_THRESHOLDS[entry.source.modality]
 
     @field_validator("evaluation_sets")
     @classmethod

@@ -130,6 +130,17 @@ class PoolSpec(Settings):
         return self
 
     @model_validator(mode="after")
+    def _evaluation_sets_fit(self) -> PoolSpec:
+        for entry in self.decontamination.evaluation_sets if self.decontamination else ():
+            if entry.source.modality not in (self.modality, "embedding"):
+                has = "embeddings only" if self.modality == "embedding" else f"{self.modality}s"
+                raise ValueError(
+                    f"evaluation set '{entry.name}' holds {entry.source.modality}s, but the pool {has}: give it a "
+                    f"source of {has}" + ("" if self.modality == "embedding" else " or of embeddings")
+                )
+        return self
+
+    @model_validator(mode="after")
     def _tokens_can_be_counted(self) -> PoolSpec:
         counted = [target.name for target in self.targets if target.tokens is not None]
         if self.tokenizer is not None and self.modality != "text":

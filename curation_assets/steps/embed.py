@@ -15,6 +15,7 @@ from curation_assets.formats.base import RawSample, RejectedSampleError, ShardRe
 from curation_assets.formats.decoding import decode_sample
 from curation_assets.steps.embedded_rows import EmbeddedRows
 from curation_assets.steps.ingest import TABLE
+from curation_assets.storage.embeddings import SIGNATURES
 from curation_assets.storage.outputs import Output, OutputWriter
 from curation_assets.storage.shards import Shard
 
@@ -41,7 +42,7 @@ def embed_shard(
         shard: its files.
         raw_pool: the shard's raw pool.
         encoder: with weights loaded.
-        writer: gets embeddings float16 (n, d), the rows' table and the rejected rows.
+        writer: gets embeddings float16 (n, d), pixel signatures of images, the rows' table and the rejected rows.
         source: settings of the pool's source, which say how a sample is decoded. Peak memory is one decoded
             window of the encoder.
         metric: 'cosine' rejects embeddings of length zero, which have no direction.
@@ -50,8 +51,11 @@ def embed_shard(
     Raises:
         ShardError: if a file changed since the raw pool was listed, or storage fails.
     """
+    from curation_assets.formats.images import pixel_signatures
+
     table = raw_pool.table(TABLE).with_row_index("raw_row").filter(pl.col("reason").is_null())
     expected = {(row["file"], row["offset"]): row["raw_row"] for row in table.iter_rows(named=True)}
+    pixels: list[np.ndarray] = []
     rows = EmbeddedRows(writer, dimension=encoder.dimension, metric=metric)
     seconds = {"read_and_decode": 0.0, "encode": 0.0}
     decoded = _decoded(reader, shard, expected, rows, source)
@@ -67,7 +71,9 @@ def embed_shard(
         block = np.asarray(encoder.encode(samples), dtype=np.float32)
         n_truncated += encoder.count_truncated(samples)
         seconds["encode"] += time.perf_counter() - began
-        rows.add(block, [row for row, _ in batch])
+        good = rows.add(block, [row for row, _ in batch])
+        if source.modality == "image":
+            pixels.append(pixel_signatures([samples[i] for i in good]))
         if on_progress:
             on_progress(rows.n_seen)
     if missing := len(expected) - rows.n_seen:
@@ -75,6 +81,8 @@ def embed_shard(
             f"shard '{shard.key}': {missing} samples of the raw pool are no longer in its files: run raw_pool again"
         )
     rows.finish(table)
+    if source.modality == "image":
+        writer.array(SIGNATURES, np.concatenate([pixel_signatures([]), *pixels]))
     writer.summary.update(
         encoder=encoder.identity,
         n_truncated=n_truncated,

@@ -50,12 +50,15 @@ class EmbeddedRows:
         """Record a sample that has no embedding."""
         self._rejected.append((raw_row, reason, detail))
 
-    def add(self, block: np.ndarray, raw_rows: Sequence[int] | np.ndarray) -> None:
+    def add(self, block: np.ndarray, raw_rows: Sequence[int] | np.ndarray) -> np.ndarray:
         """Store what of a block can be stored.
 
         Args:
             block: (m, d) floats.
             raw_rows: (m,): row of each in the shard's raw pool.
+
+        Returns:
+            int64: positions in the block of the embeddings that were stored; the others are rejected.
         """
         with np.errstate(over="ignore"):
             # float32 on the way: numpy computes with it several times faster than with float16.
@@ -77,6 +80,7 @@ class EmbeddedRows:
         squares = np.einsum("ij,ij->i", block, block)[usable]
         self._sum_of_norms += float(np.sqrt(squares).sum(dtype=np.float64))
         self.n_kept += len(stored)
+        return np.flatnonzero(usable)
 
     def finish(self, table: pl.DataFrame) -> None:
         """Complete the output.

@@ -11,6 +11,7 @@ import polars as pl
 from curation_assets.errors import CurationError, PoolSpecError
 from curation_assets.lineage import level_asset
 from curation_assets.pools import PoolSpec, TargetSettings
+from curation_assets.steps.clean_selection import require_clean_rows
 from curation_assets.steps.pool_index import PoolIndex
 from curation_assets.steps.soundness import require_one_encoder
 from curation_assets.storage.clusters import CENTROIDS, read_parents
@@ -66,7 +67,7 @@ def select(spec: PoolSpec, storage: PoolStorage, writer: OutputWriter) -> None:
 
     Raises:
         PoolSpecError: if a target is larger than the pool, or has fewer tokens than any sample.
-        CurationError: if a draw misses its size: nothing is written then.
+        CurationError: if a draw misses its size or holds a contaminated sample: nothing is written then.
     """
     require_one_encoder(storage)
     index = PoolIndex.read(spec, storage)
@@ -74,6 +75,8 @@ def select(spec: PoolSpec, storage: PoolStorage, writer: OutputWriter) -> None:
     n_clusters = len(storage.output(level_asset(1, "clusters")).array(CENTROIDS))
     drawn = [_draw_target(spec, target, index, n_clusters, parents) for target in spec.targets]
     table = pl.concat([_selected_table(draw, index, storage, parents) for draw in drawn])
+    if spec.decontamination:
+        require_clean_rows(spec, storage, table)
     ran_out = np.minimum.reduce([draw.plan.ran_out_at(parents) for draw in drawn])
     writer.table(SELECTED, table)
     writer.table(QUOTAS, pl.concat([_quota_table(draw) for draw in drawn]))

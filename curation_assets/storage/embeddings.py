@@ -11,6 +11,9 @@ from curation_assets.storage.outputs import Output
 ARRAY = "npy"
 ROWS = "rows.parquet"
 REJECTED = "rejected.parquet"
+SIGNATURES = "signatures.npy"
+"""uint8 (n, 192), of image pools: 8 x 8 pixels of every row, by which resized copies are known."""
+SIGNATURE_LENGTH = 192
 
 
 class ShardedEmbeddings:

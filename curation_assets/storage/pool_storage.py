@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from upath import UPath
 
 from curation_assets.errors import StaleInputError
+from curation_assets.formats.base import SourceFile
 from curation_assets.storage.admission import KEPT
 from curation_assets.storage.atomic import is_local
 from curation_assets.storage.embeddings import ShardedEmbeddings
+from curation_assets.storage.evaluation import load_evaluation_digest, save_evaluation_listing
 from curation_assets.storage.fit_rows import FitRows, load_fit_rows, save_fit_rows
 from curation_assets.storage.outputs import FACTS, Facts, Output, parse_facts
 from curation_assets.storage.shards import Shard, load_shards, save_shards
@@ -83,6 +85,14 @@ class PoolStorage:
             output.path(FACTS).unlink(missing_ok=True)
             for name in facts.files if facts else ():
                 output.path(name).unlink(missing_ok=True)
+
+    def evaluation_digest(self) -> str | None:
+        """Digest of the evaluation sets' files as last listed; None before the first listing."""
+        return load_evaluation_digest(self.folder)
+
+    def save_evaluation_listing(self, listing: Mapping[str, Sequence[SourceFile]]) -> None:
+        """Keep which files each evaluation set has now."""
+        save_evaluation_listing(self.folder, listing)
 
     def fit_rows(self) -> FitRows | None:
         """The rows the present tree is fitted on; None before the first fit."""

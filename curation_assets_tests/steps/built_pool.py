@@ -16,6 +16,7 @@ from curation_assets.steps.ingest import hash_id
 from curation_assets.steps.ledger import write_ledger
 from curation_assets.steps.select import select
 from curation_assets.storage.admission import EXCLUDED_SCHEMA
+from curation_assets.storage.evaluation import SAMPLES_SCHEMA
 from curation_assets.storage.outputs import Recipe
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import Shard
@@ -75,6 +76,17 @@ class BuiltPool:
                     writer.array("assignments.npy", np.array(parents[level - 2]))
         for key, rows in texts.items():
             self._write_rows(key, rows, [np.array(parent) for parent in parents])
+        if self.spec.decontamination:
+            self._write_evaluation_set(self.spec.decontamination.evaluation_sets[0].name)
+
+    def _write_evaluation_set(self, name: str) -> None:
+        """One sample at a right angle to every row of the pool: what is excluded is given, not found."""
+        sample = {"set": name, "sample_id": "question", "embedding_row": 0}
+        with self.storage.output("evaluation_sets").writing(RECIPE) as writer:
+            writer.table("samples.parquet", pl.DataFrame([sample], schema=SAMPLES_SCHEMA))
+            writer.array("embeddings.npy", np.array([[0, 1]], np.float16))
+            writer.array("signatures.npy", np.empty((0, 192), np.uint8))
+            writer.summary["encoder"] = {}
 
     def _write_rows(self, shard: str, texts: Sequence[Text], parents: list[np.ndarray]) -> None:
         kept = [(row, text) for row, text in enumerate(texts) if text.reason is None]
@@ -94,6 +106,7 @@ class BuiltPool:
             writer.table(
                 "rows.parquet", pl.DataFrame({"raw_row": raw_rows, "sample_id": ids, "id_hash": hashes})
             )
+            writer.array("npy", np.tile(np.array([[1, 0]], np.float16), (len(kept), 1)))
             rejected = {"raw_row": pl.Int64, "reason": pl.String, "detail": pl.String}
             writer.table("rejected.parquet", pl.DataFrame(schema=rejected))
             writer.summary.update(dimension=2, n_rows=len(kept), n_rejected=0)

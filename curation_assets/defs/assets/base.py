@@ -23,7 +23,7 @@ _IO_RETRIES = dg.RetryPolicy(
 
 def heavy_pool(name: str) -> str | None:
     """The Dagster pool of a step that should not run beside others of its kind; None for a light one."""
-    if name == "embeddings" or name.endswith(("_initial", "_resampled", "_clusters")):
+    if name in ("embeddings", "evaluation_sets") or name.endswith(("_initial", "_resampled", "_clusters")):
         return GPU_POOL
     return MEMORY_POOL if name in ("selection", "curation_report") else None
 

@@ -1,0 +1,68 @@
+"""What is stored of evaluation sets: the listing of their files, and their samples as the pool is compared to them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import polars as pl
+from upath import UPath
+
+from curation_assets.formats.base import SourceFile
+from curation_assets.storage.atomic import write_text
+from curation_assets.storage.fingerprint import combined_digest, fingerprint
+
+LISTING_FILE: Final = "evaluation_sets.json"
+SAMPLES: Final = "samples.parquet"
+SAMPLES_SCHEMA: dict[str, Any] = {
+    "set": pl.String,
+    "sample_id": pl.String,
+    "content_sha256": pl.String,
+    "normalized_sha256": pl.String,
+    "embedding_row": pl.Int64,
+    "signature_row": pl.Int64,
+}
+"""The rows of each set are consecutive, in the table and in both arrays; null where there is none."""
+EMBEDDINGS: Final = "embeddings.npy"
+"""float16 (n, d), as the encoder gives them; none is all zeros."""
+SIGNATURES: Final = "signatures.npy"
+"""uint8 (n, 192), of images."""
+REJECTED: Final = "rejected.parquet"
+REJECTED_SCHEMA: dict[str, Any] = {
+    "set": pl.String,
+    "sample_id": pl.String,
+    "file": pl.String,
+    "member": pl.String,
+    "reason": pl.String,
+    "detail": pl.String,
+}
+
+
+def save_evaluation_listing(pool_folder: UPath, listing: Mapping[str, Sequence[SourceFile]]) -> None:
+    """Keep the digest of each evaluation set's files; the file is left alone if nothing changed."""
+    sets = {
+        name: {
+            "n_files": len(files),
+            "size_bytes": sum(file.size_bytes for file in files),
+            "digest": fingerprint([[file.path, file.size_bytes, file.version] for file in files]),
+        }
+        for name, files in listing.items()
+    }
+    if _load(pool_folder) != sets:
+        write_text(pool_folder / LISTING_FILE, json.dumps({"sets": sets}, indent=1))
+
+
+def load_evaluation_digest(pool_folder: UPath) -> str | None:
+    """Changes whenever a file of an evaluation set does; None before the first listing."""
+    sets = _load(pool_folder)
+    if sets is None:
+        return None
+    return combined_digest({name: str(entry["digest"]) for name, entry in sets.items()})
+
+
+def _load(pool_folder: UPath) -> dict[str, Any] | None:
+    try:
+        return dict(json.loads((pool_folder / LISTING_FILE).read_text(encoding="utf-8"))["sets"])
+    except FileNotFoundError:
+        return None
