@@ -30,7 +30,8 @@ CODE_VERSIONS = {
     "selection": "2",
     "ledger": "2",
     "balanced_dataset": "2",
-    "curation_report": "2",
+    "atlas": "1",
+    "curation_report": "3",
 }
 _NOT_DECISIVE = {"batch_size", "device"}
 _NOT_OF_A_SHARD = {"path", "pattern", "files_per_shard", "max_rejected_share"}
@@ -112,14 +113,19 @@ def pool_steps(spec: PoolSpec) -> dict[str, Step]:
         partitioned=True,
         level=top,
     )
+    if spec.atlas:
+        shown = spec.atlas.model_dump(mode="json") | {"seed": spec.seed}
+        atlas_inputs = ["raw_pool", "embeddings", *assigns, "selection", "ledger"]
+        add("atlas", "atlas", atlas_inputs, shown, level=top)
     first = level_asset(1, "initial")
     report_inputs = ["raw_pool", "embeddings", *([first] if first in steps else []), *clusters, *assigns]
     cleaned = [name for name in ("contaminated", "duplicates", "admitted") if name in steps]
+    atlas = ["atlas"] if "atlas" in steps else []
     presentation = {"description": spec.description, "seed": spec.seed}
     add(
         "curation_report",
         "curation_report",
-        [*report_inputs, *cleaned, "drift", "selection", "ledger"],
+        [*report_inputs, *cleaned, "drift", "selection", "ledger", *atlas],
         presentation,
         level=top,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dagster as dg
 
 from curation_assets.defs.assets.admitted import build_admitted
+from curation_assets.defs.assets.atlas import build_atlas
 from curation_assets.defs.assets.balanced_dataset import build_balanced_dataset
 from curation_assets.defs.assets.base import PoolGraph
 from curation_assets.defs.assets.embeddings import build_embeddings
@@ -50,6 +51,8 @@ def build_definitions(specs: list[PoolSpec], home: Home) -> dg.Definitions:
             build_balanced_dataset(graph),
             build_report(graph),
         ]
+        if "atlas" in graph.steps:
+            assets.append(build_atlas(graph))
         checks += build_checks(graph)
         pool_jobs = build_jobs(spec, home)
         jobs += pool_jobs

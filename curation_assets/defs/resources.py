@@ -32,6 +32,11 @@ class CurationResource(dg.ConfigurableResource):
         """Reader of a pool's source files."""
         return build_reader(spec.source, Path(self.home_folder))
 
+    def evaluation_readers(self, spec: PoolSpec) -> dict[str, ShardReader]:
+        """Readers of a pool's evaluation sets by name; none without decontamination."""
+        sets = spec.decontamination.evaluation_sets if spec.decontamination else ()
+        return {entry.name: build_reader(entry.source, Path(self.home_folder)) for entry in sets}
+
     def encoder(self, spec: PoolSpec) -> Encoder:
         """The pool's encoder; its weights are loaded once per process."""
         if spec.encoder is None:

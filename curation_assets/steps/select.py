@@ -12,6 +12,7 @@ from curation_assets.lineage import level_asset
 from curation_assets.pools import PoolSpec, TargetSettings
 from curation_assets.steps.assign import TABLE as ASSIGN_TABLE
 from curation_assets.steps.soundness import require_assigned_rows, require_one_encoder
+from curation_assets.storage.admission import KEPT
 from curation_assets.storage.clusters import CENTROIDS, read_parents
 from curation_assets.storage.embeddings import ROWS
 from curation_assets.storage.fingerprint import fingerprint
@@ -25,7 +26,7 @@ DUPLICATES = "duplicates.parquet"
 
 @dataclass(frozen=True, slots=True)
 class PoolIndex:
-    """What a draw needs of every embedded row of the pool, in canonical order: 28 bytes a row."""
+    """What a draw needs of every embedded row of the pool, in canonical order: 29 bytes a row."""
 
     shards: list[str]
     starts: np.ndarray
@@ -36,10 +37,17 @@ class PoolIndex:
     """float32 (n,): to the level-1 centroid."""
     id_hashes: np.ndarray
     """uint64 (n,)."""
+    admissible: np.ndarray
+    """bool (n,): neither duplicates nor contaminated; all True in a pool that is not cleaned."""
 
     @classmethod
-    def read(cls, storage: PoolStorage) -> PoolIndex:
-        """Collect the columns of all shards."""
+    def read(cls, storage: PoolStorage, *, cleaned: bool = False) -> PoolIndex:
+        """Collect the columns of all shards.
+
+        Args:
+            storage: the pool's outputs.
+            cleaned: whether only the rows of `admitted` may be drawn.
+        """
         shards = [shard.key for shard in storage.shards()]
         assigned = [storage.output(level_asset(1, "assign"), shard).table(ASSIGN_TABLE) for shard in shards]
         hashes = [storage.output("embeddings", shard).table(ROWS, ["id_hash"])["id_hash"] for shard in shards]
@@ -51,12 +59,25 @@ class PoolIndex:
             np.concatenate([table["cluster"].to_numpy() for table in assigned]),
             np.concatenate([table["distance"].to_numpy() for table in assigned]),
             np.concatenate([column.to_numpy() for column in hashes]),
+            np.concatenate(
+                [
+                    _admissible(storage, shard, len(table), cleaned=cleaned)
+                    for shard, table in zip(shards, assigned, strict=True)
+                ]
+            ),
         )
 
     def locate(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Shard number and row inside the shard of pool rows."""
         shard = np.searchsorted(self.starts, rows, side="right") - 1
         return shard, rows - self.starts[shard]
+
+
+def _admissible(storage: PoolStorage, shard: str, n_rows: int, *, cleaned: bool) -> np.ndarray:
+    admissible = np.full(n_rows, not cleaned)
+    if cleaned:
+        admissible[storage.output("admitted", shard).array(KEPT)] = True
+    return admissible
 
 
 def select(spec: PoolSpec, storage: PoolStorage, writer: OutputWriter) -> None:
@@ -75,9 +96,11 @@ def select(spec: PoolSpec, storage: PoolStorage, writer: OutputWriter) -> None:
         CurationError: if a draw misses its size: nothing is written then.
     """
     require_one_encoder(storage)
-    index = PoolIndex.read(storage)
+    index = PoolIndex.read(
+        storage, cleaned=spec.deduplication is not None or spec.decontamination is not None
+    )
     duplicates = _cross_shard_duplicates(index, storage)
-    admissible = np.ones(len(index.clusters), dtype=bool)
+    admissible = index.admissible.copy()
     admissible[duplicates["pool_row"].to_numpy()] = False
     rows = np.flatnonzero(admissible)
     parents = read_parents(storage, spec.n_levels)

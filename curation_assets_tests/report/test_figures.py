@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from curation_assets.report import figures, style
-from curation_assets.report.data import TargetSummary, Thumbnail
+from curation_assets.report.data import SampleView, TargetSummary
 from curation_assets_tests.report import samples
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -95,10 +95,10 @@ def test_effective_numbers_draws_longer_bars_for_larger_values() -> None:
 
 
 def test_image_grid_places_pictures_in_reading_order() -> None:
-    def plain(colour: str, size: tuple[int, int]) -> Thumbnail:
+    def plain(colour: str, size: tuple[int, int]) -> SampleView:
         buffer = io.BytesIO()
         Image.new("RGB", size, colour).save(buffer, format="PNG")
-        return Thumbnail(buffer.getvalue(), colour)
+        return SampleView(colour, buffer.getvalue())
 
     sheet = pixels(
         figures.image_grid([plain("red", (9, 9)), plain("lime", (30, 10)), plain("blue", (5, 5))], 2, 20)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from curation_assets.report import figures, formatting
-from curation_assets.report.data import ReportData, Thumbnail
+from curation_assets.report.data import ReportData, SampleView
 from curation_assets.report.page import render_report
 from curation_assets_tests.report import samples
 
@@ -136,7 +136,7 @@ def test_headings_of_tables_have_a_scope(rendered: Page) -> None:
 
 def test_hostile_text_is_escaped() -> None:
     attack = '"><script>alert(1)</script>'
-    thumbnail = Thumbnail(samples.drawings()[0], attack)
+    thumbnail = SampleView(attack, samples.drawings()[0])
     target = dataclasses.replace(
         samples.target(attack), random_sample=[thumbnail], balanced_sample=[thumbnail]
     )
@@ -201,7 +201,7 @@ def test_an_empty_pool_is_reported() -> None:
 
 def test_unknown_image_formats_are_refused() -> None:
     with pytest.raises(ValueError, match="PNG, JPEG or WebP"):
-        page(pool_sample=[Thumbnail(b"GIF89a", "moving")])
+        page(pool_sample=[SampleView("moving", b"GIF89a")])
 
 
 @pytest.mark.parametrize(
