@@ -30,7 +30,7 @@ def projection_scatter(x: np.ndarray, y: np.ndarray, fates: Sequence[str]) -> by
     axes = figure.subplots()
     kinds = np.array([fate if fate in _FATES else "rejected" for fate in fates], dtype=object)
     # Dots shrink where there are many, so that the picture does not fill up.
-    scale = min(1.6, max(0.35, (2_000 / max(1, len(kinds))) ** 0.5))
+    scale = min(3.0, max(0.35, (2_000 / max(1, len(kinds))) ** 0.5))
     for fate, (colour, size) in _FATES.items():
         mine = kinds == fate
         if mine.any():

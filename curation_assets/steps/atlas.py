@@ -62,16 +62,17 @@ def export_atlas(
         how="left",
         maintain_order="left",
     )
-    # Embedding Atlas colours by text columns; it would lay numbers out on an axis.
+    # Embedding Atlas colours by text columns and would lay numbers out on an axis; its table shows first
+    # columns first.
     levels = [f"level_{level}" for level in range(1, spec.n_levels + 1)]
     table = table.with_columns(
         pl.col(levels).cast(pl.String), pl.col("targets").list.sort().list.join(", ")
     ).select(
         pl.col("sample_id").alias("id"),
-        *("shard", "file", *levels, "distance", "fate", "reason", "targets"),
-        pl.col(f"^{LABEL_PREFIX}.*$"),
         pl.col("^(text|image)$"),
-        *(X, Y, NEIGHBOURS, "twin_set", "twin_id", "similarity"),
+        *("fate", "targets", *reversed(levels)),
+        pl.col(f"^{LABEL_PREFIX}.*$"),
+        *("distance", "reason", "twin_set", "twin_id", "similarity", "shard", "file", X, Y, NEIGHBOURS),
     )
     writer.table(TABLE, table)
     counts = dict(table.group_by("fate").len().sort("fate").iter_rows())

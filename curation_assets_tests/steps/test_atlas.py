@@ -58,8 +58,8 @@ def test_every_embedded_row_is_shown_with_what_became_of_it(texts: TextPool) -> 
     table = export(texts)
     assert table.height == 59
     assert table.columns == [
-        "id", "shard", "file", "level_1", "level_2", "distance", "fate", "reason", "targets", "label_topic",
-        "text", "projection_x", "projection_y", "neighbors", "twin_set", "twin_id", "similarity",
+        "id", "text", "fate", "targets", "level_2", "level_1", "label_topic", "distance", "reason", "twin_set",
+        "twin_id", "similarity", "shard", "file", "projection_x", "projection_y", "neighbors",
     ]  # fmt: skip
     fates = dict(table.group_by("fate").len().rows())
     assert fates == {"selected": 12, "not_selected": 42, "duplicate": 4, "contaminated": 1}
