@@ -15,6 +15,7 @@ from PIL import Image
 
 from curation_assets.report import figures, style
 from curation_assets.report.data import SampleView, TargetSummary
+from curation_assets.report.projection import projection_scatter
 from curation_assets_tests.report import samples
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -23,6 +24,11 @@ FIGURES: dict[str, Callable[[], bytes]] = {
     "labels": lambda: figures.label_balance(samples.target()),
     "effective": lambda: figures.effective_numbers(samples.target()),
     "inertia": lambda: figures.inertia_curve([[9.0, 4.0, 3.5], [1000.0, 2.0], [5.0]]),
+    "projection": lambda: projection_scatter(
+        np.arange(60.0),
+        np.sin(np.arange(60.0)),
+        ["selected", "not_selected", "duplicate", "contaminated", "x"] * 12,
+    ),
     "grid": lambda: figures.image_grid(samples.thumbnails(7), columns=3),
 }
 
@@ -68,6 +74,8 @@ def test_figures_need_no_global_matplotlib_state(monkeypatch: pytest.MonkeyPatch
         lambda: figures.inertia_curve([]),
         lambda: figures.inertia_curve([[], [1.0]]),
         lambda: figures.image_grid([], columns=4),
+        lambda: figures.image_grid([SampleView("without a picture")], columns=4),
+        lambda: projection_scatter(np.zeros(0), np.zeros(0), []),
     ],
 )
 def test_figures_of_little_or_nothing_are_still_pictures(draw: Callable[[], bytes]) -> None:
