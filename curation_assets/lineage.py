@@ -31,7 +31,8 @@ CODE_VERSIONS = {
     "ledger": "3",
     "balanced_dataset": "3",
     "dataset_release": "1",
-    "curation_report": "2",
+    "atlas": "1",
+    "curation_report": "3",
 }
 CLEANING_STEPS = ("evaluation_sets", "contaminated", "duplicates", "admitted")
 _NOT_DECISIVE = {"batch_size", "device"}
@@ -122,14 +123,19 @@ def pool_steps(spec: PoolSpec) -> dict[str, Step]:
         outputs | card,
         level=top,
     )
+    if spec.atlas:
+        shown = spec.atlas.model_dump(mode="json") | {"seed": spec.seed}
+        atlas_inputs = ["raw_pool", "embeddings", *assigns, "selection", "ledger"]
+        add("atlas", "atlas", atlas_inputs, shown, level=top)
     first = level_asset(1, "initial")
     report_inputs = ["raw_pool", "embeddings", *([first] if first in steps else []), *clusters, *assigns]
     cleaned = [name for name in CLEANING_STEPS[1:] if name in steps]
+    atlas = ["atlas"] if "atlas" in steps else []
     presentation = {"description": spec.description, "seed": spec.seed}
     add(
         "curation_report",
         "curation_report",
-        [*report_inputs, *cleaned, "drift", "selection", "ledger"],
+        [*report_inputs, *cleaned, "drift", "selection", "ledger", *atlas],
         presentation,
         level=top,
     )

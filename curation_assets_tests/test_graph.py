@@ -32,9 +32,16 @@ def test_two_pools_stand_side_by_side(home: Home) -> None:
     graph = definitions.resolve_asset_graph()
     names = {tuple(key.path) for key in graph.get_all_asset_keys()}
     assert {pool for pool, _ in names} == {"one", "two"}
-    assert len([name for pool, name in names if pool == "one"]) == 9 + 4 * 4
-    assert len([name for pool, name in names if pool == "two"]) == 9 + 4 * 3 - 2
+    assert len([name for pool, name in names if pool == "one"]) == 10 + 4 * 4
+    assert len([name for pool, name in names if pool == "two"]) == 10 + 4 * 3 - 2
     dg.Definitions.validate_loadable(definitions)
+
+
+def test_a_pool_without_an_atlas_has_no_such_asset(home: Home) -> None:
+    graph = build_definitions([spec_of("one", atlas=None)], home).resolve_asset_graph()
+    names = {key.path[-1] for key in graph.get_all_asset_keys()}
+    assert "atlas" not in names
+    assert "curation_report" in names
 
 
 def test_names_fit_the_graph_view_and_lanes_are_ordered(home: Home) -> None:
@@ -72,7 +79,7 @@ def test_code_versions_follow_the_settings_that_matter(home: Home) -> None:
 def test_importing_the_code_location_is_light(tmp_path: Path) -> None:
     code = (
         "import sys, curation_assets.definitions as d; d.defs(); "
-        "heavy = ('torch', 'faiss', 'timm', 'open_clip', 'sentence_transformers', 'ray', 'matplotlib'); "
+        "heavy = ('torch', 'faiss', 'timm', 'open_clip', 'sentence_transformers', 'ray', 'matplotlib', 'sklearn'); "
         "print([name for name in heavy if name in sys.modules])"
     )
     Project(tmp_path).write_pool(SMALL_POOL)

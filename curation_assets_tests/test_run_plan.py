@@ -27,7 +27,7 @@ def test_a_wave_ends_where_partitions_begin_or_end() -> None:
         ["tree", "drift"],
         ["selection"],
         ["ledger", "balanced_dataset"],
-        ["dataset_release", "curation_report"],
+        ["dataset_release", "atlas", "curation_report"],
     ]
     assert waves(steps, ["curation_report", "selection"]) == [["selection"], ["curation_report"]]
 

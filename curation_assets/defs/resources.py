@@ -17,6 +17,7 @@ from curation_assets.storage.pool_storage import PoolStorage
 
 if TYPE_CHECKING:
     from curation_assets.encoders import Encoder
+    from curation_assets.encoders.tokenizers import TokenCounter
 
 
 class CurationResource(dg.ConfigurableResource):
@@ -43,9 +44,20 @@ class CurationResource(dg.ConfigurableResource):
             raise ValueError(f"pool '{spec.name}' is embedded already: it has no encoder")
         return _loaded_encoder(spec.encoder)
 
+    def token_counter(self, spec: PoolSpec) -> TokenCounter | None:
+        """What counts the pool's tokens, loaded once per process; None for a pool that is embedded already."""
+        return None if spec.modality == "embedding" else _loaded_counter(spec.tokenizer, spec.encoder)
+
 
 @lru_cache(maxsize=1)
 def _loaded_encoder(settings: EncoderSettings) -> Encoder:
     from curation_assets.encoders import build_encoder
 
     return build_encoder(settings)
+
+
+@lru_cache(maxsize=1)
+def _loaded_counter(name: str | None, encoder: EncoderSettings | None) -> TokenCounter:
+    from curation_assets.encoders.tokenizers import build_token_counter
+
+    return build_token_counter(name, encoder)

@@ -10,12 +10,16 @@ import numpy as np
 
 
 @dataclass(frozen=True, slots=True)
-class Thumbnail:
-    """One sample's picture."""
+class SampleView:
+    """One sample as the page shows it: its picture, the beginning of its text, or its caption alone."""
 
-    png: bytes
-    """An encoded image (PNG, JPEG or WebP) of at most 128 pixels a side."""
     caption: str
+    """Id and labels."""
+    picture: bytes | None = None
+    """An encoded image (PNG, JPEG or WebP) of at most 128 pixels a side."""
+    text: str | None = None
+    note: str = ""
+    """What the place where it is shown says of it: its tokens, or how similar it is to another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +66,16 @@ class TargetSummary:
     strategy: str
     subsets: Sequence[SubsetMetrics]
     """In the order pool, random, flat k-means, balanced."""
-    random_sample: Sequence[Thumbnail]
+    random_sample: Sequence[SampleView]
     """A uniform draw from a random subset of the target's size."""
-    balanced_sample: Sequence[Thumbnail]
+    balanced_sample: Sequence[SampleView]
     """As many samples, drawn uniformly from the balanced subset."""
     label_counts: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
     """Label -> samples in (pool, random subset, balanced subset)."""
+    n_tokens: int | None = None
+    """Tokens of the balanced subset, where they are counted."""
+    requested_tokens: int | None = None
+    """The budget of a target in tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +89,85 @@ class ClusterCard:
     n_selected: int
     """Samples the first target takes from it."""
     top_labels: Sequence[tuple[str, int]]
-    central: Sequence[Thumbnail]
+    central: Sequence[SampleView]
     """Closest to the centroid first."""
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicateGroup:
+    """Samples that count as the same."""
+
+    kept: SampleView
+    removed: Sequence[SampleView]
+    """The most similar first, not necessarily all of them."""
+    n_removed: int
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicatesSummary:
+    """What deduplication removed."""
+
+    n_candidates: int
+    """Samples it looked at."""
+    by_kind: Mapping[str, int]
+    """Kind of evidence -> removed samples."""
+    n_groups: int
+    groups: Sequence[DuplicateGroup]
+    """The largest ones first."""
+
+    @property
+    def n_removed(self) -> int:
+        """Removed samples."""
+        return sum(self.by_kind.values())
+
+
+@dataclass(frozen=True, slots=True)
+class EvidencePair:
+    """A sample of the pool and the sample of an evaluation set that it is too close to."""
+
+    sample: SampleView
+    twin: SampleView
+    kind: str
+    similarity: float
+
+
+@dataclass(frozen=True, slots=True)
+class ContaminationSummary:
+    """What one evaluation set has in common with the pool."""
+
+    evaluation_set: str
+    by_kind: Mapping[str, int]
+    """Kind of evidence -> contaminated samples of the pool."""
+    pairs: Sequence[EvidencePair]
+    """The closest ones first."""
+
+    @property
+    def n_contaminated(self) -> int:
+        """Contaminated samples of the pool."""
+        return sum(self.by_kind.values())
+
+
+@dataclass(frozen=True, slots=True)
+class FateSummary:
+    """One of the fates that the ledger gives."""
+
+    name: str
+    n_samples: int
+    parts: Mapping[str, int] = field(default_factory=dict)
+    """What it is made up of -> samples; parts of the fate `selected` may overlap."""
+
+
+@dataclass(frozen=True, slots=True)
+class AtlasSummary:
+    """The export for Embedding Atlas."""
+
+    command: str
+    """Opens it."""
+    n_rows: int
+    n_pool_rows: int
+    """Embedded rows that those shown are taken from."""
+    picture: bytes | None
+    """The projection as PNG."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +178,7 @@ class ReportData:
     description: str
     n_shards: int
     n_samples: int
-    """Accepted and embedded samples."""
+    """Embedded samples that the targets are drawn from."""
     n_rejected: int
     rejections: Mapping[str, int]
     """Rejection reason -> samples."""
@@ -106,5 +191,11 @@ class ReportData:
     encoder: str
     settings: Mapping[str, Any]
     tree_version: str
-    pool_sample: Sequence[Thumbnail]
+    pool_sample: Sequence[SampleView]
     """A uniform draw from the pool."""
+    fates: Sequence[FateSummary] = ()
+    """Of every row of the pool; together they are all of them."""
+    duplicates: DuplicatesSummary | None = None
+    contamination: Sequence[ContaminationSummary] = ()
+    """By evaluation set; empty without decontamination."""
+    atlas: AtlasSummary | None = None

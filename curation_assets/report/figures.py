@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from curation_assets.report import style
-from curation_assets.report.data import LevelSummary, TargetSummary, Thumbnail
+from curation_assets.report.data import LevelSummary, SampleView, TargetSummary
 from curation_assets.report.formatting import decimal
 from curation_assets.report.sparkline import sparkline_markdown, sparkline_svg
 
@@ -199,11 +199,11 @@ def inertia_curve(inertias: Sequence[Sequence[float]]) -> bytes:
     return style.png(figure)
 
 
-def image_grid(thumbnails: Sequence[Thumbnail], columns: int, side: int = 64) -> bytes:
-    """Lays thumbnails out in rows on white, each scaled into its square without distortion.
+def image_grid(views: Sequence[SampleView], columns: int, side: int = 64) -> bytes:
+    """Lays the pictures of samples out in rows on white, each scaled into its square without distortion.
 
     Args:
-        thumbnails: In reading order; none gives one blank row.
+        views: In reading order; those without a picture are left out, and none gives one blank row.
         columns: Squares in a row.
         side: Width and height of a square, in pixels.
 
@@ -213,10 +213,11 @@ def image_grid(thumbnails: Sequence[Thumbnail], columns: int, side: int = 64) ->
     if columns < 1 or side < 1:
         raise ValueError(f"columns is {columns} and side is {side}; both must be at least 1")
     gap = 4
-    n_rows = max(1, -(-len(thumbnails) // columns))
+    pictures = [view.picture for view in views if view.picture is not None]
+    n_rows = max(1, -(-len(pictures) // columns))
     sheet = Image.new("RGB", (columns * (side + gap) + gap, n_rows * (side + gap) + gap), "white")
-    for index, thumbnail in enumerate(thumbnails):
-        with Image.open(io.BytesIO(thumbnail.png)) as picture:
+    for index, encoded in enumerate(pictures):
+        with Image.open(io.BytesIO(encoded)) as picture:
             square = ImageOps.pad(picture.convert("RGBA"), (side, side), color=(255, 255, 255, 0))
         row, column = divmod(index, columns)
         corner = (gap + column * (side + gap), gap + row * (side + gap))

@@ -59,7 +59,8 @@ class TargetView:
     rows: Sequence[MetricRow]
     effective_numbers: str
     label_balance: str | None
-    n_pictures: int
+    n_shown: int
+    """Samples in each of the two lists."""
 
 
 def render_report(data: ReportData) -> str:
@@ -87,6 +88,7 @@ def render_report(data: ReportData) -> str:
         targets=[_view(target) for target in data.targets],
         size_curves=image_source(figures.cluster_size_curves(data.levels)) if data.levels else None,
         settings=list(_flatten(data.settings)),
+        counts_tokens=any(target.n_tokens is not None for target in data.targets),
     )
 
 
@@ -99,7 +101,7 @@ def _view(target: TargetSummary) -> TargetView:
         rows=_metric_rows(target),
         effective_numbers=image_source(figures.effective_numbers(target)),
         label_balance=image_source(figures.label_balance(target)) if target.label_counts else None,
-        n_pictures=min(len(target.random_sample), len(target.balanced_sample)),
+        n_shown=min(len(target.random_sample), len(target.balanced_sample)),
     )
 
 

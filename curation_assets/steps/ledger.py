@@ -16,7 +16,7 @@ from curation_assets.steps.assign import TABLE as ASSIGN_TABLE
 from curation_assets.steps.ingest import TABLE as RAW_TABLE
 from curation_assets.steps.pool_index import is_cleaned
 from curation_assets.steps.select import DUPLICATES, RAN_OUT, SELECTED
-from curation_assets.storage.admission import CONTAMINATED_FATE, DUPLICATE_FATE, EXCLUDED, KEPT
+from curation_assets.storage.admission import CONTAMINATED_FATE, DUPLICATE_FATE, EXCLUDED, KEPT, KIND_WORDS
 from curation_assets.storage.embeddings import REJECTED, ROWS
 from curation_assets.storage.outputs import OutputWriter
 from curation_assets.storage.pool_storage import PoolStorage
@@ -41,12 +41,6 @@ SCHEMA: dict[str, Any] = {
 or evaluation set), `twin_id` and `similarity` of duplicates and contaminated ones; `ran_out_at` only of samples
 that were not selected: the highest level whose cluster above them got nothing, 0 if their own level-1 cluster got a
 share and other samples went first."""
-
-_WORDS_OF_KIND = {
-    "exact": "same bytes as",
-    "normalized_text": "same text, but for case and spaces, as",
-    "semantic": "nearly the same as",
-}
 
 
 def write_ledger(spec: PoolSpec, storage: PoolStorage, shard: str, writer: OutputWriter) -> None:
@@ -119,12 +113,12 @@ def _excluded(spec: PoolSpec, storage: PoolStorage, shard: str) -> list[pl.DataF
         raise CurationError(
             f"shard '{shard}': rows were excluded as {sorted(unknown)}: run admitted of it again"
         )
-    words = pl.col("kind").replace(_WORDS_OF_KIND)
+    words = pl.col("kind").replace(KIND_WORDS)
     where = {DUPLICATE_FATE: "shard", CONTAMINATED_FATE: "evaluation set"}
     return [
         _fates(
             table.filter(pl.col("fate") == fate).with_columns(
-                detail=pl.format("{} {} in " + where[fate] + " {}", words, "twin_id", "twin_set")
+                detail=pl.format("{} as {} in " + where[fate] + " {}", words, "twin_id", "twin_set")
             ),
             fate,
         )

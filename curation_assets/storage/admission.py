@@ -12,6 +12,13 @@ EXCLUDED: Final = "excluded.parquet"
 EMBEDDINGS_DIGEST: Final = "embeddings.txt"
 
 DUPLICATE_FATE, CONTAMINATED_FATE = "duplicate", "contaminated"
+KIND_WORDS: Final = {
+    "exact": "same bytes",
+    "normalized_text": "same text, but for case and spaces",
+    "pixels": "same picture, but for size and encoding",
+    "semantic": "nearly the same",
+}
+"""Kind of evidence -> what it says of a sample and its twin, strongest first."""
 EXCLUDED_SCHEMA: dict[str, Any] = {
     "row": pl.UInt32,
     "raw_row": pl.UInt32,

@@ -30,13 +30,15 @@ def test_jobs_hold_what_their_names_say(tmp_path: Path) -> None:
     defs = definitions(tmp_path)
     assigns = {f"level_{level}_assign" for level in (1, 2, 3)}
     assert assets_of(defs, "p_ingest_new_shards") == {"raw_pool", "embeddings", *assigns}
-    outputs = {"selection", "ledger", "balanced_dataset", "dataset_release", "curation_report"}
+    outputs = {
+        "selection", "ledger", "balanced_dataset", "dataset_release", "atlas", "curation_report",
+    }  # fmt: skip
     assert assets_of(defs, "p_resample_targets") == outputs
     assert assets_of(defs, "p_recluster_from_level_3") == {
         "level_3_clusters", "level_3_assign", "tree", "drift", *outputs,
     }  # fmt: skip
     assert "raw_pool" not in assets_of(defs, "p_recluster_from_level_1")
-    assert len(assets_of(defs, "p_all")) == 19
+    assert len(assets_of(defs, "p_all")) == 20
     recluster = defs.resolve_job_def("p_recluster_from_level_3")
     again = again_of({**recluster.tags, **recluster.run_tags}, 1.0)
     assert again is not None

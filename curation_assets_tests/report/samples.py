@@ -13,9 +13,9 @@ from curation_assets.report.data import (
     ClusterCard,
     LevelSummary,
     ReportData,
+    SampleView,
     SubsetMetrics,
     TargetSummary,
-    Thumbnail,
 )
 
 
@@ -28,8 +28,8 @@ def drawings() -> tuple[bytes, ...]:
     )
 
 
-def thumbnails(n: int, word: str = "drawing") -> list[Thumbnail]:
-    return [Thumbnail(drawings()[index % len(drawings())], f"{word} {index}") for index in range(n)]
+def thumbnails(n: int, word: str = "drawing") -> list[SampleView]:
+    return [SampleView(f"{word} {index}", drawings()[index % len(drawings())]) for index in range(n)]
 
 
 def level(number: int, n_clusters: int, *, n_inputs: int = 12_345, n_empty: int = 0) -> LevelSummary:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from curation_assets.report import figures, style
-from curation_assets.report.data import TargetSummary, Thumbnail
+from curation_assets.report.data import SampleView, TargetSummary
+from curation_assets.report.projection import projection_scatter
 from curation_assets_tests.report import samples
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -23,6 +24,11 @@ FIGURES: dict[str, Callable[[], bytes]] = {
     "labels": lambda: figures.label_balance(samples.target()),
     "effective": lambda: figures.effective_numbers(samples.target()),
     "inertia": lambda: figures.inertia_curve([[9.0, 4.0, 3.5], [1000.0, 2.0], [5.0]]),
+    "projection": lambda: projection_scatter(
+        np.arange(60.0),
+        np.sin(np.arange(60.0)),
+        ["selected", "not_selected", "duplicate", "contaminated", "x"] * 12,
+    ),
     "grid": lambda: figures.image_grid(samples.thumbnails(7), columns=3),
 }
 
@@ -68,6 +74,8 @@ def test_figures_need_no_global_matplotlib_state(monkeypatch: pytest.MonkeyPatch
         lambda: figures.inertia_curve([]),
         lambda: figures.inertia_curve([[], [1.0]]),
         lambda: figures.image_grid([], columns=4),
+        lambda: figures.image_grid([SampleView("without a picture")], columns=4),
+        lambda: projection_scatter(np.zeros(0), np.zeros(0), []),
     ],
 )
 def test_figures_of_little_or_nothing_are_still_pictures(draw: Callable[[], bytes]) -> None:
@@ -95,10 +103,10 @@ def test_effective_numbers_draws_longer_bars_for_larger_values() -> None:
 
 
 def test_image_grid_places_pictures_in_reading_order() -> None:
-    def plain(colour: str, size: tuple[int, int]) -> Thumbnail:
+    def plain(colour: str, size: tuple[int, int]) -> SampleView:
         buffer = io.BytesIO()
         Image.new("RGB", size, colour).save(buffer, format="PNG")
-        return Thumbnail(buffer.getvalue(), colour)
+        return SampleView(colour, buffer.getvalue())
 
     sheet = pixels(
         figures.image_grid([plain("red", (9, 9)), plain("lime", (30, 10)), plain("blue", (5, 5))], 2, 20)

@@ -9,7 +9,16 @@ from typing import Any
 import pytest
 
 from curation_assets.report import figures, formatting
-from curation_assets.report.data import ReportData, Thumbnail
+from curation_assets.report.data import (
+    AtlasSummary,
+    ContaminationSummary,
+    DuplicateGroup,
+    DuplicatesSummary,
+    EvidencePair,
+    FateSummary,
+    ReportData,
+    SampleView,
+)
 from curation_assets.report.page import render_report
 from curation_assets_tests.report import samples
 
@@ -136,7 +145,7 @@ def test_headings_of_tables_have_a_scope(rendered: Page) -> None:
 
 def test_hostile_text_is_escaped() -> None:
     attack = '"><script>alert(1)</script>'
-    thumbnail = Thumbnail(samples.drawings()[0], attack)
+    thumbnail = SampleView(attack, samples.drawings()[0])
     target = dataclasses.replace(
         samples.target(attack), random_sample=[thumbnail], balanced_sample=[thumbnail]
     )
@@ -199,9 +208,50 @@ def test_an_empty_pool_is_reported() -> None:
     assert "n/a of the pool" in Page(render_report(empty)).text
 
 
+def test_duplicates_and_contamination_are_shown_with_their_twins() -> None:
+    views = samples.thumbnails(3, "copy")
+    group = DuplicateGroup(samples.thumbnails(1, "original")[0], views, n_removed=9)
+    pair = EvidencePair(views[0], SampleView("q7"), "semantic", 0.9876)
+    rendered = page(
+        duplicates=DuplicatesSummary(13_000, {"exact": 420, "semantic": 160}, 350, [group]),
+        contamination=[
+            ContaminationSummary("quiz", {"semantic": 2}, [pair]),
+            ContaminationSummary("other", {}, []),
+        ],
+    )
+    for shown in ("580 of 13,000 samples (4.5%)", "350 groups", "and 6 more", "0.988", "q7", "Clean:"):
+        assert shown in rendered.text
+    captions = [img["alt"] for img in rendered.attributes("img")]
+    assert captions.index("original 0") < captions.index("copy 0")
+    nothing = page(duplicates=DuplicatesSummary(13_000, {}, 0, []))
+    assert "None among 13,000 samples." in nothing.text
+
+
+def test_fates_add_up_and_take_the_place_of_rejections() -> None:
+    fates = [FateSummary("selected", 30, {"small": 30}), FateSummary("rejected", 10, {"empty_text": 10})]
+    rendered = page(fates=fates)
+    for shown in ("Each of the pool's 40 rows", "selected 30 75.0%", "empty_text 10 25.0%", "all 40 100%"):
+        assert shown in rendered.text
+    assert "Rejected samples" not in rendered.text
+
+
+def test_the_atlas_is_pictured_with_its_command() -> None:
+    command = "embedding-atlas '/a path/<x>/atlas.parquet' --text text"
+    rendered = page(atlas=AtlasSummary(command, 10_000, 2_000_000, samples.drawings()[0]))
+    assert command in rendered.text
+    assert "10,000 of 2,000,000 embedded samples" in rendered.text
+
+
+def test_samples_without_a_picture_are_cards() -> None:
+    views = [SampleView("a1 · cats", text="<b>A cat</b> sat."), SampleView("a2", note="7 tokens")]
+    html = render_report(samples.report(pool_sample=views))
+    assert '<p class="text" dir="auto">&lt;b&gt;A cat&lt;/b&gt; sat.</p>' in html
+    assert "a2 7 tokens" in Page(html).text
+
+
 def test_unknown_image_formats_are_refused() -> None:
     with pytest.raises(ValueError, match="PNG, JPEG or WebP"):
-        page(pool_sample=[Thumbnail(b"GIF89a", "moving")])
+        page(pool_sample=[SampleView("moving", b"GIF89a")])
 
 
 @pytest.mark.parametrize(

@@ -183,7 +183,7 @@ def test_a_cleaned_pool_is_fitted_drawn_and_reported_without_what_was_excluded(
 ) -> None:
     shutil.copytree(pool.folder, tmp_path / "pool")
     cleaned = Pool(tmp_path / "pool", deduplication={})
-    fitted = {}
+    fitted, evidence = {}, []
     for shard in cleaned.storage.shards():
         embedded = cleaned.storage.output("embeddings", shard.key)
         rows = embedded.table("rows.parquet").with_row_index("row")
@@ -198,6 +198,7 @@ def test_a_cleaned_pool_is_fitted_drawn_and_reported_without_what_was_excluded(
         }
         excluded = gone.with_columns(pl.lit(value).alias(name) for name, value in copies.items())
         excluded = excluded.select(pl.col(name).cast(dtype) for name, dtype in EXCLUDED_SCHEMA.items())
+        evidence.append(excluded.drop("fate").select(pl.lit(shard.key).alias("shard"), pl.all()))
         output = cleaned.storage.output("admitted", shard.key)
         with output.writing(RECIPE) as writer:
             kept = np.setdiff1d(np.arange(len(rows)), gone["row"].to_numpy())
@@ -207,6 +208,8 @@ def test_a_cleaned_pool_is_fitted_drawn_and_reported_without_what_was_excluded(
         digest = output.require_facts().digest
         fitted[shard.key] = FittedShard(digest, len(kept), embedded.require_facts().digest)
     cleaned.storage.save_fit_rows(FitRows(fitted, "encoder", "first fit"))
+    with cleaned.storage.output("duplicates").writing(RECIPE) as writer:
+        writer.table("evidence.parquet", pl.concat(evidence))
     cleaned.cluster()
     cleaned.select()
     ledger = cleaned.finish()

@@ -47,15 +47,18 @@ def write_report(graph: PoolGraph, curation: CurationResource, run: StepRun, wri
     from curation_assets.report import figures
     from curation_assets.report.page import render_report
 
-    data = gather_report(graph.spec, run.storage, curation.reader(graph.spec))
+    spec = graph.spec
+    data = gather_report(spec, run.storage, curation.reader(spec), curation.evaluation_readers(spec))
     first = data.targets[0]
     writer.text(PAGE, render_report(data))
     writer.file("effective_numbers.png").write_bytes(figures.effective_numbers(first))
     writer.file("cluster_sizes.png").write_bytes(figures.cluster_size_curves(data.levels))
-    writer.file("random_sample.png").write_bytes(figures.image_grid(first.random_sample, 12))
-    writer.file("balanced_sample.png").write_bytes(figures.image_grid(first.balanced_sample, 12))
+    if spec.modality == "image":
+        writer.file("random_sample.png").write_bytes(figures.image_grid(first.random_sample, 12))
+        writer.file("balanced_sample.png").write_bytes(figures.image_grid(first.balanced_sample, 12))
     if first.label_counts:
         writer.file("label_balance.png").write_bytes(figures.label_balance(first))
+    writer.summary["fates"] = {fate.name: fate.n_samples for fate in data.fates}
     writer.summary["n_warnings"] = len(data.warnings)
     writer.summary["warnings"] = list(data.warnings)
     for subset in first.subsets:

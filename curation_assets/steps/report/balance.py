@@ -1,0 +1,132 @@
+"""Balance of the pool, of the targets and of what they are compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from curation_assets.lineage import level_asset
+from curation_assets.report.data import LevelSummary, SubsetMetrics
+from curation_assets.steps.report.pool import ReportPool
+from curation_assets.storage.admission import KEPT
+from curation_assets.storage.clusters import ASSIGNMENTS
+
+
+def compare_subsets(
+    pool: ReportPool, every: np.ndarray, rows: np.ndarray, draws: Sequence[np.ndarray]
+) -> list[SubsetMetrics]:
+    """Metrics of the pool, of random subsets, of a draw from flat k-means and of the balanced subset.
+
+    Args:
+        pool: its columns.
+        every: admissible rows.
+        rows: of the balanced subset.
+        draws: random subsets of its size, whose mean figures stand for all of them.
+    """
+    flat = _flat_kmeans_rows(pool, len(rows))
+    return [
+        _metrics(pool, "pool", [every]),
+        _metrics(pool, "random", draws),
+        *([_metrics(pool, "flat k-means", [flat])] if flat is not None else []),
+        _metrics(pool, "balanced", [rows]),
+    ]
+
+
+def summarise_levels(pool: ReportPool, every: np.ndarray) -> list[LevelSummary]:
+    """Every level of the tree, its sizes counted over the admissible rows."""
+    from curation_assets.algorithms.balance import balance_of
+
+    summaries = []
+    for level, sizes in enumerate(pool.counts(every), start=1):
+        facts = pool.storage.output(level_asset(level, "clusters")).require_facts().summary
+        steps = pool.spec.levels[level - 1].steps
+        kept = None
+        if steps:
+            resampled = pool.storage.output(level_asset(level, "resampled")).require_facts()
+            kept = resampled.summary["samples_per_cluster"]
+        balance = balance_of(sizes)
+        summaries.append(
+            LevelSummary(
+                level=level,
+                n_inputs=facts["n_inputs"],
+                sizes=sizes,
+                effective_number=balance.effective_number,
+                largest_share=balance.largest_share,
+                gini=balance.gini,
+                n_empty=balance.n_empty,
+                inertia=facts["inertias"][-1][-1],
+                resampling_steps=steps,
+                samples_per_cluster=kept,
+            )
+        )
+    return summaries
+
+
+def label_table(
+    pool: ReportPool, every: np.ndarray, random_rows: np.ndarray, rows: np.ndarray
+) -> dict[str, tuple[int, int, int]]:
+    """Label -> samples in (pool, random subset, balanced subset)."""
+    columns = [pool.label_counts(part).tolist() for part in (every, random_rows, rows)]
+    return {name: counts for name, *counts in zip(pool.label_names, *columns, strict=True)}  # type: ignore[misc]
+
+
+def _metrics(pool: ReportPool, name: str, draws: Sequence[np.ndarray]) -> SubsetMetrics:
+    """Figures of a subset, or their means over several draws of it."""
+    from curation_assets.algorithms.balance import balance_of, effective_number
+
+    by_draw = [[balance_of(counts) for counts in pool.counts(rows)] for rows in draws]
+    labels = [pool.label_counts(rows) for rows in draws] if pool.labels is not None else None
+    n_labels = max(1, len(pool.label_names))
+    levels = range(len(by_draw[0]))
+    return SubsetMetrics(
+        name=name,
+        n_samples=len(draws[0]),
+        effective_clusters={t + 1: float(np.mean([d[t].effective_number for d in by_draw])) for t in levels},
+        largest_share=float(np.mean([d[-1].largest_share for d in by_draw])),
+        gini=float(np.mean([d[-1].gini for d in by_draw])),
+        effective_labels=float(np.mean([effective_number(c) for c in labels])) if labels else None,
+        label_coverage=float(np.mean([(c > 0).sum() / n_labels for c in labels])) if labels else None,
+    )
+
+
+def _flat_kmeans_rows(pool: ReportPool, size: int) -> np.ndarray | None:
+    """The same draw from plain k-means with level 1's k: what the hierarchy and resampling add to it."""
+    from curation_assets.algorithms.randomness import Purpose, keyed_priorities
+    from curation_assets.algorithms.sampling import draw, plan_quotas
+
+    if not pool.spec.levels[0].steps:
+        return None
+    fitted = pool.storage.output(level_asset(1, "initial")).array(ASSIGNMENTS)
+    rows, positions = _fitted_rows(pool)
+    admissible = pool.index.admissible[rows]
+    rows, positions = rows[admissible], positions[admissible]
+    if len(rows) < size:
+        # The fit was on few of the rows there are now: no draw of this size to compare with.
+        return None
+    clusters = np.asarray(fitted)[positions]
+    quotas = plan_quotas(np.bincount(clusters), [], size, seed=pool.spec.seed).quotas[0]
+    priorities = keyed_priorities(pool.index.id_hashes[rows], pool.spec.seed, Purpose.DRAW)
+    return rows[draw(clusters, priorities, quotas)]
+
+
+def _fitted_rows(pool: ReportPool) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the pool that level 1 was fitted on and that are still there, and their positions in the fit."""
+    chosen = pool.storage.fit_rows()
+    if chosen is None:
+        every = np.arange(len(pool.index.clusters))
+        return every, every
+    number_of = {key: number for number, key in enumerate(pool.index.shards)}
+    rows, positions = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
+    start = 0
+    for key, part in sorted(chosen.shards.items()):
+        number = number_of.get(key)
+        read = pool.storage.output("admitted" if part.embeddings else "embeddings", key)
+        facts = read.facts()
+        if number is not None and facts is not None and facts.digest == part.digest:
+            first = pool.index.starts[number]
+            kept = read.array(KEPT) if part.embeddings else np.arange(part.n_rows)
+            rows.append(first + kept)
+            positions.append(np.arange(start, start + part.n_rows))
+        start += part.n_rows
+    return np.concatenate(rows), np.concatenate(positions)

@@ -1,0 +1,165 @@
+"""What deduplication and decontamination took out, with the twins that they name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from curation_assets.formats.base import ShardReader
+from curation_assets.report.data import (
+    ContaminationSummary,
+    DuplicateGroup,
+    DuplicatesSummary,
+    EvidencePair,
+    SampleView,
+)
+from curation_assets.steps.report.pool import ReportPool
+from curation_assets.steps.report.samples import PoolViews, evaluation_views
+from curation_assets.storage.admission import EVIDENCE, EVIDENCE_SCHEMA, KIND_WORDS
+from curation_assets.storage.embeddings import ROWS
+
+_GROUPS, _GROUP_SAMPLES = 12, 7
+_PAIRS = 8
+_TWIN = ["twin_set", "twin_id"]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The tables of evidence, and which of their rows the page shows."""
+
+    duplicates: pl.DataFrame | None
+    """Schema of `EVIDENCE` with shard and pool_row; None without deduplication."""
+    contaminated: pl.DataFrame | None
+    groups: pl.DataFrame
+    """The largest groups of duplicates: twin_set, twin_id, n_removed, kept_row (pool row, null if unknown)."""
+    shown: pl.DataFrame
+    """Removed rows of those groups, the most similar first."""
+    pairs: pl.DataFrame
+    """The closest contaminated rows of every evaluation set."""
+
+    def rows(self) -> np.ndarray:
+        """Pool rows, int64, that the page shows."""
+        columns = [self.groups["kept_row"].drop_nulls(), self.shown["pool_row"], self.pairs["pool_row"]]
+        return pl.concat([column.cast(pl.Int64) for column in columns]).to_numpy()
+
+
+def read_evidence(pool: ReportPool) -> Evidence:
+    """Read what the pool's cleaning steps stored."""
+    spec, storage = pool.spec, pool.storage
+    duplicates = contaminated = None
+    if spec.deduplication:
+        duplicates = _placed(pool, storage.output("duplicates").table(EVIDENCE))
+    if spec.decontamination:
+        parts = [
+            storage.output("contaminated", key).table(EVIDENCE).select(pl.lit(key).alias("shard"), pl.all())
+            for key in pool.index.shards
+        ]
+        contaminated = _placed(pool, pl.concat(parts))
+    empty = _placed(pool, pl.DataFrame(schema={"shard": pl.String} | EVIDENCE_SCHEMA))
+    groups = _largest_groups(pool, empty if duplicates is None else duplicates)
+    shown = (
+        (empty if duplicates is None else duplicates)
+        .join(groups.select(_TWIN), on=_TWIN, how="semi")
+        .sort("similarity", "sample_id", descending=[True, False])
+    )
+    shown = shown.filter(pl.int_range(pl.len()).over(_TWIN) < _GROUP_SAMPLES)
+    pairs = (
+        (empty if contaminated is None else contaminated)
+        .sort("similarity", "sample_id", descending=[True, False])
+        .filter(pl.int_range(pl.len()).over("twin_set") < _PAIRS)
+    )
+    return Evidence(duplicates, contaminated, groups, shown, pairs)
+
+
+def summarise_duplicates(pool: ReportPool, evidence: Evidence, views: PoolViews) -> DuplicatesSummary | None:
+    """Counts by kind and the largest groups; None without deduplication."""
+    if evidence.duplicates is None:
+        return None
+    shown = evidence.shown.partition_by(_TWIN, as_dict=True, maintain_order=True)
+    groups = []
+    for twin_set, twin_id, n_removed, kept_row in evidence.groups.iter_rows():
+        kept = SampleView(twin_id) if kept_row is None else views.one(kept_row)
+        removed = [
+            views.one(row, _likeness(kind, similarity))
+            for row, kind, similarity in shown[twin_set, twin_id]
+            .select("pool_row", "kind", "similarity")
+            .iter_rows()
+        ]
+        groups.append(DuplicateGroup(kept, removed, n_removed))
+    n_contaminated = 0 if evidence.contaminated is None else len(evidence.contaminated)
+    return DuplicatesSummary(
+        n_candidates=len(pool.index.clusters) - n_contaminated,
+        by_kind=_counts(evidence.duplicates),
+        n_groups=evidence.duplicates.select(_TWIN).n_unique(),
+        groups=groups,
+    )
+
+
+def summarise_contamination(
+    pool: ReportPool, evidence: Evidence, views: PoolViews, readers: Mapping[str, ShardReader]
+) -> list[ContaminationSummary]:
+    """For every evaluation set, clean ones too: counts by kind and the closest pairs.
+
+    Args:
+        pool: its columns.
+        evidence: with the pairs to show.
+        views: of the pool, with the rows of the pairs loaded.
+        readers: of evaluation sets by name; of those left out only ids are shown.
+    """
+    if evidence.contaminated is None or pool.spec.decontamination is None:
+        return []
+    summaries = []
+    for entry in pool.spec.decontamination.evaluation_sets:
+        mine = evidence.pairs.filter(pl.col("twin_set") == entry.name)
+        reader = readers.get(entry.name)
+        twins = evaluation_views(reader, entry.source, mine["twin_id"].to_list()) if reader else {}
+        pairs = [
+            EvidencePair(
+                views.one(row), twins.get(twin_id, SampleView(twin_id)), KIND_WORDS[kind], similarity
+            )
+            for row, twin_id, kind, similarity in mine.select(
+                "pool_row", "twin_id", "kind", "similarity"
+            ).iter_rows()
+        ]
+        counts = _counts(evidence.contaminated.filter(pl.col("twin_set") == entry.name))
+        summaries.append(ContaminationSummary(entry.name, counts, pairs))
+    return summaries
+
+
+def _placed(pool: ReportPool, evidence: pl.DataFrame) -> pl.DataFrame:
+    """Evidence with the pool's row of each removed sample; of shards that left the pool nothing stays."""
+    mine = evidence.filter(pl.col("shard").is_in(pool.index.shards))
+    start = pl.col("shard").replace_strict(pool.starts(), default=0, return_dtype=pl.Int64)
+    return mine.with_columns(pool_row=start + pl.col("row").cast(pl.Int64))
+
+
+def _largest_groups(pool: ReportPool, duplicates: pl.DataFrame) -> pl.DataFrame:
+    counts = (
+        duplicates.group_by(_TWIN)
+        .agg(n_removed=pl.len())
+        .sort("n_removed", *_TWIN, descending=[True, False, False])
+    )
+    groups = counts.head(_GROUPS)
+    starts = pool.starts()
+    kept: list[int | None] = []
+    for twin_set, twin_id in groups.select(_TWIN).iter_rows():
+        ids = (
+            pool.storage.output("embeddings", twin_set).table(ROWS, ["sample_id"])["sample_id"]
+            if twin_set in starts
+            else pl.Series(dtype=pl.String)
+        )
+        place = ids.index_of(twin_id) if len(ids) else None
+        kept.append(None if place is None else starts[twin_set] + place)
+    return groups.with_columns(pl.Series("kept_row", kept, dtype=pl.Int64))
+
+
+def _counts(evidence: pl.DataFrame) -> dict[str, int]:
+    counts = evidence.group_by("kind").len().sort("len", "kind", descending=[True, False])
+    return {KIND_WORDS[kind]: count for kind, count in counts.iter_rows()}
+
+
+def _likeness(kind: str, similarity: float | None) -> str:
+    return KIND_WORDS[kind] if kind != "semantic" else f"cosine {similarity:.3f}"

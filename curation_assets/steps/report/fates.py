@@ -1,0 +1,61 @@
+"""What became of every row of the pool, summed up from the ledger."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import polars as pl
+
+from curation_assets.report.data import FateSummary
+from curation_assets.steps.ledger import NOT_SELECTED_FATE, REJECTED_FATE, SELECTED_FATE
+from curation_assets.steps.ledger import TABLE as LEDGER
+from curation_assets.storage.admission import CONTAMINATED_FATE, DUPLICATE_FATE, EXCLUDED, KIND_WORDS
+from curation_assets.storage.pool_storage import PoolStorage
+
+ORDER = (SELECTED_FATE, NOT_SELECTED_FATE, DUPLICATE_FATE, CONTAMINATED_FATE, REJECTED_FATE)
+
+
+def summarise_fates(storage: PoolStorage, shards: list[str]) -> list[FateSummary]:
+    """Every fate that occurs, with what it is made up of; one shard's ledger is in memory at a time."""
+    totals: Counter[str] = Counter()
+    parts: dict[str, Counter[str]] = {}
+    for shard in shards:
+        ledger = storage.output("ledger", shard).table(LEDGER)
+        totals.update(ledger["fate"].to_list())
+        for fate, column in _part_columns(ledger).items():
+            counts = (
+                ledger.filter(pl.col("fate") == fate).select(part=column).drop_nulls().group_by("part").len()
+            )
+            parts.setdefault(fate, Counter()).update(dict(counts.iter_rows()))
+        if {DUPLICATE_FATE, CONTAMINATED_FATE} & set(totals):
+            excluded = storage.output("admitted", shard).table(EXCLUDED, ["fate", "kind"])
+            counted = excluded.group_by("fate", "kind").len()
+            for fate, kind, count in counted.iter_rows():
+                parts.setdefault(fate, Counter())[KIND_WORDS[kind]] += count
+    known = [fate for fate in ORDER if totals[fate]]
+    others = sorted(set(totals) - set(ORDER))
+    return [
+        FateSummary(fate, totals[fate], dict(sorted(parts.get(fate, Counter()).items(), key=_frequent_first)))
+        for fate in [*known, *others]
+    ]
+
+
+def _part_columns(ledger: pl.DataFrame) -> dict[str, pl.Expr]:
+    """Fate -> what its rows are told apart by, as text."""
+    columns = {
+        SELECTED_FATE: pl.col("targets").explode(),
+        REJECTED_FATE: pl.col("reason"),
+    }
+    if "ran_out_at" in ledger.columns:
+        level = pl.col("ran_out_at")
+        columns[NOT_SELECTED_FATE] = (
+            pl.when(level > 0)
+            .then(pl.format("nothing was left for its cluster at level {}", level))
+            .when(level == 0)
+            .then(pl.lit("other samples of its cluster went first"))
+        )
+    return columns
+
+
+def _frequent_first(part: tuple[str, int]) -> tuple[int, str]:
+    return -part[1], part[0]

@@ -1,0 +1,195 @@
+"""Everything the page shows, gathered from the pool's outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from curation_assets.formats.base import ShardReader
+from curation_assets.lineage import level_asset
+from curation_assets.pools import PoolSpec, TargetSettings
+from curation_assets.report.data import ClusterCard, ReportData, TargetSummary
+from curation_assets.steps.report.balance import compare_subsets, label_table, summarise_levels
+from curation_assets.steps.report.cleaning import (
+    read_evidence,
+    summarise_contamination,
+    summarise_duplicates,
+)
+from curation_assets.steps.report.exploration import summarise_atlas
+from curation_assets.steps.report.fates import summarise_fates
+from curation_assets.steps.report.pool import ReportPool
+from curation_assets.steps.report.samples import PoolViews
+from curation_assets.steps.report.warnings import tree_warnings
+from curation_assets.steps.select import SELECTED
+from curation_assets.storage.pool_storage import PoolStorage
+
+GRID_SAMPLES = 96
+TEXT_SAMPLES = 24
+"""Of what is read rather than looked at."""
+CARDS, CARD_IMAGES, CARD_TEXTS = 12, 8, 3
+BASELINE_DRAWS = 5
+"""Random subsets whose mean figures stand in the report: one draw alone would be luck."""
+
+
+@dataclass(frozen=True, slots=True)
+class _TargetPlan:
+    """Rows of a target and of what it is compared with, and those of both that are shown."""
+
+    target: TargetSettings
+    rows: np.ndarray
+    draws: list[np.ndarray]
+    random_shown: np.ndarray
+    balanced_shown: np.ndarray
+    tokens: dict[int, int]
+    """Row -> its tokens, where they are counted."""
+
+
+def gather_report(
+    spec: PoolSpec,
+    storage: PoolStorage,
+    reader: ShardReader,
+    evaluation_readers: Mapping[str, ShardReader] | None = None,
+) -> ReportData:
+    """Everything the page shows.
+
+    Args:
+        spec: the pool.
+        storage: its outputs, complete up to the ledger and the atlas.
+        reader: for the samples that are shown, a few hundred.
+        evaluation_readers: of evaluation sets by name, to show their samples beside those of the pool.
+    """
+    from curation_assets.algorithms.randomness import Purpose, generator
+
+    pool = ReportPool.read(spec, storage)
+    every = pool.admissible_rows()
+    selected = storage.output("selection").table(SELECTED)
+    plans = [_plan(pool, every, selected, t) for t in range(len(spec.targets))]
+    clusters = _largest_clusters(pool, every, plans[0].rows)
+    pool_sample = _pick(pool, every, generator(spec.seed, Purpose.BASELINE, len(plans)))
+    evidence = read_evidence(pool)
+    views = PoolViews(pool, reader)
+    shown = [rows for plan in plans for rows in (plan.random_shown, plan.balanced_shown)]
+    views.load(np.concatenate([pool_sample, *shown, *(rows for _, rows in clusters), evidence.rows()]))
+    requested = storage.output("selection").require_facts().summary.get("requested", {})
+    targets = [_summarise_target(pool, every, plan, views, requested) for plan in plans]
+    levels = summarise_levels(pool, every)
+    n_rejected, rejections = _rejections(storage, pool.index.shards)
+    top = storage.output(level_asset(spec.n_levels, "clusters")).require_facts()
+    return ReportData(
+        pool=spec.name,
+        description=spec.description,
+        n_shards=len(pool.index.shards),
+        n_samples=len(every),
+        n_rejected=n_rejected,
+        rejections=rejections,
+        label_name=spec.source.label_fields[0] if spec.source.label_fields else None,
+        levels=levels,
+        targets=targets,
+        clusters=[_card(pool, every, card, rows, views) for card, rows in clusters],
+        warnings=tree_warnings(levels, targets),
+        encoder=spec.encoder_name,
+        settings=spec.model_dump(mode="json"),
+        tree_version=top.summary.get("tree_version") or "",
+        pool_sample=views.of(pool_sample),
+        fates=summarise_fates(storage, pool.index.shards),
+        duplicates=summarise_duplicates(pool, evidence, views),
+        contamination=summarise_contamination(pool, evidence, views, evaluation_readers or {}),
+        atlas=summarise_atlas(spec, storage),
+    )
+
+
+def _plan(pool: ReportPool, every: np.ndarray, selected: pl.DataFrame, t: int) -> _TargetPlan:
+    from curation_assets.algorithms.randomness import Purpose, generator
+
+    target, seed = pool.spec.targets[t], pool.spec.seed
+    mine = selected.filter(pl.col("target") == target.name)
+    offsets = mine["shard"].replace_strict(pool.starts(), return_dtype=pl.Int64).to_numpy()
+    places = offsets + mine["row"].to_numpy()
+    tokens = mine["n_tokens"].to_list() if "n_tokens" in mine.columns else []
+    rows = np.sort(places)
+    draws = [
+        every[generator(seed, Purpose.BASELINE, t, i).choice(len(every), len(rows), replace=False)]
+        for i in range(BASELINE_DRAWS)
+    ]
+    rng = generator(seed, Purpose.BASELINE, t, BASELINE_DRAWS)
+    return _TargetPlan(
+        target,
+        rows,
+        draws,
+        _pick(pool, draws[0], rng),
+        _pick(pool, rows, rng),
+        dict(zip(places.tolist(), tokens, strict=False)),
+    )
+
+
+def _summarise_target(
+    pool: ReportPool, every: np.ndarray, plan: _TargetPlan, views: PoolViews, requested: Mapping[str, int]
+) -> TargetSummary:
+    target, tokens = plan.target, plan.tokens
+    counted = {row: n for row, n in tokens.items() if n is not None}
+    return TargetSummary(
+        name=target.name,
+        size=len(plan.rows),
+        strategy=target.strategy,
+        subsets=compare_subsets(pool, every, plan.rows, plan.draws),
+        random_sample=views.of(plan.random_shown),
+        balanced_sample=views.of(
+            plan.balanced_shown, {row: f"{n:,} token{'s' * (n != 1)}" for row, n in counted.items()}
+        ),
+        label_counts=label_table(pool, every, plan.draws[0], plan.rows),
+        n_tokens=sum(counted.values()) if counted else None,
+        requested_tokens=requested.get(target.name, target.tokens) if target.tokens is not None else None,
+    )
+
+
+def _pick(pool: ReportPool, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    most = GRID_SAMPLES if pool.spec.modality == "image" else TEXT_SAMPLES
+    return np.sort(rng.choice(rows, min(most, len(rows)), replace=False))
+
+
+def _rejections(storage: PoolStorage, shards: list[str]) -> tuple[int, dict[str, int]]:
+    totals: dict[str, int] = {}
+    for shard in shards:
+        for reason, count in storage.output("ledger", shard).require_facts().summary["rejections"].items():
+            totals[reason] = totals.get(reason, 0) + count
+    return sum(totals.values()), totals
+
+
+def _largest_clusters(
+    pool: ReportPool, every: np.ndarray, selected: np.ndarray
+) -> list[tuple[tuple[int, int, int], np.ndarray]]:
+    """(cluster, size, selected) of the top level's largest clusters, with their most central rows."""
+    level = pool.spec.n_levels
+    most = CARD_IMAGES if pool.spec.modality == "image" else CARD_TEXTS
+    clusters = pool.clusters_at(level)
+    sizes = np.bincount(clusters[every])
+    distances = np.concatenate(
+        [
+            pool.storage.output(level_asset(level, "assign"), shard).table("parquet")["distance"]
+            for shard in pool.index.shards
+        ]
+    )
+    taken = np.bincount(clusters[selected], minlength=len(sizes))
+    found = []
+    for cluster in np.argsort(-sizes, kind="stable")[:CARDS]:
+        members = every[clusters[every] == cluster]
+        if len(members):
+            central = members[np.argsort(distances[members], kind="stable")[:most]]
+            found.append(((int(cluster), int(sizes[cluster]), int(taken[cluster])), central))
+    return found
+
+
+def _card(
+    pool: ReportPool, every: np.ndarray, card: tuple[int, int, int], central: np.ndarray, views: PoolViews
+) -> ClusterCard:
+    cluster, size, taken = card
+    top: list[tuple[str, int]] = []
+    if pool.labels is not None:
+        counts = pool.label_counts(every[pool.clusters_at(pool.spec.n_levels)[every] == cluster])
+        best = np.argsort(-counts, kind="stable")[:3]
+        top = [(pool.label_names[i], int(counts[i])) for i in best if counts[i]]
+    share = size / len(every)
+    return ClusterCard(pool.spec.n_levels, cluster, size, share, taken, top, views.of(central))
