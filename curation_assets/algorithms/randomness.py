@@ -16,6 +16,7 @@ class Purpose(IntEnum):
     QUOTA_REMAINDER = 4
     DRAW = 5
     BASELINE = 6
+    DEDUPLICATION = 7
 
 
 def generator(seed: int, purpose: Purpose, *coordinates: int) -> np.random.Generator:

@@ -7,6 +7,7 @@ import dagster as dg
 from curation_assets.defs.assets.admitted import build_admitted
 from curation_assets.defs.assets.balanced_dataset import build_balanced_dataset
 from curation_assets.defs.assets.base import PoolGraph
+from curation_assets.defs.assets.duplicates import build_duplicates
 from curation_assets.defs.assets.embeddings import build_embeddings
 from curation_assets.defs.assets.levels import build_level
 from curation_assets.defs.assets.raw_pool import build_raw_pool
@@ -38,6 +39,8 @@ def build_definitions(specs: list[PoolSpec], home: Home) -> dg.Definitions:
     for spec in specs:
         graph = PoolGraph.of(spec)
         assets += [build_raw_pool(graph), build_embeddings(graph)]
+        if "duplicates" in graph.steps:
+            assets.append(build_duplicates(graph))
         if "admitted" in graph.steps:
             assets.append(build_admitted(graph))
         for level in range(1, spec.n_levels + 1):

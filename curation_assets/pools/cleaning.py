@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field, PositiveInt, field_validator
 
-from curation_assets.pools.base import Auto, Settings, Similarity
+from curation_assets.pools.base import Auto, Modality, Settings, Similarity
 from curation_assets.pools.source import SourceSettings
 
 KeepRule = Literal["closest", "largest", "first"]
+DUPLICATE_THRESHOLDS: Mapping[Modality, float] = {"image": 0.92, "text": 0.88, "embedding": 0.95}
+"""Cosine of near duplicates where the pool says auto; measured with planted copies: docs/deduplication.md."""
+CENTRED_DUPLICATE_THRESHOLDS: Mapping[Modality, float] = {"image": 0.86, "text": 0.87, "embedding": 0.95}
+"""The same for embeddings less their mean: without what all of them share, cosines are lower."""
 
 
 class DeduplicationSettings(Settings):
@@ -28,6 +33,17 @@ class DeduplicationSettings(Settings):
     n_clusters: PositiveInt | Auto = Field(
         "auto", description="Coarse clusters that near duplicates are looked for in; auto goes by the rows."
     )
+
+    def resolve_threshold(self, modality: Modality, *, centring: bool) -> float:
+        """The cosine from which on two samples count as the same.
+
+        Args:
+            modality: of the pool.
+            centring: whether cosines are those of centred embeddings.
+        """
+        if self.threshold != "auto":
+            return self.threshold
+        return (CENTRED_DUPLICATE_THRESHOLDS if centring else DUPLICATE_THRESHOLDS)[modality]
 
 
 class EvaluationSet(Settings):
