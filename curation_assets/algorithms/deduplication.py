@@ -21,7 +21,7 @@ from curation_assets.algorithms.near_duplicates import (
 )
 from curation_assets.algorithms.rows import Rows
 
-BATCH_BYTES = 128 * 2**20
+BATCH_BYTES = 32 * 2**20
 
 
 class State(IntEnum):

@@ -11,9 +11,9 @@ from curation_assets.pools.base import Auto, Modality, Settings, Similarity
 from curation_assets.pools.source import SourceSettings
 
 KeepRule = Literal["closest", "largest", "first"]
-DUPLICATE_THRESHOLDS: Mapping[Modality, float] = {"image": 0.92, "text": 0.88, "embedding": 0.95}
+DUPLICATE_THRESHOLDS: Mapping[Modality, float] = {"image": 0.90, "text": 0.82, "embedding": 0.95}
 """Cosine of near duplicates where the pool says auto; measured with planted copies: docs/deduplication.md."""
-CENTRED_DUPLICATE_THRESHOLDS: Mapping[Modality, float] = {"image": 0.86, "text": 0.87, "embedding": 0.95}
+CENTRED_DUPLICATE_THRESHOLDS: Mapping[Modality, float] = {"image": 0.83, "text": 0.80, "embedding": 0.95}
 """The same for embeddings less their mean: without what all of them share, cosines are lower."""
 
 

@@ -32,7 +32,7 @@ from curation_assets.storage.embeddings import ShardedEmbeddings
 from curation_assets.storage.pool_storage import PoolStorage
 
 _GROWTH_BEFORE_REFIT = 4
-_READ_BYTES = 64 * 2**20
+_READ_BYTES = 16 * 2**20
 _LEAST_SAMPLED_CLUSTERS = 32
 """A mean of 4,096 rows is good enough for centring, however few the clusters."""
 

@@ -8,8 +8,15 @@ import numpy as np
 import polars as pl
 import pytest
 
+from curation_assets.freshness import Freshness
+from curation_assets.lineage import pool_steps
+from curation_assets.refit import choose_fit_rows
+from curation_assets.steps.admit import admit_shard
 from curation_assets.steps.duplicate_groups import largest_groups
+from curation_assets.steps.duplicates import find_duplicates
+from curation_assets.steps.fit import LevelFit
 from curation_assets.storage.admission import EVIDENCE_SCHEMA
+from curation_assets_tests.steps.drawn_pool import RECIPE, Pool, png, write_tar
 from curation_assets_tests.steps.duplicate_pool import (
     IMAGE,
     DuplicatePool,
@@ -223,3 +230,29 @@ def test_a_pool_that_grows_gets_more_coarse_clusters(tmp_path: Path) -> None:
     second = pool.deduplicate()
     assert pool.summary()["n_clusters"] == 3
     assert {key: twin for key, twin in second.items() if key.startswith("a")} == first
+
+
+def test_a_drawn_pool_is_fitted_on_what_is_left(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    images = {f"a{i}": png(None, i) for i in range(30)}
+    write_tar(tmp_path / "raw" / "a.tar", images)
+    copies = {f"b{i}": images[f"a{i}"] for i in range(4)}
+    write_tar(tmp_path / "raw" / "b.tar", {**copies, **{f"c{i}": png(None, 100 + i) for i in range(10)}})
+    pool = Pool(tmp_path, deduplication={"keep": "first", "threshold": 0.999})
+    pool.ingest()
+    pool.embed()
+    with pool.storage.output("duplicates").writing(RECIPE) as writer:
+        find_duplicates(pool.spec, pool.storage, writer)
+    for shard in pool.storage.shards():
+        with pool.storage.output("admitted", shard.key).writing(RECIPE) as writer:
+            admit_shard(pool.spec, pool.storage, shard.key, writer)
+    freshness = Freshness(pool.storage, pool_steps(pool.spec), pool.storage.shards())
+    assert choose_fit_rows(pool.storage, freshness)
+    assert pool.storage.output("duplicates").table("evidence.parquet")["twin_id"].to_list() == [
+        f"a{i}" for i in range(4)
+    ]
+    assert pool.storage.n_fitted_rows() == 40
+    fit = LevelFit(pool.spec, pool.storage, 1)
+    with pool.storage.output("level_1_initial").writing(RECIPE) as writer:
+        fit.initial(writer)
+    assert len(pool.storage.output("level_1_initial").array("assignments.npy")) == 40
