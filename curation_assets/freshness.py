@@ -197,11 +197,16 @@ class Freshness:
         recipe = self.recipe(name, shard)
         if recipe is None:
             return f"input missing: {', '.join(self.missing_inputs(name, shard))}"
-        if self._again and name in self._again.steps and facts.made_at < self._again.since:
+        if self.is_forced(name, shard):
             return "to be made again"
         if self._is_of(facts, recipe, name):
             return None
         return explain_change(facts, recipe, self._refit_reason(name), self.rows_step)
+
+    def is_forced(self, name: str, shard: str | None) -> bool:
+        """Whether an output that is there is to be made again, whatever its facts say."""
+        facts = self.facts(name, shard)
+        return bool(facts and self._again and name in self._again.steps and facts.made_at < self._again.since)
 
     def _is_of(self, facts: Facts, recipe: Recipe, name: str) -> bool:
         """Whether the output was made by the recipe; of thousands of shards only the first is hashed."""

@@ -44,6 +44,15 @@ def test_a_pool_without_an_atlas_has_no_such_asset(home: Home) -> None:
     assert "curation_report" in names
 
 
+def test_a_deduplicated_pool_is_cleaned_before_it_is_clustered(home: Home) -> None:
+    graph = build_definitions([spec_of("one", deduplication={})], home).resolve_asset_graph()
+    node = graph.get(dg.AssetKey(["one", "duplicates"]))
+    assert node.group_name == "one_1_ingest"
+    assert not node.is_partitioned
+    assert {key.path[-1] for key in node.parent_keys} == {"embeddings"}
+    assert {key.path[-1] for key in node.child_keys} >= {"admitted"}
+
+
 def test_names_fit_the_graph_view_and_lanes_are_ordered(home: Home) -> None:
     graph = build_definitions([spec_of("one")], home).resolve_asset_graph()
     lanes = {"one_1_ingest", "one_2_hierarchy", "one_3_balance", "one_4_report"}

@@ -16,7 +16,8 @@ class Purpose(IntEnum):
     QUOTA_REMAINDER = 4
     DRAW = 5
     BASELINE = 6
-    ATLAS = 12
+    DEDUPLICATION = 7
+    ATLAS = 8
 
 
 def generator(seed: int, purpose: Purpose, *coordinates: int) -> np.random.Generator:

@@ -9,6 +9,7 @@ from curation_assets.defs.assets.atlas import build_atlas
 from curation_assets.defs.assets.balanced_dataset import build_balanced_dataset
 from curation_assets.defs.assets.base import PoolGraph
 from curation_assets.defs.assets.dataset_release import build_dataset_release
+from curation_assets.defs.assets.duplicates import build_duplicates
 from curation_assets.defs.assets.embeddings import build_embeddings
 from curation_assets.defs.assets.evaluation import build_contaminated, build_evaluation_sets
 from curation_assets.defs.assets.levels import build_level
@@ -46,6 +47,8 @@ def build_definitions(specs: list[PoolSpec], home: Home) -> dg.Definitions:
             assets.append(build_token_counts(graph))
         if "contaminated" in graph.steps:
             assets += [build_evaluation_sets(graph), build_contaminated(graph)]
+        if "duplicates" in graph.steps:
+            assets.append(build_duplicates(graph))
         if "admitted" in graph.steps:
             assets.append(build_admitted(graph))
         for level in range(1, spec.n_levels + 1):

@@ -17,6 +17,10 @@ DECONTAMINATION_THRESHOLDS: Mapping[Modality, float] = {"image": 0.98, "text": 0
 """Cosine from which on a sample counts as contaminated, by the modality of the evaluation set."""
 DECONTAMINATION_PIXEL_DISTANCE = 8.0
 """Root mean square difference of two pixel signatures, of 255, up to which images count as the same."""
+DUPLICATE_THRESHOLDS: Mapping[Modality, float] = {"image": 0.90, "text": 0.82, "embedding": 0.95}
+"""Cosine of near duplicates where the pool says auto; measured with planted copies: docs/deduplication.md."""
+CENTRED_DUPLICATE_THRESHOLDS: Mapping[Modality, float] = {"image": 0.83, "text": 0.80, "embedding": 0.95}
+"""The same for embeddings less their mean: without what all of them share, cosines are lower."""
 
 
 class DeduplicationSettings(Settings):
@@ -35,6 +39,17 @@ class DeduplicationSettings(Settings):
     n_clusters: PositiveInt | Auto = Field(
         "auto", description="Coarse clusters that near duplicates are looked for in; auto goes by the rows."
     )
+
+    def resolve_threshold(self, modality: Modality, *, centring: bool) -> float:
+        """The cosine from which on two samples count as the same.
+
+        Args:
+            modality: of the pool.
+            centring: whether cosines are those of centred embeddings.
+        """
+        if self.threshold != "auto":
+            return self.threshold
+        return (CENTRED_DUPLICATE_THRESHOLDS if centring else DUPLICATE_THRESHOLDS)[modality]
 
 
 class EvaluationSet(Settings):

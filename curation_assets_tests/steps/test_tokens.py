@@ -62,7 +62,10 @@ def test_a_file_that_changed_since_it_was_listed_is_refused(tmp_path: Path) -> N
         ingest_shard(reader, shard, TEXTS, writer)
     write_texts(tmp_path, "one text")
     output = storage.output("token_counts", shard.key)
-    with pytest.raises(ShardError, match=r"1 samples .* run raw_pool again"), output.writing(RECIPE) as writer:
+    with (
+        pytest.raises(ShardError, match=r"1 samples .* run raw_pool again"),
+        output.writing(RECIPE) as writer,
+    ):
         count_tokens(reader, shard, raw, WordCounter(), TEXTS, writer)
     assert output.facts() is None
 

@@ -25,7 +25,7 @@ def heavy_pool(name: str) -> str | None:
     """The Dagster pool of a step that should not run beside others of its kind; None for a light one."""
     if name in ("embeddings", "evaluation_sets") or name.endswith(("_initial", "_resampled", "_clusters")):
         return GPU_POOL
-    return MEMORY_POOL if name in ("selection", "atlas", "curation_report") else None
+    return MEMORY_POOL if name in ("duplicates", "selection", "atlas", "curation_report") else None
 
 
 def pool_limit(instance: dg.DagsterInstance, names: Iterable[str]) -> int:

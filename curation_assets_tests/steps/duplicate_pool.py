@@ -1,0 +1,130 @@
+"""Pools of hand-made samples, written as the steps before deduplication would."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from curation_assets.formats.base import SourceFile
+from curation_assets.formats.texts import normalized_digest
+from curation_assets.pools import PoolSpec
+from curation_assets.steps.duplicates import find_duplicates
+from curation_assets.steps.ingest import _SCHEMA, hash_id
+from curation_assets.storage.admission import EVIDENCE, EVIDENCE_SCHEMA
+from curation_assets.storage.outputs import Recipe
+from curation_assets.storage.pool_storage import PoolStorage
+from curation_assets.storage.shards import Shard
+
+RECIPE = Recipe({}, {}, "1")
+TEXT = {
+    "source": {"format": "jsonl", "path": "raw", "modality": "text"},
+    "encoder": {"kind": "sentence_transformers", "model": "some"},
+}
+IMAGE = {"source": {"path": "raw"}, "encoder": {"kind": "bundled"}}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sample: its bytes decide the digests, its vector the embedding."""
+
+    sample_id: str
+    content: str
+    vector: tuple[float, ...]
+
+
+def at(degrees: float) -> tuple[float, float]:
+    """A direction in the plane."""
+    return float(np.cos(np.radians(degrees))), float(np.sin(np.radians(degrees)))
+
+
+def spec_of(**deduplication: Any) -> PoolSpec:
+    return make_spec(IMAGE, deduplication)
+
+
+def text_spec(**deduplication: Any) -> PoolSpec:
+    return make_spec(TEXT, deduplication)
+
+
+def make_spec(base: Mapping[str, Any], deduplication: Mapping[str, Any], **changes: Any) -> PoolSpec:
+    rest = {
+        "name": "made",
+        "levels": [{"n_clusters": 2}],
+        "targets": [{"name": "t", "size": 1}],
+        "deduplication": {"threshold": 0.9, **deduplication},
+    }
+    return PoolSpec.model_validate({**base, **rest, **changes})
+
+
+class DuplicatePool:
+    """A pool in a folder."""
+
+    def __init__(self, folder: Path, spec: PoolSpec) -> None:
+        self.spec = spec
+        self.storage = PoolStorage(str(folder), "made")
+        self._shards: dict[str, Shard] = {}
+
+    def put(self, shard: str, samples: Sequence[Sample]) -> None:
+        """Add a shard, or change it."""
+        rows = [
+            {
+                "sample_id": sample.sample_id,
+                "id_hash": hash_id(sample.sample_id),
+                "file": f"{shard}.tar",
+                "member": sample.sample_id,
+                "offset": number,
+                "size_bytes": len(sample.content),
+                "content_sha256": hashlib.sha256(sample.content.encode()).hexdigest(),
+                "n_characters": len(sample.content),
+                "normalized_sha256": normalized_digest(sample.content),
+            }
+            for number, sample in enumerate(samples)
+        ]
+        raw = pl.DataFrame(rows, schema=_SCHEMA, orient="row")
+        with self.storage.output("raw_pool", shard).writing(RECIPE) as writer:
+            writer.table("parquet", raw)
+        named = raw.with_row_index("raw_row").select("raw_row", "sample_id", "id_hash")
+        vectors = np.array([sample.vector for sample in samples], dtype=np.float16)
+        with self.storage.output("embeddings", shard).writing(RECIPE) as writer:
+            writer.array("npy", vectors)
+            writer.table("rows.parquet", named)
+            writer.summary.update(n_rows=len(samples), dimension=vectors.shape[1])
+        self._shards[shard] = Shard(shard, (SourceFile(f"{shard}.tar", 1, "1"),))
+        self.storage.save_shards(list(self._shards.values()))
+        if self.spec.decontamination:
+            self.contaminate(shard, ())
+
+    def drop(self, shard: str) -> None:
+        """Delete a shard."""
+        del self._shards[shard]
+        self.storage.save_shards(list(self._shards.values()))
+
+    def contaminate(self, shard: str, rows: Sequence[int]) -> None:
+        """Say which rows of a shard are in an evaluation set."""
+        table = pl.DataFrame({"row": rows}, schema={"row": pl.UInt32}).with_columns(
+            pl.lit(None, dtype).alias(name) for name, dtype in list(EVIDENCE_SCHEMA.items())[1:]
+        )
+        with self.storage.output("contaminated", shard).writing(RECIPE) as writer:
+            writer.table(EVIDENCE, table)
+
+    def deduplicate(self, *, anew: bool = False) -> dict[str, tuple[str, str]]:
+        """Removed sample id -> id of its twin and kind."""
+        with self.storage.output("duplicates").writing(RECIPE) as writer:
+            find_duplicates(self.spec, self.storage, writer, anew=anew)
+        return {
+            row["sample_id"]: (row["twin_id"], row["kind"]) for row in self.evidence().iter_rows(named=True)
+        }
+
+    def evidence(self) -> pl.DataFrame:
+        return self.storage.output("duplicates").table(EVIDENCE)
+
+    def summary(self) -> Mapping[str, Any]:
+        return self.storage.output("duplicates").require_facts().summary
+
+    def parts(self) -> Mapping[str, str]:
+        return self.storage.output("duplicates").require_facts().parts
