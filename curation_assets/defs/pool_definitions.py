@@ -12,6 +12,7 @@ from curation_assets.defs.assets.levels import build_level
 from curation_assets.defs.assets.raw_pool import build_raw_pool
 from curation_assets.defs.assets.report import build_report
 from curation_assets.defs.assets.selection import build_ledger, build_selection
+from curation_assets.defs.assets.token_counts import build_token_counts
 from curation_assets.defs.assets.tree import build_drift, build_tree
 from curation_assets.defs.checks import build_checks
 from curation_assets.defs.io_managers import HandleIOManager
@@ -38,6 +39,8 @@ def build_definitions(specs: list[PoolSpec], home: Home) -> dg.Definitions:
     for spec in specs:
         graph = PoolGraph.of(spec)
         assets += [build_raw_pool(graph), build_embeddings(graph)]
+        if "token_counts" in graph.steps:
+            assets.append(build_token_counts(graph))
         if "admitted" in graph.steps:
             assets.append(build_admitted(graph))
         for level in range(1, spec.n_levels + 1):

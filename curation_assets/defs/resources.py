@@ -16,6 +16,7 @@ from curation_assets.storage.pool_storage import PoolStorage
 
 if TYPE_CHECKING:
     from curation_assets.encoders import Encoder
+    from curation_assets.encoders.tokenizers import TokenCounter
 
 
 class CurationResource(dg.ConfigurableResource):
@@ -38,9 +39,20 @@ class CurationResource(dg.ConfigurableResource):
             raise ValueError(f"pool '{spec.name}' is embedded already: it has no encoder")
         return _loaded_encoder(spec.encoder)
 
+    def token_counter(self, spec: PoolSpec) -> TokenCounter | None:
+        """The pool's counter of tokens, loaded once per process; None for embeddings, which bring their counts."""
+        return _loaded_counter(spec.tokenizer, spec.encoder) if spec.encoder is not None else None
+
 
 @lru_cache(maxsize=1)
 def _loaded_encoder(settings: EncoderSettings) -> Encoder:
     from curation_assets.encoders import build_encoder
 
     return build_encoder(settings)
+
+
+@lru_cache(maxsize=1)
+def _loaded_counter(tokenizer: str | None, encoder: EncoderSettings) -> TokenCounter:
+    from curation_assets.encoders.tokenizers import build_tokenizer
+
+    return build_tokenizer(tokenizer, encoder)

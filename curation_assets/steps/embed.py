@@ -5,16 +5,14 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
-from curation_assets.errors import ShardError
 from curation_assets.formats.base import RawSample, RejectedSampleError, RejectionReason, ShardReader
 from curation_assets.formats.decoding import decode_sample
-from curation_assets.steps.ingest import TABLE
+from curation_assets.steps.samples import accepted_rows, accepted_samples, windows
 from curation_assets.storage.embeddings import ARRAY, REJECTED, ROWS
 from curation_assets.storage.outputs import Output, OutputWriter
 from curation_assets.storage.shards import Shard
@@ -47,65 +45,55 @@ def embed_shard(
         encoder: with weights loaded.
         writer: gets embeddings float16 (n, d), the rows' table and the rejected rows.
         source: settings of the pool's source, which say how a sample is decoded. Peak memory is one decoded
-            window of the encoder and the shard's embeddings.
+            window of the encoder (a text is at most 64 Mi characters of it before it ends) and the shard's
+            embeddings.
         metric: 'cosine' rejects embeddings of length zero, which have no direction.
         on_progress: called with the samples done so far.
 
     Raises:
         ShardError: if a file changed since the raw pool was listed, or storage fails.
     """
-    table = raw_pool.table(TABLE).with_row_index("raw_row").filter(pl.col("reason").is_null())
-    expected = {(row["file"], row["offset"]): row["raw_row"] for row in table.iter_rows(named=True)}
+    accepted = accepted_rows(raw_pool)
     kept_rows: list[int] = []
     blocks: list[np.ndarray] = []
     rejected: list[tuple[int, str, str]] = []
-    seconds = {"read_and_decode": 0.0, "encode": 0.0}
-    decoded = _decoded(reader, shard, expected, rejected, source)
+    began = time.perf_counter()
+    seconds_encoding = 0.0
     n_truncated = 0
-    while True:
-        began = time.perf_counter()
-        batch = list(islice(decoded, encoder.window))
-        seconds["read_and_decode"] += time.perf_counter() - began
-        if not batch:
-            break
-        began = time.perf_counter()
-        samples = [sample for _, sample in batch]
+    decoded = _decoded(accepted_samples(reader, shard, accepted), rejected, source)
+    for window in windows(decoded, encoder.window):
+        started = time.perf_counter()
+        samples = [sample for _, sample in window]
         block = np.asarray(encoder.encode(samples), dtype=np.float32)
         n_truncated += encoder.count_truncated(samples)
-        seconds["encode"] += time.perf_counter() - began
-        good = _usable(block, [row for row, _ in batch], metric, rejected)
-        kept_rows.extend(batch[i][0] for i in good)
+        seconds_encoding += time.perf_counter() - started
+        good = _usable(block, [row for row, _ in window], metric, rejected)
+        kept_rows.extend(window[i][0] for i in good)
         blocks.append(block[good].astype(np.float16))
         if on_progress:
             on_progress(len(kept_rows) + len(rejected))
-    if missing := len(expected) - len(kept_rows) - len(rejected):
-        raise ShardError(
-            f"shard '{shard.key}': {missing} samples of the raw pool are no longer in its files: run raw_pool again"
-        )
-    _write(writer, table, kept_rows, blocks, rejected, encoder.dimension)
+    seconds = time.perf_counter() - began
+    _write(writer, accepted, kept_rows, blocks, rejected, encoder.dimension)
     writer.summary.update(
         encoder=encoder.identity,
         n_truncated=n_truncated,
-        seconds={name: round(value, 3) for name, value in seconds.items()},
+        samples_per_second=round(len(kept_rows) / max(seconds, 1e-9), 1),
+        encoding_share=round(seconds_encoding / max(seconds, 1e-9), 3),
+        seconds={
+            "read_and_decode": round(seconds - seconds_encoding, 3),
+            "encode": round(seconds_encoding, 3),
+        },
     )
 
 
 def _decoded(
-    reader: ShardReader,
-    shard: Shard,
-    expected: dict[tuple[str, int], int],
-    rejected: list[tuple[int, str, str]],
-    source: SourceSettings,
+    samples: Iterator[tuple[int, RawSample]], rejected: list[tuple[int, str, str]], source: SourceSettings
 ) -> Iterator[tuple[int, Any]]:
-    for file in shard.files:
-        for item in reader.read(file.path):
-            if not isinstance(item, RawSample) or (file.path, item.offset) not in expected:
-                continue
-            row = expected[file.path, item.offset]
-            try:
-                yield row, decode_sample(item, source)
-            except RejectedSampleError as error:
-                rejected.append((row, error.reason.value, error.detail))
+    for row, sample in samples:
+        try:
+            yield row, decode_sample(sample, source)
+        except RejectedSampleError as error:
+            rejected.append((row, error.reason.value, error.detail))
 
 
 def _usable(
