@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _MODEL_FILES = ("modules.json", "config.json")
 _BATCHES_PER_WINDOW = 64
+_NO_LIMIT = 2**31
 
 
 class SentenceTransformersEncoder(Encoder):
@@ -175,7 +176,9 @@ def _limit_tokens(model: SentenceTransformer, settings: SentenceTransformersEnco
                 f"choose from 1 to {most:,}"
             )
         model.max_seq_length = settings.max_tokens
-    return model.max_seq_length
+    limit = model.max_seq_length
+    # Tokenizers that know no limit give one of 30 digits.
+    return int(limit) if limit is not None and limit < _NO_LIMIT else None
 
 
 def _most_tokens(model: SentenceTransformer) -> int | None:
