@@ -36,7 +36,7 @@ class SentenceTransformersEncoder(Encoder):
     The same window gives the same embeddings, bit for bit, on the same machine and thread count. With another
     batch size or other texts around it an embedding moves a little. Measured with MiniLM on docstrings, batch
     sizes 1 to 64 and shuffled: in float32 by at most 2e-7 a component; in bfloat16 by at most 1.3e-3, its cosine
-    to itself at least 0.99997. Of bfloat16 and float32 the cosine is at least 0.9999.
+    to itself at least 0.99996. Between bfloat16 and float32 the cosine is at least 0.9998 (4,096 texts).
 
     Raises:
         PoolSpecError: if the model cannot be had, has no fast tokenizer, or takes fewer than `max_tokens`.
@@ -49,7 +49,7 @@ class SentenceTransformersEncoder(Encoder):
         self._model = _load(settings, device)
         self._batch_size = settings.batch_size
         self._max_tokens = _limit_tokens(self._model, settings)
-        tokenizer = fast_form(_own_tokenizer(self._model))
+        tokenizer = fast_form(getattr(self._model, "tokenizer", None))
         if tokenizer is None:
             raise PoolSpecError(
                 f"encoder.model '{settings.model}' has no fast Hugging Face tokenizer: choose a model that does"
@@ -191,13 +191,6 @@ def _most_tokens(model: SentenceTransformer) -> int | None:
     padding = getattr(positions, "padding_idx", None)
     # RoBERTa and its kin count positions from the one after padding.
     return most if padding is None else most - padding - 1
-
-
-def _own_tokenizer(model: SentenceTransformer) -> Any:
-    try:
-        return model.tokenizer
-    except AttributeError:
-        return None
 
 
 def _to_float32(_module: Any, _inputs: Any, features: dict[str, Any]) -> dict[str, Any]:
