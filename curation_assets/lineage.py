@@ -154,7 +154,10 @@ def _add_ingest(spec: PoolSpec, add: Any) -> None:
     embedded = {"encoder": encoder, **metric, **({"max_image_pixels": limit} if limit else {})}
     add("embeddings", "embeddings", ["raw_pool"], embedded, partitioned=True)
     if spec.counts_tokens:
-        tokenizer = {"tokenizer": spec.tokenizer or encoder}
+        column = getattr(spec.source, "token_count_field", None)
+        tokenizer = (
+            {"token_count_field": column} if column else {"tokenizer": spec.tokenizer or spec.encoder_name}
+        )
         add("token_counts", "token_counts", ["raw_pool"], tokenizer, partitioned=True)
     cleaned: list[str] = []
     if spec.decontamination:

@@ -46,7 +46,7 @@ class CurationResource(dg.ConfigurableResource):
 
     def token_counter(self, spec: PoolSpec) -> TokenCounter | None:
         """What counts the pool's tokens, loaded once per process; None for a pool that is embedded already."""
-        return None if spec.modality == "embedding" else _loaded_counter(spec.tokenizer, spec.encoder)
+        return None if spec.encoder is None else _loaded_counter(spec.tokenizer, spec.encoder)
 
 
 @lru_cache(maxsize=1)
@@ -57,7 +57,7 @@ def _loaded_encoder(settings: EncoderSettings) -> Encoder:
 
 
 @lru_cache(maxsize=1)
-def _loaded_counter(name: str | None, encoder: EncoderSettings | None) -> TokenCounter:
-    from curation_assets.encoders.tokenizers import build_token_counter
+def _loaded_counter(name: str | None, encoder: EncoderSettings) -> TokenCounter:
+    from curation_assets.encoders.tokenizers import build_tokenizer
 
-    return build_token_counter(name, encoder)
+    return build_tokenizer(name, encoder)

