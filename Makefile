@@ -33,7 +33,7 @@ demo: setup ## Curate 4,495 real images from raw files to the report (DEMO_LIMIT
 	@echo
 	@echo "Look at the report above in a browser, and at the graph with: make dev"
 
-demo-text: setup ## Curate 24,000 docstrings of the installed packages (DEMO_LIMIT=2000 for a quick look)
+demo-text: setup ## Curate 20,000 docstrings of the installed packages (DEMO_LIMIT=2000 for a quick look)
 	$(BIN)/curation-assets prepare docstrings $(if $(DEMO_LIMIT),--limit $(DEMO_LIMIT))
 	$(BIN)/curation-assets run --pool docstrings
 	@echo

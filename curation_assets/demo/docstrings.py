@@ -58,7 +58,7 @@ PACKAGES: dict[str, str] = {
     "urllib3": "urllib3",
     "watchdog": "watchdog",
 }
-DEFAULT_LIMIT = 24_000
+DEFAULT_LIMIT = 20_000
 _SHORTEST = 40
 """Characters: below, a docstring says little more than the name it belongs to."""
 _ORDER_SEED = 0
