@@ -172,6 +172,11 @@ class PoolSpec(Settings):
         return _DEFAULT_OUTPUTS[self.modality] if self.outputs is None else self.outputs
 
     @property
+    def is_cleaned(self) -> bool:
+        """Whether some samples are kept out of the tree, so that it rests on the admitted ones."""
+        return self.deduplication is not None or self.decontamination is not None
+
+    @property
     def counts_tokens(self) -> bool:
         """Whether the tokens of every sample are needed."""
         return self.tokenizer is not None or any(target.tokens is not None for target in self.targets)

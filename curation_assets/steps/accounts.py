@@ -10,7 +10,7 @@ import polars as pl
 from curation_assets.pools import PoolSpec
 from curation_assets.steps.ledger import NOT_SELECTED_FATE, REJECTED_FATE, SELECTED_FATE
 from curation_assets.steps.ledger import TABLE as LEDGER
-from curation_assets.steps.pool_index import counted_tokens, is_cleaned
+from curation_assets.steps.pool_index import counted_tokens
 from curation_assets.steps.select import DUPLICATES, SELECTED, TOKENS, ledger_part, misses_less_than_a_sample
 from curation_assets.storage.admission import CONTAMINATED_FATE, DUPLICATE_FATE, EXCLUDED
 from curation_assets.storage.pool_storage import PoolStorage
@@ -82,7 +82,7 @@ def _expected_fates(
     embedded = storage.output("embeddings", shard).require_facts().summary
     counts = Counter({SELECTED_FATE: n_selected})
     counts[REJECTED_FATE] = raw["n_rejected"] + embedded["n_rejected"] + n_repeated
-    if is_cleaned(spec):
+    if spec.is_cleaned:
         counts.update(storage.output("admitted", shard).table(EXCLUDED, ["fate"])["fate"].to_list())
     counts[NOT_SELECTED_FATE] = raw["n_rows"] - sum(counts.values())
     return +counts

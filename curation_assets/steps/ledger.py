@@ -14,7 +14,6 @@ from curation_assets.lineage import level_asset
 from curation_assets.pools import PoolSpec
 from curation_assets.steps.assign import TABLE as ASSIGN_TABLE
 from curation_assets.steps.ingest import TABLE as RAW_TABLE
-from curation_assets.steps.pool_index import is_cleaned
 from curation_assets.steps.select import DUPLICATES, RAN_OUT, SELECTED
 from curation_assets.storage.admission import CONTAMINATED_FATE, DUPLICATE_FATE, EXCLUDED, KEPT, KIND_WORDS
 from curation_assets.storage.embeddings import REJECTED, ROWS
@@ -106,7 +105,7 @@ def _repeated_ids(storage: PoolStorage, shard: str) -> pl.DataFrame:
 
 
 def _excluded(spec: PoolSpec, storage: PoolStorage, shard: str) -> list[pl.DataFrame]:
-    if not is_cleaned(spec):
+    if not spec.is_cleaned:
         return []
     table = storage.output("admitted", shard).table(EXCLUDED)
     if unknown := set(table["fate"]) - {DUPLICATE_FATE, CONTAMINATED_FATE}:
@@ -132,7 +131,7 @@ def _admissible(spec: PoolSpec, storage: PoolStorage, shard: str) -> pl.DataFram
     clusters = storage.output(level_asset(1, "assign"), shard).table(ASSIGN_TABLE, ["cluster"])["cluster"]
     ran_out = np.asarray(storage.output("selection").array(RAN_OUT))[clusters.to_numpy()]
     rows = rows.with_columns(ran_out_at=pl.Series(ran_out))
-    return rows[storage.output("admitted", shard).array(KEPT)] if is_cleaned(spec) else rows
+    return rows[storage.output("admitted", shard).array(KEPT)] if spec.is_cleaned else rows
 
 
 def _drawn(storage: PoolStorage, shard: str) -> pl.DataFrame:

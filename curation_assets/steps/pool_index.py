@@ -79,18 +79,13 @@ class PoolIndex:
         return _locate(self.starts, rows)
 
 
-def is_cleaned(spec: PoolSpec) -> bool:
-    """Whether the pool has a step `admitted`."""
-    return bool(spec.deduplication or spec.decontamination)
-
-
 def _locate(starts: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     shard = np.searchsorted(starts, rows, side="right") - 1
     return shard, rows - starts[shard]
 
 
 def _admitted(spec: PoolSpec, storage: PoolStorage, shard: str, n_rows: int) -> np.ndarray:
-    if not is_cleaned(spec):
+    if not spec.is_cleaned:
         return np.ones(n_rows, dtype=bool)
     output = storage.output("admitted", shard)
     summary, kept = output.require_facts().summary, output.array(KEPT)

@@ -55,13 +55,12 @@ def write_weights(spec: PoolSpec, storage: PoolStorage, target: TargetSettings, 
 def _admissible(spec: PoolSpec, storage: PoolStorage) -> Iterator[tuple[str, pl.Series, np.ndarray]]:
     """Shard, ids and level-1 clusters of the rows that may be drawn, shard by shard."""
     repeated = storage.output("selection").table(DUPLICATES)
-    cleaned = spec.deduplication is not None or spec.decontamination is not None
     for shard in storage.shards():
         rows = storage.output("embeddings", shard.key).table(ROWS, ["raw_row", "sample_id"])
         clusters = storage.output(level_asset(1, "assign"), shard.key).table(ASSIGN_TABLE, ["cluster"])
         require_assigned_rows(shard.key, len(rows), len(clusters))
         table = rows.with_columns(clusters["cluster"])
-        if cleaned:
+        if spec.is_cleaned:
             table = table[np.asarray(storage.output("admitted", shard.key).array(KEPT))]
         mine = repeated.filter(pl.col("shard") == shard.key)
         table = table.filter(~pl.col("raw_row").is_in(mine["raw_row"].implode()))
