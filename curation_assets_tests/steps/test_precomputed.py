@@ -244,3 +244,18 @@ def test_the_graph_takes_clip_retrieval_from_files_to_a_release(tmp_path: Path) 
     assert weights["weight"].sum() == pytest.approx(60)
     facts = storage.output("dataset_release").require_facts()
     assert facts.summary["tree_version"] in (folder / "README.md").read_text()
+
+
+def test_edited_vectors_change_what_the_graph_sees_of_a_shard(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    pl.DataFrame({"id": ["a", "b", "c"]}).write_parquet(raw / "x.parquet")
+    digests = []
+    for scale in (1, 2):
+        np.save(raw / "x.npy", scale * np.eye(3, dtype=np.float16))
+        pool = EmbeddedPool(tmp_path, {"layout": "folder", "id_field": "id"})
+        pool.ingest()
+        digests.append(pool.storage.output("raw_pool", "x").require_facts().digest)
+    assert digests[0] != digests[1], (
+        "the rows of the table are the same, and no bytes of samples tell them apart"
+    )
