@@ -49,7 +49,8 @@ def staged_file(target: UPath) -> Iterator[Path]:
 
 
 def write_text(target: UPath, text: str) -> None:
-    """Replace a small text file atomically."""
+    """Replace a small text file atomically; what a killed process staged for it goes too."""
+    remove_leftovers(target.parent, target.name)
     with staged_file(target) as staged:
         staged.write_text(text, encoding="utf-8")
 

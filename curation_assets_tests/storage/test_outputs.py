@@ -133,3 +133,14 @@ def test_where_there_are_no_links_the_file_is_copied(tmp_path: Path, monkeypatch
             writer.link("txt", first.path("txt"), first.require_facts().files["txt"])
         assert second.path("txt").read_text() == "content"
         assert second.require_facts().digest == first.require_facts().digest
+
+
+def test_facts_that_a_killed_process_staged_are_swept_up(tmp_path: Path) -> None:
+    output = Output(UPath(tmp_path / "p" / "raw_pool"), "00001")
+    leftover = tmp_path / "p" / "raw_pool" / ".tmp-00001.facts.json-abc"
+    leftover.parent.mkdir(parents=True)
+    leftover.write_text("{")
+    with output.writing(Recipe({}, {}, "1")) as writer:
+        writer.text("txt", "rows")
+    assert output.facts() is not None
+    assert not list(tmp_path.rglob(".tmp-*"))
