@@ -16,6 +16,7 @@ from curation_assets.report.data import (
     EvidencePair,
     SampleView,
 )
+from curation_assets.steps.duplicate_groups import group_sizes
 from curation_assets.steps.report.pool import ReportPool
 from curation_assets.steps.report.samples import PoolViews, evaluation_views
 from curation_assets.storage.admission import EVIDENCE, EVIDENCE_SCHEMA, KIND_WORDS
@@ -137,12 +138,7 @@ def _placed(pool: ReportPool, evidence: pl.DataFrame) -> pl.DataFrame:
 
 
 def _largest_groups(pool: ReportPool, duplicates: pl.DataFrame) -> pl.DataFrame:
-    counts = (
-        duplicates.group_by(_TWIN)
-        .agg(n_removed=pl.len())
-        .sort("n_removed", *_TWIN, descending=[True, False, False])
-    )
-    groups = counts.head(_GROUPS)
+    groups = group_sizes(duplicates).head(_GROUPS).drop("lowest_similarity")
     starts = pool.starts()
     kept: list[int | None] = []
     for twin_set, twin_id in groups.select(_TWIN).iter_rows():
