@@ -43,10 +43,16 @@ class Codebook:
         squared = centroids.double().square().sum(dim=1)
         return cls(centroids, (-0.5 * squared).float(), math.sqrt(float(squared.max())))
 
-    def error_bound(self, norms: torch.Tensor) -> torch.Tensor:
-        """What a float32 score of rows with the given lengths, float32 (b,), may be off by, float32 (b,)."""
+    def error_bound(self, norms: torch.Tensor, largest_norm: float | None = None) -> torch.Tensor:
+        """What a float32 score of rows with the given lengths, float32 (b,), may be off by, float32 (b,).
+
+        Args:
+            norms: float32 (b,).
+            largest_norm: of any centroid that was scored, if not only of these.
+        """
+        largest = self.largest_norm if largest_norm is None else largest_norm
         scale = _ERROR_LAMBDA * math.sqrt(self.centroids.shape[1] + 2) * _UNIT_ROUNDOFF
-        return scale * self.largest_norm * (norms + 0.5 * self.largest_norm) + 1e-37
+        return scale * largest * (norms + 0.5 * largest) + 1e-37
 
 
 def tile_rows(n_columns: int) -> int:
@@ -197,8 +203,8 @@ def squared_distances(
     step = max(1, budget // (8 * block.shape[1]))
     for start in range(0, len(clusters), step):
         piece = slice(start, start + step)
-        left = block[piece] if rows is None else block[rows[piece]]
-        difference = left.double() - centroids[clusters[piece]].double()
+        left = block[piece] if rows is None else block.index_select(0, rows[piece])
+        difference = left.double() - centroids.index_select(0, clusters[piece]).double()
         result[piece] = difference.square_().sum(dim=1)
     return result
 

@@ -17,6 +17,7 @@ from curation_assets.algorithms.assignment import (
     tile_rows,
     top_two,
 )
+from curation_assets.algorithms.rounded_scores import RoundedCentroids
 from curation_assets.algorithms.rows import Rows
 from curation_assets.algorithms.tiles import TiledRows
 
@@ -154,11 +155,14 @@ class _SeedDistances:
     def add(self, seeds: np.ndarray) -> None:
         """Account for new seeds."""
         book = Codebook.of(self._tiled.take(seeds))
+        rounded = RoundedCentroids.if_worthwhile(book.centroids, book.bias, book.largest_norm)
+        residuals = None if rounded is None else self._tiled.residuals()
         norms = self._tiled.norms()
-        for start, block in self._tiled.tiles(tile_rows(len(seeds))):
+        for start, block in self._tiled.tiles(rounded.tile_rows() if rounded else tile_rows(len(seeds))):
             tile = slice(start, start + len(block))
             known = torch.from_numpy(self.squared[tile]).to(block.device)
-            improved, column, squared = _nearer(block, norms[tile], book, known)
+            first_look = None if rounded is None or residuals is None else (rounded, residuals[tile])
+            improved, column, squared = _nearer(block, norms[tile], book, known, first_look)
             rows = start + improved.cpu().numpy()
             self.squared[rows] = squared.cpu().numpy()
             self.nearest[rows] = self._n_seeds + column.cpu().numpy()
@@ -199,7 +203,11 @@ def _weighted_choice(weights: np.ndarray, rng: np.random.Generator) -> int:
 
 
 def _nearer(
-    block: torch.Tensor, norms: torch.Tensor, book: Codebook, known: torch.Tensor
+    block: torch.Tensor,
+    norms: torch.Tensor,
+    book: Codebook,
+    known: torch.Tensor,
+    first_look: tuple[RoundedCentroids, torch.Tensor] | None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Rows of a tile that have a new seed nearer than `known`, the seed, and the float64 squared distance."""
     bound = book.error_bound(norms)
@@ -207,10 +215,17 @@ def _nearer(
     # |x - c|^2 = |x|^2 - 2 score: below this score no new seed can be nearer than the known one. The slack
     # covers the rounding of the lengths themselves.
     at_least = (0.5 * (lengths * (1 - 1e-5) - known)).float() - bound
+    rows = None
+    if first_look is not None:
+        rounded, residuals = first_look
+        rows = torch.nonzero(rounded.ceilings(block, norms, residuals, at_least, bound) >= 0).flatten()
+        block, at_least, bound = block.index_select(0, rows), at_least[rows], bound[rows]
     best, column, second = top_two(block, book.centroids, book.bias, at_least)
     hopeful = torch.nonzero(best >= at_least).flatten()
-    block, column, bound = block[hopeful], column[hopeful], bound[hopeful]
+    block, column, bound = block.index_select(0, hopeful), column[hopeful], bound[hopeful]
     best, second = best[hopeful], second[hopeful]
+    if rows is not None:
+        hopeful = rows[hopeful]
     unsure = torch.nonzero(best - second <= 2 * bound).flatten()
     if len(unsure):
         column[unsure] = resolve(block[unsure], book, best[unsure] - 2 * bound[unsure])

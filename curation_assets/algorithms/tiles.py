@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
+from curation_assets.algorithms.rounded_scores import rounding_residuals
 from curation_assets.algorithms.rows import Rows, chunk_bounds
 
 # Up to this many bytes of float32 the rows are read, and moved to the device, just once per fit.
@@ -39,6 +40,7 @@ class TiledRows:
         self.device = device
         self._resident: torch.Tensor | None = None
         self._norms: torch.Tensor | None = None
+        self._residuals: torch.Tensor | None = None
         if rows.n_rows * rows.dimension * 4 <= resident_bytes:
             self._resident = self._load(0, rows.n_rows)
 
@@ -56,6 +58,12 @@ class TiledRows:
             parts = [torch.linalg.vector_norm(block, dim=1) for _, block in self.tiles(65_536)]
             self._norms = torch.cat(parts)
         return self._norms
+
+    def residuals(self) -> torch.Tensor:
+        """Length of what rounding to bfloat16 takes from every row, float32 (n,) on the device; measured once."""
+        if self._residuals is None:
+            self._residuals = torch.cat([rounding_residuals(block) for _, block in self.tiles(4096)])
+        return self._residuals
 
     def take(self, indices: np.ndarray) -> torch.Tensor:
         """The named rows, in the order given, float32 (len(indices), d)."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation_assets.algorithms import kmeans, rows
+from curation_assets.algorithms import rows
 from curation_assets.algorithms.kmeans import fit_kmeans
+from curation_assets.algorithms.lloyd import Lloyd
 from curation_assets.algorithms.preprocessing import PreparedRows, fit_preprocessing
 from curation_assets.algorithms.rows import ArrayRows
 from curation_assets.algorithms.tiles import TiledRows
@@ -48,17 +52,28 @@ def test_two_groups_on_a_line() -> None:
     assert sorted(fit.distances.tolist()) == [0, 0, 1, 1, 1, 1]
 
 
-@settings(max_examples=15, deadline=None)
-@given(st.integers(0, 1000), st.integers(1, 8))
-def test_the_incremental_search_is_plain_lloyd(seed: int, n_iterations: int) -> None:
+@contextmanager
+def first_look(is_rounded: bool) -> Iterator[None]:
+    """Whether products are looked at in bfloat16 first, however small they are and whatever is faster here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rounded_scores, "_FEWEST_CENTROIDS", 1 if is_rounded else 10**9)
+        patch.setattr(rounded_scores, "_FEWEST_DIMENSIONS", 1)
+        patch.setattr(rounded_scores, "bfloat16_is_faster", lambda device: True)
+        yield
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 1000), st.integers(1, 8), st.booleans())
+def test_the_incremental_search_is_plain_lloyd(seed: int, n_iterations: int, is_rounded: bool) -> None:
     inputs = prepared(blobs(seed))
     x = inputs.read(0, 600).astype(np.float64)
     tiled = TiledRows(inputs, "cpu")
     start = tiled.take(np.random.default_rng(seed).choice(600, 40, replace=False)).clone()
-    search = kmeans._Lloyd(tiled, start.clone(), "l2")
-    for _ in range(n_iterations):
-        search.update_centroids()
-        search.reassign()
+    search = Lloyd(tiled, start.clone(), "l2")
+    with first_look(is_rounded):
+        for _ in range(n_iterations):
+            search.update_centroids()
+            search.reassign()
     centroids, clusters = plain_lloyd(x, start.numpy().copy(), n_iterations)
     np.testing.assert_array_equal(search.result()[0], clusters)
     np.testing.assert_array_equal(search.book.centroids.numpy(), centroids)
@@ -82,7 +97,7 @@ def test_inertia_never_rises_and_assignments_are_nearest(seed: int, metric: str)
 
 def test_a_cluster_without_rows_keeps_its_centroid() -> None:
     inputs = prepared(np.array([[0.0], [1.0], [2.0]]))
-    search = kmeans._Lloyd(TiledRows(inputs, "cpu"), torch.tensor([[1.0], [50.0]]), "l2")
+    search = Lloyd(TiledRows(inputs, "cpu"), torch.tensor([[1.0], [50.0]]), "l2")
     search.update_centroids()
     search.reassign()
     assert search.book.centroids.tolist() == [[1.0], [50.0]]
@@ -95,12 +110,15 @@ def test_chunks_residency_and_threads_do_not_matter(monkeypatch: pytest.MonkeyPa
         result = fit_kmeans(tiled, 150, metric="cosine", rng=np.random.default_rng(1), n_local_trials=1)
         return result.centroids.tobytes(), result.assignments.tobytes()
 
-    whole = fit(TiledRows(inputs, "cpu"))
+    with first_look(False):
+        whole = fit(TiledRows(inputs, "cpu"))
     monkeypatch.setattr(rows.chunk_bounds, "__defaults__", (4 * 16 * 101,))
     threads = torch.get_num_threads()
     for n_threads in (1, 2):
         torch.set_num_threads(n_threads)
-        assert fit(TiledRows(inputs, "cpu", resident_bytes=0)) == whole
+        for is_rounded in (False, True):
+            with first_look(is_rounded):
+                assert fit(TiledRows(inputs, "cpu", resident_bytes=0)) == whole
     torch.set_num_threads(threads)
 
 
@@ -111,8 +129,8 @@ def test_a_weight_counts_as_copies_of_the_row() -> None:
     assert sorted(fit.centroids[:, 0].tolist()) == [1.0, 10.75]
     assert fit.inertias[-1] == pytest.approx(2 * 1 + 4 + 0.75**2 + 3 * 0.25**2)
     start = torch.tensor([[0.0], [11.0]])
-    copies = kmeans._Lloyd(TiledRows(prepared(np.repeat(x, weights, axis=0)), "cpu"), start.clone(), "l2")
-    weighted = kmeans._Lloyd(TiledRows(prepared(x), "cpu"), start, "l2", None, weights.astype(np.float64))
+    copies = Lloyd(TiledRows(prepared(np.repeat(x, weights, axis=0)), "cpu"), start.clone(), "l2")
+    weighted = Lloyd(TiledRows(prepared(x), "cpu"), start, "l2", None, weights.astype(np.float64))
     for search in (copies, weighted):
         search.update_centroids()
         search.reassign()

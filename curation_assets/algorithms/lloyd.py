@@ -1,0 +1,238 @@
+"""Lloyd's iterations with exact sums and exact assignments, searching only what can have changed.
+
+For each row a rival score is kept that no centroid but its own exceeds. A centroid that stayed where it was cannot
+exceed it later; those that moved are looked at in bfloat16 first, and only rows for which one of them might be
+nearer than their own are compared in float32, and in float64 where that is too close to call.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+from curation_assets.algorithms.assignment import (
+    Codebook,
+    nearest,
+    reported_distance,
+    squared_distances,
+    tile_rows,
+    top_two,
+)
+from curation_assets.algorithms.rounded_scores import RoundedCentroids
+from curation_assets.algorithms.rows import Metric
+from curation_assets.algorithms.tiles import TiledRows
+
+# Where more than this share of the centroids moved, one full search is cheaper than a partial one.
+_FULL_SEARCH_SHARE = 0.8
+
+
+class Lloyd:
+    """Assignments, exact sums and centroids of one fit, kept consistent with each other.
+
+    Args:
+        tiled: prepared rows.
+        centroids: float32 (k, d) to start from.
+        metric: 'cosine' keeps centroids at unit length.
+        clusters: int64 (n,): the rows' nearest of them, if known.
+        weights: float64 (n,): a row counts as so many copies; None counts each once.
+    """
+
+    def __init__(
+        self,
+        tiled: TiledRows,
+        centroids: torch.Tensor,
+        metric: Metric,
+        clusters: np.ndarray | None = None,
+        weights: np.ndarray | None = None,
+    ) -> None:
+        (k, dimension), device = centroids.shape, centroids.device
+        n_rows = tiled.rows.n_rows
+        self._tiled, self._metric = tiled, metric
+        self.book = Codebook.of(centroids)
+        self._sums = torch.zeros(k, dimension, dtype=torch.float64, device=device)
+        self._counts = torch.zeros(k, dtype=torch.float64, device=device)
+        self._squared_length = 0.0
+        self._dirty = torch.ones(k, dtype=torch.bool, device=device)
+        self._moved = self._dirty.clone()
+        self._norms = tiled.norms()
+        self._weights = None if weights is None else torch.from_numpy(weights).to(device)
+        self._clusters = torch.zeros(n_rows, dtype=torch.int64, device=device)
+        self._own = torch.zeros(n_rows, dtype=torch.float32, device=device)
+        self._rivals = torch.zeros(n_rows, dtype=torch.float32, device=device)
+        self._is_searched = False
+        if clusters is not None:
+            self._clusters[:] = torch.from_numpy(clusters).to(device)
+        self._collect_sums()
+        if clusters is None:
+            self.reassign()
+            self._dirty.fill_(True)
+
+    def _collect_sums(self) -> None:
+        for start, block in self._tiled.tiles(tile_rows(self._tiled.rows.dimension)):
+            tile = slice(start, start + len(block))
+            wide, clusters = block.double(), self._clusters[tile]
+            squares = wide.square().sum(dim=1)
+            if self._weights is not None:
+                wide *= self._weights[tile, None]
+                squares *= self._weights[tile]
+            self._sums.index_add_(0, clusters, wide)
+            self._counts.index_add_(0, clusters, self._mass(tile, len(block)))
+            self._squared_length += float(squares.sum())
+
+    def _mass(self, rows: slice | torch.Tensor, n: int) -> torch.Tensor:
+        return self._counts.new_ones(n) if self._weights is None else self._weights[rows]
+
+    def update_centroids(self) -> None:
+        """Move the centroids of clusters that gained or lost a row."""
+        changed = torch.nonzero(self._dirty & (self._counts > 0)).flatten()
+        means = self._sums[changed] / self._counts[changed, None]
+        if self._metric == "cosine":
+            lengths = torch.linalg.vector_norm(means, dim=1)
+            # Rows that cancel out have no direction: their centroid stays where it was.
+            changed, means = changed[lengths > 0], means[lengths > 0] / lengths[lengths > 0, None]
+        centroids = self.book.centroids.clone()
+        centroids[changed] = means.float()
+        self._moved = (centroids != self.book.centroids).any(dim=1)
+        self.book = Codebook.of(centroids)
+
+    def reassign(self) -> int:
+        """Find every row's nearest centroid again; returns how many rows changed cluster."""
+        self._dirty.zero_()
+        moved = torch.nonzero(self._moved).flatten()
+        if self._is_searched and not len(moved):
+            return 0
+        if not self._is_searched or len(moved) > _FULL_SEARCH_SHARE * len(self._moved):
+            moved = torch.arange(len(self._moved), device=moved.device)
+            self._rivals.fill_(-math.inf)
+        search = _Search(self.book, moved)
+        n_reassigned = 0
+        for start, block in self._tiled.tiles(search.tile_rows):
+            n_reassigned += self._reassign_tile(search, slice(start, start + len(block)), block)
+        self._is_searched = True
+        return n_reassigned
+
+    def _reassign_tile(self, search: _Search, tile: slice, block: torch.Tensor) -> int:
+        before = self._clusters[tile].clone()
+        self._refresh_own_scores(tile, block, before)
+        rows = self._challenged(search, tile, block, before)
+        if rows is None:
+            self._compare(search, tile.start + torch.arange(len(block), device=block.device), block)
+        elif len(rows):
+            self._compare(search, tile.start + rows, block.index_select(0, rows))
+        after = self._clusters[tile]
+        changed = torch.nonzero(after != before).flatten()
+        if len(changed):
+            self._transfer(tile.start + changed, block[changed], before[changed], after[changed])
+        return len(changed)
+
+    def _refresh_own_scores(self, tile: slice, block: torch.Tensor, clusters: torch.Tensor) -> None:
+        """Score each row against its own centroid again, where that moved."""
+        if not self._is_searched:
+            self._own[tile] = self._scores(block, clusters)
+            return
+        rows = torch.nonzero(self._moved[clusters]).flatten()
+        if len(rows):
+            self._own[tile.start + rows] = self._scores(block.index_select(0, rows), clusters[rows])
+
+    def _challenged(
+        self, search: _Search, tile: slice, block: torch.Tensor, clusters: torch.Tensor
+    ) -> torch.Tensor | None:
+        """Rows of a tile whose own centroid may not be the nearest any more; None if there is no telling.
+
+        The rivals of the others are updated.
+        """
+        if search.rounded is None:
+            return None
+        own, norms, rivals = self._own[tile], self._norms[tile], self._rivals[tile]
+        bound = self.book.error_bound(norms)
+        excess = search.rounded.ceilings(
+            block, norms, self._tiled.residuals()[tile], own, bound, search.position[clusters]
+        )
+        highest = torch.maximum(rivals, own + excess)
+        open_rows = highest >= own - 2 * bound
+        rivals[:] = torch.where(open_rows, rivals, highest)
+        return torch.nonzero(open_rows).flatten()
+
+    def _compare(self, search: _Search, rows: torch.Tensor, block: torch.Tensor) -> None:
+        """Find the exact nearest centroid of some rows.
+
+        A centroid that was not searched scores no more than the row's rival did. So the better of the row's own and
+        the best searched one is the nearest of all, if it clearly beats the other, the second-best searched one and
+        the old rival; a row for which that is open is compared with all centroids.
+        """
+        clusters, own, norms = self._clusters[rows], self._own[rows], self._norms[rows]
+        slack = 2 * self.book.error_bound(norms)
+        best, column, second = top_two(block, search.centroids, search.bias, own - slack)
+        found = search.numbers[column]
+        best = torch.where(found == clusters, second, best)
+        wins = (best > own) & (found != clusters)
+        score = torch.maximum(own, best)
+        beaten = torch.where(wins, torch.maximum(own, second), best)
+        rivals = torch.maximum(self._rivals[rows], beaten)
+        nearest_now = torch.where(wins, found, clusters)
+        unsure = torch.nonzero(rivals >= score - slack).flatten()
+        if len(unsure):
+            exact = nearest(block.index_select(0, unsure), norms[unsure], self.book)
+            nearest_now[unsure], score[unsure], rivals[unsure] = exact
+        self._clusters[rows], self._own[rows], self._rivals[rows] = nearest_now, score, rivals
+
+    def _scores(self, block: torch.Tensor, clusters: torch.Tensor) -> torch.Tensor:
+        """float32 score of each row against one centroid."""
+        result = torch.empty(len(block), dtype=torch.float32, device=block.device)
+        step = tile_rows(2 * block.shape[1])
+        for start in range(0, len(block), step):
+            piece = slice(start, start + step)
+            against = self.book.centroids.index_select(0, clusters[piece])
+            result[piece] = against.mul_(block[piece]).sum(dim=1)
+        return result + self.book.bias[clusters]
+
+    def _transfer(
+        self, rows: torch.Tensor, block: torch.Tensor, before: torch.Tensor, after: torch.Tensor
+    ) -> None:
+        """Move rows from the sums of one cluster to those of another."""
+        mass = self._mass(rows, len(rows))
+        weighted = block.double() * mass[:, None]
+        self._sums.index_add_(0, before, weighted, alpha=-1)
+        self._sums.index_add_(0, after, weighted)
+        self._counts.index_add_(0, before, mass, alpha=-1)
+        self._counts.index_add_(0, after, mass)
+        self._dirty[before] = True
+        self._dirty[after] = True
+
+    def inertia(self) -> float:
+        """Inertia of the assignments around their own best centroids, from the exact sums."""
+        lengths = self._sums.square().sum(dim=1)
+        if self._metric == "cosine":
+            gain = 2 * lengths.sqrt() - self._counts
+        else:
+            gain = lengths / self._counts.clamp(min=1)
+        return max(0.0, self._squared_length - float(gain.sum()))
+
+    def result(self) -> tuple[np.ndarray, np.ndarray]:
+        """Assignments int64 (n,) and distances float32 (n,)."""
+        distances = torch.empty(len(self._clusters), dtype=torch.float32)
+        for start, block in self._tiled.tiles(4096):
+            tile = slice(start, start + len(block))
+            squared = squared_distances(block, None, self.book.centroids, self._clusters[tile])
+            distances[tile] = reported_distance(squared, self._metric).cpu()
+        return self._clusters.cpu().numpy(), distances.numpy()
+
+
+class _Search:
+    """The centroids that one pass over the rows looks at.
+
+    Args:
+        book: all centroids.
+        numbers: int64 (m,): those to look at, ascending.
+    """
+
+    def __init__(self, book: Codebook, numbers: torch.Tensor) -> None:
+        self.numbers = numbers
+        self.centroids, self.bias = book.centroids[numbers], book.bias[numbers]
+        self.rounded = RoundedCentroids.if_worthwhile(self.centroids, self.bias, book.largest_norm)
+        self.tile_rows = tile_rows(len(numbers)) if self.rounded is None else self.rounded.tile_rows()
+        self.position = torch.full((len(book.centroids),), -1, dtype=torch.int64, device=numbers.device)
+        """int64 (k,): place of each centroid among those to look at, or -1."""
+        self.position[numbers] = torch.arange(len(numbers), device=numbers.device)

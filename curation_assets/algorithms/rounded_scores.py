@@ -1,0 +1,146 @@
+"""A first look in bfloat16, with a proven bound: what it rules out needs no float32 comparison."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+# Rounding to bfloat16 keeps 8 bits; the sum of two such numbers keeps 16.
+_ROUNDOFF, _TWO_TERM_ROUNDOFF = 2.0**-8, 2.0**-16
+# Columns beside the row itself: 1, 1 and minus the row's threshold, against the bias and 1, 1.
+_EXTRA = 4
+# With a smaller advantage the second, exact look costs more than the first one saves.
+_WORTHWHILE = 1.5
+_TILE_BYTES = 8 * 2**20
+_TILE_COLUMNS = 65_536
+# Smaller products are over before their preparation pays (measured).
+_FEWEST_CENTROIDS, _FEWEST_DIMENSIONS = 192, 64
+_LARGEST_VALUE = 1e18
+
+
+@functools.cache
+def bfloat16_is_faster(device: str) -> bool:
+    """Whether products in bfloat16 clearly beat float32 here, tried out once in a few milliseconds.
+
+    Args:
+        device: torch device.
+    """
+    seconds = {}
+    for kind in (torch.bfloat16, torch.float32):
+        left = torch.ones(1024, 384, dtype=kind, device=device)
+        runs = []
+        for _ in range(5):
+            began = time.perf_counter()
+            float((left @ left[:512].T)[0, 0])
+            runs.append(time.perf_counter() - began)
+        seconds[kind] = min(runs)
+    return seconds[torch.float32] > _WORTHWHILE * seconds[torch.bfloat16]
+
+
+@contextmanager
+def float32_accumulation() -> Iterator[None]:
+    """Inside the block CUDA adds up bfloat16 products in float32 only, as the bounds here presume."""
+    settings = torch.backends.cuda.matmul
+    before = settings.allow_bf16_reduced_precision_reduction
+    settings.allow_bf16_reduced_precision_reduction = False
+    try:
+        yield
+    finally:
+        settings.allow_bf16_reduced_precision_reduction = before
+
+
+def rounding_residuals(block: torch.Tensor) -> torch.Tensor:
+    """Length of what rounding to bfloat16 takes from each row, float32 (b,).
+
+    Args:
+        block: float32 (b, d).
+    """
+    return torch.linalg.vector_norm(block - block.bfloat16().float(), dim=1) * (1 + 1e-5)
+
+
+class RoundedCentroids:
+    """Centroids in bfloat16, ready for products with rounded rows.
+
+    A product yields (score of a centroid) - (the row's threshold), so that rounding the result hurts least where
+    the two are close.
+
+    Args:
+        centroids: float32 (k, d).
+        bias: float32 (k,), see `Codebook`.
+        largest_norm: of the centroids.
+    """
+
+    def __init__(self, centroids: torch.Tensor, bias: torch.Tensor, largest_norm: float) -> None:
+        rounded = torch.empty(
+            len(centroids), centroids.shape[1] + _EXTRA, dtype=torch.bfloat16, device=bias.device
+        )
+        rounded[:, :-_EXTRA] = centroids
+        rounded[:, -4], rounded[:, -3] = _two_terms(bias)
+        rounded[:, -2:] = 1
+        self._rounded = rounded
+        self._residual = float(rounding_residuals(centroids).max())
+        self._largest_norm = largest_norm
+        self._largest_bias = float(bias.abs().max())
+
+    @classmethod
+    def if_worthwhile(
+        cls, centroids: torch.Tensor, bias: torch.Tensor, largest_norm: float
+    ) -> RoundedCentroids | None:
+        """The centroids rounded, or None where a first look at them would not pay on this device."""
+        large = len(centroids) >= _FEWEST_CENTROIDS and centroids.shape[1] >= _FEWEST_DIMENSIONS
+        if large and largest_norm < _LARGEST_VALUE and bfloat16_is_faster(str(bias.device)):
+            return cls(centroids, bias, largest_norm)
+        return None
+
+    def tile_rows(self) -> int:
+        """Rows whose products with all centroids fit the cache."""
+        return max(64, min(8192, _TILE_BYTES // (2 * min(len(self._rounded), _TILE_COLUMNS))))
+
+    def ceilings(
+        self,
+        block: torch.Tensor,
+        norms: torch.Tensor,
+        residuals: torch.Tensor,
+        thresholds: torch.Tensor,
+        exact_bound: torch.Tensor,
+        left_out: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """What no centroid's true score exceeds a row's threshold by.
+
+        Args:
+            block: float32 (b, d).
+            norms: float32 (b,): lengths of the rows.
+            residuals: float32 (b,), see `rounding_residuals`.
+            thresholds: float32 (b,).
+            exact_bound: float32 (b,): what a float32 score may be off by, which covers the summation here.
+            left_out: int64 (b,): position of a centroid that does not count, or -1.
+
+        Returns:
+            float32 (b,).
+        """
+        rows = torch.empty(len(block), block.shape[1] + _EXTRA, dtype=torch.bfloat16, device=block.device)
+        rows[:, :-_EXTRA] = block
+        rows[:, -4:-2] = 1
+        rows[:, -2], rows[:, -1] = _two_terms(-thresholds)
+        largest = torch.full((len(block),), -torch.inf, device=block.device)
+        for start in range(0, len(self._rounded), _TILE_COLUMNS):
+            products = rows @ self._rounded[start : start + _TILE_COLUMNS].T
+            if left_out is not None:
+                position = left_out - start
+                hit = torch.nonzero((position >= 0) & (position < products.shape[1])).flatten()
+                products[hit, position[hit]] = -torch.inf
+            largest = torch.maximum(largest, products.amax(dim=1).float())
+        of_rows = residuals * self._largest_norm
+        of_centroids = (norms + residuals) * self._residual
+        of_constants = _TWO_TERM_ROUNDOFF * (thresholds.abs() + self._largest_bias)
+        error = (of_rows + of_centroids + of_constants) * (1 + 1e-5) + 4 * exact_bound
+        return largest + largest.abs() * (2 * _ROUNDOFF) + error
+
+
+def _two_terms(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    first = values.bfloat16()
+    return first, (values - first.float()).bfloat16()

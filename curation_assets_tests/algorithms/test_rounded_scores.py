@@ -1,0 +1,82 @@
+"""A first look in bfloat16 never rules out what is nearer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curation_assets.algorithms import rounded_scores
+from curation_assets.algorithms.assignment import Codebook
+from curation_assets.algorithms.rounded_scores import (
+    RoundedCentroids,
+    float32_accumulation,
+    rounding_residuals,
+)
+
+
+def _ceilings(rows: torch.Tensor, centroids: torch.Tensor, thresholds: torch.Tensor, left_out=None):
+    book = Codebook.of(centroids)
+    norms = torch.linalg.vector_norm(rows, dim=1)
+    rounded = RoundedCentroids(book.centroids, book.bias, book.largest_norm)
+    return rounded.ceilings(
+        rows, norms, rounding_residuals(rows), thresholds, book.error_bound(norms), left_out
+    )
+
+
+def _true_scores(rows: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
+    wide = centroids.double()
+    return rows.double() @ wide.T - 0.5 * wide.square().sum(dim=1)
+
+
+@given(st.integers(0, 10_000), st.sampled_from([0.01, 1.0, 300.0]), st.integers(1, 90), st.integers(1, 40))
+def test_no_true_score_exceeds_the_ceiling(seed: int, scale: float, dimension: int, k: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    rows = scale * torch.randn(30, dimension, generator=generator)
+    centroids = scale * torch.randn(k, dimension, generator=generator)
+    thresholds = scale**2 * torch.randn(30, generator=generator)
+    excess = _true_scores(rows, centroids).amax(dim=1) - thresholds.double()
+    ceilings = _ceilings(rows, centroids, thresholds).double()
+    assert (ceilings >= excess).all()
+    # And it is of use: within a few bfloat16 roundings of the truth.
+    size = (
+        rows.norm(dim=1) * centroids.norm(dim=1).max()
+        + thresholds.abs()
+        + 0.5 * centroids.norm(dim=1).max() ** 2
+    )
+    assert (ceilings - excess <= 0.05 * size.double() + 1e-6).all()
+
+
+def test_the_centroid_left_out_does_not_count() -> None:
+    rows = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    ceilings = _ceilings(rows, torch.eye(2), torch.zeros(2), torch.tensor([0, -1]))
+    assert ceilings[0] == pytest.approx(-0.5, abs=0.02)
+    assert ceilings[1] == pytest.approx(0.5, abs=0.02)
+
+
+def test_columns_are_looked_at_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, centroids = torch.randn(20, 8), torch.randn(11, 8)
+    thresholds, left_out = torch.zeros(20), torch.arange(20) % 12 - 1
+    whole = _ceilings(rows, centroids, thresholds, left_out)
+    monkeypatch.setattr(rounded_scores, "_TILE_COLUMNS", 3)
+    assert torch.equal(whole, _ceilings(rows, centroids, thresholds, left_out))
+
+
+def test_small_products_are_not_rounded() -> None:
+    book = Codebook.of(torch.randn(8, 384))
+    assert RoundedCentroids.if_worthwhile(book.centroids, book.bias, book.largest_norm) is None
+
+
+def test_residuals_are_what_rounding_takes() -> None:
+    exact = torch.tensor([[1.0, 0.5], [0.0, 2.0]])
+    assert np.allclose(rounding_residuals(exact), 0.0)
+    assert rounding_residuals(torch.tensor([[1.0 + 2.0**-9, 0.0]]))[0] == pytest.approx(2.0**-9, rel=1e-3)
+
+
+def test_accumulation_is_set_back() -> None:
+    before = torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction
+    with float32_accumulation():
+        assert torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction is False
+    assert torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction == before
