@@ -273,3 +273,22 @@ def test_evaluation_sets_follow_the_listing_of_their_files(tmp_path: Path) -> No
         assert reason() == "input source changed"
     storage.save_evaluation_listing({"one": [SourceFile("a.tar", 10, "1")]})
     assert reason() is None
+
+
+def test_facts_of_many_shards_are_read_together_and_those_of_few_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shards = [shard(f"{i:02}") for i in range(12)]
+    storage = made_pool(tmp_path, shards)
+    whole: list[str] = []
+    real = storage.shard_facts
+    monkeypatch.setattr(storage, "shard_facts", lambda step: whole.append(step) or real(step))
+    few, many = Freshness(storage, STEPS, shards), Freshness(storage, STEPS, shards)
+    few.read_facts("assign", ["00", "01"])
+    assert not whole
+    many.read_facts("assign", ["00", "01", "02"])
+    assert whole == ["assign", "raw_pool"]
+    for key in ("00", "11"):
+        assert many.recipe("assign", key) == few.recipe("assign", key)
+        assert many.facts("assign", key) == few.facts("assign", key) is not None
+        assert many.reason("assign", key) is None

@@ -50,9 +50,8 @@ def backfill_pool(
         PoolSpecError: if a step or shard does not exist, or the combination would mix clusters.
         PoolBusyError: if another process runs the same pool.
     """
-    import dagster as dg
-
     from curation_assets.defs.dead_runs import close_dead_runs
+    from curation_assets.defs.event_log import open_instance
 
     some = [
         option
@@ -68,7 +67,7 @@ def backfill_pool(
     home = open_home()
     spec = find_spec(home, pool)
     console = Console()
-    with only_runner(home, pool), dg.DagsterInstance.get() as instance:
+    with only_runner(home, pool), open_instance() as instance:
         began = time.monotonic()
         runner = Runner(home, spec, instance, console, parallel=parallel)
         begin = find_step(runner.steps, "--from", first or "raw_pool")
@@ -119,14 +118,13 @@ def backfill_pool(
 
 def work(pool: str, names: list[str], block: tuple[str, str], again: str) -> int:
     """One block of shards on behalf of a backfill in another process, which holds the pool's lock."""
-    import dagster as dg
-
     from curation_assets.cli.workers import die_with_parent
+    from curation_assets.defs.event_log import open_instance
     from curation_assets.defs.run_tags import AGAIN_TAG, again_of
 
     die_with_parent()
     home = open_home()
-    with dg.DagsterInstance.get() as instance:
+    with open_instance() as instance:
         console = Console(force_terminal=False)
         runner = Runner(home, find_spec(home, pool), instance, console, again_of({AGAIN_TAG: again}))
         with TerminalSink(console) as sink, progress.shown_in(sink):

@@ -30,14 +30,13 @@ def run_pool(pool: str, *, first: str | None, shards: str | None) -> int:
         PoolSpecError: if the pool, the step or a shard does not exist, or the combination would mix clusters.
         PoolBusyError: if another process runs the same pool.
     """
-    import dagster as dg
-
     from curation_assets.defs.dead_runs import close_dead_runs
+    from curation_assets.defs.event_log import open_instance
 
     home = open_home()
     spec = find_spec(home, pool)
     console = Console()
-    with only_runner(home, pool), dg.DagsterInstance.get() as instance:
+    with only_runner(home, pool), open_instance() as instance:
         began = time.monotonic()
         runner = Runner(home, spec, instance, console)
         begin = find_step(runner.steps, "--from", first) if first else None

@@ -30,6 +30,21 @@ def summary_metadata(facts: Facts) -> dict[str, Any]:
     return metadata | {"fingerprint": facts.fingerprint, "made_at": facts.made_at}
 
 
+def add_partition_metadata(
+    context: dg.AssetExecutionContext, by_partition: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Show figures of each partition on its materialization.
+
+    `context.add_asset_metadata` lists all partitions of the pool anew for every one it is called for, to see that
+    the run holds it: 10 ms a call, and more with every shard. These are keys of the run, so that goes without it.
+    """
+    step = context.get_step_execution_context()
+    found = step._metadata_accumulator  # noqa: SLF001 - see above
+    for key, metadata in by_partition.items():
+        found = found.with_additional_asset_metadata(context.asset_key, key, metadata)
+    step._metadata_accumulator = found  # noqa: SLF001
+
+
 def fit_metadata(output: Output) -> dict[str, Any]:
     """Curves of a fit: inertia by iteration, and the sizes of its clusters."""
     from curation_assets.report.figures import inertia_curve

@@ -12,7 +12,7 @@ import dagster as dg
 
 from curation_assets import progress
 from curation_assets.defs.dead_runs import PROCESS_TAG, process_name
-from curation_assets.defs.metadata import summary_metadata
+from curation_assets.defs.metadata import add_partition_metadata, summary_metadata
 from curation_assets.defs.resources import CurationResource
 from curation_assets.defs.run_tags import AGAIN_TAG, again_of
 from curation_assets.errors import StaleInputError
@@ -20,6 +20,7 @@ from curation_assets.freshness import Freshness
 from curation_assets.lineage import Step, fit_steps, pool_steps
 from curation_assets.pools import PoolSpec
 from curation_assets.refit import choose_fit_rows
+from curation_assets.storage.atomic import Leftovers
 from curation_assets.storage.fit_rows import FitRows
 from curation_assets.storage.outputs import Facts, OutputWriter
 from curation_assets.storage.pool_storage import PoolStorage
@@ -62,8 +63,10 @@ class StepRun:
             dagster.Failure: naming every failed shard with its error.
         """
         self._sign()
-        freshness = self.freshness()
         keys = list(self.context.partition_keys)
+        freshness = self.freshness()
+        freshness.read_facts(self.step.name, keys)
+        leftovers = Leftovers()
         failures: dict[str, Exception] = {}
         made: dict[str, Facts] = {}
         n_skipped = 0
@@ -71,14 +74,14 @@ class StepRun:
             for position, key in enumerate(keys):
                 shard_report = partial(_report_shard, report, position, key)
                 try:
-                    skipped = self._make_shard(freshness, key, produce, shard_report)
+                    facts, skipped = self._make_shard(freshness, key, produce, shard_report, leftovers)
                 # Whatever one shard does, the work of the others stays.
                 except Exception as error:
                     self.context.log.error(f"shard '{key}' failed: {error}\n{traceback.format_exc()}")
                     failures[key] = error
                 else:
                     n_skipped += skipped
-                    made[key] = self.storage.output(self.step.name, key).require_facts()
+                    made[key] = facts
                 report(position + 1, f"shard {key}")
         return self._shards_result(made, failures, n_skipped)
 
@@ -99,8 +102,7 @@ class StepRun:
                 metadata={"failed_shards": list(failures), "kept_shards": len(made)},
                 allow_retries=any(_is_transient(error) for error in failures.values()),
             )
-        for key, facts in made.items():
-            self.context.add_asset_metadata(summary_metadata(facts), partition_key=key)
+        add_partition_metadata(self.context, {key: summary_metadata(facts) for key, facts in made.items()})
         self.context.log.info(f"{len(made) - n_skipped} shards made, {n_skipped} were up to date")
         return dg.MaterializeResult(data_version=dg.DataVersion(self.step.config_fingerprint))
 
@@ -126,9 +128,8 @@ class StepRun:
             choose_fit_rows(self.storage, freshness)
             freshness = self.freshness()
         with progress.task(self.step.name, total, self.context.log.info) as report:
-            skipped = self._make(freshness, None, lambda writer: produce(writer, report))
+            facts, skipped = self._make(freshness, None, lambda writer: produce(writer, report), Leftovers())
             report(total, "up to date" if skipped else "done")
-        facts = self.storage.output(self.step.name).require_facts()
         # The UI shows metadata in this order: pictures and key figures before counts.
         metadata = (dict(extra_metadata()) if extra_metadata else {}) | summary_metadata(facts)
         return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(facts.digest))
@@ -172,29 +173,37 @@ class StepRun:
         key: str,
         produce: Callable[[Shard, OutputWriter, Report], None],
         report: Report,
-    ) -> bool:
+        leftovers: Leftovers,
+    ) -> tuple[Facts, bool]:
         shard = freshness.shards.get(key)
         if shard is None:
             raise StaleInputError(
                 f"'{key}' is not a shard of pool '{self.spec.name}' any more: list its files again"
             )
-        return self._make(freshness, key, lambda writer: produce(shard, writer, report))
+        return self._make(freshness, key, lambda writer: produce(shard, writer, report), leftovers)
 
-    def _make(self, freshness: Freshness, key: str | None, produce: Callable[[OutputWriter], None]) -> bool:
-        """Make one output; returns True if it was up to date already."""
+    def _make(
+        self,
+        freshness: Freshness,
+        key: str | None,
+        produce: Callable[[OutputWriter], None],
+        leftovers: Leftovers,
+    ) -> tuple[Facts, bool]:
+        """Make one output; returns its facts, and True if it was up to date already."""
         recipe = freshness.recipe(self.step.name, key)
         if recipe is None:
             missing = ", ".join(freshness.missing_inputs(self.step.name, key))
             raise StaleInputError(
                 f"{self.step.name} needs {missing}, which is not made yet: materialize it first"
             )
-        if freshness.reason(self.step.name, key) is None:
-            return True
-        with self.storage.output(self.step.name, key).writing(recipe) as writer:
+        known = freshness.facts(self.step.name, key)
+        if known is not None and freshness.reason(self.step.name, key) is None:
+            return known, True
+        with self.storage.output(self.step.name, key).writing(recipe, leftovers) as writer:
             produce(writer)
             if self.step.level:
                 writer.summary["tree_version"] = freshness.tree_version(self.step.level)
-        return False
+        return writer.stored(), False
 
 
 def _report_shard(report: Report, position: int, key: str, done: float, detail: str) -> None:

@@ -18,48 +18,116 @@ def is_local(path: UPath) -> bool:
     return path.protocol in ("", "file", "local")
 
 
+class Leftovers:
+    """What killed processes left staged in local folders; each folder is listed once, when it is first asked about.
+
+    One instance serves all shards of a step: a listing for each of their files would take longer than writing it.
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[str, dict[str, list[str]]] = {}
+
+    def remove(self, target: UPath) -> None:
+        """Remove what was staged for one file before the folder was listed."""
+        if not is_local(target):
+            return
+        folder = str(target.parent)
+        if folder not in self._found:
+            self._found[folder] = _staged_by_target(folder)
+        for leftover in self._found[folder].pop(target.name, ()):
+            Path(folder, leftover).unlink(missing_ok=True)
+
+
+class StagedFiles:
+    """Files written under temporary names that take their places together.
+
+    Locally a staged file lies beside its target and is renamed over it. Elsewhere it is uploaded whole, which
+    object stores make visible only when complete.
+
+    Args:
+        leftovers: what killed processes left in the folders.
+    """
+
+    def __init__(self, leftovers: Leftovers | None = None) -> None:
+        self._leftovers = leftovers or Leftovers()
+        self._staged: list[tuple[UPath, Path]] = []
+
+    def stage(self, target: UPath) -> Path:
+        """A local path to write; its file is to replace `target`."""
+        self._leftovers.remove(target)
+        if is_local(target):
+            folder = Path(str(target.parent))
+            folder.mkdir(parents=True, exist_ok=True)
+            descriptor, name = tempfile.mkstemp(prefix=f"{TEMPORARY_PREFIX}{target.name}-", dir=folder)
+        else:
+            descriptor, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX)
+        os.close(descriptor)
+        self._staged.append((target, Path(name)))
+        return Path(name)
+
+    def flush(self) -> None:
+        """Bring the files' contents to disk, before anything of the old ones goes."""
+        for _, staged in self._staged:
+            _flush(staged)
+            # mkstemp gives 0600; results should be readable as any file the user makes.
+            staged.chmod(0o666 & ~_umask())
+
+    def replace(self) -> None:
+        """Put every flushed file in its place, and the folders' new entries to disk, once for each folder."""
+        folders: dict[Path, None] = {}
+        for target, staged in self._staged:
+            if is_local(target):
+                staged.replace(str(target))
+                folders[staged.parent] = None
+            else:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.fs.put_file(str(staged), target.path)
+        for folder in folders:
+            _flush(folder)
+
+    def discard(self) -> None:
+        """Remove what was staged and is not in its place."""
+        for _, staged in self._staged:
+            staged.unlink(missing_ok=True)
+
+
 @contextmanager
-def staged_file(target: UPath) -> Iterator[Path]:
+def staged_file(target: UPath, leftovers: Leftovers | None = None) -> Iterator[Path]:
     """A local path to write; when the block ends without an error, its file replaces `target` at once.
 
-    Locally the staged file lies beside the target and is renamed over it. Elsewhere it is uploaded whole,
-    which object stores make visible only when complete.
+    Args:
+        target: the file.
+        leftovers: what killed processes left in its folder.
     """
-    if is_local(target):
-        folder = Path(str(target.parent))
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f"{TEMPORARY_PREFIX}{target.name}-", dir=folder)
-    else:
-        descriptor, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX)
-    os.close(descriptor)
-    staged = Path(name)
+    files = StagedFiles(leftovers)
     try:
-        yield staged
-        _flush(staged)
-        # mkstemp gives 0600; results should be readable as any file the user makes.
-        staged.chmod(0o666 & ~_umask())
-        if is_local(target):
-            staged.replace(str(target))
-            _flush(staged.parent)
-        else:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.fs.put_file(str(staged), target.path)
+        yield files.stage(target)
+        files.flush()
+        files.replace()
     finally:
-        staged.unlink(missing_ok=True)
+        files.discard()
 
 
-def write_text(target: UPath, text: str) -> None:
+def write_text(target: UPath, text: str, leftovers: Leftovers | None = None) -> None:
     """Replace a small text file atomically; what a killed process staged for it goes too."""
-    remove_leftovers(target.parent, target.name)
-    with staged_file(target) as staged:
+    with staged_file(target, leftovers) as staged:
         staged.write_text(text, encoding="utf-8")
 
 
-def remove_leftovers(folder: UPath, name: str) -> None:
-    """Remove staged files of `name` that a killed process left in a local folder."""
-    if is_local(folder):
-        for leftover in Path(str(folder)).glob(f"{TEMPORARY_PREFIX}{name}-*"):
-            leftover.unlink(missing_ok=True)
+def _staged_by_target(folder: str) -> dict[str, list[str]]:
+    """Staged files of a folder by the name of the file they were to replace."""
+    found: dict[str, list[str]] = {}
+    try:
+        names = os.listdir(folder)  # noqa: PTH208 - names, without a path object for each
+    except FileNotFoundError:
+        return found
+    for name in names:
+        if name.startswith(TEMPORARY_PREFIX):
+            # What mkstemp appends has no hyphen.
+            target, hyphen, _ = name.removeprefix(TEMPORARY_PREFIX).rpartition("-")
+            if hyphen:
+                found.setdefault(target, []).append(name)
+    return found
 
 
 def _flush(path: Path) -> None:

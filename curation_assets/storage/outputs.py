@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ from pydantic_core import from_json
 from upath import UPath
 
 from curation_assets.errors import StaleInputError
-from curation_assets.storage.atomic import is_local, remove_leftovers, staged_file, write_text
+from curation_assets.storage.atomic import Leftovers, StagedFiles, is_local, write_text
 from curation_assets.storage.fingerprint import canonical, combined_digest, file_digest, text_digest
 
 FACTS = "facts.json"
@@ -129,18 +129,28 @@ class Output:
         return pl.read_parquet(source, columns=columns)
 
     @contextmanager
-    def writing(self, recipe: Recipe) -> Iterator[OutputWriter]:
+    def writing(self, recipe: Recipe, leftovers: Leftovers | None = None) -> Iterator[OutputWriter]:
         """Stage the output's files; when the block ends without an error they replace the old ones.
 
         The old facts go first and the new ones come last, so that a process killed in between leaves an
         output that counts as missing, never one that mixes old and new files.
+
+        Args:
+            recipe: what the output is made of.
+            leftovers: what killed processes left in its folders; to be shared by the shards of a step.
         """
-        with ExitStack() as stack:
-            writer = OutputWriter(self, stack)
+        leftovers = leftovers or Leftovers()
+        staged = StagedFiles(leftovers)
+        try:
+            writer = OutputWriter(self, staged)
             yield writer
             old = self.facts()
             writer.seal()
+            staged.flush()
             self.path(FACTS).unlink(missing_ok=True)
+            staged.replace()
+        finally:
+            staged.discard()
         for name in set(old.files if old else ()) - set(writer.files):
             self.path(name).unlink(missing_ok=True)
         facts = Facts(
@@ -154,27 +164,33 @@ class Output:
             writer.parts,
             timestamp(),
         )
-        write_text(self.path(FACTS), json.dumps(asdict(facts), indent=1, sort_keys=True))
+        write_text(self.path(FACTS), json.dumps(asdict(facts), indent=1, sort_keys=True), leftovers)
+        writer.facts = facts
 
 
 class OutputWriter:
     """Collects the files of one output before they are renamed into place together."""
 
-    def __init__(self, output: Output, stack: ExitStack) -> None:
+    def __init__(self, output: Output, files: StagedFiles) -> None:
         self.files: dict[str, str] = {}
         self.summary: dict[str, Any] = {}
         self.parts: dict[str, str] = {}
+        self.facts: Facts | None = None
         self._output = output
-        self._stack = stack
+        self._files = files
         self._staged: dict[str, Path] = {}
         self._digests: dict[str, str] = {}
 
     def file(self, name: str) -> Path:
         """A local path to write the output's file `name` to."""
-        target = self._output.path(name)
-        remove_leftovers(target.parent, target.name)
-        self._staged[name] = self._stack.enter_context(staged_file(target))
+        self._staged[name] = self._files.stage(self._output.path(name))
         return self._staged[name]
+
+    def stored(self) -> Facts:
+        """The output's facts, once everything is in its place."""
+        if self.facts is None:
+            raise RuntimeError("the output is not stored before the block of `writing` has ended")
+        return self.facts
 
     def array(self, name: str, array: np.ndarray) -> None:
         """Store an array as .npy."""
