@@ -81,6 +81,7 @@ class BundledEncoder(TorchEncoder):
             identity=identity,
             batch_size=settings.batch_size,
             device=settings.device,
+            precision=settings.precision,
             channels_last=True,
         )
 
