@@ -26,18 +26,11 @@ import numpy as np
 import PIL
 import timm
 import torch
+from one_shard import OneShard, processor_name
 from PIL import Image
 
 from curation_assets.encoders import Encoder, build_encoder
-from curation_assets.formats import build_reader
-from curation_assets.pools import BundledEncoderSettings, EncoderSettings, PoolSpec, TimmEncoderSettings
-from curation_assets.steps.embed import embed_shard
-from curation_assets.steps.ingest import ingest_shard
-from curation_assets.storage.outputs import Output, Recipe
-from curation_assets.storage.pool_storage import PoolStorage
-from curation_assets.storage.shards import group_files
-
-RECIPE = Recipe({}, {}, "1")
+from curation_assets.pools import BundledEncoderSettings, EncoderSettings, TimmEncoderSettings
 
 
 class SleepingEncoder(Encoder):
@@ -90,43 +83,7 @@ def write_pool(folder: Path, n_images: int, width: int, height: int) -> int:
     return (folder / "raw" / "a.tar").stat().st_size
 
 
-class Shard:
-    """The pool's only shard, listed once and embedded any number of times."""
-
-    def __init__(self, folder: Path) -> None:
-        self.spec = PoolSpec.model_validate(
-            {
-                "name": "p",
-                "source": {"path": "raw"},
-                "encoder": {"kind": "bundled"},
-                "targets": [{"name": "t", "size": 1}],
-            }
-        )
-        self.storage = PoolStorage(str(folder / "curated"), "p")
-        self.reader = build_reader(self.spec.source, folder)
-        self.shard = group_files(self.reader.list_files(), 1)[0]
-        self.raw: Output = self.storage.output("raw_pool", self.shard.key)
-        with self.raw.writing(RECIPE) as writer:
-            ingest_shard(self.reader, self.shard, self.spec.source, writer)
-
-    def embed(self, encoder: Encoder, n_threads: int) -> Output:
-        """The output `embeddings`, made anew."""
-        output = self.storage.output("embeddings", self.shard.key)
-        with output.writing(RECIPE) as writer:
-            embed_shard(
-                self.reader,
-                self.shard,
-                self.raw,
-                encoder,
-                writer,
-                source=self.spec.source,
-                metric="cosine",
-                decode_threads=n_threads,
-            )
-        return output
-
-
-def compare_threads(shard: Shard, encoder: Encoder, threads: Sequence[int], repetitions: int) -> None:
+def compare_threads(shard: OneShard, encoder: Encoder, threads: Sequence[int], repetitions: int) -> None:
     """Print one line for each number of decoding threads."""
     wall: dict[int, list[float]] = {n: [] for n in threads}
     processor: dict[int, list[float]] = {n: [] for n in threads}
@@ -185,15 +142,6 @@ def compare_precisions(
     )
 
 
-def processor_name() -> str:
-    """What Linux calls the processor, or else its architecture."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    return next(
-        (line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine()
-    )
-
-
 def main() -> None:  # noqa: D103 - see the module
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--n-images", type=int, default=512)
@@ -215,7 +163,7 @@ def main() -> None:  # noqa: D103 - see the module
         with tempfile.TemporaryDirectory() as folder:
             size = write_pool(Path(folder), options.n_images, options.width, options.height)
             print(f"{options.n_images} JPEGs of {options.width} x {options.height}, {size / 1e6:.0f} MB\n")
-            shard = Shard(Path(folder))
+            shard = OneShard(Path(folder), {"path": "raw"}, {"kind": "bundled"})
             real = build_encoder(bundled)
             threads = [0, *(n for n in options.decode_threads if n)]
             print("EfficientNet-Lite0 on the CPU")

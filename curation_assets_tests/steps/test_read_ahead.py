@@ -123,7 +123,7 @@ def test_times_say_who_waited() -> None:
     assert ahead.times.lay_ready > ahead.times.later_wait
     with ReadAhead(slow(0.01, 5), in_background=False) as ahead:
         assert list(ahead) == list(range(5))
-    assert ahead.times.first_wait + ahead.times.later_wait == pytest.approx(ahead.times.making)
+    assert ahead.times.first_wait + ahead.times.later_wait >= ahead.times.making > 0
     assert ahead.times.lay_ready == 0
 
 

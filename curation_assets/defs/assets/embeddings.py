@@ -1,5 +1,6 @@
 """embeddings: the accepted samples through the encoder, or as the pool brings them."""
 
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -32,15 +33,13 @@ def build_embeddings(graph: PoolGraph) -> dg.AssetsDefinition:
         run = StepRun(context, curation, spec, graph.steps["embeddings"])
         require_feasible_pool(graph, run.storage)
         reader = curation.reader(spec)
+        n_threads = resolve_decode_threads(spec.encoder.decode_threads) if spec.encoder else 0
         made: list[dict[str, Any]] = []
 
         def embed(shard: Shard, writer: OutputWriter, report: Report) -> None:
             raw_pool = run.storage.output("raw_pool", shard.key)
             n_accepted = max(1, raw_pool.require_facts().summary["n_accepted"])
-
-            def on_progress(done: int, speed: str) -> None:
-                report(done / n_accepted, f"{done:,} of {n_accepted:,} samples, {speed}")
-
+            on_progress = partial(_report_samples, report, n_accepted)
             metric = spec.preprocessing.metric
             if isinstance(reader, EmbeddingsReader):
                 name = spec.encoder_name
@@ -56,7 +55,7 @@ def build_embeddings(graph: PoolGraph) -> dg.AssetsDefinition:
                     writer,
                     source=spec.source,
                     metric=metric,
-                    decode_threads=resolve_decode_threads(spec.encoder.decode_threads if spec.encoder else 0),
+                    decode_threads=n_threads,
                     on_progress=on_progress,
                 )
             made.append(writer.summary)
@@ -67,6 +66,10 @@ def build_embeddings(graph: PoolGraph) -> dg.AssetsDefinition:
         return result
 
     return embeddings
+
+
+def _report_samples(report: Report, n_accepted: int, done: int, speed: str) -> None:
+    report(done / n_accepted, f"{done:,} of {n_accepted:,} samples, {speed}")
 
 
 def require_feasible_pool(graph: PoolGraph, storage: PoolStorage) -> None:
