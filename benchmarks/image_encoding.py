@@ -144,7 +144,7 @@ def compare_precisions(
 
 def main() -> None:  # noqa: D103 - see the module
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--n-images", type=int, default=512)
+    parser.add_argument("--n-images", type=int, default=256)
     parser.add_argument("--width", type=int, default=1024)
     parser.add_argument("--height", type=int, default=768)
     parser.add_argument("--repetitions", type=int, default=3)
