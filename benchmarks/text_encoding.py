@@ -4,17 +4,21 @@
 
 All methods see the same texts in turn, in small portions, so that a busy machine slows all of them alike. The
 processor's time is shown beside wall time. With several threads it counts their waiting for one another too; with
-`--threads 1` it hardly depends on what else the machine does.
+`--threads 1` it hardly depends on what else the machine does. At the end a whole shard goes from its file to stored
+embeddings, by a plain script and by the step `embeddings`, which reads ahead unless `decode_threads` is 0.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import gzip
+import json
 import platform
 import random
 import statistics
 import sysconfig
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,9 +28,10 @@ import sentence_transformers
 import tokenizers
 import torch
 import transformers
+from one_shard import OneShard, processor_name
 from sentence_transformers import SentenceTransformer
 
-from curation_assets.encoders import build_encoder
+from curation_assets.encoders import Encoder, build_encoder
 from curation_assets.encoders.local_models import find_local_folder
 from curation_assets.pools import SentenceTransformersEncoderSettings
 
@@ -72,13 +77,52 @@ def sorted_by_length(model: SentenceTransformer) -> Callable[[list[str]], np.nda
     return encode
 
 
-def processor_name() -> str:
-    """What Linux calls the processor, or else its architecture."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    return next(
-        (line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine()
-    )
+def plain_script(model: SentenceTransformer, pool: Path, target: Path) -> np.ndarray:
+    """A shard as one does without this package: read it, encode it, store float16."""
+    with gzip.open(pool, "rt", encoding="utf-8") as file:
+        texts = [json.loads(line)["text"] for line in file]
+    embeddings = model.encode(texts, show_progress_bar=False).astype(np.float16)
+    np.save(target, embeddings)
+    return embeddings
+
+
+def compare_shards(plain: SentenceTransformer, ours: Encoder, texts: list[str], repetitions: int) -> None:
+    """A whole shard, from JSON lines to stored embeddings: the plain script against the step, in turn and ahead."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "raw").mkdir()
+        pool = folder / "raw" / "a.jsonl.gz"
+        with gzip.open(pool, "wt", encoding="utf-8", compresslevel=1) as file:
+            file.writelines(json.dumps({"text": text}) + "\n" for text in texts)
+        encoder = {"kind": "sentence_transformers", "model": MODEL}
+        shard = OneShard(folder, {"path": "raw", "format": "jsonl"}, encoder)
+        found: dict[str, np.ndarray] = {}
+        shares: dict[str, str] = {"plain script": ""}
+
+        def step(decode_threads: int) -> np.ndarray:
+            output = shard.embed(ours, decode_threads)
+            summary = output.require_facts().summary
+            shares[f"decode_threads {decode_threads}"] = f"bottleneck: {summary['bottleneck']}, " + ", ".join(
+                f"{part.replace('_', ' ')} {share:.1%}" for part, share in summary["share"].items()
+            )
+            return np.array(output.array("npy"))
+
+        methods: dict[str, Callable[[], np.ndarray]] = {
+            "plain script": lambda: plain_script(plain, pool, folder / "plain.npy"),
+            "decode_threads 0": lambda: step(0),
+            "decode_threads 1": lambda: step(1),
+        }
+        wall: dict[str, list[float]] = {method: [] for method in methods}
+        for repetition in range(repetitions):
+            for method in random.Random(repetition).sample(list(methods), len(methods)):
+                began = time.perf_counter()
+                found[method] = methods[method]()
+                wall[method].append(time.perf_counter() - began)
+    assert np.array_equal(found["decode_threads 0"], found["decode_threads 1"]), "outputs differ"
+    print(f"\n{'a shard, file to file':<26}{'texts/s':>9}{'speed-up':>10}")
+    for method, seconds in wall.items():
+        ratio = statistics.median(a / b for a, b in zip(wall["plain script"], seconds, strict=True))
+        print(f"{method:<26}{len(texts) / statistics.median(seconds):>9.1f}{ratio:>9.2f}x  {shares[method]}")
 
 
 def main() -> None:  # noqa: D103 - see the module
@@ -151,6 +195,7 @@ def main() -> None:  # noqa: D103 - see the module
             for times in (wall, processor)
         )
         print(f"{name:<26}{rate:>9.1f}{speed_up:>9.2f}x{by_cpu:>12.2f}x{worst[name]:>24.6f}")
+    compare_shards(plain, ours, texts, options.repetitions)
 
 
 if __name__ == "__main__":

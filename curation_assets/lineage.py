@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from curation_assets.pools import PoolSpec
+from curation_assets.pools.encoder import decisive_settings
 from curation_assets.storage.fingerprint import fingerprint
 
 # Raised by one whenever the code of a step starts to give other results.
@@ -35,7 +36,6 @@ CODE_VERSIONS = {
     "curation_report": "3",
 }
 CLEANING_STEPS = ("evaluation_sets", "contaminated", "duplicates", "admitted")
-_NOT_DECISIVE = {"batch_size", "device"}
 _NOT_OF_A_SHARD = {"path", "pattern", "files_per_shard", "max_rejected_share"}
 
 
@@ -145,9 +145,7 @@ def pool_steps(spec: PoolSpec) -> dict[str, Step]:
 def _add_ingest(spec: PoolSpec, add: Any) -> None:
     """Steps from the pool's files to the rows that the tree may be fitted on."""
     source = spec.source.model_dump(mode="json", exclude=_NOT_OF_A_SHARD)
-    encoder = (
-        spec.encoder.model_dump(mode="json", exclude=_NOT_DECISIVE) if spec.encoder else spec.encoder_name
-    )
+    encoder = decisive_settings(spec.encoder) if spec.encoder else spec.encoder_name
     add("raw_pool", "raw_pool", [], {"source": source}, partitioned=True)
     metric = {"metric": spec.preprocessing.metric}
     limit = getattr(spec.source, "max_image_pixels", None)

@@ -39,21 +39,16 @@ class CurationResource(dg.ConfigurableResource):
         return evaluation_readers(spec, Path(self.home_folder))
 
     def encoder(self, spec: PoolSpec) -> Encoder:
-        """The pool's encoder; its weights are loaded once per process."""
+        """The pool's encoder; its weights are loaded once per process (see `load_encoder`)."""
+        from curation_assets.encoders.loading import load_encoder
+
         if spec.encoder is None:
             raise ValueError(f"pool '{spec.name}' is embedded already: it has no encoder")
-        return _loaded_encoder(spec.encoder)
+        return load_encoder(spec.encoder)
 
     def token_counter(self, spec: PoolSpec) -> TokenCounter | None:
         """What counts the pool's tokens, loaded once per process; None for a pool that is embedded already."""
         return None if spec.encoder is None else _loaded_counter(spec.tokenizer, spec.encoder)
-
-
-@lru_cache(maxsize=1)
-def _loaded_encoder(settings: EncoderSettings) -> Encoder:
-    from curation_assets.encoders import build_encoder
-
-    return build_encoder(settings)
 
 
 @lru_cache(maxsize=1)

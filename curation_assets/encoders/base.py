@@ -14,6 +14,9 @@ class Encoder(ABC):
     """Turns decoded samples of one modality into embeddings.
 
     A new encoder subclasses this, imports its library inside its methods, and is added to `build_encoder`.
+
+    `encode(samples)` is `encode_prepared` of what `prepare` makes of each: whoever has threads to spare prepares
+    samples in them while earlier ones are encoded, and need not hold whole images until their turn comes.
     """
 
     @property
@@ -42,6 +45,14 @@ class Encoder(ABC):
             float32 array of shape (len(samples), dimension), not normalised.
         """
 
-    def count_truncated(self, samples: Sequence[Any]) -> int:
-        """How many of the samples `encode` sees only the beginning of."""
+    def prepare(self, sample: Any) -> Any:
+        """What of a decoded sample `encode_prepared` needs; may be called by several threads at a time."""
+        return sample
+
+    def encode_prepared(self, prepared: Sequence[Any]) -> np.ndarray:
+        """As `encode`, to the last bit, of samples that went through `prepare` one by one."""
+        return self.encode(prepared)
+
+    def count_truncated(self, prepared: Sequence[Any]) -> int:
+        """How many of the samples `encode_prepared` sees only the beginning of."""
         return 0

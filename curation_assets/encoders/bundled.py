@@ -39,7 +39,10 @@ class BundledEncoder(TorchEncoder):
 
     Batch norms are folded into their convolutions and activations kept channels-last. Interleaved on two
     busy cores, a forward pass then took a median of 85 ms an image instead of 162 (channels-last alone:
-    128), and features moved by less than 1e-5 of an image's largest. bfloat16 took 2 s there.
+    128), and features moved by less than 1e-5 of an image's largest.
+
+    In bfloat16 it is 2.3 times as fast where the processor multiplies that natively, but an embedding's cosine to
+    its float32 form falls to 0.9966 (200 drawings, median 0.9995), more than siblings of the pool may differ.
 
     Raises:
         PoolSpecError: if the package with the weights is not installed or its file does not fit the model.
@@ -81,6 +84,7 @@ class BundledEncoder(TorchEncoder):
             identity=identity,
             batch_size=settings.batch_size,
             device=settings.device,
+            precision=settings.precision,
             channels_last=True,
         )
 

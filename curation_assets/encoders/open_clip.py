@@ -50,4 +50,5 @@ class OpenClipEncoder(TorchEncoder):
             },
             batch_size=settings.batch_size,
             device=settings.device,
+            precision=settings.precision,
         )

@@ -114,11 +114,11 @@ class SentenceTransformersEncoder(Encoder):
             embeddings[rows] = self._encode_batch([samples[i] for i in rows])
         return embeddings
 
-    def count_truncated(self, samples: Sequence[str]) -> int:
+    def count_truncated(self, prepared: Sequence[str]) -> int:
         """How many of the texts have more tokens than the model takes; free after `encode` of the same ones."""
         if self._max_tokens is None:
             return 0
-        return int((self._count(samples) > self._max_tokens).sum())
+        return int((self._count(prepared) > self._max_tokens).sum())
 
     def _count(self, samples: Sequence[str]) -> np.ndarray:
         """Tokens of each text with its prompt and special tokens; those of the last window are remembered."""

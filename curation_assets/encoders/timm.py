@@ -41,6 +41,7 @@ class TimmEncoder(TorchEncoder):
             },
             batch_size=settings.batch_size,
             device=settings.device,
+            precision=settings.precision,
         )
 
 

@@ -199,3 +199,5 @@ class ReportData:
     contamination: Sequence[ContaminationSummary] = ()
     """By evaluation set; empty without decontamination."""
     atlas: AtlasSummary | None = None
+    embedding_speed: str = ""
+    """How fast the shards were embedded, and what limited that."""

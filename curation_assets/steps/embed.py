@@ -1,17 +1,18 @@
-"""embeddings: the accepted samples of a shard through the encoder."""
+"""embeddings: the accepted samples of a shard through the encoder, while the next ones are read and decoded."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from curation_assets.formats.base import RawSample, RejectedSampleError, ShardReader
-from curation_assets.formats.decoding import decode_sample
-from curation_assets.steps.accepted import accepted_rows, accepted_samples, windows
+from curation_assets.formats.base import ShardReader
+from curation_assets.steps.accepted import accepted_rows, accepted_samples
+from curation_assets.steps.decoded_windows import decoded_windows
 from curation_assets.steps.embedded_rows import EmbeddedRows
+from curation_assets.steps.read_ahead import ReadAhead
+from curation_assets.steps.throughput import Throughput
 from curation_assets.storage.embeddings import SIGNATURES
 from curation_assets.storage.outputs import Output, OutputWriter
 from curation_assets.storage.shards import Shard
@@ -30,9 +31,14 @@ def embed_shard(
     *,
     source: SourceSettings,
     metric: Metric,
-    on_progress: Callable[[int], None] | None = None,
+    decode_threads: int = 1,
+    on_progress: Callable[[int, str], None] | None = None,
 ) -> None:
     """Decode and embed a shard's accepted samples; what cannot be decoded or embedded is rejected.
+
+    The output is the same, byte for byte, whatever the number of threads. Peak memory is two windows of the encoder
+    as `Encoder.prepare` leaves them, whose texts end one at 64 Mi characters, and as many whole images as there are
+    threads.
 
     Args:
         reader: of the pool's format.
@@ -40,10 +46,10 @@ def embed_shard(
         raw_pool: the shard's raw pool.
         encoder: with weights loaded.
         writer: gets embeddings float16 (n, d), pixel signatures of images, the rows' table and the rejected rows.
-        source: settings of the pool's source, which say how a sample is decoded. Peak memory is one decoded
-            window of the encoder, whose texts end it at 64 Mi characters.
+        source: settings of the pool's source, which say how a sample is decoded.
         metric: 'cosine' rejects embeddings of length zero, which have no direction.
-        on_progress: called with the samples done so far.
+        decode_threads: for reading and decoding, beside the one that encodes; 0 does all of it in turn.
+        on_progress: called with the samples done so far, and how fast that goes.
 
     Raises:
         ShardError: if a file changed since the raw pool was listed, or storage fails.
@@ -51,44 +57,30 @@ def embed_shard(
     from curation_assets.formats.images import pixel_signatures
 
     accepted = accepted_rows(raw_pool)
-    pixels: list[np.ndarray] = []
+    signatures = [pixel_signatures([])]
     rows = EmbeddedRows(writer, dimension=encoder.dimension, metric=metric)
-    began = time.perf_counter()
-    seconds_encoding = 0.0
     n_truncated = 0
-    decoded = _decoded(accepted_samples(reader, shard, accepted), rows, source)
-    for window in windows(decoded, encoder.window):
-        started = time.perf_counter()
-        samples = [sample for _, sample in window]
-        block = np.asarray(encoder.encode(samples), dtype=np.float32)
-        n_truncated += encoder.count_truncated(samples)
-        seconds_encoding += time.perf_counter() - started
-        good = rows.add(block, [row for row, _ in window])
+    samples = accepted_samples(reader, shard, accepted)
+    windows = decoded_windows(samples, encoder, source, n_threads=decode_threads)
+    with ReadAhead(windows, in_background=decode_threads > 0) as ahead:
+        throughput = Throughput(ahead.times, overlapped=ahead.in_background)
+        for window in ahead:
+            for item in window.rejected:
+                rows.reject(item.raw_row, item.reason, item.detail)
+            if window.samples:
+                with throughput.encoding():
+                    block = np.asarray(encoder.encode_prepared(window.samples), dtype=np.float32)
+                    n_truncated += encoder.count_truncated(window.samples)
+                with throughput.writing():
+                    good = rows.add(block, window.raw_rows)
+                    if window.signatures:
+                        signatures.append(np.concatenate(window.signatures)[good])
+            if on_progress:
+                on_progress(rows.n_seen, throughput.line(rows.n_seen))
+    with throughput.writing():
+        rows.finish(accepted)
         if source.modality == "image":
-            pixels.append(pixel_signatures([samples[i] for i in good]))
-        if on_progress:
-            on_progress(rows.n_seen)
-    seconds = time.perf_counter() - began
-    rows.finish(accepted)
-    if source.modality == "image":
-        writer.array(SIGNATURES, np.concatenate([pixel_signatures([]), *pixels]))
+            writer.array(SIGNATURES, np.concatenate(signatures))
     writer.summary.update(
-        encoder=encoder.identity,
-        n_truncated=n_truncated,
-        samples_per_second=round(rows.n_kept / max(seconds, 1e-9), 1),
-        encoding_share=round(seconds_encoding / max(seconds, 1e-9), 3),
-        seconds={
-            "read_and_decode": round(seconds - seconds_encoding, 3),
-            "encode": round(seconds_encoding, 3),
-        },
+        encoder=encoder.identity, n_truncated=n_truncated, **throughput.summary(rows.n_seen)
     )
-
-
-def _decoded(
-    samples: Iterator[tuple[int, RawSample]], rows: EmbeddedRows, source: SourceSettings
-) -> Iterator[tuple[int, Any]]:
-    for row, sample in samples:
-        try:
-            yield row, decode_sample(sample, source)
-        except RejectedSampleError as error:
-            rows.reject(row, error.reason.value, error.detail)

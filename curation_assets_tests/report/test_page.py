@@ -158,6 +158,7 @@ def test_hostile_text_is_escaped() -> None:
             rejections={attack: 655},
             settings={attack: attack},
             encoder=attack,
+            embedding_speed=attack,
             label_name=attack,
         )
     )

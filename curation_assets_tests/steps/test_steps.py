@@ -176,6 +176,8 @@ def test_the_report_counts_what_the_ledger_counts(pool: Pool) -> None:
     assert len(small.balanced_sample) == len(small.random_sample) == 15
     assert sum(card.size for card in data.clusters) == 49
     assert data.label_name == "kind"
+    assert data.embedding_speed.startswith("54 samples in ")
+    assert "; bottleneck: " in data.embedding_speed
 
 
 def test_a_cleaned_pool_is_fitted_drawn_and_reported_without_what_was_excluded(

@@ -24,6 +24,7 @@ from curation_assets.steps.report.pool import ReportPool
 from curation_assets.steps.report.samples import PoolViews
 from curation_assets.steps.report.warnings import tree_warnings
 from curation_assets.steps.select import SELECTED
+from curation_assets.steps.throughput import RunThroughput
 from curation_assets.storage.pool_storage import PoolStorage
 
 GRID_SAMPLES = 96
@@ -78,6 +79,8 @@ def gather_report(
     levels = summarise_levels(pool, every)
     n_rejected, rejections = _rejections(storage, pool.index.shards)
     top = storage.output(level_asset(spec.n_levels, "clusters")).require_facts()
+    embedded = [storage.output("embeddings", shard).require_facts().summary for shard in pool.index.shards]
+    speed = RunThroughput.of(embedded)
     return ReportData(
         pool=spec.name,
         description=spec.description,
@@ -98,6 +101,7 @@ def gather_report(
         duplicates=summarise_duplicates(pool, evidence, views),
         contamination=summarise_contamination(pool, evidence, views, evaluation_readers or {}),
         atlas=summarise_atlas(spec, storage),
+        embedding_speed=speed.line() if speed else "",
     )
 
 

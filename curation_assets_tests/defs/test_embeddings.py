@@ -1,0 +1,111 @@
+"""embeddings as Dagster runs it: the encoder is loaded once, and every shard says what it waited for."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from rich.console import Console
+
+from curation_assets import progress
+from curation_assets.cli.runner import Runner
+from curation_assets.encoders.loading import forget_encoders
+from curation_assets.home import Home
+from curation_assets.lineage import pool_steps
+from curation_assets.pools import PoolSpec
+from curation_assets_tests.steps.drawn_pool import MeanColours, png, write_tar
+
+STEPS = ["raw_pool", "embeddings"]
+SHARDS = ["a", "b", "c", "d"]
+
+
+def spec_of(**encoder: Any) -> PoolSpec:
+    return PoolSpec.model_validate(
+        {
+            "name": "drawn",
+            "source": {"path": "raw"},
+            "encoder": {"kind": "bundled", **encoder},
+            "targets": [{"name": "small", "size": 5}],
+        }
+    )
+
+
+class Lines:
+    """Keeps the progress of every step."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def begin(self, task: str, total: int) -> None:
+        pass
+
+    def update(self, task: str, done: float, detail: str) -> None:
+        self.lines.append(f"{task}: {detail}")
+
+    def end(self, task: str) -> None:
+        pass
+
+
+@pytest.fixture
+def runner(tmp_path: Path) -> Iterator[Runner]:
+    (tmp_path / "raw").mkdir()
+    for key in SHARDS:
+        write_tar(tmp_path / "raw" / f"{key}.tar", {f"{key}{i}": png(None, ord(key) + i) for i in range(9)})
+    home = Home(tmp_path, str(tmp_path / "curated"), tmp_path / "dagster")
+    with dg.DagsterInstance.ephemeral() as instance:
+        made = Runner(home, spec_of(), instance, Console(file=io.StringIO()))
+        made.sync_shards()
+        yield made
+    forget_encoders()
+
+
+def test_several_runs_and_shards_of_one_process_load_the_encoder_once(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads = []
+
+    def build(settings: Any) -> MeanColours:
+        loads.append(settings)
+        return MeanColours()
+
+    monkeypatch.setattr("curation_assets.encoders.build_encoder", build)
+    forget_encoders()
+    sink = Lines()
+    with progress.shown_in(sink):
+        for block in (("a", "b"), ("c", "d")):
+            assert runner.execute(STEPS, block, "a chunk of two shards")
+    assert len(runner.instance.get_run_ids()) == 2
+    assert len(loads) == 1
+    assert any(
+        line.startswith("embeddings: shard d: 9 of 9 samples, ") and "/s, bottleneck: " in line
+        for line in sink.lines
+    )
+    embedded = dg.AssetKey(["drawn", "embeddings"])
+    shown = [
+        record.asset_materialization
+        for run in runner.instance.get_run_ids()
+        for record in runner.instance.all_logs(run, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
+        if record.dagster_event and record.dagster_event.asset_key == embedded
+    ]
+    assert len(shown) == 4
+    for materialization in shown:
+        assert materialization is not None
+        metadata = {name: value.value for name, value in materialization.metadata.items()}
+        assert metadata["bottleneck"] in ("decode", "encode", "write")
+        assert metadata["samples_per_second"] > 0
+        assert 0 <= metadata["share/encode"] <= 1
+        assert metadata["seconds/total"] >= metadata["seconds/encode"]
+
+
+def test_threads_do_not_make_embeddings_out_of_date_and_precision_does() -> None:
+    def fingerprint(**encoder: Any) -> str:
+        return pool_steps(spec_of(**encoder))["embeddings"].config_fingerprint
+
+    # As it was before images had a choice: pools of 0.3 are not embedded again.
+    assert fingerprint() == "37cfbdb9a29e"
+    assert fingerprint(decode_threads=0) == fingerprint(precision="float32") == fingerprint()
+    assert len({fingerprint(), fingerprint(precision="auto"), fingerprint(precision="bfloat16")}) == 3
