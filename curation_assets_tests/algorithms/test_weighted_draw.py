@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation_assets.algorithms.hierarchy import LevelSpec, fit_hierarchy
+from curation_assets.algorithms.ordering import group_sums
 from curation_assets.algorithms.randomness import Purpose, keyed_priorities
 from curation_assets.algorithms.sampling import draw_budget, sample_balanced
-from curation_assets.algorithms.weighted_draw import draw_weighted, spendable_weights, weight_sums
+from curation_assets.algorithms.weighted_draw import draw_weighted, spendable_weights
 
 LENGTHS = {
     "long-tailed": lambda rng, n: np.ceil(rng.pareto(1.1, n) * 20 + 1).astype(np.int64),
@@ -47,7 +48,7 @@ def test_which_row_is_taken_does_not_depend_on_its_weight() -> None:
         rows, plan = draw_budget(clusters, priorities, weights, budget, n_clusters, parents, seed=0)
         assert weights[rows].mean() == pytest.approx(weights.mean(), rel=0.1)
         top = parents[1][parents[0][clusters[rows]]]
-        assert (np.abs(weight_sums(top, weights[rows], 10) - plan.quotas[2]) < 0.05 * budget).all()
+        assert (np.abs(group_sums(top, 10, weights[rows]) - plan.quotas[2]) < 0.05 * budget).all()
 
 
 def test_clusters_without_children_at_the_end_of_a_level_are_no_trouble() -> None:
@@ -128,7 +129,7 @@ def test_no_cluster_is_more_than_a_row_away_from_its_quota(seed: int) -> None:
     clusters, weights = rng.integers(0, 20, 600), rng.integers(5, 60, 600)
     priorities = keyed_priorities(np.arange(600), seed, Purpose.DRAW)
     rows, plan = draw_budget(clusters, priorities, weights, 4000, 20, [], seed=seed)
-    taken = weight_sums(clusters[rows], weights[rows], 20)
+    taken = group_sums(clusters[rows], 20, weights[rows])
     # The few units that no next row could use may still move a light row elsewhere.
     assert (np.abs(taken - plan.quotas[0]) < 2 * weights.max()).all()
 
