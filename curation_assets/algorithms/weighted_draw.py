@@ -69,18 +69,18 @@ def draw_weighted(
         parents: per level but the top, int64 (k_t,): cluster of the level above.
 
     Returns:
-        int64 (m,): row numbers, ascending. Peak memory: about 20 bytes a row of clusters that give some but not
+        int64 (m,): row numbers, ascending. Peak memory: about 25 bytes a row of clusters that give some but not
         all, and 70 a row at the head of a queue; whole-array operations, no loop over clusters.
     """
     sizes = group_sums(clusters, len(quotas), weights)
     gives_some = (quotas > 0) & (quotas < sizes)
     chosen = (quotas >= sizes)[clusters] & (weights > 0)
     left_over = np.where(gives_some, quotas, 0)
-    rows, heads = _queues(clusters, priorities, weights, left_over, int(quotas.sum()) // _LIGHTEST_TO_WAIT)
+    waiting, heads = _queues(clusters, priorities, weights, left_over, int(quotas.sum()) // _LIGHTEST_TO_WAIT)
     first = _merged(heads, clusters[heads], priorities, weights, left_over, parents)
     chosen[first] = True
     left_over -= group_sums(clusters[first], len(quotas), weights[first])
-    waiting = _Waiting(rows[~chosen[rows]], clusters, weights)
+    waiting.remove(chosen[waiting.rows])
     while waiting.keep_lighter(remaining := int(left_over.sum())):
         here, weight = waiting.clusters, waiting.weights
         positions = _runs(here, weight, _shares(here, left_over, remaining))
@@ -93,14 +93,20 @@ def draw_weighted(
 
 
 class _Waiting:
-    """Rows that were not taken, by cluster, then priority, with their clusters and weights."""
+    """Rows that were not taken, by cluster, then priority, with their clusters and weights.
+
+    Args:
+        rows: row numbers (m,).
+        clusters: of the rows (m,).
+        weights: of the rows (m,), above 0.
+    """
 
     def __init__(self, rows: np.ndarray, clusters: np.ndarray, weights: np.ndarray) -> None:
-        self.rows, self.clusters, self.weights = rows, clusters[rows], weights[rows]
+        self.rows, self.clusters, self.weights = rows, clusters, weights
         self._stay = np.ones(len(rows), dtype=bool)
 
     def remove(self, positions: np.ndarray) -> None:
-        """Take rows out, at the next `keep_lighter`."""
+        """Take rows out, at the next `keep_lighter`; positions may be a mask."""
         self._stay[positions] = False
 
     def keep_lighter(self, remaining: int) -> bool:
@@ -123,21 +129,27 @@ def _begins(groups: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 def _queues(
     clusters: np.ndarray, priorities: np.ndarray, weights: np.ndarray, room: np.ndarray, heaviest: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Rows with a weight of the clusters with room, by cluster, then priority; and those at the head of a queue.
+) -> tuple[_Waiting, np.ndarray]:
+    """Rows with a weight of the clusters with room; and those of them at the head of their cluster's queue.
 
-    Those are the rows of at most the heaviest weight that begin within the room of their cluster: behind them,
-    the rows before them use it up.
+    The latter weigh at most `heaviest`, and begin within the room of their cluster: behind them, the rows before
+    them use it up.
     """
-    queues, heads = [np.zeros(0, dtype=np.uint32)], [np.zeros(0, dtype=np.uint32)]
+    parts = [(np.zeros(0, dtype=np.uint32), clusters[:0], weights[:0])]
+    heads = [np.zeros(0, dtype=np.uint32)]
     n_rows = np.where(room > 0, group_sums(clusters, len(room)), 0)
     for rows in sorted_blocks(clusters, [priorities], n_rows):
-        queue = rows[weights[rows] > 0]
-        light = queue[weights[queue] <= heaviest]
-        group = clusters[light]
-        queues.append(queue)
-        heads.append(light[_begins(group, weights[light]) < room[group]])
-    return np.concatenate(queues), np.concatenate(heads)
+        group, weight = clusters[rows], weights[rows]
+        if not weight.all():
+            counts = weight > 0
+            rows, group, weight = rows[counts], group[counts], weight[counts]
+        parts.append((rows, group, weight))
+        light = weight <= heaviest
+        if not light.all():
+            rows, group, weight = rows[light], group[light], weight[light]
+        heads.append(rows[_begins(group, weight) < room[group]])
+    rows, group, weight = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return _Waiting(rows, group, weight), np.concatenate(heads)
 
 
 def _merged(
