@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ from curation_assets.algorithms.sampling import plan_quotas
 from curation_assets.algorithms.tree import ClusterTree, Level
 from curation_assets.pools import PoolSpec
 from curation_assets.steps.select import select
+from curation_assets.steps.selected import SELECTED, part_of_shard
 from curation_assets.storage.outputs import Facts, Recipe
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import Shard
@@ -53,10 +55,7 @@ def tree_of(share: float) -> tuple[list[int], np.ndarray, list[np.ndarray]]:
     """Clusters of every level, the level-1 clusters in an order of their own, and the parents."""
     rng = np.random.default_rng(0)
     sizes = [max(2, round(share * k)) for k in N_CLUSTERS]
-    parents = [
-        (above * rng.random(below) ** 1.5).astype(np.int64)
-        for below, above in zip(sizes, sizes[1:], strict=False)
-    ]
+    parents = [(above * rng.random(below) ** 1.5).astype(np.int64) for below, above in pairwise(sizes)]
     for parent, above in zip(parents, sizes[1:], strict=True):
         parent[-1] = above - 1
     return sizes, rng.permutation(sizes[0]), parents
@@ -100,15 +99,14 @@ def measure_draw(share: float, kind: str) -> None:
     drawn = len(rows) if weights is None else int(weights[rows].sum(dtype=np.int64))
     twice = len(rows) - len(np.unique(rows))
     print(
-        f"{kind:<16}{seconds:6.1f} s, {peak_memory()} ({before} with the arrays alone): {len(rows):,} rows of {n_rows:,}, "
-        f"{target - drawn} below the target, {twice} twice"
+        f"{kind:<16}{seconds:6.1f} s, {peak_memory()} ({before} with the arrays alone): {len(rows):,} of {n_rows:,} "
+        f"rows, {target - drawn} below the target, {twice} twice"
     )
     if share <= 0.1 and weights is None:
         began = time.perf_counter()
-        naive = naive_draw(tree, target, strategy)
-        print(
-            f"{'  by lexsort':<16}{time.perf_counter() - began:6.1f} s, {'the same' if np.array_equal(naive, rows) else 'OTHER'} rows"
-        )
+        same = np.array_equal(naive_draw(tree, target, strategy), rows)
+        seconds = time.perf_counter() - began
+        print(f"{'  by lexsort':<16}{seconds:6.1f} s, {'the same' if same else 'OTHER'} rows")
 
 
 def naive_draw(tree: ClusterTree, size: int, strategy: str) -> np.ndarray:
@@ -199,13 +197,17 @@ def measure_parts(folder: Path) -> None:
     storage = PoolStorage(str(folder), "selection")
     shards = [shard.key for shard in storage.shards()]
     read = shards[:: max(1, len(shards) // SHARDS_READ)]
-    output = storage.output("selection")
-    began = time.perf_counter()
-    n_rows = sum(
-        output.table("selected.parquet").filter(pl.col("shard") == shard).height for shard in read
-    )
-    seconds = time.perf_counter() - began
-    print(f"{'a shard of it':<16}{seconds / len(read):6.3f} s, {peak_memory()}: {n_rows / len(read):,.0f} rows each")
+    for words, every in (("a shard of it", False), ("  by filtering", True)):
+        n_rows = 0
+        began = time.perf_counter()
+        for shard in read[: 3 if every else None]:
+            if every:
+                table = storage.output("selection").table(SELECTED).filter(pl.col("shard") == shard)
+            else:
+                table = part_of_shard(storage, SELECTED, shard)
+            n_rows += table.height
+        seconds = (time.perf_counter() - began) / len(read[: 3 if every else None])
+        print(f"{words:<16}{seconds:6.3f} s, {peak_memory()}: {n_rows:,} rows")
 
 
 def main() -> None:  # noqa: D103 - see the module
@@ -225,10 +227,22 @@ def main() -> None:  # noqa: D103 - see the module
         return
     folder = given.folder or Path(tempfile.mkdtemp(prefix="selection-"))
     parts = given.parts.split(",")
-    runs_to_do = [*(DRAWS if "draw" in parts else ()), *(("generate", "step", "parts") if "step" in parts else ())]
+    runs_to_do = [
+        *(DRAWS if "draw" in parts else ()),
+        *(("generate", "step", "parts") if "step" in parts else ()),
+    ]
     try:
         for run in runs_to_do:
-            command = [sys.executable, __file__, "--run", run, "--share", str(given.share), "--folder", str(folder)]
+            command = [
+                sys.executable,
+                __file__,
+                "--run",
+                run,
+                "--share",
+                str(given.share),
+                "--folder",
+                str(folder),
+            ]
             subprocess.run(command, check=True)
     finally:
         if "step" in parts:

@@ -140,7 +140,9 @@ def _stable_order(high: np.ndarray, low: np.ndarray) -> np.ndarray:
     low_bits = int(low.max()).bit_length()
     room = 64 - position_bits - int(high.max()).bit_length()
     missing = max(0, low_bits - room)
-    packed = ((high << np.uint64(low_bits - missing)) | (low >> np.uint64(missing))) << np.uint64(position_bits)
+    packed = ((high << np.uint64(low_bits - missing)) | (low >> np.uint64(missing))) << np.uint64(
+        position_bits
+    )
     packed |= np.arange(n, dtype=np.uint64)
     packed.sort()
     order = (packed & np.uint64(2**position_bits - 1)).astype(np.int64)
@@ -168,7 +170,9 @@ def _sortable(key: np.ndarray) -> np.ndarray:
         return key.astype(np.int64).view(np.uint64) ^ np.uint64(2**63)
     bits = 8 * key.dtype.itemsize
     if key.dtype.kind != "f" or bits > 64:
-        raise TypeError(f"keys of type {key.dtype} cannot be sorted: use integers or floats of at most 64 bits")
+        raise TypeError(
+            f"keys of type {key.dtype} cannot be sorted: use integers or floats of at most 64 bits"
+        )
     # 0 is added because -0 equals it; of the NaN every one becomes the same.
     positive = np.where(np.isnan(key), np.array(np.nan, key.dtype), key + np.array(0, key.dtype))
     values, sign = positive.view(f"u{bits // 8}").astype(np.uint64), np.uint64(2 ** (bits - 1))

@@ -40,13 +40,15 @@ def part_of_target(
 def _part(output: Output, name: str, column: str, value: str, columns: list[str] | None) -> pl.DataFrame:
     path = output.path(name)
     if is_local(path):
-        table = pl.scan_parquet(Path(str(path))).filter(pl.col(column) == value)
-        return (table if columns is None else table.select(columns)).collect()
+        lazy = pl.scan_parquet(Path(str(path))).filter(pl.col(column) == value)
+        return (lazy if columns is None else lazy.select(columns)).collect()
     import pyarrow.parquet as pq
 
     # Of a table that lies elsewhere, only the groups that matter come over the network.
     with path.fs.open(path.path, "rb") as file, pq.ParquetFile(file) as parquet:
-        groups = [group for group in range(parquet.num_row_groups) if _may_hold(parquet, group, column, value)]
+        groups = [
+            group for group in range(parquet.num_row_groups) if _may_hold(parquet, group, column, value)
+        ]
         names = None if columns is None else [*dict.fromkeys([*columns, column])]
         table = pl.DataFrame(parquet.read_row_groups(groups, names))
     table = table.filter(pl.col(column) == value)
