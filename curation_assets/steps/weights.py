@@ -41,7 +41,8 @@ def write_weights(spec: PoolSpec, storage: PoolStorage, target: TargetSettings, 
     schema = pa.schema([("sample_id", pa.string()), ("source_shard", pa.string()), ("weight", pa.float64())])
     with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=["source_shard"]) as writer:
         for shard, ids, clusters in _admissible(spec, storage):
-            counts += np.bincount(clusters, minlength=len(sizes))
+            # Not by bincount: it would walk through all clusters for every shard.
+            np.add.at(counts, clusters, 1)
             columns = [ids.to_arrow(), pa.repeat(shard, len(ids)), pa.array(weights[clusters])]
             arrays = [column.cast(field.type) for column, field in zip(columns, schema, strict=True)]
             writer.write_table(pa.table(arrays, schema=schema))
