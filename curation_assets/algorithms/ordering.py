@@ -33,7 +33,7 @@ def order_in_groups(groups: np.ndarray, *keys: np.ndarray) -> np.ndarray:
 def group_sums(groups: np.ndarray, n_groups: int = 0, weights: np.ndarray | None = None) -> np.ndarray:
     """Rows of each group, or the sum of their weights: int64 (at least n_groups,).
 
-    Exact, where floats stop at 2**53. Peak memory: 70 MB beyond the result.
+    Exact, where floats stop at 2**53. Peak memory: 70 MB and another array of its length beyond the result.
 
     Args:
         groups: integers (n,), >= 0.
