@@ -4,7 +4,7 @@
 
 Part `draw` draws 10 M rows, and as many tokens as a tenth of the pool has, from arrays; at a tenth of the size or
 less it draws by one `np.lexsort` of all rows too, and compares. Part `step` generates what the step `selection`
-reads (2.3 GB at full size), runs the step, and reads the parts of some shards from what it wrote. Every measured run
+reads (1.9 GB at full size), runs the step, and reads the parts of some shards from what it wrote. Every measured run
 is a process of its own, whose peak memory it prints.
 """
 
@@ -246,7 +246,7 @@ def main() -> None:  # noqa: D103 - see the module
             subprocess.run(command, check=True)
     finally:
         if "step" in parts:
-            shutil.rmtree(folder)
+            shutil.rmtree(folder if given.folder is None else folder / "selection")
 
 
 if __name__ == "__main__":
