@@ -25,7 +25,7 @@ def part_of_shard(
     """Rows of a table of the selection, SELECTED or DUPLICATES, that concern a shard.
 
     The tables are ordered by shard inside each target, so that nearly all row groups are passed over by their
-    statistics: of 10 million selected rows a shard's are read in 5 ms, all of them in 500.
+    statistics: of 10 million selected rows a shard's 10,000 are read in 11 ms, all in 509.
     """
     return _part(storage.output("selection"), name, "shard", shard, columns)
 
