@@ -6,6 +6,8 @@ from enum import IntEnum
 
 import numpy as np
 
+_PIECE = 2**16
+
 
 class Purpose(IntEnum):
     """What a stream of random numbers is for; part of its key, so that streams never overlap."""
@@ -47,8 +49,15 @@ def keyed_priorities(keys: np.ndarray, seed: int, purpose: Purpose, *coordinates
         uint64 array of the same shape.
     """
     offset = generator(seed, purpose, *coordinates).integers(0, 2**64, dtype=np.uint64)
-    with np.errstate(over="ignore"):
-        z = keys.astype(np.uint64) + offset
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
+    priorities = np.asarray(keys).astype(np.uint64, order="C")
+    flat = priorities.reshape(-1)
+    # In pieces that stay in the processor's cache, and in place: integers of arrays wrap around.
+    for start in range(0, len(flat), _PIECE):
+        z = flat[start : start + _PIECE]
+        z += offset
+        z ^= z >> np.uint64(30)
+        z *= np.uint64(0xBF58476D1CE4E5B9)
+        z ^= z >> np.uint64(27)
+        z *= np.uint64(0x94D049BB133111EB)
+        z ^= z >> np.uint64(31)
+    return priorities

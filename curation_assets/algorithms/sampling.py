@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from curation_assets.algorithms.ordering import group_sums, run_starts, sorted_blocks
 from curation_assets.algorithms.randomness import Purpose, keyed_priorities
-from curation_assets.algorithms.resampling import Strategy, rank_in_group
+from curation_assets.algorithms.resampling import Strategy
 from curation_assets.algorithms.tree import ClusterTree
 from curation_assets.algorithms.water_filling import Quotas, plan_quotas, water_fill
-from curation_assets.algorithms.weighted_draw import draw_weighted, spendable_weights, weight_sums
+from curation_assets.algorithms.weighted_draw import draw_weighted, spendable_weights
 
 __all__ = ["Quotas", "draw", "draw_budget", "plan_quotas", "sample_balanced", "water_fill"]
 
@@ -24,15 +25,17 @@ def draw(clusters: np.ndarray, priorities: np.ndarray, quotas: np.ndarray) -> np
         quotas: int64 (k,).
 
     Returns:
-        int64 (m,): row numbers, ascending. Only rows of clusters that give some but not all are sorted.
+        int64 (m,): row numbers, ascending. Only rows of clusters that give some but not all are sorted, block by
+        block. Peak memory: 5 bytes a row and 8 a row drawn.
     """
-    sizes = np.bincount(clusters, minlength=len(quotas))
+    sizes = group_sums(clusters, len(quotas))
     chosen = (quotas >= sizes)[clusters]
-    contested = np.flatnonzero(((quotas > 0) & (quotas < sizes))[clusters])
-    inside = clusters[contested]
-    order = np.lexsort((priorities[contested], inside))
-    ranks = rank_in_group(np.where((quotas > 0) & (quotas < sizes), sizes, 0))
-    chosen[contested[order[ranks < quotas[inside[order]]]]] = True
+    contested = np.where((quotas > 0) & (quotas < sizes), sizes, 0)
+    for rows in sorted_blocks(clusters, [priorities], contested):
+        inside = clusters[rows]
+        starts = run_starts(inside)
+        ranks = np.arange(len(rows)) - np.repeat(starts, np.diff(starts, append=len(rows)))
+        chosen[rows[ranks < quotas[inside]]] = True
     return np.flatnonzero(chosen)
 
 
@@ -51,7 +54,7 @@ def draw_budget(
     Args:
         clusters: int64 (n,): level-1 cluster of each row.
         priorities: (n,) sortable: which rows of a cluster go first.
-        weights: integers (n,), >= 0.
+        weights: integers (n,), >= 0; rows of weight 0 are never drawn.
         budget: at most the sum of the weights. Rows that alone exceed it are left out of the plan.
         n_clusters: of level 1.
         parents: per level but the top, int64 (k_t,): cluster of the level above.
@@ -64,14 +67,14 @@ def draw_budget(
         ValueError: if the budget is out of range, too small for any row, or a weight is negative.
     """
     spendable = spendable_weights(weights, budget)
-    total, available = int(weights.sum(dtype=np.int64)), int(spendable.sum())
+    total, available = int(weights.sum(dtype=np.int64)), int(spendable.sum(dtype=np.int64))
     if not 1 <= budget <= total or not available:
         lightest = int(weights[weights > 0].min(initial=total))
         raise ValueError(
             f"the budget is {budget:,}, but the lightest row weighs {lightest:,} and all of them {total:,}: use a "
             f"value from {lightest:,} to {total:,}"
         )
-    sizes = weight_sums(clusters, spendable, n_clusters)
+    sizes = group_sums(clusters, n_clusters, spendable)
     plan = plan_quotas(sizes, parents, min(budget, available), seed=seed)
     return draw_weighted(clusters, priorities, plan.quotas[0], spendable, parents), plan
 
@@ -110,7 +113,7 @@ def sample_balanced(
     else:
         raise ValueError(f"strategy must be 'random' or 'closest', got {strategy!r}")
     if weights is None:
-        sizes = np.bincount(clusters, minlength=level.n_clusters)
+        sizes = group_sums(clusters, level.n_clusters)
         return draw(
             clusters, priorities, plan_quotas(sizes, tree.parents(), target_size, seed=seed).quotas[0]
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from curation_assets.algorithms.ordering import group_sums, order_in_groups
 from curation_assets.algorithms.randomness import Purpose, keyed_priorities
 from curation_assets.algorithms.resampling import rank_in_group
 
@@ -55,11 +56,10 @@ def water_fill(
     Raises:
         ValueError: if a parent's quota exceeds the samples below it.
     """
-    order = np.lexsort((sizes, parents))
+    order = order_in_groups(parents, sizes)
     sorted_sizes, sorted_parents = sizes[order], parents[order]
     n_children = np.bincount(parents, minlength=len(parent_quotas))
-    available = np.zeros(len(parent_quotas), dtype=np.int64)
-    np.add.at(available, parents, sizes)
+    available = group_sums(parents, len(parent_quotas), sizes)
     if (short := np.flatnonzero(parent_quotas > available)).size:
         parent = int(short[0])
         raise ValueError(
@@ -77,14 +77,13 @@ def water_fill(
     open_children = n_children[sorted_parents] - position
     gives_all = before + sorted_sizes * open_children <= quota
     n_full = np.bincount(sorted_parents[gives_all], minlength=len(parent_quotas))
-    taken = np.zeros(len(parent_quotas), dtype=np.int64)
-    np.add.at(taken, sorted_parents[gives_all], sorted_sizes[gives_all])
+    taken = group_sums(sorted_parents[gives_all], len(parent_quotas), sorted_sizes[gives_all])
     n_cut = n_children - n_full
     cut, left_over = np.divmod(parent_quotas - taken, np.maximum(n_cut, 1))
     result = np.empty_like(sizes)
     result[order] = np.where(gives_all, sorted_sizes, cut[sorted_parents])
     above_cut = order[~gives_all]
-    by_priority = above_cut[np.lexsort((priorities[above_cut], parents[above_cut]))]
+    by_priority = above_cut[order_in_groups(parents[above_cut], priorities[above_cut])]
     lucky = rank_in_group(n_cut) < left_over[parents[by_priority]]
     result[by_priority[lucky]] += 1
     return result
@@ -111,9 +110,7 @@ def plan_quotas(
     for t, parent in enumerate(parents):
         # The last clusters of a level may have no child: the level above them says how many there are.
         n_above = len(parents[t + 1]) if t + 1 < len(parents) else int(parent.max()) + 1
-        above = np.zeros(n_above, dtype=np.int64)
-        np.add.at(above, parent, sizes[-1])
-        sizes.append(above)
+        sizes.append(group_sums(parent, n_above, sizes[-1]))
     n_samples = int(sizes[0].sum())
     if not 1 <= target_size <= n_samples:
         raise ValueError(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from curation_assets.algorithms.ordering import group_sums, order_in_groups, run_starts, sorted_blocks
 from curation_assets.algorithms.water_filling import water_fill
 
 _LIGHTEST_TO_WAIT = 10
@@ -20,7 +21,7 @@ def spendable_weights(weights: np.ndarray, budget: int) -> np.ndarray:
         budget: of the whole draw.
 
     Returns:
-        int64 (n,). A weight of 0 means that the sample is never drawn.
+        Integers (n,) of the same type. A weight of 0 means that the sample is never drawn.
 
     Raises:
         ValueError: if a weight is negative or not an integer.
@@ -30,14 +31,8 @@ def spendable_weights(weights: np.ndarray, budget: int) -> np.ndarray:
         raise ValueError(f"weights must be integers, got {weights.dtype}: count them in whole units")
     if len(weights) and int(weights.min()) < 0:
         raise ValueError(f"weights must not be negative, got {int(weights.min())}")
-    return np.where(weights > budget, 0, weights).astype(np.int64, copy=False)
-
-
-def weight_sums(clusters: np.ndarray, weights: np.ndarray, n_clusters: int) -> np.ndarray:
-    """Sum of the weights in each cluster, int64 (n_clusters,); exact, where floats stop at 2**53."""
-    sums = np.zeros(n_clusters, dtype=np.int64)
-    np.add.at(sums, clusters, weights)
-    return sums
+    too_heavy = weights > budget
+    return np.where(too_heavy, weights.dtype.type(0), weights) if too_heavy.any() else weights
 
 
 def draw_weighted(
@@ -67,55 +62,97 @@ def draw_weighted(
     such row, the clusters gave all they have, which is at least B.
 
     Args:
-        clusters: int64 (n,): level-1 cluster of each row.
+        clusters: integers (n,): level-1 cluster of each row.
         priorities: (n,) sortable; equal ones go by row number.
         quotas: int64 (k,): weight to take of each cluster, at most the sum of its rows.
-        weights: int64 (n,), >= 0.
+        weights: integers (n,), >= 0.
         parents: per level but the top, int64 (k_t,): cluster of the level above.
 
     Returns:
-        int64 (m,): row numbers, ascending. Peak memory: about 60 bytes a row of clusters that give some but not
-        all; whole-array operations, no loop over clusters.
+        int64 (m,): row numbers, ascending. Peak memory: about 25 bytes a row of clusters that give some but not
+        all, and 70 a row at the head of a queue; whole-array operations, no loop over clusters.
     """
-    sizes = weight_sums(clusters, weights, len(quotas))
+    sizes = group_sums(clusters, len(quotas), weights)
     gives_some = (quotas > 0) & (quotas < sizes)
     chosen = (quotas >= sizes)[clusters] & (weights > 0)
     left_over = np.where(gives_some, quotas, 0)
-    rows = np.flatnonzero(gives_some[clusters] & (weights > 0))
-    rows = rows[np.lexsort((priorities[rows], clusters[rows]))]
-    light = rows[weights[rows] <= int(quotas.sum()) // _LIGHTEST_TO_WAIT]
-    first = _head_of_queue(light, clusters[light], priorities, weights, left_over, parents)
+    waiting, heads = _queues(clusters, priorities, weights, left_over, int(quotas.sum()) // _LIGHTEST_TO_WAIT)
+    first = _merged(heads, clusters[heads], priorities, weights, left_over, parents)
     chosen[first] = True
-    np.subtract.at(left_over, clusters[first], weights[first])
-    rows = rows[~chosen[rows]]
-    while len(rows := rows[weights[rows] <= (remaining := int(left_over.sum()))]):
-        here, weight = clusters[rows], weights[rows]
+    left_over -= group_sums(clusters[first], len(quotas), weights[first])
+    waiting.remove(chosen[waiting.rows])
+    while waiting.keep_lighter(remaining := int(left_over.sum())):
+        here, weight = waiting.clusters, waiting.weights
         positions = _runs(here, weight, _shares(here, left_over, remaining))
         if not len(positions):
-            positions = _offers(here, priorities[rows], weight, left_over, remaining)
-        taken = rows[positions]
-        chosen[taken] = True
-        np.subtract.at(left_over, clusters[taken], weights[taken])
-        rows = np.delete(rows, positions)
+            positions = _offers(here, waiting.rows, priorities, weight, left_over, remaining)
+        chosen[waiting.rows[positions]] = True
+        left_over -= group_sums(here[positions], len(quotas), weight[positions])
+        waiting.remove(positions)
     return np.flatnonzero(chosen)
 
 
-def _starts(groups: np.ndarray) -> np.ndarray:
-    """Where each run of equal values begins."""
-    if not len(groups):
-        return np.zeros(0, dtype=np.int64)
-    return np.flatnonzero(np.concatenate([[True], groups[1:] != groups[:-1]]))
+class _Waiting:
+    """Rows that were not taken, by cluster, then priority, with their clusters and weights.
+
+    Args:
+        rows: row numbers (m,).
+        clusters: of the rows (m,).
+        weights: of the rows (m,), above 0.
+    """
+
+    def __init__(self, rows: np.ndarray, clusters: np.ndarray, weights: np.ndarray) -> None:
+        self.rows, self.clusters, self.weights = rows, clusters, weights
+        self._stay = np.ones(len(rows), dtype=bool)
+
+    def remove(self, positions: np.ndarray) -> None:
+        """Take rows out, at the next `keep_lighter`; positions may be a mask."""
+        self._stay[positions] = False
+
+    def keep_lighter(self, remaining: int) -> bool:
+        """Pass over all that weigh more than remains, for good; whether any are left."""
+        self._stay &= self.weights <= remaining
+        self.rows, self.clusters = self.rows[self._stay], self.clusters[self._stay]
+        self.weights = self.weights[self._stay]
+        self._stay = np.ones(len(self.rows), dtype=bool)
+        return len(self.rows) > 0
 
 
 def _begins(groups: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Weight of the rows before each row of its group; rows are ordered by group."""
-    starts = _starts(groups)
-    before = np.cumsum(weights) - weights
+    """Weight of the rows before each row of its group, int64; rows are ordered by group."""
+    starts = run_starts(groups)
+    ends = np.cumsum(weights, dtype=np.int64)
+    before = ends - weights.astype(np.int64, copy=False)
     before -= np.repeat(before[starts], np.diff(starts, append=len(groups)))
     return before
 
 
-def _head_of_queue(
+def _queues(
+    clusters: np.ndarray, priorities: np.ndarray, weights: np.ndarray, room: np.ndarray, heaviest: int
+) -> tuple[_Waiting, np.ndarray]:
+    """Rows with a weight of the clusters with room; and those of them at the head of their cluster's queue.
+
+    The latter weigh at most `heaviest`, and begin within the room of their cluster: behind them, the rows before
+    them use it up.
+    """
+    parts = [(np.zeros(0, dtype=np.uint32), clusters[:0], weights[:0])]
+    heads = [np.zeros(0, dtype=np.uint32)]
+    n_rows = np.where(room > 0, group_sums(clusters, len(room)), 0)
+    for rows in sorted_blocks(clusters, [priorities], n_rows):
+        group, weight = clusters[rows], weights[rows]
+        if not weight.all():
+            counts = weight > 0
+            rows, group, weight = rows[counts], group[counts], weight[counts]
+        parts.append((rows, group, weight))
+        light = weight <= heaviest
+        if not light.all():
+            rows, group, weight = rows[light], group[light], weight[light]
+        heads.append(rows[_begins(group, weight) < room[group]])
+    rows, group, weight = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return _Waiting(rows, group, weight), np.concatenate(heads)
+
+
+def _merged(
     rows: np.ndarray,
     group: np.ndarray,
     priorities: np.ndarray,
@@ -136,28 +173,38 @@ def _head_of_queue(
         begin = _begins(group, weights[rows])
         inside = begin < room[group]
         rows, group, begin = rows[inside], group[inside], begin[inside]
-        above = np.zeros(n_above, dtype=np.int64)
-        np.add.at(above, parent, room)
-        order = np.lexsort((priorities[rows], begin / room[group], parent[group]))
-        rows, group, room = rows[order], parent[group[order]], above
-    return rows[: np.searchsorted(np.cumsum(weights[rows]), int(room.sum()), side="right")]
+        order = order_in_groups(parent[group], begin / room[group], priorities[rows])
+        rows, group = rows[order], parent[group[order]]
+        room = group_sums(parent, n_above, room)
+    return rows[: np.searchsorted(np.cumsum(weights[rows], dtype=np.int64), int(room.sum()), side="right")]
 
 
 def _runs(clusters: np.ndarray, weights: np.ndarray, shares: np.ndarray | None) -> np.ndarray:
     """Positions of the rows that each cluster takes within its share; none without shares."""
     if shares is None:
         return np.zeros(0, dtype=np.int64)
-    return np.flatnonzero(_begins(clusters, weights) + weights <= shares[clusters])
+    return np.flatnonzero(_begins(clusters, weights) + weights.astype(np.int64) <= shares[clusters])
 
 
 def _offers(
-    clusters: np.ndarray, priorities: np.ndarray, weights: np.ndarray, left_over: np.ndarray, remaining: int
+    clusters: np.ndarray,
+    rows: np.ndarray,
+    priorities: np.ndarray,
+    weights: np.ndarray,
+    left_over: np.ndarray,
+    remaining: int,
 ) -> np.ndarray:
     """Positions of clusters' next rows that what remains holds, where most of the quota is left for them first."""
-    first = _starts(clusters)
+    first = run_starts(clusters)
     wanted = left_over[clusters[first]] / weights[first]
-    offers = first[np.lexsort((priorities[first], -wanted))]
-    return offers[: np.searchsorted(np.cumsum(weights[offers]), remaining, side="right")]
+    most = remaining // int(weights[first].min()) + 1
+    if most < len(first):
+        # No more than these can be taken, whatever their order.
+        among = wanted >= np.partition(wanted, len(first) - most)[len(first) - most]
+        first, wanted = first[among], wanted[among]
+    one_group = np.zeros(len(first), dtype=np.uint8)
+    offers = first[order_in_groups(one_group, -wanted, priorities[rows[first]])]
+    return offers[: np.searchsorted(np.cumsum(weights[offers], dtype=np.int64), remaining, side="right")]
 
 
 def _shares(clusters: np.ndarray, left_over: np.ndarray, remaining: int) -> np.ndarray | None:
@@ -166,7 +213,7 @@ def _shares(clusters: np.ndarray, left_over: np.ndarray, remaining: int) -> np.n
     Clusters that took more than their quota are paid for by the others, and what clusters without rows leave
     unused is shared evenly.
     """
-    able = clusters[_starts(clusters)]
+    able = clusters[run_starts(clusters)]
     # Less than one unit for each of them would let hardly any take a row.
     if remaining < len(able):
         return None

@@ -11,7 +11,8 @@ from curation_assets.pools import PoolSpec
 from curation_assets.steps.ledger import NOT_SELECTED_FATE, REJECTED_FATE, SELECTED_FATE
 from curation_assets.steps.ledger import TABLE as LEDGER
 from curation_assets.steps.pool_index import counted_tokens
-from curation_assets.steps.select import DUPLICATES, SELECTED, TOKENS, ledger_part, misses_less_than_a_sample
+from curation_assets.steps.select import TOKENS, ledger_part, misses_less_than_a_sample
+from curation_assets.steps.selected import DUPLICATES, SELECTED, part_of_target
 from curation_assets.storage.admission import CONTAMINATED_FATE, DUPLICATE_FATE, EXCLUDED
 from curation_assets.storage.pool_storage import PoolStorage
 
@@ -33,8 +34,8 @@ def audit_ledger(spec: PoolSpec, storage: PoolStorage) -> LedgerAccounts:
     accounts = LedgerAccounts()
     selection = storage.output("selection")
     parts = selection.require_facts().parts
-    selected = Counter(selection.table(SELECTED, ["shard", "raw_row"]).unique()["shard"].to_list())
-    repeated = Counter(selection.table(DUPLICATES, ["shard"])["shard"].to_list())
+    selected = _counted(selection.table(SELECTED, ["shard", "raw_row"]).unique()["shard"])
+    repeated = _counted(selection.table(DUPLICATES, ["shard"])["shard"])
     for shard in storage.shards():
         key, output = shard.key, storage.output("ledger", shard.key)
         facts = output.facts()
@@ -42,7 +43,7 @@ def audit_ledger(spec: PoolSpec, storage: PoolStorage) -> LedgerAccounts:
             accounts.pending.append(key)
             continue
         ledger = output.table(LEDGER, ["fate", "reason", "twin_id", "ran_out_at", "targets"])
-        here = Counter(ledger["fate"].to_list())
+        here = _counted(ledger["fate"])
         accounts.fates.update(here)
         expected = _expected_fates(spec, storage, key, selected[key], repeated[key])
         if here != expected:
@@ -57,11 +58,10 @@ def missed_targets(storage: PoolStorage) -> dict[str, str]:
 
     Tokens are taken from the counts of the shards, not from the selection.
     """
-    output = storage.output("selection")
-    summary, table = output.require_facts().summary, output.table(SELECTED)
+    summary = storage.output("selection").require_facts().summary
     wrong = {}
     for name, requested in summary["requested"].items():
-        mine = table.filter(pl.col("target") == name)
+        mine = part_of_target(storage, SELECTED, name, ["shard", "row", "raw_row", "sample_id"])
         n_rows, n_ids = mine.select("shard", "row").n_unique(), mine["sample_id"].n_unique()
         counts_tokens = summary["unit"][name] == TOKENS
         size = summary["targets"][name] if counts_tokens else requested
@@ -83,9 +83,15 @@ def _expected_fates(
     counts = Counter({SELECTED_FATE: n_selected})
     counts[REJECTED_FATE] = raw["n_rejected"] + embedded["n_rejected"] + n_repeated
     if spec.is_cleaned:
-        counts.update(storage.output("admitted", shard).table(EXCLUDED, ["fate"])["fate"].to_list())
+        counts.update(_counted(storage.output("admitted", shard).table(EXCLUDED, ["fate"])["fate"]))
     counts[NOT_SELECTED_FATE] = raw["n_rows"] - sum(counts.values())
     return +counts
+
+
+def _counted(values: pl.Series) -> Counter[str]:
+    """How often each value occurs: without a Python string for each of millions of rows."""
+    counts = values.value_counts(name="n_values")
+    return Counter(dict(zip(counts[values.name], counts["n_values"], strict=True)))
 
 
 def _is_explained() -> pl.Expr:

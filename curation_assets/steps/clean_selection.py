@@ -11,10 +11,10 @@ import polars as pl
 from curation_assets.errors import CurationError
 from curation_assets.pools import PoolSpec
 from curation_assets.steps.contamination import EvaluationSamples, ShardRows, compare, required_settings
+from curation_assets.steps.selected import SELECTED
 from curation_assets.storage.admission import EVIDENCE_SCHEMA
 from curation_assets.storage.pool_storage import PoolStorage
 
-SELECTED = "selected.parquet"
 _ROWS_NAMED = 5
 
 

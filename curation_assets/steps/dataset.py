@@ -15,7 +15,7 @@ from curation_assets.pools import PoolSpec
 from curation_assets.steps.embedding_dataset import copy_rows
 from curation_assets.steps.ingest import LABEL_PREFIX
 from curation_assets.steps.ingest import TABLE as RAW_TABLE
-from curation_assets.steps.select import SELECTED
+from curation_assets.steps.selected import SELECTED, part_of_shard
 from curation_assets.storage.outputs import OutputWriter
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import Shard
@@ -42,7 +42,7 @@ def write_dataset(
     """
     formats = row_formats(spec)
     raw = storage.output("raw_pool", shard.key).table(RAW_TABLE).with_row_index("raw_row")
-    selected = storage.output("selection").table(SELECTED).filter(pl.col("shard") == shard.key)
+    selected = part_of_shard(storage, SELECTED, shard.key)
     schema = _record_schema(raw, spec.n_levels)
     n_selected: dict[str, int] = {}
     for (target,), part in selected.partition_by("target", as_dict=True, maintain_order=True).items():

@@ -14,7 +14,8 @@ from curation_assets.lineage import level_asset
 from curation_assets.pools import PoolSpec
 from curation_assets.steps.assign import TABLE as ASSIGN_TABLE
 from curation_assets.steps.ingest import TABLE as RAW_TABLE
-from curation_assets.steps.select import DUPLICATES, RAN_OUT, SELECTED
+from curation_assets.steps.select import RAN_OUT
+from curation_assets.steps.selected import DUPLICATES, SELECTED, part_of_shard
 from curation_assets.storage.admission import CONTAMINATED_FATE, DUPLICATE_FATE, EXCLUDED, KEPT, KIND_WORDS
 from curation_assets.storage.embeddings import REJECTED, ROWS
 from curation_assets.storage.outputs import OutputWriter
@@ -96,8 +97,7 @@ def _fates(table: pl.DataFrame, fate: str) -> pl.DataFrame:
 
 
 def _repeated_ids(storage: PoolStorage, shard: str) -> pl.DataFrame:
-    repeated = storage.output("selection").table(DUPLICATES).filter(pl.col("shard") == shard)
-    return repeated.select(
+    return part_of_shard(storage, DUPLICATES, shard).select(
         "raw_row",
         reason=pl.lit(RejectionReason.DUPLICATE_ID.value),
         detail=pl.format("also in shard {}, which is kept", "kept_shard"),
@@ -135,8 +135,7 @@ def _admissible(spec: PoolSpec, storage: PoolStorage, shard: str) -> pl.DataFram
 
 
 def _drawn(storage: PoolStorage, shard: str) -> pl.DataFrame:
-    chosen = storage.output("selection").table(SELECTED, ["target", "shard", "raw_row"])
-    mine = chosen.filter(pl.col("shard") == shard)
+    mine = part_of_shard(storage, SELECTED, shard, ["target", "raw_row"])
     return _fates(mine.group_by("raw_row").agg(pl.col("target").sort().alias("targets")), SELECTED_FATE)
 
 

@@ -20,15 +20,20 @@ COUNTS = "parquet"
 """Of the step token_counts: raw_row and n_tokens of the shard's accepted samples."""
 
 
+_COLUMNS = ("clusters", "distances", "id_hashes", "admitted", "n_tokens")
+_TABLE_BITS = 22
+_CHUNK_ROWS = 2**22
+
+
 @dataclass(frozen=True, slots=True)
 class PoolIndex:
-    """Columns of every embedded row, in canonical order: 21 bytes a row, 25 with tokens; twice that while read."""
+    """Columns of every embedded row, in canonical order: 17 bytes a row, 21 with tokens; 27 while it is read."""
 
     shards: list[str]
     starts: np.ndarray
     """int64 (n_shards + 1,): first row of each shard."""
     clusters: np.ndarray
-    """int64 (n,): cluster at level 1."""
+    """int32 (n,): cluster at level 1."""
     distances: np.ndarray
     """float32 (n,): to the level-1 centroid."""
     id_hashes: np.ndarray
@@ -50,38 +55,39 @@ class PoolIndex:
             CurationError: if the assigned, admitted or counted rows of a shard are not those embedded.
         """
         shards = [shard.key for shard in storage.shards()]
-        assigned = [storage.output(level_asset(1, "assign"), shard).table(ASSIGN_TABLE) for shard in shards]
-        hashes, admitted, tokens = [], [], []
-        for shard, table in zip(shards, assigned, strict=True):
-            rows = storage.output("embeddings", shard).table(ROWS, ["raw_row", "id_hash"])
-            require_assigned_rows(shard, len(rows), len(table))
-            hashes.append(rows["id_hash"].to_numpy())
-            admitted.append(_admitted(spec, storage, shard, len(rows)))
+        columns: dict[str, list[np.ndarray]] = {name: [] for name in _COLUMNS}
+        for shard in shards:
+            assigned = storage.output(level_asset(1, "assign"), shard).table(ASSIGN_TABLE)
+            names = ["id_hash", "raw_row"] if spec.counts_tokens else ["id_hash"]
+            rows = storage.output("embeddings", shard).table(ROWS, names)
+            require_assigned_rows(shard, len(rows), len(assigned))
+            columns["clusters"].append(assigned["cluster"].cast(pl.Int32).to_numpy())
+            columns["distances"].append(assigned["distance"].to_numpy())
+            columns["id_hashes"].append(rows["id_hash"].to_numpy())
+            columns["admitted"].append(_admitted(spec, storage, shard, len(rows)))
             if spec.counts_tokens:
-                tokens.append(_token_counts(storage, shard, rows["raw_row"]))
-        starts = np.concatenate([[0], np.cumsum([len(table) for table in assigned])]).astype(np.int64)
-        id_hashes, admissible = np.concatenate(hashes), np.concatenate(admitted)
-        repeated = _repeated_ids(shards, starts, id_hashes, admissible, storage)
+                columns["n_tokens"].append(_token_counts(storage, shard, rows["raw_row"]))
+        starts = np.cumsum([0, *map(len, columns["clusters"])], dtype=np.int64)
+        # Column by column: what was read of one goes before the next is joined.
+        joined = {name: np.concatenate(columns.pop(name)) for name in _COLUMNS if columns[name]}
+        admissible = joined["admitted"]
+        repeated = _repeated_ids(shards, starts, joined["id_hashes"], admissible, storage)
         admissible[repeated["pool_row"].to_numpy()] = False
         return cls(
             shards,
             starts,
-            np.concatenate([table["cluster"].to_numpy() for table in assigned]),
-            np.concatenate([table["distance"].to_numpy() for table in assigned]),
-            id_hashes,
+            joined["clusters"],
+            joined["distances"],
+            joined["id_hashes"],
             admissible,
             repeated.drop("pool_row"),
-            np.concatenate(tokens) if spec.counts_tokens else None,
+            joined.get("n_tokens"),
         )
 
     def locate(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Shard number and row inside the shard of pool rows."""
-        return _locate(self.starts, rows)
-
-
-def _locate(starts: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    shard = np.searchsorted(starts, rows, side="right") - 1
-    return shard, rows - starts[shard]
+        shard = np.searchsorted(self.starts, rows, side="right") - 1
+        return shard, rows - self.starts[shard]
 
 
 def _admitted(spec: PoolSpec, storage: PoolStorage, shard: str, n_rows: int) -> np.ndarray:
@@ -131,21 +137,18 @@ def _repeated_ids(
     shards: list[str], starts: np.ndarray, id_hashes: np.ndarray, admitted: np.ndarray, storage: PoolStorage
 ) -> pl.DataFrame:
     """Admitted rows whose sample id occurs in an earlier shard, with the shard that is kept."""
-    rows = np.flatnonzero(admitted)
-    order = rows[np.argsort(id_hashes[rows], kind="stable")]
-    hashes = id_hashes[order]
-    same = hashes[1:] == hashes[:-1]
-    suspects = np.sort(order[np.concatenate([[False], same]) | np.concatenate([same, [False]])])
-    shard, row = _locate(starts, suspects)
+    suspects = _rows_of_equal_hashes(id_hashes, admitted)
+    bounds = np.searchsorted(suspects, starts)
     parts = [
         pl.DataFrame(
             schema={"raw_row": pl.UInt32, "sample_id": pl.String, "pool_row": pl.Int64, "shard": pl.String}
         )
     ]
-    for number in np.unique(shard):
-        mine = np.flatnonzero(shard == number)
-        ids = storage.output("embeddings", shards[number]).table(ROWS, ["raw_row", "sample_id"])[row[mine]]
-        parts.append(ids.with_columns(pool_row=suspects[mine], shard=pl.lit(shards[number])))
+    for number in np.flatnonzero(np.diff(bounds)).tolist():
+        mine = suspects[bounds[number] : bounds[number + 1]]
+        ids = storage.output("embeddings", shards[number]).table(ROWS, ["raw_row", "sample_id"])
+        ids = ids[mine - starts[number]]
+        parts.append(ids.with_columns(pool_row=mine, shard=pl.lit(shards[number])))
     # Equal hashes of different ids are possible, if rare: the ids themselves decide.
     return (
         pl.concat(parts)
@@ -153,3 +156,23 @@ def _repeated_ids(
         .filter(pl.col("shard") != pl.col("kept_shard"))
         .select("pool_row", "shard", "raw_row", "sample_id", "kept_shard")
     )
+
+
+def _rows_of_equal_hashes(hashes: np.ndarray, admitted: np.ndarray) -> np.ndarray:
+    """Admitted rows whose hash another one has too, int64, ascending; 8 bytes a row beyond the arguments."""
+    ordered = np.sort(hashes) if admitted.all() else np.sort(hashes[admitted])
+    repeated = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    del ordered
+    if not len(repeated):
+        return np.zeros(0, dtype=np.int64)
+    # A small table of their first bits spares nearly all rows the search.
+    shift = np.uint64(64 - _TABLE_BITS)
+    occurs = np.zeros(2**_TABLE_BITS, dtype=bool)
+    occurs[repeated >> shift] = True
+    found = []
+    for start in range(0, len(hashes), _CHUNK_ROWS):
+        part = slice(start, start + _CHUNK_ROWS)
+        rows = start + np.flatnonzero(occurs[hashes[part] >> shift] & admitted[part])
+        nearest = repeated[np.minimum(np.searchsorted(repeated, hashes[rows]), len(repeated) - 1)]
+        found.append(rows[nearest == hashes[rows]])
+    return np.concatenate(found)

@@ -12,7 +12,7 @@ from curation_assets.errors import CurationError
 from curation_assets.pools import PoolSpec, TargetSettings
 from curation_assets.steps.embedding_dataset import conformed, unified_schema
 from curation_assets.steps.release_card import dataset_card
-from curation_assets.steps.select import SELECTED
+from curation_assets.steps.selected import SELECTED, part_of_target
 from curation_assets.steps.weights import write_weights
 from curation_assets.storage.outputs import Output, OutputWriter
 from curation_assets.storage.pool_storage import PoolStorage
@@ -47,15 +47,14 @@ def write_release(spec: PoolSpec, storage: PoolStorage, writer: OutputWriter) ->
     Raises:
         CurationError: if ids or columns cannot be written as asked, or the weights do not add up.
     """
-    selection = storage.output("selection")
-    facts = selection.require_facts()
+    facts = storage.output("selection").require_facts()
     tree_version = str(facts.summary.get("tree_version") or "")
     for target in spec.targets:
         files: list[ReleasedFile] = []
         if "parquet" in spec.output_formats:
             files += _link_data(spec, storage, target.name, writer)
         if "ids" in spec.output_formats:
-            files.append(_write_ids(selection, target.name, writer))
+            files.append(_write_ids(storage, target.name, writer))
         if "weights" in spec.output_formats:
             n_rows = write_weights(spec, storage, target, writer.file(f"{target.name}/{WEIGHTS}"))
             files.append(_listed(writer, target.name, WEIGHTS, n_rows))
@@ -84,8 +83,8 @@ def _listed(writer: OutputWriter, target: str, path: str, rows: int | None) -> R
     return ReleasedFile(path, rows, writer.digest(f"{target}/{path}"))
 
 
-def _write_ids(selection: Output, target: str, writer: OutputWriter) -> ReleasedFile:
-    ids = selection.table(SELECTED, ["target", "sample_id"]).filter(pl.col("target") == target)["sample_id"]
+def _write_ids(storage: PoolStorage, target: str, writer: OutputWriter) -> ReleasedFile:
+    ids = part_of_target(storage, SELECTED, target, ["sample_id"])["sample_id"]
     broken = ids.filter(ids.str.contains("[\n\r]"))
     if len(broken):
         raise CurationError(

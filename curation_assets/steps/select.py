@@ -13,6 +13,7 @@ from curation_assets.lineage import level_asset
 from curation_assets.pools import PoolSpec, TargetSettings
 from curation_assets.steps.clean_selection import require_clean_rows
 from curation_assets.steps.pool_index import PoolIndex
+from curation_assets.steps.selected import DUPLICATES, QUOTAS, SELECTED
 from curation_assets.steps.soundness import require_one_encoder
 from curation_assets.storage.clusters import CENTROIDS, read_parents
 from curation_assets.storage.embeddings import ROWS
@@ -23,9 +24,6 @@ from curation_assets.storage.pool_storage import PoolStorage
 if TYPE_CHECKING:
     from curation_assets.algorithms.sampling import Quotas
 
-SELECTED = "selected.parquet"
-QUOTAS = "quotas.parquet"
-DUPLICATES = "duplicates.parquet"
 RAN_OUT = "ran_out_at.npy"
 """int8 (k_1,): the highest level at which no target had anything left for a level-1 cluster; of several targets
 the one that got furthest down. 0 for a cluster that got a share."""
@@ -63,7 +61,8 @@ def select(spec: PoolSpec, storage: PoolStorage, writer: OutputWriter) -> None:
         spec: the pool.
         storage: its outputs.
         writer: gets the selected rows, the quotas of every level (in the unit of their target), the repeated ids,
-            and the level at which quotas ran out for each level-1 cluster. Peak memory: about 100 bytes a row.
+            and the level at which quotas ran out for each level-1 cluster. Peak memory: about 50 bytes a row of the
+            pool, where a tenth of it is selected and level-1 clusters have ten rows (measured with 100 million).
 
     Raises:
         PoolSpecError: if a target is larger than the pool, or has fewer tokens than any sample.
@@ -74,7 +73,8 @@ def select(spec: PoolSpec, storage: PoolStorage, writer: OutputWriter) -> None:
     parents = read_parents(storage, spec.n_levels)
     n_clusters = len(storage.output(level_asset(1, "clusters")).array(CENTROIDS))
     drawn = [_draw_target(spec, target, index, n_clusters, parents) for target in spec.targets]
-    table = pl.concat([_selected_table(draw, index, storage, parents) for draw in drawn])
+    tables = [_selected_table(draw, index, storage, parents) for draw in drawn]
+    table = pl.concat(tables)
     if spec.decontamination:
         require_clean_rows(spec, storage, table)
     ran_out = np.minimum.reduce([draw.plan.ran_out_at(parents) for draw in drawn])
@@ -82,7 +82,7 @@ def select(spec: PoolSpec, storage: PoolStorage, writer: OutputWriter) -> None:
     writer.table(QUOTAS, pl.concat([_quota_table(draw) for draw in drawn]))
     writer.table(DUPLICATES, index.repeated_ids)
     writer.array(RAN_OUT, ran_out)
-    writer.parts.update(_shard_digests(index, table, ran_out))
+    writer.parts.update(_shard_digests(index, drawn, tables, ran_out))
     by_name = {draw.target.name: draw for draw in drawn}
     writer.summary.update(
         n_rows=len(index.clusters),
@@ -101,20 +101,24 @@ def select(spec: PoolSpec, storage: PoolStorage, writer: OutputWriter) -> None:
 def _draw_target(
     spec: PoolSpec, target: TargetSettings, index: PoolIndex, n_clusters: int, parents: list[np.ndarray]
 ) -> _Drawn:
+    from curation_assets.algorithms.ordering import group_sums
     from curation_assets.algorithms.randomness import Purpose, keyed_priorities
     from curation_assets.algorithms.sampling import draw, plan_quotas
 
-    rows = np.flatnonzero(index.admissible)
-    clusters = index.clusters[rows]
     if target.strategy == "random":
-        priorities = keyed_priorities(index.id_hashes[rows], spec.seed, Purpose.DRAW)
+        priorities = keyed_priorities(index.id_hashes, spec.seed, Purpose.DRAW)
     else:
-        priorities = index.distances[rows]
+        priorities = index.distances
     if target.tokens is not None:
-        return _draw_tokens(spec, target, index, rows, priorities, n_clusters, parents)
-    size = target.resolve(len(rows))
-    plan = plan_quotas(np.bincount(clusters, minlength=n_clusters), parents, size, seed=spec.seed)
-    chosen = rows[draw(clusters, priorities, plan.quotas[0])]
+        return _draw_tokens(spec, target, index, priorities, n_clusters, parents)
+    clusters = index.clusters
+    if not index.admissible.all():
+        # What may not be drawn lies in a cluster of its own, beyond the tree, whose quota is 0.
+        clusters = np.where(index.admissible, clusters, clusters.dtype.type(n_clusters))
+    sizes = group_sums(clusters, n_clusters + 1)[:n_clusters]
+    size = target.resolve(int(sizes.sum()))
+    plan = plan_quotas(sizes, parents, size, seed=spec.seed)
+    chosen = draw(clusters, priorities, np.append(plan.quotas[0], 0))
     if len(chosen) != size:
         raise CurationError(f"target '{target.name}' drew {len(chosen):,} samples instead of {size:,}")
     return _Drawn(target, chosen, plan, size, None)
@@ -124,7 +128,6 @@ def _draw_tokens(
     spec: PoolSpec,
     target: TargetSettings,
     index: PoolIndex,
-    rows: np.ndarray,
     priorities: np.ndarray,
     n_clusters: int,
     parents: list[np.ndarray],
@@ -135,9 +138,11 @@ def _draw_tokens(
         raise CurationError(
             f"target '{target.name}' is in tokens, but none are counted: run token_counts first"
         )
-    tokens, clusters = index.n_tokens[rows], index.clusters[rows]
+    clusters = index.clusters
+    # Of what may not be drawn no token counts, and so nothing is drawn.
+    tokens = np.where(index.admissible, index.n_tokens, np.uint32(0))
     budget = target.resolve(int(tokens.sum(dtype=np.int64)))
-    lightest = int(tokens[tokens > 0].min(initial=np.iinfo(np.uint32).max))
+    lightest = int(tokens.min(where=tokens > 0, initial=np.iinfo(np.uint32).max))
     if budget < lightest:
         raise PoolSpecError(
             f"targets.{target.name}.tokens is {budget:,}, but the shortest admissible sample has {lightest:,}: "
@@ -152,7 +157,7 @@ def _draw_tokens(
         raise CurationError(
             f"target '{target.name}' drew {total:,} tokens instead of {budget:,}, and a sample of {left} was left"
         )
-    return _Drawn(target, rows[chosen], plan, budget, left)
+    return _Drawn(target, chosen, plan, budget, left)
 
 
 def misses_less_than_a_sample(budget: int, total: int, lightest_left: int | None) -> bool:
@@ -182,25 +187,25 @@ def _quota_table(draw: _Drawn) -> pl.DataFrame:
 def _selected_table(
     draw: _Drawn, index: PoolIndex, storage: PoolStorage, parents: list[np.ndarray]
 ) -> pl.DataFrame:
+    """Rows in canonical order: those of a shard follow each other."""
     chosen = draw.rows
-    shard, row = index.locate(chosen)
-    columns = {"level_1": index.clusters[chosen]}
+    columns = {"level_1": index.clusters[chosen].astype(np.int64)}
     for level, parent in enumerate(parents, start=2):
         columns[f"level_{level}"] = parent[columns[f"level_{level - 1}"]]
     columns["distance"] = index.distances[chosen]
     if index.n_tokens is not None:
         columns["n_tokens"] = index.n_tokens[chosen]
+    bounds = np.searchsorted(chosen, index.starts)
     parts = []
-    for number in np.unique(shard):
-        mine = np.flatnonzero(shard == number)
-        ids = storage.output("embeddings", index.shards[number]).table(ROWS, ["raw_row", "sample_id"])[
-            row[mine]
-        ]
+    for number in np.flatnonzero(np.diff(bounds)).tolist():
+        shard, mine = index.shards[number], slice(bounds[number], bounds[number + 1])
+        row = chosen[mine] - index.starts[number]
+        ids = storage.output("embeddings", shard).table(ROWS, ["raw_row", "sample_id"])[row]
         parts.append(
             pl.DataFrame(
                 {
-                    "shard": [index.shards[number]] * len(mine),
-                    "row": row[mine],
+                    "shard": pl.repeat(shard, len(row), eager=True),
+                    "row": row,
                     "raw_row": ids["raw_row"],
                     "sample_id": ids["sample_id"],
                     **{name: values[mine] for name, values in columns.items()},
@@ -215,14 +220,20 @@ def ledger_part(shard: str) -> str:
     return f"ledger/{shard}"
 
 
-def _shard_digests(index: PoolIndex, selected: pl.DataFrame, ran_out: np.ndarray) -> dict[str, str]:
+def _shard_digests(
+    index: PoolIndex, drawn: list[_Drawn], tables: list[pl.DataFrame], ran_out: np.ndarray
+) -> dict[str, str]:
     """What of the selection concerns each shard: a shard whose part is unchanged need not be written again."""
-    texts: dict[str, list[str]] = {shard: [] for shard in index.shards}
-    for (shard,), part in selected.partition_by("shard", as_dict=True, maintain_order=True).items():
-        texts[str(shard)].append(part.write_csv())
-    digests = {shard: fingerprint(text) for shard, text in texts.items()}
+    bounds = [np.searchsorted(draw.rows, index.starts).tolist() for draw in drawn]
     repeated = index.repeated_ids.partition_by("shard", as_dict=True, maintain_order=True)
+    digests: dict[str, str] = {}
     for number, shard in enumerate(index.shards):
+        parts = [
+            table[at[number] : at[number + 1]]
+            for table, at in zip(tables, bounds, strict=True)
+            if at[number] < at[number + 1]
+        ]
+        digests[shard] = fingerprint([pl.concat(parts).write_csv()] if parts else [])
         levels = ran_out[index.clusters[index.starts[number] : index.starts[number + 1]]]
         fates = [repeated[shard,].write_csv() if (shard,) in repeated else "", levels.tobytes().hex()]
         digests[ledger_part(shard)] = fingerprint([digests[shard], *fates])

@@ -12,7 +12,7 @@ from curation_assets.errors import CurationError
 from curation_assets.lineage import level_asset
 from curation_assets.pools import PoolSpec, TargetSettings
 from curation_assets.steps.assign import TABLE as ASSIGN_TABLE
-from curation_assets.steps.select import DUPLICATES, QUOTAS
+from curation_assets.steps.selected import DUPLICATES, QUOTAS, part_of_target
 from curation_assets.steps.soundness import require_assigned_rows
 from curation_assets.storage.admission import KEPT
 from curation_assets.storage.embeddings import ROWS
@@ -32,15 +32,17 @@ def write_weights(spec: PoolSpec, storage: PoolStorage, target: TargetSettings, 
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    quotas = storage.output("selection").table(QUOTAS)
-    level_1 = quotas.filter((pl.col("target") == target.name) & (pl.col("level") == 1)).sort("cluster")
+    quotas = part_of_target(storage, QUOTAS, target.name, ["level", "cluster", "size", "quota"])
+    level_1 = quotas.filter(pl.col("level") == 1).drop("level").sort("cluster")
     sizes, quota = level_1["size"].to_numpy(), level_1["quota"].to_numpy()
     weights = quota / np.maximum(sizes, 1)
+    del quotas, level_1
     counts = np.zeros(len(sizes), dtype=np.int64)
     schema = pa.schema([("sample_id", pa.string()), ("source_shard", pa.string()), ("weight", pa.float64())])
     with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=["source_shard"]) as writer:
         for shard, ids, clusters in _admissible(spec, storage):
-            counts += np.bincount(clusters, minlength=len(sizes))
+            # Not by bincount: it would walk through all clusters for every shard.
+            np.add.at(counts, clusters, 1)
             columns = [ids.to_arrow(), pa.repeat(shard, len(ids)), pa.array(weights[clusters])]
             arrays = [column.cast(field.type) for column, field in zip(columns, schema, strict=True)]
             writer.write_table(pa.table(arrays, schema=schema))

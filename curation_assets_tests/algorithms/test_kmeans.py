@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation_assets.algorithms import rows
+from curation_assets.algorithms import rounded_scores, rows
 from curation_assets.algorithms.kmeans import fit_kmeans
 from curation_assets.algorithms.lloyd import Lloyd
 from curation_assets.algorithms.preprocessing import PreparedRows, fit_preprocessing

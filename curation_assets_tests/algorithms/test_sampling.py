@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curation_assets.algorithms import sampling
+from curation_assets.algorithms.ordering import sorted_blocks
 from curation_assets.algorithms.randomness import Purpose, keyed_priorities
 from curation_assets.algorithms.sampling import draw, plan_quotas, water_fill
 
@@ -75,6 +79,43 @@ def test_a_draw_fills_its_quotas_whatever_the_order_of_the_rows(seed: int) -> No
     order = rng.permutation(200)
     again = draw(clusters[order], keyed_priorities(keys[order], seed, Purpose.DRAW), quotas)
     assert sorted(order[again].tolist()) == chosen.tolist()
+
+
+@given(st.integers(0, 10_000), st.sampled_from(["random", "closest"]))
+def test_a_draw_is_what_sorting_each_cluster_gives(seed: int, strategy: str) -> None:
+    rng = np.random.default_rng(seed)
+    n, k = int(rng.integers(1, 400)), int(rng.integers(1, 40))
+    clusters = (k * rng.random(n) ** 4).astype(np.int32)
+    quotas = np.minimum(np.bincount(clusters, minlength=k), rng.integers(0, 12, k))
+    distances = np.round(rng.random(n).astype(np.float32), 1)  # ties go by row number
+    priorities = keyed_priorities(np.arange(n), seed, Purpose.DRAW) if strategy == "random" else distances
+    expected = []
+    for cluster in range(k):
+        rows = sorted(np.flatnonzero(clusters == cluster).tolist(), key=lambda row: (priorities[row], row))
+        expected += rows[: quotas[cluster]]
+    assert draw(clusters, priorities, quotas).tolist() == sorted(expected)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sampling, "sorted_blocks", partial(sorted_blocks, block_rows=9))
+        assert draw(clusters, priorities, quotas).tolist() == sorted(expected)
+
+
+@given(st.integers(0, 10_000))
+def test_quotas_are_those_of_filling_one_parent_after_another(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    sizes, parents = rng.integers(0, 9, 50), rng.integers(0, 6, 50)
+    available = np.bincount(parents, weights=sizes, minlength=6).astype(np.int64)
+    given_quotas = rng.integers(0, available + 1)
+    priorities = rng.permutation(50)
+    result = water_fill(sizes, parents, given_quotas, priorities)
+    for parent, quota in enumerate(given_quotas.tolist()):
+        children = np.flatnonzero(parents == parent).tolist()
+        shares = dict.fromkeys(children, 0)
+        # One sample at a time to a child that has the least so far and more to give.
+        for _ in range(quota):
+            able = [child for child in children if shares[child] < sizes[child]]
+            least = min(able, key=lambda child: (shares[child], priorities[child]))
+            shares[least] += 1
+        assert {child: int(result[child]) for child in children} == shares
 
 
 def test_impossible_quotas_are_refused() -> None:

@@ -8,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation_assets.algorithms.hierarchy import LevelSpec, fit_hierarchy
+from curation_assets.algorithms.ordering import group_sums
 from curation_assets.algorithms.randomness import Purpose, keyed_priorities
 from curation_assets.algorithms.sampling import draw_budget, sample_balanced
-from curation_assets.algorithms.weighted_draw import draw_weighted, spendable_weights, weight_sums
+from curation_assets.algorithms.water_filling import water_fill
+from curation_assets.algorithms.weighted_draw import draw_weighted, spendable_weights
 
 LENGTHS = {
     "long-tailed": lambda rng, n: np.ceil(rng.pareto(1.1, n) * 20 + 1).astype(np.int64),
@@ -47,7 +49,7 @@ def test_which_row_is_taken_does_not_depend_on_its_weight() -> None:
         rows, plan = draw_budget(clusters, priorities, weights, budget, n_clusters, parents, seed=0)
         assert weights[rows].mean() == pytest.approx(weights.mean(), rel=0.1)
         top = parents[1][parents[0][clusters[rows]]]
-        assert (np.abs(weight_sums(top, weights[rows], 10) - plan.quotas[2]) < 0.05 * budget).all()
+        assert (np.abs(group_sums(top, 10, weights[rows]) - plan.quotas[2]) < 0.05 * budget).all()
 
 
 def test_clusters_without_children_at_the_end_of_a_level_are_no_trouble() -> None:
@@ -122,13 +124,110 @@ def test_the_total_is_within_one_row_of_the_budget(
     assert sorted(order[again].tolist()) == rows.tolist(), "the order of the rows decides nothing"
 
 
+def plainly_drawn(
+    clusters: list[int],
+    priorities: list[float],
+    quotas: list[int],
+    weights: list[int],
+    parents: list[list[int]],
+) -> list[int]:
+    """`draw_weighted` in lists, row by row."""
+    chosen: set[int] = set()
+    left = dict.fromkeys(range(len(quotas)), 0)
+    queues: dict[int, list[int]] = {}
+    for cluster, quota in enumerate(quotas):
+        rows = [row for row, c in enumerate(clusters) if c == cluster and weights[row]]
+        if quota >= sum(weights[row] for row in rows):
+            chosen.update(rows)
+        elif quota:
+            queues[cluster] = sorted(rows, key=lambda row: (priorities[row], row))
+            left[cluster] = quota
+    queue_of = {c: [row for row in q if weights[row] <= sum(quotas) // 10] for c, q in queues.items()}
+    room = dict(left)
+    for parent in [*parents, [0] * (max(parents[-1]) + 1 if parents else len(quotas))]:
+        merged: dict[int, list[tuple[float, float, int]]] = {}
+        for group in sorted(queue_of):
+            begin = 0
+            for row in queue_of[group]:
+                if begin < room[group]:
+                    merged.setdefault(parent[group], []).append((begin / room[group], priorities[row], row))
+                begin += weights[row]
+        queue_of = {p: [row for *_, row in sorted(rows, key=lambda r: r[:2])] for p, rows in merged.items()}
+        room = {p: sum(room[g] for g in room if parent[g] == p) for p in {parent[g] for g in room}}
+    total = sum(left.values())
+    for row in queue_of.get(0, []):
+        if weights[row] > total:
+            break
+        total -= weights[row]
+        left[clusters[row]] -= weights[row]
+        chosen.add(row)
+    while True:
+        total = sum(left.values())
+        waiting = {c: [r for r in q if r not in chosen and weights[r] <= total] for c, q in queues.items()}
+        queues = waiting = {c: q for c, q in waiting.items() if q}
+        if not waiting:
+            return sorted(chosen)
+        taken = plain_runs(waiting, left, weights, total) if total >= len(waiting) else []
+        if not taken:
+            heads = [(-left[c] / weights[q[0]], priorities[q[0]], c) for c, q in sorted(waiting.items())]
+            spent = 0
+            for *_, c in sorted(heads):
+                if (spent := spent + weights[waiting[c][0]]) > total:
+                    break
+                taken.append(waiting[c][0])
+        for row in taken:
+            left[clusters[row]] -= weights[row]
+            chosen.add(row)
+
+
+def plain_runs(
+    waiting: dict[int, list[int]], left: dict[int, int], weights: list[int], total: int
+) -> list[int]:
+    """Rows that each cluster takes by itself, within its share of what remains."""
+    able = sorted(waiting)
+    own = [max(left[c], 0) for c in able]
+    claimed = min(sum(own), total)
+    zeros = np.zeros(len(able), dtype=np.int64)
+    shares = water_fill(np.array(own), zeros, np.array([claimed]), np.arange(len(able))).tolist()
+    taken = []
+    for c, share in zip(able, shares, strict=True):
+        spent = 0
+        for row in waiting[c]:
+            if (spent := spent + weights[row]) > share + (total - claimed) // len(able):
+                break
+            taken.append(row)
+    return taken
+
+
+@given(st.sampled_from(sorted(LENGTHS)), st.integers(0, 10_000), st.floats(0.01, 1.0), st.booleans())
+def test_a_draw_is_that_of_going_row_by_row(lengths: str, seed: int, share: float, ties: bool) -> None:
+    rng = np.random.default_rng(seed)
+    n_rows, n_clusters = int(rng.integers(2, 120)), int(rng.integers(1, 25))
+    weights = LENGTHS[lengths](rng, n_rows).astype(rng.choice([np.int64, np.uint32]))
+    weights[0] += not weights.any()
+    clusters = (n_clusters * rng.random(n_rows) ** 3).astype(np.int32)
+    parents = [rng.integers(0, 6, n_clusters), rng.integers(0, 3, 6)][: int(rng.integers(0, 3))]
+    priorities = np.round(rng.random(n_rows).astype(np.float32), 1 if ties else 6)
+    budget = max(int(weights[weights > 0].min()), int(share * weights.sum()))
+    spendable = spendable_weights(weights, budget)
+    rows, plan = draw_budget(clusters, priorities, weights, budget, n_clusters, parents, seed=seed)
+    plain = plainly_drawn(
+        clusters.tolist(),
+        priorities.tolist(),
+        plan.quotas[0].tolist(),
+        spendable.tolist(),
+        [parent.tolist() for parent in parents],
+    )
+    assert rows.tolist() == plain
+
+
 @given(st.integers(0, 10_000))
 def test_no_cluster_is_more_than_a_row_away_from_its_quota(seed: int) -> None:
     rng = np.random.default_rng(seed)
     clusters, weights = rng.integers(0, 20, 600), rng.integers(5, 60, 600)
     priorities = keyed_priorities(np.arange(600), seed, Purpose.DRAW)
     rows, plan = draw_budget(clusters, priorities, weights, 4000, 20, [], seed=seed)
-    taken = weight_sums(clusters[rows], weights[rows], 20)
+    taken = group_sums(clusters[rows], 20, weights[rows])
     # The few units that no next row could use may still move a light row elsewhere.
     assert (np.abs(taken - plan.quotas[0]) < 2 * weights.max()).all()
 

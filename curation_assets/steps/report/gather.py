@@ -23,7 +23,7 @@ from curation_assets.steps.report.fates import summarise_fates
 from curation_assets.steps.report.pool import ReportPool
 from curation_assets.steps.report.samples import PoolViews
 from curation_assets.steps.report.warnings import tree_warnings
-from curation_assets.steps.select import SELECTED
+from curation_assets.steps.selected import SELECTED, part_of_target
 from curation_assets.steps.throughput import RunThroughput
 from curation_assets.storage.pool_storage import PoolStorage
 
@@ -44,8 +44,8 @@ class _TargetPlan:
     draws: list[np.ndarray]
     random_shown: np.ndarray
     balanced_shown: np.ndarray
-    tokens: dict[int, int]
-    """Row -> its tokens, where they are counted."""
+    tokens: np.ndarray | None
+    """Of `rows`, where they are counted."""
 
 
 def gather_report(
@@ -66,8 +66,7 @@ def gather_report(
 
     pool = ReportPool.read(spec, storage)
     every = pool.admissible_rows()
-    selected = storage.output("selection").table(SELECTED)
-    plans = [_plan(pool, every, selected, t) for t in range(len(spec.targets))]
+    plans = [_plan(pool, every, t) for t in range(len(spec.targets))]
     clusters = _largest_clusters(pool, every, plans[0].rows)
     pool_sample = _pick(pool, every, generator(spec.seed, Purpose.BASELINE, len(plans)))
     evidence = read_evidence(pool)
@@ -105,15 +104,17 @@ def gather_report(
     )
 
 
-def _plan(pool: ReportPool, every: np.ndarray, selected: pl.DataFrame, t: int) -> _TargetPlan:
+def _plan(pool: ReportPool, every: np.ndarray, t: int) -> _TargetPlan:
     from curation_assets.algorithms.randomness import Purpose, generator
 
     target, seed = pool.spec.targets[t], pool.spec.seed
-    mine = selected.filter(pl.col("target") == target.name)
+    counts_tokens = "tokens" in pool.storage.output("selection").require_facts().summary
+    columns = ["shard", "row", "n_tokens"] if counts_tokens else ["shard", "row"]
+    mine = part_of_target(pool.storage, SELECTED, target.name, columns)
     offsets = mine["shard"].replace_strict(pool.starts(), return_dtype=pl.Int64).to_numpy()
     places = offsets + mine["row"].to_numpy()
-    tokens = mine["n_tokens"].to_list() if "n_tokens" in mine.columns else []
-    rows = np.sort(places)
+    order = np.argsort(places, kind="stable")
+    rows = places[order]
     draws = [
         every[generator(seed, Purpose.BASELINE, t, i).choice(len(every), len(rows), replace=False)]
         for i in range(BASELINE_DRAWS)
@@ -125,26 +126,29 @@ def _plan(pool: ReportPool, every: np.ndarray, selected: pl.DataFrame, t: int) -
         draws,
         _pick(pool, draws[0], rng),
         _pick(pool, rows, rng),
-        dict(zip(places.tolist(), tokens, strict=False)),
+        mine["n_tokens"].to_numpy()[order] if counts_tokens else None,
     )
 
 
 def _summarise_target(
     pool: ReportPool, every: np.ndarray, plan: _TargetPlan, views: PoolViews, requested: Mapping[str, int]
 ) -> TargetSummary:
-    target, tokens = plan.target, plan.tokens
-    counted = {row: n for row, n in tokens.items() if n is not None}
+    target, captions = plan.target, {}
+    if plan.tokens is not None:
+        counted = plan.tokens[np.searchsorted(plan.rows, plan.balanced_shown)].tolist()
+        captions = {
+            row: f"{n:,} token{'s' * (n != 1)}"
+            for row, n in zip(plan.balanced_shown.tolist(), counted, strict=True)
+        }
     return TargetSummary(
         name=target.name,
         size=len(plan.rows),
         strategy=target.strategy,
         subsets=compare_subsets(pool, every, plan.rows, plan.draws),
         random_sample=views.of(plan.random_shown),
-        balanced_sample=views.of(
-            plan.balanced_shown, {row: f"{n:,} token{'s' * (n != 1)}" for row, n in counted.items()}
-        ),
+        balanced_sample=views.of(plan.balanced_shown, captions),
         label_counts=label_table(pool, every, plan.draws[0], plan.rows),
-        n_tokens=sum(counted.values()) if counted else None,
+        n_tokens=None if plan.tokens is None else int(plan.tokens.sum(dtype=np.int64)),
         requested_tokens=requested.get(target.name, target.tokens) if target.tokens is not None else None,
     )
 
