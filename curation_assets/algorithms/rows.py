@@ -69,28 +69,40 @@ class ArrayRows:
         return as_float32(self._array[indices])
 
 
-def chunk_bounds(rows: Rows, chunk_bytes: int = CHUNK_BYTES) -> Iterator[tuple[int, int]]:
-    """Consecutive (start, stop) of chunks of at most `chunk_bytes` as float32, at least one row each."""
-    step = max(1, chunk_bytes // (4 * max(1, rows.dimension)))
+def chunk_bounds(
+    rows: Rows, chunk_bytes: int = CHUNK_BYTES, *, multiple_of: int = 1
+) -> Iterator[tuple[int, int]]:
+    """Consecutive (start, stop) of chunks of at most `chunk_bytes` as float32, at least `multiple_of` rows each.
+
+    Args:
+        rows: what to read.
+        chunk_bytes: see above.
+        multiple_of: every chunk but the last has a multiple of so many rows.
+    """
+    step = max(1, chunk_bytes // (4 * max(1, rows.dimension) * multiple_of)) * multiple_of
     for start in range(0, rows.n_rows, step):
         yield start, min(start + step, rows.n_rows)
 
 
-def read_chunks(rows: Rows, chunk_bytes: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
+def read_chunks(
+    rows: Rows, chunk_bytes: int | None = None, *, multiple_of: int = 1
+) -> Iterator[tuple[int, np.ndarray]]:
     """Every row once, in chunks (first row, float32 array) that a thread reads and prepares one ahead.
 
     Args:
         rows: what to read.
-        chunk_bytes: of a chunk, see `chunk_bounds`; up to three are in memory at once.
+        chunk_bytes: see `chunk_bounds`; up to three chunks are in memory at once.
+        multiple_of: see `chunk_bounds`.
     """
-    bounds = list(chunk_bounds(rows) if chunk_bytes is None else chunk_bounds(rows, chunk_bytes))
+    sizes = () if chunk_bytes is None else (chunk_bytes,)
+    bounds = list(chunk_bounds(rows, *sizes, multiple_of=multiple_of))
     return read_ahead(bounds, lambda piece: (piece[0], rows.read(*piece)))
 
 
-def read_ahead(items: Iterable[Item], load: Callable[[Item], Loaded]) -> Iterator[Loaded]:
-    """`load` of each item in order, the next one under way in a thread while the caller works on the last.
+def read_ahead(items: Iterable[Item], produce: Callable[[Item], Loaded]) -> Iterator[Loaded]:
+    """`produce` of each item in order, the next one under way in a thread while the caller works on the last.
 
-    Errors of `load` are raised where their result would have come.
+    Errors of `produce` are raised where their result would have come.
     """
     waiting = iter(items)
     try:
@@ -98,13 +110,13 @@ def read_ahead(items: Iterable[Item], load: Callable[[Item], Loaded]) -> Iterato
     except StopIteration:
         return
     if second is None:
-        yield load(first)
+        yield produce(first)
         return
     with ThreadPoolExecutor(1, thread_name_prefix="read_ahead") as pool:
-        coming = pool.submit(load, first)
+        coming = pool.submit(produce, first)
         for item in chain((second,), waiting):
             loaded = coming.result()
-            coming = pool.submit(load, item)
+            coming = pool.submit(produce, item)
             yield loaded
             # Not kept while the next one is awaited.
             del loaded

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -30,6 +31,16 @@ def threads_for(work: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@dataclass(frozen=True, slots=True)
+class FitMemory:
+    """What rows of a fit may take; results are the same whatever it says."""
+
+    resident_bytes: int = RESIDENT_BYTES
+    """Rows that take no more as float32 are read once and kept; 0 reads all rows anew in every pass."""
+    chunk_bytes: int | None = None
+    """Of a chunk that is read at once, as float32; None leaves it to `read_chunks`."""
 
 
 class TiledRows:
@@ -65,7 +76,8 @@ class TiledRows:
         if self._resident is not None:
             yield from _split(self._resident, 0, tile_size)
             return
-        for start, block in read_chunks(self.rows, self._chunk_bytes):
+        # The same tiles as of resident rows: what is summed up tile by tile is then the same to the last bit.
+        for start, block in read_chunks(self.rows, self._chunk_bytes, multiple_of=tile_size):
             yield from _split(self._moved(block), start, tile_size)
 
     def norms(self) -> torch.Tensor:

@@ -124,3 +124,38 @@ class ArrayFile:
                 f"{self._path}: is {dtype} of shape {shape}, expected floats of (rows, dimension)"
             )
         return shape[0], shape[1], dtype, stream.tell()
+
+
+class StoredRows:
+    """One stored array as rows of a fit (see algorithms.rows.Rows).
+
+    Args:
+        path: of the .npy file.
+    """
+
+    def __init__(self, path: UPath) -> None:
+        self._file = ArrayFile(path)
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return self._file.n_rows
+
+    @property
+    def dimension(self) -> int:
+        """Length of a row."""
+        return self._file.dimension
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """See `Rows.read`."""
+        block = np.empty((stop - start, self.dimension), dtype=np.float32)
+        self._file.read(start, block)
+        return block
+
+    def take(self, indices: np.ndarray) -> np.ndarray:
+        """See `Rows.take`; read in the order of the file."""
+        block = np.empty((len(indices), self.dimension), dtype=np.float32)
+        order = np.argsort(indices, kind="stable")
+        for part, rows in self._file.gather(indices[order].astype(np.int64)):
+            block[order[part]] = rows
+        return block

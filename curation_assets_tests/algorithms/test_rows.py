@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation_assets.algorithms.rows import ArrayRows, as_float32, read_ahead, read_chunks
+from curation_assets.algorithms.rows import ArrayRows, as_float32, chunk_bounds, read_ahead, read_chunks
 
 
 @pytest.mark.parametrize("n_items", [0, 1, 2, 7])
@@ -47,6 +47,14 @@ def test_chunks_are_the_rows(n_rows: int, chunk_bytes: int) -> None:
     starts = [start for start, _ in chunks]
     assert starts == np.cumsum([0, *(len(block) for _, block in chunks)])[:-1].tolist()
     np.testing.assert_array_equal(np.concatenate([x[:0], *(block for _, block in chunks)]), x)
+
+
+@given(st.integers(0, 60), st.integers(1, 200), st.integers(1, 9))
+def test_chunks_are_whole_numbers_of_tiles(n_rows: int, chunk_bytes: int, tile: int) -> None:
+    bounds = list(chunk_bounds(ArrayRows(np.empty((n_rows, 3))), chunk_bytes, multiple_of=tile))
+    assert all(start % tile == 0 for start, _ in bounds)
+    assert all(12 * (stop - start) <= max(12 * tile, chunk_bytes) for start, stop in bounds)
+    assert [row for start, stop in bounds for row in range(start, stop)] == list(range(n_rows))
 
 
 def test_every_float16_is_converted_exactly() -> None:
