@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from curation_assets.algorithms.rows import Rows, read_chunks
+from curation_assets.algorithms.rows import ArrayRows, Rows, read_chunks
 
 # Up to this many bytes of float32 the rows are read, and moved to the device, just once per fit.
 RESIDENT_BYTES = 2 * 2**30
@@ -110,6 +110,9 @@ class TiledRows:
         )
 
     def _read_all(self) -> torch.Tensor:
+        if isinstance(self.rows, ArrayRows):
+            # In memory already: no second copy of what is float32.
+            return self._moved(self.rows.read(0, self.rows.n_rows))
         every = torch.empty(self.rows.n_rows, self.rows.dimension, dtype=torch.float32, device=self.device)
         for start, block in read_chunks(self.rows, self._chunk_bytes):
             every[start : start + len(block)] = self._moved(block)
