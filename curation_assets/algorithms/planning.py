@@ -19,8 +19,8 @@ _TYPICAL_ITERATIONS = 12
 DEFAULT_MEMORY_BUDGET = 4 * 10**9
 # Measured (benchmarks/out_of_core.py): a process with Dagster, torch and polars loaded and their buffers, and what
 # the stages of a fit hold of every row (clusters, scores, distances, the resampled subset, sorting it).
-PROCESS_BYTES = 650 * 10**6
-ROW_STATE_BYTES = 90
+PROCESS_BYTES = 800 * 10**6
+ROW_STATE_BYTES = 100
 _WIDTH_BYTES = 8 + 8 + 4 + 4
 # Chunks in memory: one worked on, one ready, one being prepared from another.
 _CHUNKS, _LEAST_CHUNK_BYTES = 4, 4 * 2**20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -62,22 +63,30 @@ class ArrayFile:
             rows: int64 (m,), ascending, repeats allowed.
 
         Returns:
-            Pieces: a slice of `rows` and their float32 rows.
+            Pieces: a slice of `rows` and their float32 rows, to be used before the next piece is asked for.
         """
         from curation_assets.algorithms.rows import as_float32
 
         if not len(rows):
             return
-        apart = np.diff(rows) > self._gap_rows
-        starts = np.flatnonzero(apart | (np.diff(rows // self._piece_rows) > 0)) + 1
-        bounds = [0, *starts.tolist(), len(rows)]
+        breaks = (np.diff(rows) > self._gap_rows) | (np.diff(rows // self._piece_rows) > 0)
+        breaks[self._piece_rows - 1 :: self._piece_rows] = True
+        bounds = [0, *(np.flatnonzero(breaks) + 1).tolist(), len(rows)]
+        firsts = rows[bounds[:-1]].tolist()
         with self._opened() as read_into:
-            scratch = self._scratch(self._piece_rows)
-            for begin, end in pairwise(bounds):
-                first = int(rows[begin])
-                piece = scratch[: int(rows[end - 1]) + 1 - first]
-                read_into(first, piece)
-                yield slice(begin, end), as_float32(piece[rows[begin:end] - first])
+            # Rows of many short reads are converted together: for single ones that takes longer than the reading.
+            scratch, found = self._scratch(self._piece_rows), self._scratch(len(rows))
+            start = 0
+            for first, (begin, end) in zip(firsts, pairwise(bounds), strict=True):
+                if end == begin + 1:
+                    read_into(first, found[begin - start : end - start])
+                else:
+                    piece = scratch[: int(rows[end - 1]) + 1 - first]
+                    read_into(first, piece)
+                    np.take(piece, rows[begin:end] - first, axis=0, out=found[begin - start : end - start])
+                if end - start == len(found) or end == len(rows):
+                    yield slice(start, end), as_float32(found[: end - start])
+                    start = end
 
     def _scratch(self, n_rows: int) -> np.ndarray:
         return np.empty((min(n_rows, self._piece_rows), self.dimension), dtype=self._dtype)
@@ -96,17 +105,19 @@ class ArrayFile:
             yield fetch
             return
         with open(self._local, "rb", buffering=0) as file:  # noqa: PTH123 - unbuffered, path at hand as text
+            handle, offset = file.fileno(), self._offset
 
             def read_into(start: int, out: np.ndarray) -> None:
-                file.seek(self._offset + start * row_bytes)
-                left = out.data.cast("B") if out.size else memoryview(b"")
-                while len(left):
-                    n_read = file.readinto(left)
-                    if not n_read:
+                n_read = os.preadv(handle, [out.data], offset + start * row_bytes)
+                while n_read < out.nbytes:
+                    more = os.preadv(
+                        handle, [out.data.cast("B")[n_read:]], offset + start * row_bytes + n_read
+                    )
+                    if not more:
                         raise ValueError(
                             f"{self._path}: ends before its last row: run the step that made it again"
                         )
-                    left = left[n_read:]
+                    n_read += more
 
             yield read_into
 
