@@ -16,7 +16,7 @@ def level_specs(spec: PoolSpec, n_samples: int) -> list[LevelSpec]:
 
     Args:
         spec: the pool.
-        n_samples: its embedded samples.
+        n_samples: its embedded samples; what is 'auto' follows from those that level 1 is fitted on.
 
     Raises:
         PoolSpecError: if level 1 asks for more clusters than there are samples, or they are too few.
@@ -28,7 +28,7 @@ def level_specs(spec: PoolSpec, n_samples: int) -> list[LevelSpec]:
     planned: list[int] = []
     if spec.levels[0].n_clusters == "auto":
         try:
-            planned = plan_n_clusters(n_samples, spec.n_levels)
+            planned = plan_n_clusters(spec.n_rows_of_fit(n_samples), spec.n_levels)
         except ValueError as error:
             raise PoolSpecError(f"pool '{spec.name}': levels cannot be planned: {error}") from error
     return [

@@ -193,6 +193,8 @@ def _add_level(spec: PoolSpec, level: int, rows: str, add: Any) -> None:
     }
     if level == 1:
         fit["centring"] = spec.preprocessing.centring
+        if spec.fit_rows is not None:
+            fit["fit_rows"] = spec.fit_rows
         if settings.n_clusters == "auto":
             fit["n_levels"] = spec.n_levels
     resampling = {

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from curation_assets.errors import PoolSpecError
+from curation_assets.lineage import pool_steps
 from curation_assets.pools import load_pool_spec, load_pool_specs
 from curation_assets_tests.projects import SMALL_POOL
 
@@ -56,6 +57,11 @@ def test_defaults_are_those_of_the_paper(tmp_path: Path) -> None:
         (changed(("encoder", "weights"), "x"), ["unknown key encoder.weights", "batch_size"]),
         (changed(("encoder", "kind"), "magic"), ["encoder", "magic", "'open_clip'"]),
         (changed(("levels", 1, "n_clusters"), 24), ["levels", "level 2", "n_clusters=24", "from 1 to 23"]),
+        (changed(("memory_budget",), "2 gigs"), ["memory_budget", "'2 gigs' is no size", "'1.5 GiB'"]),
+        (changed(("memory_budget",), "900 MB"), ["memory_budget", "900,000,000 bytes", "at least 1 GB"]),
+        (changed(("memory_budget",), True), ["memory_budget", "True is no size"]),
+        (changed(("memory_budget",), float("nan")), ["memory_budget", "nan is no size"]),
+        (changed(("fit_rows",), 23), ["fit_rows is 23", "n_clusters=24", "at least as many rows"]),
         (changed(("levels", 0, "n_clusters"), 0), ["levels[0].n_clusters", "0"]),
         (changed(("levels", 0, "n_clusters"), "auto"), ["auto at every level"]),
         (changed(("levels", 0, "n_coarse_clusters"), 7), ["levels[0]", "multiple", "n_coarse_clusters=7"]),
@@ -140,3 +146,25 @@ def test_two_pools_may_not_share_a_name(tmp_path: Path) -> None:
         load_pool_specs(tmp_path)
     with pytest.raises(PoolSpecError, match="no such pool file"):
         load_pool_spec(tmp_path / "c.yaml")
+
+
+@pytest.mark.parametrize(
+    ("written", "size"),
+    [
+        (2 * 10**9, 2 * 10**9),
+        (2e9, 2 * 10**9),
+        ("2 GB", 2 * 10**9),
+        ("1.5 GiB", 1610612736),
+        ("3000mb", 3 * 10**9),
+    ],
+)
+def test_a_memory_budget_is_a_number_or_a_text_with_a_unit(tmp_path: Path, written: Any, size: int) -> None:
+    assert load(tmp_path, changed(("memory_budget",), written)).memory_budget == size
+
+
+def test_a_memory_budget_decides_nothing_and_fit_rows_decides_level_1(tmp_path: Path) -> None:
+    plain = pool_steps(load(tmp_path, SMALL_POOL))
+    assert pool_steps(load(tmp_path, changed(("memory_budget",), "9 GB"))) == plain
+    sampled = pool_steps(load(tmp_path, changed(("fit_rows",), 1000)))
+    differ = {name for name, step in sampled.items() if step != plain[name]}
+    assert differ == {"level_1_initial", "level_1_resampled", "level_1_clusters"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -13,10 +13,11 @@ from curation_assets.algorithms.preprocessing import PreparedRows, fit_preproces
 from curation_assets.algorithms.randomness import Purpose, generator
 from curation_assets.algorithms.resampling import ResampledSubset, Strategy, resample
 from curation_assets.algorithms.rows import ArrayRows, Metric, Rows
-from curation_assets.algorithms.tiles import TiledRows
+from curation_assets.algorithms.tiles import FitMemory, TiledRows
 from curation_assets.algorithms.tree import ClusterTree, CoarseClusters, Level
 
 DEFAULT_RESAMPLING_STEPS = 10
+_REASSIGNED_ROWS = 8192
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +99,18 @@ class LevelFitter:
     seed: int
     device: str = "cpu"
     on_progress: ProgressCallback | None = None
+    memory: FitMemory = field(default_factory=FitMemory)
+
+    def tiled(self, inputs: Rows | TiledRows) -> TiledRows:
+        """Inputs ready for one or more stages: read once, where they fit in memory."""
+        if isinstance(inputs, TiledRows):
+            return inputs
+        return TiledRows(
+            inputs,
+            self.device,
+            resident_bytes=self.memory.resident_bytes,
+            chunk_bytes=self.memory.chunk_bytes,
+        )
 
     def fit_initial(self, inputs: Rows | TiledRows) -> Level:
         """Seeds and Lloyd on all inputs (with coarse clusters and their splits, if the level is split).
@@ -108,7 +121,7 @@ class LevelFitter:
         Raises:
             ValueError: if there are fewer inputs than clusters.
         """
-        tiled = inputs if isinstance(inputs, TiledRows) else TiledRows(inputs, self.device)
+        tiled = self.tiled(inputs)
         n_inputs = tiled.rows.n_rows
         if n_inputs < self.spec.n_clusters:
             raise ValueError(
@@ -138,16 +151,15 @@ class LevelFitter:
         Returns:
             The level, whose assignments and distances are those of the subset's different rows, ascending.
         """
-        tiled = inputs if isinstance(inputs, TiledRows) else TiledRows(inputs, self.device)
+        tiled = self.tiled(inputs)
         # Rows of small clusters are repeated: a weight costs less than copies.
         different, weights = np.unique(subset.rows, return_counts=True)
-        rows = TiledRows(ArrayRows(tiled.take(different).cpu().numpy()), self.device)
-        fit = self._kmeans(rows, self.spec.n_clusters, step=step, weights=weights)
+        fit = self._kmeans(tiled.subset(different), self.spec.n_clusters, step=step, weights=weights)
         return Level(fit.centroids, fit.assignments, fit.distances, (fit.inertias,), resampled=subset)
 
     def refit(self, inputs: Rows | TiledRows, subset: ResampledSubset, step: int) -> Level:
         """Seeds and Lloyd on the subset alone, then every input to its nearest new centroid."""
-        tiled = inputs if isinstance(inputs, TiledRows) else TiledRows(inputs, self.device)
+        tiled = self.tiled(inputs)
         level = self.fit_subset(tiled, subset, step)
         assignments = np.empty(tiled.rows.n_rows, dtype=np.int64)
         distances = np.empty(tiled.rows.n_rows, dtype=np.float32)
@@ -156,7 +168,7 @@ class LevelFitter:
         assignments[fitted], distances[fitted] = level.assignments, level.distances
         is_open = np.ones(tiled.rows.n_rows, dtype=bool)
         is_open[fitted] = False
-        for start, block in tiled.tiles(65_536):
+        for start, block in tiled.tiles(_REASSIGNED_ROWS):
             inside = np.flatnonzero(is_open[start : start + len(block)])
             rows = start + inside
             assignments[rows], distances[rows] = level.assign(
@@ -166,7 +178,7 @@ class LevelFitter:
 
     def fit(self, inputs: Rows) -> Level:
         """All stages: the initial fit, then every resampling step."""
-        tiled = TiledRows(inputs, self.device)
+        tiled = self.tiled(inputs)
         level = self.fit_initial(tiled)
         for step in range(1, self.spec.steps + 1):
             refitted = self.refit(tiled, self.resample(level, step), step)
@@ -243,6 +255,7 @@ def fit_hierarchy(
     seed: int = 0,
     device: str = "cpu",
     on_progress: ProgressCallback | None = None,
+    memory: FitMemory | None = None,
 ) -> ClusterTree:
     """Cluster a pool, then its centroids, level after level, resampling in between.
 
@@ -254,9 +267,11 @@ def fit_hierarchy(
         seed: the same seed, data and settings give the same tree on any machine, with any chunking.
         device: torch device, 'cpu' or 'cuda'.
         on_progress: called after every Lloyd iteration.
+        memory: up to which size rows are kept as float32, beyond which they are read in every pass; None takes
+            2 GiB.
 
     Returns:
-        The tree. Memory: the rows as float32 up to 2 GiB (else streamed), 40 bytes a row, the centroids.
+        The tree. Memory: see `planning.fit_memory`.
 
     Raises:
         ValueError: if there is no level, levels do not shrink, n_clusters exceeds the inputs, or x has the
@@ -273,26 +288,33 @@ def fit_hierarchy(
         if levels[t].n_coarse_clusters is not None:
             raise ValueError(f"only level 1 may be a split level, level {t + 1} sets n_coarse_clusters")
     rows = _as_rows(x)
-    preprocessing = fit_preprocessing(rows, metric=metric, centring=centring)
+    memory = memory or FitMemory()
+    preprocessing = fit_preprocessing(rows, metric=metric, centring=centring, chunk_bytes=memory.chunk_bytes)
     inputs: Rows = PreparedRows(rows, preprocessing)
     fitted: list[Level] = []
     for t, spec in enumerate(levels, start=1):
         fitter = LevelFitter(
-            level=t, spec=spec, metric=metric, seed=seed, device=device, on_progress=on_progress
+            level=t,
+            spec=spec,
+            metric=metric,
+            seed=seed,
+            device=device,
+            on_progress=on_progress,
+            memory=memory,
         )
         fitted.append(fitter.fit(inputs))
         inputs = centroid_inputs(fitted[-1].centroids, metric)
     return ClusterTree(tuple(fitted), preprocessing, seed)
 
 
-def centroid_inputs(centroids: np.ndarray, metric: Metric) -> Rows:
+def centroid_inputs(centroids: np.ndarray | Rows, metric: Metric) -> Rows:
     """The inputs of the next level: each centroid weighs 1, whatever its cluster's size.
 
     Args:
         centroids: float32 (k, d) of the level below.
         metric: the tree's.
     """
-    rows = ArrayRows(centroids)
+    rows = _as_rows(centroids)
     return PreparedRows(rows, fit_preprocessing(rows, metric=metric, centring=False))
 
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from curation_assets.algorithms.hierarchy import LevelSpec
+from curation_assets.algorithms.rows import CHUNK_BYTES
+from curation_assets.algorithms.tiles import FitMemory
 
 # The paper's pools shrink by 5 to 20 from level to level below a top of about n^0.45 clusters (743 M samples
 # under 10 k). Steeper small trees collapse: one top cluster holds most of the pool.
@@ -14,6 +16,14 @@ _TOP_EXPONENT = 0.45
 _FEWEST_TOP_CLUSTERS = 4
 # Fits stop early by tolerance; measured means over levels and resampling steps.
 _TYPICAL_ITERATIONS = 12
+DEFAULT_MEMORY_BUDGET = 4 * 10**9
+# Measured (benchmarks/out_of_core.py): a process with Dagster, torch and polars loaded and their buffers, and what
+# the stages of a fit hold of every row (clusters, scores, distances, the resampled subset, sorting it).
+PROCESS_BYTES = 800 * 10**6
+ROW_STATE_BYTES = 100
+_WIDTH_BYTES = 8 + 8 + 4 + 4
+# Chunks in memory: one worked on, one ready, one being prepared from another.
+_CHUNKS, _LEAST_CHUNK_BYTES = 4, 4 * 2**20
 
 
 def plan_n_clusters(n_samples: int, n_levels: int) -> list[int]:
@@ -49,18 +59,30 @@ class CostEstimate:
     embeddings_bytes: int
     """float16 on disk."""
     memory_bytes: int
-    """Rows kept resident (up to 2 GiB), sums and centroids of the largest fit, state per row."""
+    """Peak of the process with the largest fit, within the budget; more than that if the budget is too small."""
+    rows_resident: bool
+    """Whether level 1 holds its rows in memory, instead of reading them in every pass."""
 
 
-def estimate_cost(n_samples: int, dimension: int, levels: Sequence[LevelSpec]) -> CostEstimate:
+def estimate_cost(
+    n_samples: int,
+    dimension: int,
+    levels: Sequence[LevelSpec],
+    *,
+    fit_rows: int | None = None,
+    memory_budget: int = DEFAULT_MEMORY_BUDGET,
+) -> CostEstimate:
     """Cost of fitting a hierarchy.
 
     Args:
         n_samples: rows of the pool.
         dimension: length of an embedding.
         levels: the levels' settings.
+        fit_rows: rows of the sample that level 1 is fitted on; None fits it on all.
+        memory_budget: of a process, in bytes.
     """
-    distances, n_inputs = 0, n_samples
+    distances, n_inputs = 0, n_samples if fit_rows is None else min(fit_rows, n_samples)
+    memory, rows_resident = 0, []
     for spec in levels:
         iterations = min(spec.max_iterations, _TYPICAL_ITERATIONS)
         width = spec.n_clusters
@@ -69,8 +91,49 @@ def estimate_cost(n_samples: int, dimension: int, levels: Sequence[LevelSpec]) -
         subset = min(n_inputs, spec.n_clusters * spec.kept_per_cluster(n_inputs))
         distances += n_inputs * width * (iterations + 1)
         distances += spec.steps * spec.n_clusters * (subset * (iterations + 1) + n_inputs)
+        fixed = fixed_bytes(n_inputs, dimension, spec, _chunk_bytes(memory_budget))
+        rows = 4 * n_inputs * dimension
+        rows_resident.append(fixed + rows <= memory_budget)
+        memory = max(memory, fixed + rows if rows_resident[-1] else max(fixed, memory_budget))
         n_inputs = spec.n_clusters
-    resident = min(4 * n_samples * dimension, 2 * 2**30)
-    # Float64 sums, float32 centroids old and new, and 40 bytes of state a row.
-    memory = resident + levels[0].n_clusters * dimension * (8 + 4 + 4) + 40 * n_samples
-    return CostEstimate(distances, 2 * n_samples * dimension, memory)
+    # The rows that are not fitted on are assigned all the same.
+    distances += (n_samples - min(fit_rows or n_samples, n_samples)) * levels[0].n_clusters
+    return CostEstimate(distances, 2 * n_samples * dimension, memory, rows_resident[0])
+
+
+def fit_memory(budget: int, n_inputs: int, dimension: int, spec: LevelSpec) -> FitMemory:
+    """How the fit of a level keeps its process within a budget.
+
+    Args:
+        budget: bytes of the whole process, interpreter and libraries included.
+        n_inputs: rows the level is fitted on.
+        dimension: length of a row.
+        spec: of the level.
+
+    Returns:
+        What is left for rows, and chunks of a size that goes with it.
+
+    Raises:
+        ValueError: if what a fit holds beside the rows takes more than the budget, naming what it needs at least.
+    """
+    chunk = _chunk_bytes(budget)
+    fixed = fixed_bytes(n_inputs, dimension, spec, chunk)
+    if fixed > budget:
+        raise ValueError(
+            f"memory_budget is {budget / 1e9:,.2f} GB, but a fit of {n_inputs:,} rows of {dimension:,} dimensions to "
+            f"{spec.n_clusters:,} clusters needs at least {fixed / 1e9:,.2f} GB beside the rows: raise it, or fit "
+            f"fewer rows (fit_rows) or clusters, or split the level (n_coarse_clusters)"
+        )
+    return FitMemory(budget - fixed, chunk)
+
+
+def fixed_bytes(n_inputs: int, dimension: int, spec: LevelSpec, chunk_bytes: int) -> int:
+    """What a process that fits a level takes beside the rows themselves, in bytes."""
+    width = spec.n_coarse_clusters or spec.n_clusters
+    # Float64 sums and means, float32 centroids old and new; a split level gathers those of its splits.
+    centroids = dimension * (_WIDTH_BYTES * width + (8 * spec.n_clusters if spec.n_coarse_clusters else 0))
+    return PROCESS_BYTES + ROW_STATE_BYTES * n_inputs + centroids + _CHUNKS * chunk_bytes
+
+
+def _chunk_bytes(budget: int) -> int:
+    return min(CHUNK_BYTES, max(_LEAST_CHUNK_BYTES, budget // 128))

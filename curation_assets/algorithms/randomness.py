@@ -20,6 +20,7 @@ class Purpose(IntEnum):
     BASELINE = 6
     DEDUPLICATION = 7
     ATLAS = 8
+    FIT_SAMPLE = 9
 
 
 def generator(seed: int, purpose: Purpose, *coordinates: int) -> np.random.Generator:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from curation_assets.algorithms.rounded_scores import rounding_residuals
-from curation_assets.algorithms.rows import Rows, chunk_bounds
+from curation_assets.algorithms.rows import ArrayRows, Rows, read_chunks
 
 # Up to this many bytes of float32 the rows are read, and moved to the device, just once per fit.
 RESIDENT_BYTES = 2 * 2**30
 # Below this many multiplications a pass, threads cost more than they save; on a busy machine, where they wait
 # for each other at every operation, ten times more (measured).
 _SINGLE_THREAD_WORK = 5 * 10**8
+_NORM_ROWS = 4096
 
 
 @contextmanager
@@ -32,37 +34,70 @@ def threads_for(work: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-class TiledRows:
-    """Rows of a fit as float32 tensors on a device."""
+@dataclass(frozen=True, slots=True)
+class FitMemory:
+    """What rows of a fit may take; results are the same whatever it says."""
 
-    def __init__(self, rows: Rows, device: str, *, resident_bytes: int = RESIDENT_BYTES) -> None:
+    resident_bytes: int = RESIDENT_BYTES
+    """Rows that take no more as float32 are read once and kept; 0 reads all rows anew in every pass."""
+    chunk_bytes: int | None = None
+    """Of a chunk that is read at once, as float32; None leaves it to `read_chunks`."""
+
+
+class TiledRows:
+    """Rows of a fit as float32 tensors on a device.
+
+    Args:
+        rows: prepared inputs.
+        device: torch device.
+        resident_bytes: up to so many bytes of float32 the rows are read just once and kept; 0 reads them anew
+            in every pass, one chunk ahead of the computation. Results are the same.
+        chunk_bytes: of a chunk that is read at once, see `read_chunks`.
+    """
+
+    def __init__(
+        self,
+        rows: Rows,
+        device: str,
+        *,
+        resident_bytes: int = RESIDENT_BYTES,
+        chunk_bytes: int | None = None,
+    ) -> None:
         self.rows = rows
         self.device = device
+        self._resident_bytes = resident_bytes
+        self._chunk_bytes = chunk_bytes
         self._resident: torch.Tensor | None = None
         self._norms: torch.Tensor | None = None
         self._residuals: torch.Tensor | None = None
         if rows.n_rows * rows.dimension * 4 <= resident_bytes:
-            self._resident = self._load(0, rows.n_rows)
+            self._resident = self._read_all()
 
     def tiles(self, tile_size: int) -> Iterator[tuple[int, torch.Tensor]]:
         """Every row once: the first row's number and a block of at most `tile_size` rows."""
         if self._resident is not None:
             yield from _split(self._resident, 0, tile_size)
             return
-        for start, stop in chunk_bounds(self.rows):
-            yield from _split(self._load(start, stop), start, tile_size)
+        # The same tiles as of resident rows: what is summed up tile by tile is then the same to the last bit.
+        for start, block in read_chunks(self.rows, self._chunk_bytes, multiple_of=tile_size):
+            yield from _split(self._moved(block), start, tile_size)
 
     def norms(self) -> torch.Tensor:
         """Euclidean length of every row, float32 (n,) on the device; measured once."""
         if self._norms is None:
-            parts = [torch.linalg.vector_norm(block, dim=1) for _, block in self.tiles(65_536)]
-            self._norms = torch.cat(parts)
+            norms = torch.empty(self.rows.n_rows, dtype=torch.float32, device=self.device)
+            for start, block in self.tiles(_NORM_ROWS):
+                norms[start : start + len(block)] = torch.linalg.vector_norm(block, dim=1)
+            self._norms = norms
         return self._norms
 
     def residuals(self) -> torch.Tensor:
         """Length of what rounding to bfloat16 takes from every row, float32 (n,) on the device; measured once."""
         if self._residuals is None:
-            self._residuals = torch.cat([rounding_residuals(block) for _, block in self.tiles(4096)])
+            residuals = torch.empty(self.rows.n_rows, dtype=torch.float32, device=self.device)
+            for start, block in self.tiles(_NORM_ROWS):
+                residuals[start : start + len(block)] = rounding_residuals(block)
+            self._residuals = residuals
         return self._residuals
 
     def take(self, indices: np.ndarray) -> torch.Tensor:
@@ -71,10 +106,54 @@ class TiledRows:
             return self._resident[torch.tensor(indices, device=self.device)]
         return torch.from_numpy(self.rows.take(indices)).to(self.device)
 
-    def _load(self, start: int, stop: int) -> torch.Tensor:
+    def subset(self, indices: np.ndarray) -> TiledRows:
+        """Some of the rows, as rows of a fit of their own: resident if there is room beside these.
+
+        Args:
+            indices: int64 (m,); ascending ones are read in one go.
+        """
+        resident = 0 if self._resident is None else 4 * self._resident.numel()
+        return TiledRows(
+            _Subset(self, indices),
+            self.device,
+            resident_bytes=max(0, self._resident_bytes - resident),
+            chunk_bytes=self._chunk_bytes,
+        )
+
+    def _read_all(self) -> torch.Tensor:
+        if isinstance(self.rows, ArrayRows):
+            # In memory already: no second copy of what is float32.
+            return self._moved(self.rows.read(0, self.rows.n_rows))
+        every = torch.empty(self.rows.n_rows, self.rows.dimension, dtype=torch.float32, device=self.device)
+        for start, block in read_chunks(self.rows, self._chunk_bytes):
+            every[start : start + len(block)] = self._moved(block)
+        return every
+
+    def _moved(self, block: np.ndarray) -> torch.Tensor:
         # A memory map is read-only, which torch tensors cannot be.
-        block = np.require(self.rows.read(start, stop), dtype=np.float32, requirements=["C", "W"])
-        return torch.from_numpy(block).to(self.device)
+        return torch.from_numpy(np.require(block, dtype=np.float32, requirements=["C", "W"])).to(self.device)
+
+
+class _Subset:
+    """Rows of a `TiledRows`, see `Rows`: gathered from what is resident, else read again."""
+
+    def __init__(self, whole: TiledRows, indices: np.ndarray) -> None:
+        self._whole = whole
+        self._indices = indices
+
+    @property
+    def n_rows(self) -> int:
+        return len(self._indices)
+
+    @property
+    def dimension(self) -> int:
+        return self._whole.rows.dimension
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        return self.take(np.arange(start, stop))
+
+    def take(self, indices: np.ndarray) -> np.ndarray:
+        return self._whole.take(self._indices[indices]).cpu().numpy()
 
 
 def _split(block: torch.Tensor, first: int, tile_size: int) -> Iterator[tuple[int, torch.Tensor]]:

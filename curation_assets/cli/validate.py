@@ -60,20 +60,27 @@ def _show_plan(console: Console, spec: PoolSpec, rows: int, dimension: int) -> N
     )
     for column in ("level", "inputs", "clusters", "resampling steps", "kept per cluster"):
         table.add_column(column, justify="right")
-    n_inputs = rows
+    n_inputs = spec.n_rows_of_fit(rows)
     for t, level in enumerate(levels, start=1):
         kept = f"{level.kept_per_cluster(n_inputs):,}" if level.steps else "-"
         table.add_row(str(t), f"{n_inputs:,}", f"{level.n_clusters:,}", str(level.steps), kept)
         n_inputs = level.n_clusters
     console.print(table)
-    cost = estimate_cost(rows, dimension, levels)
+    cost = estimate_cost(rows, dimension, levels, fit_rows=spec.fit_rows, memory_budget=spec.memory_budget)
     flops = 2 * dimension * cost.distance_computations
     console.print(
         f"about {cost.distance_computations:.2g} distance computations ({flops:.2g} FLOP), embeddings "
         f"{cost.embeddings_bytes / 1e9:,.2f} GB on disk, {cost.memory_bytes / 1e9:,.2f} GB of memory for the "
-        f"largest fit",
+        f"largest fit, {'rows held in it' if cost.rows_resident else 'rows read from disk in every pass'}",
         highlight=False,
     )
+    if cost.memory_bytes > spec.memory_budget:
+        console.print(
+            f"that is more than memory_budget = {spec.memory_budget / 1e9:,.2f} GB: raise it, or set fit_rows or "
+            f"n_coarse_clusters",
+            style="red",
+            highlight=False,
+        )
     for target in spec.targets:
         size = f"{target.resolve(rows):,} samples" if target.tokens is None else f"{target.tokens:,} tokens"
         console.print(f"target {target.name}: {size}, {target.strategy}", highlight=False)

@@ -13,6 +13,7 @@ from curation_assets.pools.base import Modality, Settings
 from curation_assets.pools.cleaning import DecontaminationSettings, DeduplicationSettings
 from curation_assets.pools.encoder import TEXT_ENCODERS, EncoderSettings
 from curation_assets.pools.levels import LevelSettings, PreprocessingSettings
+from curation_assets.pools.memory import DEFAULT_MEMORY_BUDGET, MemoryBudget
 from curation_assets.pools.source import EmbeddingsSource, SourceSettings
 from curation_assets.pools.targets import OutputFormat, TargetSettings
 from curation_assets.pools.upkeep import RefitSettings, WatchSettings
@@ -44,6 +45,11 @@ class PoolSpec(Settings):
     deduplication: DeduplicationSettings | None = None
     decontamination: DecontaminationSettings | None = None
     levels: tuple[LevelSettings, ...] = Field((LevelSettings(),) * 4, min_length=1)
+    fit_rows: PositiveInt | None = Field(
+        None,
+        description="Level 1 is fitted on a seeded sample of so many rows, and all rows are assigned to it; null "
+        "fits it on all. Decides the tree.",
+    )
     targets: tuple[TargetSettings, ...] = Field(min_length=1)
     tokenizer: str | None = Field(
         None,
@@ -58,6 +64,11 @@ class PoolSpec(Settings):
     watch: WatchSettings = WatchSettings()
     seed: NonNegativeInt = 0
     fit_device: str = Field("auto", description="Where clusters are fitted: 'auto', 'cpu' or 'cuda'.")
+    memory_budget: MemoryBudget = Field(
+        DEFAULT_MEMORY_BUDGET,
+        description="Bytes (or text: '2 GB', '1.5 GiB') that the process of a step may take at its peak. Changes no "
+        "result.",
+    )
 
     @field_validator("name")
     @classmethod
@@ -118,6 +129,16 @@ class PoolSpec(Settings):
             raise ValueError(
                 f"encoder.kind '{self.encoder.kind}' reads {reads}, but source.modality is '{self.modality}': "
                 f"change one of them"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _sample_is_large_enough(self) -> PoolSpec:
+        n_clusters = self.levels[0].n_clusters
+        if self.fit_rows is not None and n_clusters != "auto" and self.fit_rows < n_clusters:
+            raise ValueError(
+                f"fit_rows is {self.fit_rows}, but level 1 has n_clusters={n_clusters}: fit on at least as many rows, "
+                f"better on 20 times as many, or set fit_rows to null"
             )
         return self
 
@@ -187,6 +208,10 @@ class PoolSpec(Settings):
         if self.encoder is not None:
             return f"{self.encoder.kind}: {self.encoder.model}"
         return self.source.encoder if isinstance(self.source, EmbeddingsSource) else ""
+
+    def n_rows_of_fit(self, n_rows: int) -> int:
+        """Rows that level 1 is fitted on, of so many that there are."""
+        return n_rows if self.fit_rows is None else min(self.fit_rows, n_rows)
 
     def require_feasible(self, n_samples: int) -> None:
         """Check the settings that only the pool's size decides.

@@ -7,6 +7,7 @@ import polars as pl
 
 from curation_assets.lineage import level_asset
 from curation_assets.storage import clusters
+from curation_assets.storage.array_files import StoredRows
 from curation_assets.storage.embeddings import ARRAY
 from curation_assets.storage.outputs import OutputWriter
 from curation_assets.storage.pool_storage import PoolStorage
@@ -27,9 +28,11 @@ class LevelAssigner:
         output = storage.output(level_asset(level, "clusters"))
         bottom = storage.output(level_asset(1, "clusters"))
         self._storage, self._level, self._device = storage, level, device
-        self._centroids = np.asarray(output.array(clusters.CENTROIDS))
         self._preprocessing = clusters.read_preprocessing(bottom)
         self._coarse = clusters.read_coarse(output)
+        centroids = output.array(clusters.CENTROIDS)
+        # Of a split level, whose centroids may be many, only those of a coarse cluster are needed at a time.
+        self._centroids = np.array(centroids) if self._coarse is None else centroids
         self._parents = np.asarray(output.array(clusters.ASSIGNMENTS)) if level > 1 else None
 
     def assign_shard(self, shard: str, writer: OutputWriter) -> None:
@@ -39,16 +42,19 @@ class LevelAssigner:
             StaleInputError: if the shard's embeddings, or its clusters at the level below, are missing.
         """
         from curation_assets.algorithms.assignment import distances_to
-        from curation_assets.algorithms.rows import ArrayRows, chunk_bounds
+        from curation_assets.algorithms.preprocessing import PreparedRows
+        from curation_assets.algorithms.rows import read_chunks
         from curation_assets.algorithms.tree import assign_to_level
 
         metric = self._preprocessing.metric
-        rows = ArrayRows(self._storage.output("embeddings", shard).array(ARRAY))
+        stored = self._storage.output("embeddings", shard)
+        stored.require_facts()
+        rows = PreparedRows(StoredRows(stored.path(ARRAY)), self._preprocessing)
         below = self._clusters_below(shard)
         found = np.empty(rows.n_rows, dtype=np.int64)
         distances = np.empty(rows.n_rows, dtype=np.float32)
-        for start, stop in chunk_bounds(rows):
-            block = self._preprocessing.apply(rows.read(start, stop))
+        for start, block in read_chunks(rows):
+            stop = start + len(block)
             if self._parents is None or below is None:
                 found[start:stop], distances[start:stop] = assign_to_level(
                     block, self._centroids, self._coarse, metric=metric, device=self._device

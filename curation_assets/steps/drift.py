@@ -83,7 +83,7 @@ def measure_pool_drift(
         len(storage.output(level_asset(level, "clusters")).array(CENTROIDS))
         for level in range(1, spec.n_levels + 1)
     ]
-    level = drift_level(fit_rows.n_rows, n_clusters)
+    level = drift_level(spec.n_rows_of_fit(fit_rows.n_rows), n_clusters)
     earlier = storage.output("drift")
     known = earlier.facts()
     same_tree = known is not None and known.summary.get("tree_version") == tree_version

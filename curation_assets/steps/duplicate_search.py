@@ -130,13 +130,13 @@ class CoarseSearch:
         order = np.lexsort((part, priorities))[
             : SAMPLE_PER_CLUSTER * max(n_clusters, _LEAST_SAMPLED_CLUSTERS)
         ]
-        sample = self._take(part[order])
+        sample = self._embeddings.take(part[order])
         if preprocessing is None:
             preprocessing = self._fit_preprocessing(sample)
         rng = generator(self._spec.seed, Purpose.DEDUPLICATION)
         device = resolve_device(self._spec.fit_device)
-        prepared = preprocessing.apply(sample)
-        centroids = fit_coarse_clusters(prepared, n_clusters, rng=rng, device=device)
+        preprocessing.apply(sample, out=sample)
+        centroids = fit_coarse_clusters(sample, n_clusters, rng=rng, device=device)
         return Coarse(preprocessing, centroids, len(part))
 
     def _fit_preprocessing(self, sample: np.ndarray) -> Preprocessing:
@@ -145,13 +145,6 @@ class CoarseSearch:
             # Likeness is a matter of direction, whatever metric the tree is fitted with.
             return Preprocessing("cosine", None, 2.0**-GRID_BITS)
         return fit_preprocessing(ArrayRows(sample), metric="cosine", centring=settings.centring)
-
-    def _take(self, rows: np.ndarray) -> np.ndarray:
-        """Embeddings of the rows in the order given, read in that of the shards."""
-        order = np.argsort(rows)
-        block = np.empty((len(rows), self._embeddings.dimension), dtype=np.float32)
-        block[order] = self._embeddings.take(rows[order])
-        return block
 
     def _locate(self, coarse: Coarse, visits: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Fill in the visits of rows (ascending); returns their similarity to the own centroid, float64."""

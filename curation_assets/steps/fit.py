@@ -6,18 +6,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from curation_assets.errors import PoolSpecError
 from curation_assets.level_plan import level_specs
 from curation_assets.lineage import level_asset
 from curation_assets.pools import PoolSpec
+from curation_assets.steps.fit_sample import choose_sample, read_sample, write_sample
 from curation_assets.steps.soundness import require_usable_pool
 from curation_assets.storage import clusters
+from curation_assets.storage.array_files import StoredRows
 from curation_assets.storage.outputs import Output, OutputWriter
 from curation_assets.storage.pool_storage import PoolStorage
 
 if TYPE_CHECKING:
-    from curation_assets.algorithms.hierarchy import FitProgress, LevelFitter
+    from curation_assets.algorithms.hierarchy import FitProgress, LevelFitter, LevelSpec
     from curation_assets.algorithms.preprocessing import Preprocessing
     from curation_assets.algorithms.rows import Rows
+    from curation_assets.algorithms.tiles import FitMemory
     from curation_assets.algorithms.tree import Level
 
 
@@ -55,7 +59,7 @@ class LevelFit:
 
     def initial(self, writer: OutputWriter) -> None:
         """Seeds and Lloyd on all inputs; stores the clusters of the inputs, from which step 1 resamples."""
-        inputs, preprocessing = self._measured_inputs()
+        inputs, preprocessing = self._measured_inputs(writer)
         level = self._fitter().fit_initial(inputs)
         clusters.write_level(writer, level, with_inputs=True)
         self._describe(writer, level, preprocessing)
@@ -63,19 +67,19 @@ class LevelFit:
     def resampled(self, writer: OutputWriter) -> None:
         """Resampling steps 1 to m - 1, and the subset of step m."""
         fitter = self._fitter()
-        inputs, _ = self._prepared_inputs(self._output("initial"))
+        inputs = fitter.tiled(self._prepared_inputs(self._output("initial"))[0])
         level = clusters.read_level(self._output("initial"))
         inertias: list[list[float]] = []
         for step in range(1, fitter.spec.steps):
             level = fitter.refit(inputs, fitter.resample(level, step), step)
             inertias.extend(list(fit) for fit in level.inertias)
         clusters.write_subset(writer, fitter.resample(level, fitter.spec.steps))
-        kept = fitter.spec.kept_per_cluster(inputs.n_rows)
+        n_inputs = inputs.rows.n_rows
         writer.summary.update(
             inertias=inertias,
             resampling_steps=fitter.spec.steps,
-            samples_per_cluster=kept,
-            n_inputs=inputs.n_rows,
+            samples_per_cluster=fitter.spec.kept_per_cluster(n_inputs),
+            n_inputs=n_inputs,
         )
 
     def final(self, writer: OutputWriter) -> None:
@@ -88,20 +92,25 @@ class LevelFit:
             stage = fitter.fit_subset if self.level == 1 else fitter.refit
             level = stage(inputs, subset, fitter.spec.steps)
         else:
-            inputs, preprocessing = self._measured_inputs()
+            inputs, preprocessing = self._measured_inputs(writer)
             level = fitter.fit_initial(inputs)
         clusters.write_level(writer, level, with_inputs=self.level > 1)
         self._describe(writer, level, preprocessing)
         writer.summary["n_inputs"] = inputs.n_rows
 
-    def _measured_inputs(self) -> tuple[Rows, Preprocessing]:
-        """The level's inputs; at level 1 their preprocessing is measured in one pass over the pool."""
+    def _measured_inputs(self, writer: OutputWriter) -> tuple[Rows, Preprocessing]:
+        """The level's inputs; at level 1 their preprocessing is measured in one pass over the rows of the fit.
+
+        What the fit is on, if only a sample of the pool, is stored with it.
+        """
         if self.level > 1:
             return self._prepared_inputs(self._below())
         from curation_assets.algorithms.preprocessing import PreparedRows, fit_preprocessing
 
         require_usable_pool(self.spec, self.storage)
-        settings, embeddings = self.spec.preprocessing, self.storage.fitted_embeddings()
+        sample = choose_sample(self.spec, self.storage)
+        write_sample(writer, sample)
+        settings, embeddings = self.spec.preprocessing, self.storage.fitted_embeddings(sample)
         preprocessing = fit_preprocessing(embeddings, metric=settings.metric, centring=settings.centring)
         return PreparedRows(embeddings, preprocessing), preprocessing
 
@@ -112,8 +121,9 @@ class LevelFit:
 
         preprocessing = clusters.read_preprocessing(stored)
         if self.level == 1:
-            return PreparedRows(self.storage.fitted_embeddings(), preprocessing), preprocessing
-        centroids = self._below().array(clusters.CENTROIDS)
+            embeddings = self.storage.fitted_embeddings(read_sample(self.storage, stored))
+            return PreparedRows(embeddings, preprocessing), preprocessing
+        centroids = StoredRows(self._below().path(clusters.CENTROIDS))
         return centroid_inputs(centroids, preprocessing.metric), preprocessing
 
     def _fitter(self) -> LevelFitter:
@@ -128,11 +138,29 @@ class LevelFit:
             seed=self.spec.seed,
             device=resolve_device(self.spec.fit_device),
             on_progress=self._report,
+            memory=self._memory(specs[self.level - 1]),
         )
+
+    def _memory(self, settings: LevelSpec) -> FitMemory:
+        """How this fit keeps within the pool's `memory_budget`."""
+        from curation_assets.algorithms.planning import fit_memory
+
+        if self.level == 1:
+            embeddings = self.storage.fitted_embeddings()
+            n_inputs, dimension = self.spec.n_rows_of_fit(embeddings.n_rows), embeddings.dimension
+        else:
+            below = StoredRows(self._below().path(clusters.CENTROIDS))
+            n_inputs, dimension = below.n_rows, below.dimension
+        try:
+            return fit_memory(self.spec.memory_budget, n_inputs, dimension, settings)
+        except ValueError as error:
+            raise PoolSpecError(f"pool '{self.spec.name}', level {self.level}: {error}") from error
 
     def _describe(self, writer: OutputWriter, level: Level, preprocessing: Preprocessing) -> None:
         clusters.write_preprocessing(writer, preprocessing)
         writer.summary["n_rows_fitted"] = len(level.assignments)
+        if self.level == 1 and self.spec.fit_rows is not None:
+            writer.summary["n_rows_sampled_from"] = self.storage.n_fitted_rows()
 
     def _report(self, progress: FitProgress) -> None:
         if self.on_progress:

@@ -1,4 +1,4 @@
-"""Embeddings of a pool as lazy rows: shard after shard, memory-mapped, never all in memory."""
+"""Embeddings of a pool as lazy rows: shard after shard, in pieces, never all in memory."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from curation_assets.storage.array_files import ArrayFile
 from curation_assets.storage.outputs import Output
 
 ARRAY = "npy"
@@ -18,6 +19,8 @@ SIGNATURE_LENGTH = 192
 
 class ShardedEmbeddings:
     """The rows of many shards as one matrix, in the order of the shards given (see algorithms.rows.Rows).
+
+    Memory: a piece of a shard while it reads, and the numbers of the kept rows.
 
     Args:
         outputs: outputs of the asset `embeddings`, in the pool's canonical order.
@@ -39,7 +42,7 @@ class ShardedEmbeddings:
         self.sizes = np.array(sizes, dtype=np.int64)
         self.starts = np.cumsum(self.sizes) - self.sizes
         self._dimension = next((int(fact.summary["dimension"]) for fact in facts), 0)
-        self._arrays: dict[int, np.ndarray] = {}
+        self._files: dict[int, ArrayFile] = {}
 
     @property
     def n_rows(self) -> int:
@@ -59,28 +62,36 @@ class ShardedEmbeddings:
         for shard in range(max(first, 0), len(self._outputs)):
             if position >= stop:
                 break
-            inside = slice(position - self.starts[shard], min(stop - self.starts[shard], self.sizes[shard]))
+            begin, end = position - self.starts[shard], min(stop - self.starts[shard], self.sizes[shard])
+            piece = block[position - start : position - start + end - begin]
             kept = self._kept[shard]
-            piece = self._array(shard)[inside if kept is None else kept[inside]]
-            block[position - start : position - start + len(piece)] = piece
+            if kept is None:
+                self._file(shard).read(int(begin), piece)
+            else:
+                for part, rows in self._file(shard).gather(kept[begin:end].astype(np.int64)):
+                    piece[part] = rows
             position += len(piece)
         return block
 
     def take(self, indices: np.ndarray) -> np.ndarray:
-        """The named rows, in the order given, as float32 (len(indices), d)."""
+        """The named rows, in the order given, as float32 (len(indices), d); read in the order of the files."""
         block = np.empty((len(indices), self._dimension), dtype=np.float32)
-        shard_of_row = np.searchsorted(self.starts, indices, side="right") - 1
-        # An empty shard starts where the next one does: the last of equal starts holds the row.
-        for shard in np.unique(shard_of_row):
-            inside = np.flatnonzero(shard_of_row == shard)
-            rows, kept = indices[inside] - self.starts[shard], self._kept[shard]
-            block[inside] = self._array(int(shard))[rows if kept is None else kept[rows]]
+        order = None if (np.diff(indices) >= 0).all() else np.argsort(indices, kind="stable")
+        ascending = indices if order is None else indices[order]
+        bounds = np.searchsorted(ascending, [*self.starts, self.n_rows])
+        for shard in np.flatnonzero(np.diff(bounds)).tolist():
+            mine = slice(bounds[shard], bounds[shard + 1])
+            rows, kept = ascending[mine] - self.starts[shard], self._kept[shard]
+            inside = rows if kept is None else kept[rows].astype(np.int64)
+            target = block[mine] if order is None else None
+            for part, found in self._file(shard).gather(inside):
+                if target is None:
+                    block[order[mine][part]] = found  # type: ignore[index]
+                else:
+                    target[part] = found
         return block
 
-    def _array(self, shard: int) -> np.ndarray:
-        if shard not in self._arrays:
-            if len(self._arrays) > 64:
-                # Memory maps are cheap, but arrays of a remote store are whole copies.
-                self._arrays.pop(next(iter(self._arrays)))
-            self._arrays[shard] = self._outputs[shard].array(ARRAY)
-        return self._arrays[shard]
+    def _file(self, shard: int) -> ArrayFile:
+        if shard not in self._files:
+            self._files[shard] = ArrayFile(self._outputs[shard].path(ARRAY))
+        return self._files[shard]

@@ -6,6 +6,7 @@ import gc
 import os
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from upath import UPath
 
 from curation_assets.errors import StaleInputError
@@ -110,16 +111,22 @@ class PoolStorage:
         """
         return ShardedEmbeddings([self.output("embeddings", shard.key) for shard in self.shards()])
 
-    def fitted_embeddings(self) -> ShardedEmbeddings:
+    def fitted_embeddings(self, sample: Mapping[str, np.ndarray] | None = None) -> ShardedEmbeddings:
         """The embeddings that level 1 is fitted on; the whole pool's if that was not decided yet.
+
+        Args:
+            sample: by shard the rows, ascending, of a fit on a part of them; None reads all.
 
         Raises:
             StaleInputError: if a shard has changed or gone since it was decided.
         """
         rows = self.fit_rows()
         if rows is None:
-            return self.embeddings()
-        outputs, kept = [], []
+            keys = [shard.key for shard in self.shards()]
+            whole = [self.output("embeddings", key) for key in keys]
+            return ShardedEmbeddings(whole, None if sample is None else [sample[key] for key in keys])
+        outputs: list[Output] = []
+        kept: list[np.ndarray | None] = []
         for key, fitted in sorted(rows.shards.items()):
             read = self.output("admitted" if fitted.embeddings else "embeddings", key)
             facts = read.facts()
@@ -128,7 +135,10 @@ class PoolStorage:
                     f"shard '{key}' has changed or gone since level 1 was begun: run level 1 from its first step"
                 )
             outputs.append(self.output("embeddings", key))
-            kept.append(read.array(KEPT) if fitted.embeddings else None)
+            if sample is not None:
+                kept.append(sample[key])
+            else:
+                kept.append(read.array(KEPT) if fitted.embeddings else None)
         return ShardedEmbeddings(outputs, kept)
 
     def n_fitted_rows(self) -> int:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation_assets.algorithms.preprocessing import fit_preprocessing, normalise_rows
+from curation_assets.algorithms.preprocessing import Preprocessing, fit_preprocessing
 from curation_assets.algorithms.rows import ArrayRows
 
 
@@ -33,7 +33,8 @@ def test_centring_subtracts_the_mean_before_normalising() -> None:
 
 
 def test_zero_rows_stay_zero() -> None:
-    np.testing.assert_array_equal(normalise_rows(np.zeros((2, 3), dtype=np.float32)), np.zeros((2, 3)))
+    settings = Preprocessing("cosine", None, 2.0**-24)
+    np.testing.assert_array_equal(settings.apply(np.zeros((2, 3), dtype=np.float32)), np.zeros((2, 3)))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -49,3 +50,36 @@ def test_empty_pools_and_unknown_metrics_are_refused() -> None:
         fit_preprocessing(ArrayRows(np.empty((0, 3), dtype=np.float32)), metric="cosine", centring=False)
     with pytest.raises(ValueError, match="metric must be"):
         fit_preprocessing(ArrayRows(np.ones((1, 3), dtype=np.float32)), metric="dot", centring=False)  # type: ignore[arg-type]
+
+
+def _in_one_piece(settings: Preprocessing, block: np.ndarray) -> np.ndarray:
+    """The formula as it is written, on the whole block: what stored trees were fitted with."""
+    block = np.asarray(block, dtype=np.float32)
+    if settings.mean is not None:
+        block = block - settings.mean
+    if settings.metric == "cosine":
+        wide = block.astype(np.float64)
+        norms = np.sqrt(np.einsum("ij,ij->i", wide, wide))
+        norms[norms == 0] = 1.0
+        block = (wide / norms[:, None]).astype(np.float32)
+    return np.asarray(np.rint(block * np.float32(1 / settings.grid_step)) * np.float32(settings.grid_step))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+@pytest.mark.parametrize("metric", ["cosine", "l2"])
+@pytest.mark.parametrize("centring", [False, True])
+@pytest.mark.parametrize("shape", [(0, 5), (1, 384), (1000, 1), (700, 384), (3, 200_000), (1000, 7)])
+def test_blocks_give_the_bits_of_the_whole(
+    dtype: type, metric: str, centring: bool, shape: tuple[int, int]
+) -> None:
+    x = (np.random.default_rng(sum(shape)).normal(size=shape) * 3).astype(dtype)
+    x[::5] = 0
+    mean = x[: shape[0] // 2 + 1].mean(axis=0, dtype=np.float32) if centring and len(x) else None
+    settings = Preprocessing(metric, mean, 2.0**-24 if metric == "cosine" else 2.0**-20)  # type: ignore[arg-type]
+    expected = _in_one_piece(settings, x)
+    before = x.copy()
+    assert settings.apply(x).tobytes() == expected.tobytes()
+    np.testing.assert_array_equal(x, before)
+    if dtype == np.float32:
+        assert settings.apply(x, out=x) is x
+        assert x.tobytes() == expected.tobytes(), "in place"

@@ -8,6 +8,7 @@ import numpy as np
 
 from curation_assets.lineage import level_asset
 from curation_assets.report.data import LevelSummary, SubsetMetrics
+from curation_assets.steps.fit_sample import read_sample
 from curation_assets.steps.report.pool import ReportPool
 from curation_assets.storage.admission import KEPT
 from curation_assets.storage.clusters import ASSIGNMENTS
@@ -113,20 +114,27 @@ def _flat_kmeans_rows(pool: ReportPool, size: int) -> np.ndarray | None:
 def _fitted_rows(pool: ReportPool) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the pool that level 1 was fitted on and that are still there, and their positions in the fit."""
     chosen = pool.storage.fit_rows()
-    if chosen is None:
+    sample = read_sample(pool.storage, pool.storage.output(level_asset(1, "initial")))
+    if chosen is None and sample is None:
         every = np.arange(len(pool.index.clusters))
         return every, every
-    number_of = {key: number for number, key in enumerate(pool.index.shards)}
+    starts = pool.starts()
+    shards = sorted(chosen.shards) if chosen else pool.index.shards
     rows, positions = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
-    start = 0
-    for key, part in sorted(chosen.shards.items()):
-        number = number_of.get(key)
-        read = pool.storage.output("admitted" if part.embeddings else "embeddings", key)
+    position = 0
+    for key in shards:
+        part = chosen.shards[key] if chosen else None
+        read = pool.storage.output("admitted" if part and part.embeddings else "embeddings", key)
         facts = read.facts()
-        if number is not None and facts is not None and facts.digest == part.digest:
-            first = pool.index.starts[number]
-            kept = read.array(KEPT) if part.embeddings else np.arange(part.n_rows)
-            rows.append(first + kept)
-            positions.append(np.arange(start, start + part.n_rows))
-        start += part.n_rows
+        stands = key in starts and facts is not None and (part is None or facts.digest == part.digest)
+        if sample is not None:
+            mine = sample[key].astype(np.int64)
+        elif part and part.embeddings:
+            mine = np.asarray(read.array(KEPT)) if stands else np.empty(part.n_rows, dtype=np.int64)
+        else:
+            mine = np.arange(part.n_rows if part else 0)
+        if stands:
+            rows.append(starts[key] + mine)
+            positions.append(np.arange(position, position + len(mine)))
+        position += len(mine)
     return np.concatenate(rows), np.concatenate(positions)

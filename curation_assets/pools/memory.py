@@ -1,0 +1,50 @@
+"""Sizes of memory as people write them: `2 GB`, `1.5 GiB`, or a number of bytes."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+
+LEAST_MEMORY_BUDGET = 10**9
+"""The interpreter with its libraries takes more than half of it."""
+DEFAULT_MEMORY_BUDGET = 4 * 10**9
+_SIZE = re.compile(r"(\d+(?:\.\d*)?)\s*([kmgt]?i?b)?", re.IGNORECASE)
+_FACTORS = {"b": 1} | {
+    f"{letter}{binary}b": (1024 if binary else 1000) ** power
+    for power, letter in enumerate("kmgt", start=1)
+    for binary in ("", "i")
+}
+
+
+def parse_bytes(value: Any) -> int:
+    """Bytes of a size given as a number or as text with a unit.
+
+    Args:
+        value: e.g. 2000000000, '2 GB' (2 x 10^9) or '1.5 GiB' (1.5 x 2^30).
+
+    Raises:
+        ValueError: if it is neither.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool) and value == value // 1:
+        return int(value)
+    found = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError(
+            f"{value!r} is no size: write bytes, or a number with a unit, e.g. '2 GB' or '1.5 GiB'"
+        )
+    return round(float(found[1]) * _FACTORS[(found[2] or "b").lower()])
+
+
+def _checked_budget(value: Any) -> int:
+    size = parse_bytes(value)
+    if size < LEAST_MEMORY_BUDGET:
+        raise ValueError(
+            f"{size:,} bytes are less than a process with its libraries needs: set at least "
+            f"{LEAST_MEMORY_BUDGET / 1e9:.0f} GB"
+        )
+    return size
+
+
+MemoryBudget = Annotated[int, BeforeValidator(_checked_budget)]

@@ -1,0 +1,172 @@
+"""Stored arrays read in pieces: nothing is mapped, so that no page of a file counts as memory of the process."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+
+import numpy as np
+from upath import UPath
+
+from curation_assets.storage.atomic import is_local
+
+# Pieces of a local file stay in the cache until they are converted; other storage is asked for more at once.
+_LOCAL_PIECE, _REMOTE_PIECE = 2**20, 16 * 2**20
+# Rows that lie closer together are read together with what is between them: cheaper than another request.
+_LOCAL_GAP, _REMOTE_GAP = 12 * 2**10, 2**20
+_HEADER_BYTES = 4096
+
+ReadInto = Callable[[int, np.ndarray], None]
+
+
+class ArrayFile:
+    """Rows of a .npy of two dimensions in C order, as float32.
+
+    Safe to use from several threads. Memory: a piece of 1 MiB (16 MiB of an object store) while it reads.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        ValueError: if the array has another form.
+    """
+
+    def __init__(self, path: UPath) -> None:
+        self._path = path
+        self._local = str(path) if is_local(path) else None
+        self.n_rows, self.dimension, self._dtype, self._offset = self._read_header()
+        row_bytes = max(1, self.dimension * self._dtype.itemsize)
+        self._piece_rows = max(1, (_LOCAL_PIECE if self._local else _REMOTE_PIECE) // row_bytes)
+        self._gap_rows = max(1, (_LOCAL_GAP if self._local else _REMOTE_GAP) // row_bytes)
+
+    def read(self, start: int, out: np.ndarray) -> None:
+        """Rows from `start` on into float32 `out` (m, d)."""
+        from curation_assets.algorithms.rows import as_float32
+
+        with self._opened() as read_into:
+            if self._dtype == np.float32 and self._local:
+                read_into(start, out)
+                return
+            scratch = self._scratch(len(out))
+            for first in range(0, len(out), self._piece_rows):
+                piece = scratch[: len(out) - first]
+                read_into(start + first, piece)
+                as_float32(piece, out[first : first + len(piece)])
+
+    def gather(self, rows: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        """Some rows, in as few reads as is sensible.
+
+        Args:
+            rows: int64 (m,), ascending, repeats allowed.
+
+        Returns:
+            Pieces: a slice of `rows` and their float32 rows, to be used before the next piece is asked for.
+        """
+        from curation_assets.algorithms.rows import as_float32
+
+        if not len(rows):
+            return
+        breaks = (np.diff(rows) > self._gap_rows) | (np.diff(rows // self._piece_rows) > 0)
+        breaks[self._piece_rows - 1 :: self._piece_rows] = True
+        bounds = [0, *(np.flatnonzero(breaks) + 1).tolist(), len(rows)]
+        firsts = rows[bounds[:-1]].tolist()
+        with self._opened() as read_into:
+            # Rows of many short reads are converted together: for single ones that takes longer than the reading.
+            scratch, found = self._scratch(self._piece_rows), self._scratch(len(rows))
+            start = 0
+            for first, (begin, end) in zip(firsts, pairwise(bounds), strict=True):
+                if end == begin + 1:
+                    read_into(first, found[begin - start : end - start])
+                else:
+                    piece = scratch[: int(rows[end - 1]) + 1 - first]
+                    read_into(first, piece)
+                    np.take(piece, rows[begin:end] - first, axis=0, out=found[begin - start : end - start])
+                if end - start == len(found) or end == len(rows):
+                    yield slice(start, end), as_float32(found[: end - start])
+                    start = end
+
+    def _scratch(self, n_rows: int) -> np.ndarray:
+        return np.empty((min(n_rows, self._piece_rows), self.dimension), dtype=self._dtype)
+
+    @contextmanager
+    def _opened(self) -> Iterator[ReadInto]:
+        """A function that fills an array with the rows from a given one on."""
+        row_bytes = self.dimension * self._dtype.itemsize
+        if self._local is None:
+
+            def fetch(start: int, out: np.ndarray) -> None:
+                begin = self._offset + start * row_bytes
+                content = self._path.fs.cat_file(self._path.path, start=begin, end=begin + out.nbytes)
+                out[...] = np.frombuffer(content, dtype=self._dtype).reshape(out.shape)
+
+            yield fetch
+            return
+        with open(self._local, "rb", buffering=0) as file:  # noqa: PTH123 - unbuffered, path at hand as text
+            handle, offset = file.fileno(), self._offset
+
+            def read_into(start: int, out: np.ndarray) -> None:
+                n_read = os.preadv(handle, [out.data], offset + start * row_bytes)
+                while n_read < out.nbytes:
+                    more = os.preadv(
+                        handle, [out.data.cast("B")[n_read:]], offset + start * row_bytes + n_read
+                    )
+                    if not more:
+                        raise ValueError(
+                            f"{self._path}: ends before its last row: run the step that made it again"
+                        )
+                    n_read += more
+
+            yield read_into
+
+    def _read_header(self) -> tuple[int, int, np.dtype, int]:
+        if self._local is not None:
+            with open(self._local, "rb") as file:  # noqa: PTH123
+                head = file.read(_HEADER_BYTES)
+        else:
+            head = self._path.fs.cat_file(self._path.path, start=0, end=_HEADER_BYTES)
+        stream = io.BytesIO(head)
+        np.lib.format.read_magic(stream)
+        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
+        if len(shape) != 2 or fortran_order or dtype.kind != "f":
+            raise ValueError(
+                f"{self._path}: is {dtype} of shape {shape}, expected floats of (rows, dimension)"
+            )
+        return shape[0], shape[1], dtype, stream.tell()
+
+
+class StoredRows:
+    """One stored array as rows of a fit (see algorithms.rows.Rows).
+
+    Args:
+        path: of the .npy file.
+    """
+
+    def __init__(self, path: UPath) -> None:
+        self._file = ArrayFile(path)
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return self._file.n_rows
+
+    @property
+    def dimension(self) -> int:
+        """Length of a row."""
+        return self._file.dimension
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """See `Rows.read`."""
+        block = np.empty((stop - start, self.dimension), dtype=np.float32)
+        self._file.read(start, block)
+        return block
+
+    def take(self, indices: np.ndarray) -> np.ndarray:
+        """See `Rows.take`; read in the order of the file."""
+        block = np.empty((len(indices), self.dimension), dtype=np.float32)
+        order = np.argsort(indices, kind="stable")
+        for part, rows in self._file.gather(indices[order].astype(np.int64)):
+            block[order[part]] = rows
+        return block
