@@ -10,9 +10,11 @@ from curation_assets.level_plan import level_specs
 from curation_assets.lineage import level_asset
 from curation_assets.pools import PoolSpec
 from curation_assets.steps.soundness import require_usable_pool
+from curation_assets.steps.split import SplitFit, SplitProgress, split_recipe
 from curation_assets.storage import clusters
 from curation_assets.storage.outputs import Output, OutputWriter
 from curation_assets.storage.pool_storage import PoolStorage
+from curation_assets.storage.split_work import SplitWork, remove_split_work
 
 if TYPE_CHECKING:
     from curation_assets.algorithms.hierarchy import FitProgress, LevelFitter
@@ -46,12 +48,16 @@ class LevelFit:
         storage: its outputs.
         level: 1 for the level that clusters the pool's rows.
         on_progress: called with the resampling step (0 is the initial fit) after every Lloyd iteration.
+        on_split: called for every piece of a split level.
+        bucket_bytes: see `LevelFitter.bucket_bytes`; None leaves its default.
     """
 
     spec: PoolSpec
     storage: PoolStorage
     level: int
     on_progress: Callable[[int, FitIteration], None] | None = None
+    on_split: Callable[[SplitProgress], None] | None = None
+    bucket_bytes: int | None = None
 
     def initial(self, writer: OutputWriter) -> None:
         """Seeds and Lloyd on all inputs; stores the clusters of the inputs, from which step 1 resamples."""
@@ -81,6 +87,10 @@ class LevelFit:
     def final(self, writer: OutputWriter) -> None:
         """The level's clusters: step m fitted on its subset, or the initial fit where nothing is resampled."""
         fitter = self._fitter()
+        if fitter.spec.n_coarse_clusters:
+            self._split(fitter, writer)
+            return
+        remove_split_work(self._output("clusters"))
         if fitter.spec.steps:
             inputs, preprocessing = self._prepared_inputs(self._output("initial"))
             subset = clusters.read_subset(self._output("resampled"))
@@ -93,6 +103,19 @@ class LevelFit:
         clusters.write_level(writer, level, with_inputs=self.level > 1)
         self._describe(writer, level, preprocessing)
         writer.summary["n_inputs"] = inputs.n_rows
+
+    def _split(self, fitter: LevelFitter, writer: OutputWriter) -> None:
+        inputs, preprocessing = self._measured_inputs()
+        recipe = split_recipe(fitter, preprocessing, inputs.n_rows, self.storage.fitted_content())
+        SplitFit(
+            fitter=fitter,
+            rows=self.storage.fitted_embeddings(),
+            preprocessing=preprocessing,
+            work=SplitWork.of(self._output("clusters"), recipe),
+            on_split=self.on_split,
+        ).fit(writer)
+        clusters.write_preprocessing(writer, preprocessing)
+        writer.summary.update(n_rows_fitted=inputs.n_rows, n_inputs=inputs.n_rows)
 
     def _measured_inputs(self) -> tuple[Rows, Preprocessing]:
         """The level's inputs; at level 1 their preprocessing is measured in one pass over the pool."""
@@ -128,6 +151,7 @@ class LevelFit:
             seed=self.spec.seed,
             device=resolve_device(self.spec.fit_device),
             on_progress=self._report,
+            **({} if self.bucket_bytes is None else {"bucket_bytes": self.bucket_bytes}),
         )
 
     def _describe(self, writer: OutputWriter, level: Level, preprocessing: Preprocessing) -> None:
