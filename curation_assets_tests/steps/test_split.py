@@ -10,15 +10,23 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import dagster as dg
 import numpy as np
 import pytest
 
+from curation_assets.defs.partitions import sync_partitions
+from curation_assets.defs.pool_definitions import build_definitions
 from curation_assets.errors import CurationError
+from curation_assets.formats import build_reader
+from curation_assets.home import Home
+from curation_assets.progress import shown_in
 from curation_assets.steps import split
 from curation_assets.steps.fit import LevelFit
 from curation_assets.steps.split import SplitProgress
 from curation_assets.storage import clusters
 from curation_assets.storage.outputs import Output
+from curation_assets.storage.pool_storage import PoolStorage
+from curation_assets.storage.shards import group_files
 from curation_assets_tests.formats.embedded import write_clip_retrieval
 from curation_assets_tests.steps.drawn_pool import RECIPE
 from curation_assets_tests.steps.other_pools import EmbeddedPool
@@ -227,6 +235,43 @@ def test_the_graph_reads_a_split_level_as_any_other(pool: EmbeddedPool) -> None:
     np.testing.assert_array_equal(np.unique(np.concatenate(rows)), np.arange(len(centroids)))
     parents = pool.storage.output("level_2_clusters").array(clusters.ASSIGNMENTS)
     assert parents.shape == (len(centroids),)
+
+
+class Shown:
+    """Keeps what a terminal would show of level 1."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[float, str]] = []
+
+    def begin(self, task: str, total: int) -> None:
+        pass
+
+    def update(self, task: str, done: float, detail: str) -> None:
+        if task == "level_1_clusters":
+            self.lines.append((done, detail))
+
+    def end(self, task: str) -> None:
+        pass
+
+
+def test_the_terminal_shows_every_piece_of_a_split_level(tmp_path: Path) -> None:
+    write_clip_retrieval(tmp_path / "raw", [200])
+    spec = EmbeddedPool(tmp_path, {"id_field": "url"}, levels=LEVELS).spec
+    home = Home(tmp_path, str(tmp_path / "curated"), tmp_path / "dagster")
+    shards = group_files(build_reader(spec.source, tmp_path).list_files(), 1)
+    PoolStorage(home.storage_root, spec.name).save_shards(shards)
+    names = ("raw_pool", "embeddings", "level_1_clusters")
+    shown = Shown()
+    with dg.DagsterInstance.ephemeral() as instance, shown_in(shown):
+        sync_partitions(instance, spec, shards)
+        job = build_definitions([spec], home).resolve_job_def(f"{spec.name}_all")
+        keys = [dg.AssetKey([spec.name, name]) for name in names]
+        tags = {f"dagster/asset_partition_range_{end}": shards[0].key for end in ("start", "end")}
+        assert job.execute_in_process(instance=instance, asset_selection=keys, tags=tags).success
+    shares, details = zip(*shown.lines, strict=True)
+    assert list(shares) == sorted(shares)
+    assert details[0].startswith("iteration 1, inertia")
+    assert details[-4:] == ("coarse fit", "run", "bucket, coarse clusters 0 to 11", "done")
 
 
 def stop_after_bucket(pool: EmbeddedPool, number: int) -> None:
