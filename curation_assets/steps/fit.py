@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from curation_assets.level_plan import level_specs
 from curation_assets.lineage import level_asset
@@ -18,7 +18,7 @@ from curation_assets.storage.split_work import SplitWork, remove_split_work
 
 if TYPE_CHECKING:
     from curation_assets.algorithms.hierarchy import FitProgress, LevelFitter
-    from curation_assets.algorithms.preprocessing import Preprocessing
+    from curation_assets.algorithms.preprocessing import PreparedRows, Preprocessing
     from curation_assets.algorithms.rows import Rows
     from curation_assets.algorithms.tree import Level
 
@@ -105,15 +105,12 @@ class LevelFit:
         writer.summary["n_inputs"] = inputs.n_rows
 
     def _split(self, fitter: LevelFitter, writer: OutputWriter) -> None:
-        inputs, preprocessing = self._measured_inputs()
-        recipe = split_recipe(fitter, preprocessing, inputs.n_rows, self.storage.fitted_content())
-        SplitFit(
-            fitter=fitter,
-            rows=self.storage.fitted_embeddings(),
-            preprocessing=preprocessing,
-            work=SplitWork.of(self._output("clusters"), recipe),
-            on_split=self.on_split,
-        ).fit(writer)
+        measured, preprocessing = self._measured_inputs()
+        # Only level 1 is split, and its inputs are the pool's rows.
+        inputs = cast("PreparedRows", measured)
+        recipe = split_recipe(fitter, inputs, self.storage.fitted_content())
+        work = SplitWork.of(self._output("clusters"), recipe)
+        SplitFit(fitter=fitter, inputs=inputs, work=work, on_split=self.on_split).fit(writer)
         clusters.write_preprocessing(writer, preprocessing)
         writer.summary.update(n_rows_fitted=inputs.n_rows, n_inputs=inputs.n_rows)
 

@@ -19,8 +19,7 @@ from curation_assets.storage.split_work import SplitChunk, SplitWork, StoredCoar
 
 if TYPE_CHECKING:
     from curation_assets.algorithms.hierarchy import LevelFitter
-    from curation_assets.algorithms.preprocessing import Preprocessing
-    from curation_assets.algorithms.rows import Rows
+    from curation_assets.algorithms.preprocessing import PreparedRows
     from curation_assets.storage.outputs import OutputWriter
 
 
@@ -70,15 +69,13 @@ class SplitFit:
 
     Args:
         fitter: of the level; its `bucket_bytes` decides how much is split, and sorted into a run, at a time.
-        rows: the pool's, not prepared.
-        preprocessing: how they become the level's inputs.
+        inputs: the pool's rows, prepared; runs hold them as they are stored.
         work: the working folder.
         on_split: called for every piece that is there.
     """
 
     fitter: LevelFitter
-    rows: Rows
-    preprocessing: Preprocessing
+    inputs: PreparedRows
     work: SplitWork
     on_split: Callable[[SplitProgress], None] | None = None
 
@@ -107,15 +104,13 @@ class SplitFit:
 
     @property
     def _row_bytes(self) -> int:
-        return 4 * max(1, self.rows.dimension)
+        return 4 * max(1, self.inputs.dimension)
 
     def _coarse(self) -> StoredCoarse:
         found = self.work.coarse()
         resumed = found is not None
         if found is None:
-            from curation_assets.algorithms.preprocessing import PreparedRows
-
-            fit = self.fitter.fit_coarse(PreparedRows(self.rows, self.preprocessing))
+            fit = self.fitter.fit_coarse(self.inputs)
             self.work.save_coarse(fit.centroids, fit.assignments, fit.inertias)
             del fit
             found = self.work.coarse()
@@ -126,17 +121,19 @@ class SplitFit:
 
     def _runs(self, coarse: StoredCoarse) -> SplitRuns:
         """All runs; those that are missing are written, each in one pass over its rows."""
-        runs = SplitRuns(self.work, self.rows.n_rows, max(1, self.fitter.bucket_bytes // self._row_bytes))
+        runs = SplitRuns(self.work, self.inputs.n_rows, max(1, self.fitter.bucket_bytes // self._row_bytes))
         missing = runs.missing()
         self._require_space(sum(stop - start for start, stop in missing))
         for number, run in enumerate(runs.bounds(), start=1):
             if run in missing:
-                runs.write(self.rows, *run, np.array(coarse.assignments[slice(*run)]), len(coarse.centroids))
+                runs.write(
+                    self.inputs.source, *run, np.array(coarse.assignments[slice(*run)]), len(coarse.centroids)
+                )
             self._report("run", number, len(runs.bounds()), run not in missing)
         return runs
 
     def _require_space(self, n_rows: int) -> None:
-        needed, free = 2 * n_rows * self.rows.dimension, shutil.disk_usage(self.work.folder).free
+        needed, free = 2 * n_rows * self.inputs.dimension, shutil.disk_usage(self.work.folder).free
         if needed > free:
             raise CurationError(
                 f"splitting level {self.fitter.level} needs {needed / 1e9:.1f} GB for a copy of the rows in "
@@ -150,7 +147,7 @@ class SplitFit:
 
         stored, of_row = runs.bucket(first, last)
         streamed = stored.n_rows * self._row_bytes > self.fitter.bucket_bytes
-        rows = PreparedRows(stored if streamed else ArrayRows(stored.load()), self.preprocessing)
+        rows = PreparedRows(stored if streamed else ArrayRows(stored.load()), self.inputs.preprocessing)
         spec = self.fitter.spec
         split = split_bucket(
             rows, of_row, spec.per_coarse_cluster, self.fitter.fit_cluster, device=self.fitter.device
@@ -169,17 +166,15 @@ class SplitFit:
             self.on_split(SplitProgress(stage, done, total, resumed, of))
 
 
-def split_recipe(fitter: LevelFitter, preprocessing: Preprocessing, n_rows: int, content: str) -> str:
+def split_recipe(fitter: LevelFitter, inputs: PreparedRows, content: str) -> str:
     """Fingerprint of all that decides a split level's working files.
 
     Args:
         fitter: its settings.
-        preprocessing: of the rows.
-        n_rows: rows of the fit.
+        inputs: rows of the fit.
         content: digest of the embeddings.
     """
+    preprocessing = inputs.preprocessing
     mean = None if preprocessing.mean is None else preprocessing.mean.tolist()
-    prepared = [preprocessing.metric, mean, preprocessing.grid_step]
-    return fingerprint(
-        [asdict(fitter.spec), fitter.level, fitter.seed, prepared, n_rows, content, CODE_VERSIONS["clusters"]]
-    )
+    rows = [preprocessing.metric, mean, preprocessing.grid_step, inputs.n_rows, content]
+    return fingerprint([asdict(fitter.spec), fitter.level, fitter.seed, rows, CODE_VERSIONS["clusters"]])
