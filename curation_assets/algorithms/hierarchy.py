@@ -13,8 +13,9 @@ from curation_assets.algorithms.preprocessing import PreparedRows, fit_preproces
 from curation_assets.algorithms.randomness import Purpose, generator
 from curation_assets.algorithms.resampling import ResampledSubset, Strategy, resample
 from curation_assets.algorithms.rows import ArrayRows, Metric, Rows
+from curation_assets.algorithms.splitting import BUCKET_BYTES, split_level
 from curation_assets.algorithms.tiles import FitMemory, TiledRows
-from curation_assets.algorithms.tree import ClusterTree, CoarseClusters, Level
+from curation_assets.algorithms.tree import ClusterTree, Level
 
 DEFAULT_RESAMPLING_STEPS = 10
 _REASSIGNED_ROWS = 8192
@@ -70,6 +71,11 @@ class LevelSpec:
             return self.resampling_steps
         return 0 if self.n_coarse_clusters else DEFAULT_RESAMPLING_STEPS
 
+    @property
+    def per_coarse_cluster(self) -> int:
+        """Sub-clusters of each coarse cluster of a split level; all clusters of any other."""
+        return self.n_clusters // (self.n_coarse_clusters or 1)
+
     def kept_per_cluster(self, n_inputs: int) -> int:
         """Inputs that a resampling step keeps per cluster, given the level's inputs."""
         return self.samples_per_cluster or -(-n_inputs // (2 * self.n_clusters))
@@ -100,6 +106,8 @@ class LevelFitter:
     device: str = "cpu"
     on_progress: ProgressCallback | None = None
     memory: FitMemory = field(default_factory=FitMemory)
+    bucket_bytes: int = BUCKET_BYTES
+    """Rows of a split level that are split at a time, as float32; changes no result."""
 
     def tiled(self, inputs: Rows | TiledRows) -> TiledRows:
         """Inputs ready for one or more stages: read once, where they fit in memory."""
@@ -131,8 +139,30 @@ class LevelFitter:
         if self.spec.n_coarse_clusters is None:
             fit = self._kmeans(tiled, self.spec.n_clusters, step=0)
             return Level(fit.centroids, fit.assignments, fit.distances, (fit.inertias,))
-        coarse = self._kmeans(tiled, self.spec.n_coarse_clusters, step=0)
-        return self._split(tiled, coarse)
+        return split_level(
+            tiled,
+            self.fit_coarse(tiled),
+            self.spec.per_coarse_cluster,
+            self.fit_cluster,
+            bucket_bytes=self.bucket_bytes,
+        )
+
+    def fit_coarse(self, inputs: Rows | TiledRows) -> KMeansFit:
+        """Seeds and Lloyd of the coarse clusters of a split level."""
+        return self._kmeans(self.tiled(inputs), self.spec.n_coarse_clusters or 1, step=0)
+
+    def fit_cluster(self, inside: Rows, n_clusters: int, cluster: int) -> KMeansFit:
+        """Seeds and Lloyd inside one coarse cluster; rows beyond `bucket_bytes` are streamed.
+
+        Args:
+            inside: prepared rows of the coarse cluster, in the pool's order.
+            n_clusters: sub-clusters to make.
+            cluster: number of the coarse cluster.
+        """
+        tiled = TiledRows(
+            inside, self.device, resident_bytes=self.bucket_bytes, chunk_bytes=self.memory.chunk_bytes
+        )
+        return self._kmeans(tiled, n_clusters, step=0, cluster=cluster)
 
     def resample(self, level: Level, step: int) -> ResampledSubset:
         """The subset of resampling step `step` (1, 2, ...), from the clusters of the step before."""
@@ -199,7 +229,8 @@ class LevelFitter:
             purpose, coordinates = Purpose.SPLITTING, (self.level, cluster)
 
         def report(iteration: Iteration) -> None:
-            if self.on_progress:
+            # Splits are many, short, and run side by side.
+            if self.on_progress and cluster is None:
                 self.on_progress(FitProgress(self.level, step, self.spec.steps, iteration))
 
         return fit_kmeans(
@@ -213,36 +244,6 @@ class LevelFitter:
             weights=weights,
             device=self.device,
             on_iteration=report,
-        )
-
-    def _split(self, tiled: TiledRows, coarse: KMeansFit) -> Level:
-        """Split every coarse cluster by its own k-means; clusters that end up empty are dropped."""
-        n_coarse = len(coarse.centroids)
-        per_cluster = self.spec.n_clusters // n_coarse
-        order = np.argsort(coarse.assignments, kind="stable")
-        stops = np.cumsum(coarse.sizes)
-        assignments = np.empty(len(order), dtype=np.int64)
-        distances = np.empty(len(order), dtype=np.float32)
-        centroids, of_cluster, n_clusters = [], [], 0
-        for cluster, (start, stop) in enumerate(zip(stops - coarse.sizes, stops, strict=True)):
-            members = order[start:stop]
-            if not len(members):
-                continue
-            inside = TiledRows(ArrayRows(tiled.take(members).cpu().numpy()), self.device)
-            fit = self._kmeans(inside, min(per_cluster, len(members)), step=0, cluster=cluster)
-            filled = np.flatnonzero(fit.sizes)
-            number = np.full(len(fit.centroids), -1)
-            number[filled] = n_clusters + np.arange(len(filled))
-            assignments[members], distances[members] = number[fit.assignments], fit.distances
-            centroids.append(fit.centroids[filled])
-            of_cluster.append(np.full(len(filled), cluster))
-            n_clusters += len(filled)
-        return Level(
-            np.concatenate(centroids),
-            assignments,
-            distances,
-            (coarse.inertias,),
-            coarse=CoarseClusters(coarse.centroids, np.concatenate(of_cluster)),
         )
 
 
@@ -266,7 +267,7 @@ def fit_hierarchy(
         centring: subtract the pool's mean embedding first.
         seed: the same seed, data and settings give the same tree on any machine, with any chunking.
         device: torch device, 'cpu' or 'cuda'.
-        on_progress: called after every Lloyd iteration.
+        on_progress: called after every Lloyd iteration (of a split level: of its coarse fit).
         memory: up to which size rows are kept as float32, beyond which they are read in every pass; None takes
             2 GiB.
 

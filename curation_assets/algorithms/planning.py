@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from curation_assets.algorithms.hierarchy import LevelSpec
 from curation_assets.algorithms.rows import CHUNK_BYTES
+from curation_assets.algorithms.splitting import BUCKET_BYTES
 from curation_assets.algorithms.tiles import FitMemory
 
 # The paper's pools shrink by 5 to 20 from level to level below a top of about n^0.45 clusters (743 M samples
@@ -23,7 +24,7 @@ PROCESS_BYTES = 800 * 10**6
 ROW_STATE_BYTES = 100
 _WIDTH_BYTES = 8 + 8 + 4 + 4
 # Chunks in memory: one worked on, one ready, one being prepared from another.
-_CHUNKS, _LEAST_CHUNK_BYTES = 4, 4 * 2**20
+_CHUNKS, _LEAST_CHUNK_BYTES, _LEAST_BUCKET_BYTES = 4, 4 * 2**20, 4 * 2**20
 
 
 def plan_n_clusters(n_samples: int, n_levels: int) -> list[int]:
@@ -127,11 +128,16 @@ def fit_memory(budget: int, n_inputs: int, dimension: int, spec: LevelSpec) -> F
     return FitMemory(budget - fixed, chunk)
 
 
+def bucket_bytes(memory: FitMemory) -> int:
+    """Rows of a split level that are split at a time: each is held about twice over, as float16 and float32."""
+    return max(_LEAST_BUCKET_BYTES, min(BUCKET_BYTES, memory.resident_bytes // 2))
+
+
 def fixed_bytes(n_inputs: int, dimension: int, spec: LevelSpec, chunk_bytes: int) -> int:
     """What a process that fits a level takes beside the rows themselves, in bytes."""
     width = spec.n_coarse_clusters or spec.n_clusters
-    # Float64 sums and means, float32 centroids old and new; a split level gathers those of its splits.
-    centroids = dimension * (_WIDTH_BYTES * width + (8 * spec.n_clusters if spec.n_coarse_clusters else 0))
+    # Float64 sums and means, float32 centroids old and new; those of a split level's splits go to disk.
+    centroids = dimension * _WIDTH_BYTES * width
     return PROCESS_BYTES + ROW_STATE_BYTES * n_inputs + centroids + _CHUNKS * chunk_bytes
 
 

@@ -110,6 +110,16 @@ class PreparedRows:
         self._preprocessing = preprocessing
 
     @property
+    def source(self) -> Rows:
+        """The rows as they are stored."""
+        return self._rows
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What they are seen through."""
+        return self._preprocessing
+
+    @property
     def n_rows(self) -> int:
         """Number of rows."""
         return self._rows.n_rows

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from curation_assets.algorithms.assignment import assign
+from curation_assets.algorithms.inside_assignment import assign_inside
 from curation_assets.algorithms.preprocessing import Preprocessing
 from curation_assets.algorithms.resampling import ResampledSubset
 from curation_assets.algorithms.rows import Metric, Rows, chunk_bounds
@@ -73,18 +74,11 @@ def assign_to_level(
     """
     if coarse is None:
         return assign(block, centroids, metric=metric, device=device)
-    coarse_cluster, _ = assign(block, coarse.centroids, metric=metric, device=device)
     bounds = np.searchsorted(coarse.of_cluster, np.arange(len(coarse.centroids) + 1))
-    order = np.argsort(coarse_cluster, kind="stable")
-    starts = np.searchsorted(coarse_cluster[order], np.arange(len(coarse.centroids) + 1))
-    clusters = np.empty(len(block), dtype=np.int64)
-    distances = np.empty(len(block), dtype=np.float32)
-    for bucket in np.unique(coarse_cluster):
-        rows = order[starts[bucket] : starts[bucket + 1]]
-        inside = slice(bounds[bucket], bounds[bucket + 1])
-        found, distances[rows] = assign(block[rows], centroids[inside], metric=metric, device=device)
-        clusters[rows] = found + bounds[bucket]
-    return clusters, distances
+    # A coarse cluster that lost all its rows was not split: nothing can be inside it.
+    filled = np.flatnonzero(np.diff(bounds))
+    found, _ = assign(block, coarse.centroids[filled], metric=metric, device=device)
+    return assign_inside(block, filled[found], centroids, bounds, metric=metric, device=device)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from curation_assets.errors import PoolSpecError
 from curation_assets.level_plan import level_specs
@@ -12,14 +12,16 @@ from curation_assets.lineage import level_asset
 from curation_assets.pools import PoolSpec
 from curation_assets.steps.fit_sample import choose_sample, read_sample, write_sample
 from curation_assets.steps.soundness import require_usable_pool
+from curation_assets.steps.split import SplitFit, SplitProgress, split_recipe
 from curation_assets.storage import clusters
 from curation_assets.storage.array_files import StoredRows
 from curation_assets.storage.outputs import Output, OutputWriter
 from curation_assets.storage.pool_storage import PoolStorage
+from curation_assets.storage.split_work import SplitWork, remove_split_work
 
 if TYPE_CHECKING:
     from curation_assets.algorithms.hierarchy import FitProgress, LevelFitter, LevelSpec
-    from curation_assets.algorithms.preprocessing import Preprocessing
+    from curation_assets.algorithms.preprocessing import PreparedRows, Preprocessing
     from curation_assets.algorithms.rows import Rows
     from curation_assets.algorithms.tiles import FitMemory
     from curation_assets.algorithms.tree import Level
@@ -50,12 +52,16 @@ class LevelFit:
         storage: its outputs.
         level: 1 for the level that clusters the pool's rows.
         on_progress: called with the resampling step (0 is the initial fit) after every Lloyd iteration.
+        on_split: called for every piece of a split level.
+        bucket_bytes: see `LevelFitter.bucket_bytes`; None goes by the pool's `memory_budget`.
     """
 
     spec: PoolSpec
     storage: PoolStorage
     level: int
     on_progress: Callable[[int, FitIteration], None] | None = None
+    on_split: Callable[[SplitProgress], None] | None = None
+    bucket_bytes: int | None = None
 
     def initial(self, writer: OutputWriter) -> None:
         """Seeds and Lloyd on all inputs; stores the clusters of the inputs, from which step 1 resamples."""
@@ -85,6 +91,10 @@ class LevelFit:
     def final(self, writer: OutputWriter) -> None:
         """The level's clusters: step m fitted on its subset, or the initial fit where nothing is resampled."""
         fitter = self._fitter()
+        if fitter.spec.n_coarse_clusters:
+            self._split(fitter, writer)
+            return
+        remove_split_work(self._output("clusters"))
         if fitter.spec.steps:
             inputs, preprocessing = self._prepared_inputs(self._output("initial"))
             subset = clusters.read_subset(self._output("resampled"))
@@ -97,6 +107,17 @@ class LevelFit:
         clusters.write_level(writer, level, with_inputs=self.level > 1)
         self._describe(writer, level, preprocessing)
         writer.summary["n_inputs"] = inputs.n_rows
+
+    def _split(self, fitter: LevelFitter, writer: OutputWriter) -> None:
+        measured, preprocessing = self._measured_inputs(writer)
+        # Only level 1 is split, and its inputs are the pool's rows.
+        inputs = cast("PreparedRows", measured)
+        recipe = split_recipe(fitter, inputs, self.storage.fitted_content())
+        work = SplitWork.of(self._output("clusters"), recipe)
+        SplitFit(fitter=fitter, inputs=inputs, work=work, on_split=self.on_split).fit(writer)
+        clusters.write_preprocessing(writer, preprocessing)
+        writer.summary.update(n_rows_fitted=inputs.n_rows, n_inputs=inputs.n_rows)
+        self._note_sample(writer)
 
     def _measured_inputs(self, writer: OutputWriter) -> tuple[Rows, Preprocessing]:
         """The level's inputs; at level 1 their preprocessing is measured in one pass over the rows of the fit.
@@ -128,9 +149,11 @@ class LevelFit:
 
     def _fitter(self) -> LevelFitter:
         from curation_assets.algorithms.hierarchy import LevelFitter
+        from curation_assets.algorithms.planning import bucket_bytes
         from curation_assets.encoders import resolve_device
 
         specs = level_specs(self.spec, self.storage.n_fitted_rows())
+        memory = self._memory(specs[self.level - 1])
         return LevelFitter(
             level=self.level,
             spec=specs[self.level - 1],
@@ -138,7 +161,8 @@ class LevelFit:
             seed=self.spec.seed,
             device=resolve_device(self.spec.fit_device),
             on_progress=self._report,
-            memory=self._memory(specs[self.level - 1]),
+            memory=memory,
+            bucket_bytes=self.bucket_bytes or bucket_bytes(memory),
         )
 
     def _memory(self, settings: LevelSpec) -> FitMemory:
@@ -159,6 +183,9 @@ class LevelFit:
     def _describe(self, writer: OutputWriter, level: Level, preprocessing: Preprocessing) -> None:
         clusters.write_preprocessing(writer, preprocessing)
         writer.summary["n_rows_fitted"] = len(level.assignments)
+        self._note_sample(writer)
+
+    def _note_sample(self, writer: OutputWriter) -> None:
         if self.level == 1 and self.spec.fit_rows is not None:
             writer.summary["n_rows_sampled_from"] = self.storage.n_fitted_rows()
 

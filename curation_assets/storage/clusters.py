@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,6 +42,35 @@ def write_level(writer: OutputWriter, level: Level, *, with_inputs: bool) -> Non
         writer.array(COARSE_OF_CLUSTER, level.coarse.of_cluster)
     writer.summary["inertias"] = [list(fit) for fit in level.inertias]
     writer.summary["n_clusters"] = level.n_clusters
+
+
+def write_split_level(
+    writer: OutputWriter,
+    coarse_centroids: np.ndarray,
+    inertias: tuple[float, ...],
+    of_cluster: Sequence[np.ndarray],
+    centroids: Iterable[np.ndarray],
+) -> None:
+    """Store a split level as `write_level` does without inputs, its centroids piece by piece.
+
+    Args:
+        writer: of the output.
+        coarse_centroids: float32 (k_coarse, d).
+        inertias: of the coarse fit.
+        of_cluster: int64 (k_b,) of each bucket.
+        centroids: float32 (k_b, d) of each bucket, one at a time in memory.
+    """
+    n_clusters = sum(map(len, of_cluster))
+    shape = (n_clusters, coarse_centroids.shape[1])
+    with writer.file(CENTROIDS).open("wb") as file:
+        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for piece in centroids:
+            file.write(piece.astype("<f4", copy=False).tobytes())
+    writer.array(COARSE_CENTROIDS, coarse_centroids)
+    writer.array(COARSE_OF_CLUSTER, np.concatenate(of_cluster))
+    writer.summary["inertias"] = [list(inertias)]
+    writer.summary["n_clusters"] = n_clusters
 
 
 def write_preprocessing(writer: OutputWriter, preprocessing: Preprocessing) -> None:

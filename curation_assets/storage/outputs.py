@@ -6,7 +6,7 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -166,6 +166,7 @@ class Output:
         )
         write_text(self.path(FACTS), json.dumps(asdict(facts), indent=1, sort_keys=True), leftovers)
         writer.facts = facts
+        writer.clear_up()
 
 
 class OutputWriter:
@@ -180,6 +181,16 @@ class OutputWriter:
         self._files = files
         self._staged: dict[str, Path] = {}
         self._digests: dict[str, str] = {}
+        self._when_stored: list[Callable[[], None]] = []
+
+    def when_stored(self, clear_up: Callable[[], None]) -> None:
+        """Have something done once the output is complete: what it was made from may go then, not before."""
+        self._when_stored.append(clear_up)
+
+    def clear_up(self) -> None:
+        """Do it."""
+        for clear_up in self._when_stored:
+            clear_up()
 
     def file(self, name: str) -> Path:
         """A local path to write the output's file `name` to."""

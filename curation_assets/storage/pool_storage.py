@@ -15,6 +15,7 @@ from curation_assets.storage.admission import KEPT
 from curation_assets.storage.atomic import is_local
 from curation_assets.storage.embeddings import ShardedEmbeddings
 from curation_assets.storage.evaluation import load_evaluation_digest, save_evaluation_listing
+from curation_assets.storage.fingerprint import combined_digest
 from curation_assets.storage.fit_rows import FitRows, load_fit_rows, save_fit_rows
 from curation_assets.storage.outputs import FACTS, Facts, Output, parse_facts
 from curation_assets.storage.shards import Shard, load_shards, save_shards
@@ -140,6 +141,16 @@ class PoolStorage:
             else:
                 kept.append(read.array(KEPT) if fitted.embeddings else None)
         return ShardedEmbeddings(outputs, kept)
+
+    def fitted_content(self) -> str:
+        """Digest of the embeddings that level 1 is fitted on."""
+        rows = self.fit_rows()
+        if rows is not None:
+            return rows.digest
+        shards = self.shards()
+        return combined_digest(
+            {shard.key: self.output("embeddings", shard.key).require_facts().digest for shard in shards}
+        )
 
     def n_fitted_rows(self) -> int:
         """Rows that level 1 is fitted on."""

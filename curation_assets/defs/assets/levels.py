@@ -11,6 +11,7 @@ from curation_assets.defs.step_runs import Report, StepRun
 from curation_assets.lineage import level_asset
 from curation_assets.steps.assign import LevelAssigner
 from curation_assets.steps.fit import FitIteration, LevelFit
+from curation_assets.steps.split import COARSE_SHARE, SplitProgress
 from curation_assets.storage.outputs import OutputWriter
 from curation_assets.storage.shards import Shard
 
@@ -39,6 +40,7 @@ def build_level(graph: PoolGraph, level: int) -> list[dg.AssetsDefinition]:
 def _build_fit(graph: PoolGraph, level: int, kind: str) -> dg.AssetsDefinition:
     name = level_asset(level, kind)
     stage, what = _FITS[kind]
+    is_split = graph.spec.levels[level - 1].n_coarse_clusters is not None
     inputs = "the pool's rows" if level == 1 else f"the centroids of level {level - 1}"
 
     @graph.asset(name, lane=HIERARCHY, kinds={"kmeans", "numpy"}, description=f"{what} Inputs are {inputs}.")
@@ -49,13 +51,17 @@ def _build_fit(graph: PoolGraph, level: int, kind: str) -> dg.AssetsDefinition:
         def produce(writer: OutputWriter, report: Report) -> None:
             def on_progress(step: int, iteration: FitIteration) -> None:
                 done = step - 1 if kind == "resampled" else 0
+                share = iteration.number / (iteration.number + 8)
                 report(
-                    done + iteration.number / (iteration.number + 8),
+                    share * COARSE_SHARE if is_split else done + share,
                     f"iteration {iteration.number}, inertia {iteration.inertia:.5g}, "
                     f"{iteration.n_reassigned:,} reassigned",
                 )
 
-            stage(LevelFit(graph.spec, run.storage, level, on_progress), writer)
+            def on_split(piece: SplitProgress) -> None:
+                report(piece.share, piece.detail)
+
+            stage(LevelFit(graph.spec, run.storage, level, on_progress, on_split), writer)
 
         return run.once(produce, total=n_fits, extra_metadata=lambda: fit_metadata(run.storage.output(name)))
 

@@ -1,0 +1,167 @@
+"""Splits: every coarse cluster of a split level falls into sub-clusters by a k-means of its own.
+
+Coarse clusters are split bucket by bucket, a bucket being a range of them whose rows fit a byte budget. A fit
+depends on the rows of its coarse cluster and on the cluster's number alone, so buckets change no result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+
+from curation_assets.algorithms.kmeans import KMeansFit
+from curation_assets.algorithms.rows import ArrayRows, Rows
+from curation_assets.algorithms.tiles import TiledRows
+from curation_assets.algorithms.tree import CoarseClusters, Level
+
+BUCKET_BYTES = 128 * 2**20
+"""Default byte budget of a bucket: its rows as float32."""
+# From this many multiplications a pass a fit makes good use of all threads; below, each has one (measured at
+# 500 x 384, k = 50: 10.4 ms a fit with a fit on each of 2 threads, 16.1 ms with one fit after another).
+_ALL_THREADS_WORK = 10**9
+
+FitCluster = Callable[[Rows, int, int], KMeansFit]
+"""Prepared rows of one coarse cluster in the pool's order, number of sub-clusters, number of the coarse cluster."""
+
+
+@dataclass(frozen=True, slots=True)
+class SplitBucket:
+    """The sub-clusters of one bucket, numbered from 0; coarse cluster after coarse cluster."""
+
+    centroids: np.ndarray
+    """float32 (k, d); none is of an empty sub-cluster."""
+    of_cluster: np.ndarray
+    """int64 (k,), ascending: the coarse cluster of each."""
+    assignments: np.ndarray
+    """int64 (n,): sub-cluster of each of the bucket's rows."""
+    distances: np.ndarray
+    """float32 (n,): to its centroid, as the metric reports it."""
+
+
+def bucket_bounds(counts: np.ndarray, row_bytes: int, bucket_bytes: int = BUCKET_BYTES) -> np.ndarray:
+    """Cut the coarse clusters into ranges whose rows fit a budget.
+
+    Args:
+        counts: int (k_coarse,): rows of each coarse cluster.
+        row_bytes: of one row as float32.
+        bucket_bytes: budget; a coarse cluster that exceeds it is a bucket of its own.
+
+    Returns:
+        int64 (n_buckets + 1,), strictly ascending from 0 to k_coarse: bucket b holds the coarse clusters from
+        bounds[b] up to bounds[b + 1].
+    """
+    most_rows = max(1, bucket_bytes // row_bytes)
+    stops = np.cumsum(counts)
+    bounds = [0]
+    while bounds[-1] < len(counts):
+        first = bounds[-1]
+        before = stops[first] - counts[first]
+        fitting = int(np.searchsorted(stops, before + most_rows, side="right"))
+        bounds.append(max(fitting, first + 1))
+    return np.array(bounds, dtype=np.int64)
+
+
+def split_bucket(
+    rows: Rows, clusters: np.ndarray, per_cluster: int, fit: FitCluster, *, device: str = "cpu"
+) -> SplitBucket:
+    """Split the coarse clusters of one bucket.
+
+    Args:
+        rows: prepared rows (n, d); those of a coarse cluster stand in the pool's order.
+        clusters: int (n,): their coarse clusters.
+        per_cluster: sub-clusters of each; fewer where a coarse cluster has fewer rows.
+        fit: k-means of one coarse cluster; called from several threads.
+        device: torch device; on 'cpu' as many small fits run at once as torch has threads.
+
+    Returns:
+        The sub-clusters; empty ones are dropped. Memory beside the rows: on each thread the float32 rows of one
+        coarse cluster and its fit. The only coarse cluster of a bucket is handed to `fit` without a copy.
+    """
+    order = np.argsort(clusters, kind="stable")
+    present, starts = np.unique(clusters[order], return_index=True)
+    members = np.split(order, starts[1:])
+
+    def split(position: int) -> KMeansFit:
+        mine = members[position]
+        inside = rows if len(present) == 1 else ArrayRows(rows.take(mine))
+        return fit(inside, min(per_cluster, len(mine)), int(present[position]))
+
+    costs = np.bincount(np.searchsorted(present, clusters), minlength=len(present)) * per_cluster
+    fits = _run_all(split, costs * rows.dimension, device)
+    assignments = np.empty(len(order), dtype=np.int64)
+    distances = np.empty(len(order), dtype=np.float32)
+    centroids, of_cluster, n_clusters = (
+        [np.empty((0, rows.dimension), np.float32)],
+        [np.empty(0, np.int64)],
+        0,
+    )
+    for cluster, mine, found in zip(present, members, fits, strict=False):
+        filled = np.flatnonzero(found.sizes)
+        number = np.full(len(found.centroids), -1)
+        number[filled] = n_clusters + np.arange(len(filled))
+        assignments[mine], distances[mine] = number[found.assignments], found.distances
+        centroids.append(found.centroids[filled])
+        of_cluster.append(np.full(len(filled), cluster, dtype=np.int64))
+        n_clusters += len(filled)
+    return SplitBucket(np.concatenate(centroids), np.concatenate(of_cluster), assignments, distances)
+
+
+def split_level(
+    tiled: TiledRows,
+    coarse: KMeansFit,
+    per_cluster: int,
+    fit: FitCluster,
+    *,
+    bucket_bytes: int = BUCKET_BYTES,
+) -> Level:
+    """Split all coarse clusters of rows that can be taken in any order.
+
+    Args:
+        tiled: prepared rows (n, d).
+        coarse: their coarse clusters.
+        per_cluster: see `split_bucket`.
+        fit: see `split_bucket`.
+        bucket_bytes: rows taken at a time, as float32.
+
+    Returns:
+        The level: sub-clusters numbered bucket after bucket. Memory: 28 bytes a row, the centroids, and about
+        two buckets.
+    """
+    counts = coarse.sizes
+    order = np.argsort(coarse.assignments, kind="stable")
+    stops = np.concatenate([[0], np.cumsum(counts)])
+    assignments = np.empty(len(order), dtype=np.int64)
+    distances = np.empty(len(order), dtype=np.float32)
+    centroids, of_cluster, n_clusters = [], [], 0
+    bounds = bucket_bounds(counts, 4 * tiled.rows.dimension, bucket_bytes)
+    for first, last in pairwise(bounds.tolist()):
+        members = order[stops[first] : stops[last]]
+        rows = ArrayRows(tiled.take(members).cpu().numpy())
+        bucket = split_bucket(rows, coarse.assignments[members], per_cluster, fit, device=tiled.device)
+        assignments[members] = n_clusters + bucket.assignments
+        distances[members] = bucket.distances
+        centroids.append(bucket.centroids)
+        of_cluster.append(bucket.of_cluster)
+        n_clusters += len(bucket.centroids)
+    split_from = CoarseClusters(coarse.centroids, np.concatenate(of_cluster))
+    return Level(np.concatenate(centroids), assignments, distances, (coarse.inertias,), coarse=split_from)
+
+
+def _run_all(split: Callable[[int], KMeansFit], costs: np.ndarray, device: str) -> list[KMeansFit]:
+    """Large fits one after another with all threads, small ones side by side with one thread each."""
+    n_threads = torch.get_num_threads() if device == "cpu" else 1
+    small = np.flatnonzero(costs < _ALL_THREADS_WORK).tolist() if n_threads > 1 else []
+    found = {position: split(position) for position in np.setdiff1d(np.arange(len(costs)), small).tolist()}
+    if small:
+        try:
+            with ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+                found.update(zip(small, pool.map(split, small), strict=True))
+        finally:
+            # The workers' setting is their own for torch's loops, but everyone's for its BLAS.
+            torch.set_num_threads(n_threads)
+    return [found[position] for position in range(len(costs))]

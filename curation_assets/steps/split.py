@@ -1,0 +1,180 @@
+"""The fit of a split level, piece by piece: coarse clusters, bucketed runs, splits; a killed fit goes on from there."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from curation_assets.errors import CurationError
+from curation_assets.lineage import CODE_VERSIONS
+from curation_assets.storage import clusters
+from curation_assets.storage.fingerprint import fingerprint
+from curation_assets.storage.split_runs import SplitRuns
+from curation_assets.storage.split_work import SplitChunk, SplitWork, StoredCoarse
+
+if TYPE_CHECKING:
+    from curation_assets.algorithms.hierarchy import LevelFitter
+    from curation_assets.algorithms.preprocessing import PreparedRows
+    from curation_assets.storage.outputs import OutputWriter
+
+
+COARSE_SHARE = 0.5
+"""Of the whole fit, as a bar shows it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SplitProgress:
+    """A piece of a split level that is there now."""
+
+    stage: Literal["coarse", "run", "bucket"]
+    done: int
+    """Pieces of the stage that are there, this one too."""
+    total: int
+    resumed: bool
+    """Found, as an earlier run of the fit had left it."""
+    clusters: tuple[int, int] = (0, 0)
+    """Of a bucket: its first coarse cluster, and the one after its last."""
+
+    @property
+    def share(self) -> float:
+        """Of the whole fit, from 0 to 1, as a bar shows it."""
+        before, width = {
+            "coarse": (0.0, COARSE_SHARE),
+            "run": (COARSE_SHARE, 0.1),
+            "bucket": (COARSE_SHARE + 0.1, 0.9 - COARSE_SHARE),
+        }[self.stage]
+        return before + width * self.done / self.total
+
+    @property
+    def detail(self) -> str:
+        """One line for people."""
+        what = {"coarse": "coarse fit", "run": "run", "bucket": "bucket"}[self.stage]
+        found = " found as it was left" if self.resumed else ""
+        of_all = f" {self.done:,} of {self.total:,}" if self.total > 1 else ""
+        inside = f", coarse clusters {self.clusters[0]:,} to {self.clusters[1] - 1:,}"
+        return f"{what}{of_all}{found}{inside if self.stage == 'bucket' else ''}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitFit:
+    """A split level of a pool, fitted through files.
+
+    Disk: one copy of the rows as float16 while it runs. Memory: the coarse fit's, then 12 bytes a row and about
+    two buckets; a coarse cluster larger than a bucket is streamed from its runs.
+
+    Args:
+        fitter: of the level; its `bucket_bytes` decides how much is split, and sorted into a run, at a time.
+        inputs: the pool's rows, prepared; runs hold them as they are stored.
+        work: the working folder.
+        on_split: called for every piece that is there.
+    """
+
+    fitter: LevelFitter
+    inputs: PreparedRows
+    work: SplitWork
+    on_split: Callable[[SplitProgress], None] | None = None
+
+    def fit(self, writer: OutputWriter) -> None:
+        """Fit what is not there yet and store the level; the working folder goes when the output is complete."""
+        from curation_assets.algorithms.splitting import bucket_bounds
+
+        coarse = self._coarse()
+        bounds = bucket_bounds(coarse.counts, self._row_bytes, self.fitter.bucket_bytes).tolist()
+        buckets = list(pairwise(bounds))
+        runs: SplitRuns | None = None
+        for number, (first, last) in enumerate(buckets, start=1):
+            resumed = self.work.has_chunk(first, last)
+            if not resumed:
+                runs = runs or self._runs(coarse)
+                self.work.save_chunk(first, last, self._split(runs, first, last))
+            self._report("bucket", number, len(buckets), resumed, (first, last))
+        clusters.write_split_level(
+            writer,
+            coarse.centroids,
+            coarse.inertias,
+            [self.work.chunk_of_cluster(*bucket) for bucket in buckets],
+            (self.work.chunk(*bucket).centroids for bucket in buckets),
+        )
+        writer.when_stored(self.work.remove)
+
+    @property
+    def _row_bytes(self) -> int:
+        return 4 * max(1, self.inputs.dimension)
+
+    def _coarse(self) -> StoredCoarse:
+        found = self.work.coarse()
+        resumed = found is not None
+        if found is None:
+            fit = self.fitter.fit_coarse(self.inputs)
+            self.work.save_coarse(fit.centroids, fit.assignments, fit.inertias)
+            del fit
+            found = self.work.coarse()
+        if found is None:
+            raise CurationError(f"{self.work.folder} was removed during the fit: run it again")
+        self._report("coarse", 1, 1, resumed)
+        return found
+
+    def _runs(self, coarse: StoredCoarse) -> SplitRuns:
+        """All runs; those that are missing are written, each in one pass over its rows."""
+        runs = SplitRuns(self.work, self.inputs.n_rows, max(1, self.fitter.bucket_bytes // self._row_bytes))
+        missing = runs.missing()
+        self._require_space(sum(stop - start for start, stop in missing))
+        for number, run in enumerate(runs.bounds(), start=1):
+            if run in missing:
+                runs.write(
+                    self.inputs.source, *run, np.array(coarse.assignments[slice(*run)]), len(coarse.centroids)
+                )
+            self._report("run", number, len(runs.bounds()), run not in missing)
+        return runs
+
+    def _require_space(self, n_rows: int) -> None:
+        needed, free = 2 * n_rows * self.inputs.dimension, shutil.disk_usage(self.work.folder).free
+        if needed > free:
+            raise CurationError(
+                f"splitting level {self.fitter.level} needs {needed / 1e9:.1f} GB for a copy of the rows in "
+                f"{self.work.folder}, where {free / 1e9:.1f} GB are free: make room and run it again"
+            )
+
+    def _split(self, runs: SplitRuns, first: int, last: int) -> SplitChunk:
+        from curation_assets.algorithms.preprocessing import PreparedRows
+        from curation_assets.algorithms.rows import ArrayRows
+        from curation_assets.algorithms.splitting import split_bucket
+
+        stored, of_row = runs.bucket(first, last)
+        streamed = stored.n_rows * self._row_bytes > self.fitter.bucket_bytes
+        rows = PreparedRows(stored if streamed else ArrayRows(stored.load()), self.inputs.preprocessing)
+        spec = self.fitter.spec
+        split = split_bucket(
+            rows, of_row, spec.per_coarse_cluster, self.fitter.fit_cluster, device=self.fitter.device
+        )
+        return SplitChunk(split.centroids, split.of_cluster)
+
+    def _report(
+        self,
+        stage: Literal["coarse", "run", "bucket"],
+        done: int,
+        total: int,
+        resumed: bool,
+        of: tuple[int, int] = (0, 0),
+    ) -> None:
+        if self.on_split:
+            self.on_split(SplitProgress(stage, done, total, resumed, of))
+
+
+def split_recipe(fitter: LevelFitter, inputs: PreparedRows, content: str) -> str:
+    """Fingerprint of all that decides a split level's working files.
+
+    Args:
+        fitter: its settings.
+        inputs: rows of the fit.
+        content: digest of the embeddings.
+    """
+    preprocessing = inputs.preprocessing
+    mean = None if preprocessing.mean is None else preprocessing.mean.tolist()
+    rows = [preprocessing.metric, mean, preprocessing.grid_step, inputs.n_rows, content]
+    return fingerprint([asdict(fitter.spec), fitter.level, fitter.seed, rows, CODE_VERSIONS["clusters"]])

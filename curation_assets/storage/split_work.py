@@ -1,0 +1,160 @@
+"""Working files of a split level's fit: what a killed run finished is found again; they go when the level is stored."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from upath import UPath
+
+from curation_assets.storage.atomic import TEMPORARY_PREFIX, is_local, staged_file
+from curation_assets.storage.fingerprint import fingerprint
+from curation_assets.storage.outputs import Output
+
+_PREFIX = ".split-"
+_CENTROIDS, _ASSIGNMENTS, _COUNTS = "coarse_centroids.npy", "coarse_assignments.npy", "coarse_counts.npy"
+_INERTIAS = "coarse.json"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCoarse:
+    """The coarse fit of a split level."""
+
+    centroids: np.ndarray
+    """float32 (k_coarse, d)."""
+    assignments: np.ndarray
+    """int32 (n,), memory-mapped: the coarse cluster of each row."""
+    counts: np.ndarray
+    """int64 (k_coarse,): rows of each coarse cluster."""
+    inertias: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SplitChunk:
+    """The sub-clusters of one bucket, as algorithms.splitting.SplitBucket has them."""
+
+    centroids: np.ndarray
+    """float32 (k, d)."""
+    of_cluster: np.ndarray
+    """int64 (k,), ascending."""
+
+
+class SplitWork:
+    """One fit's working folder. What lies in it belongs to the same rows, settings, code and coarse fit.
+
+    Args:
+        folder: on this machine; made when needed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @classmethod
+    def of(cls, output: Output, recipe: str) -> SplitWork:
+        """The working folder for an output; those of other fits of it are removed.
+
+        It lies beside the output's files, or among this machine's temporary files if those lie elsewhere: then
+        a fit is resumed on the machine where it began.
+
+        Args:
+            output: what is being fitted.
+            recipe: fingerprint of everything that decides the result.
+        """
+        folder = _parent(output) / f"{_PREFIX}{recipe[:16]}"
+        remove_split_work(output, but=folder)
+        for leftover in folder.glob(f"{TEMPORARY_PREFIX}*") if folder.exists() else ():
+            leftover.unlink()
+        return cls(folder)
+
+    def path(self, name: str) -> UPath:
+        """Where the working file `name` lies."""
+        return UPath(self.folder / name)
+
+    def coarse(self) -> StoredCoarse | None:
+        """The coarse fit, if it was finished."""
+        try:
+            text = self.path(_INERTIAS).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+        return StoredCoarse(
+            self.load(_CENTROIDS),
+            np.load(self.folder / _ASSIGNMENTS, mmap_mode="r", allow_pickle=False),
+            self.load(_COUNTS),
+            tuple(json.loads(text)),
+        )
+
+    def save_coarse(
+        self, centroids: np.ndarray, assignments: np.ndarray, inertias: tuple[float, ...]
+    ) -> None:
+        """Keep the coarse fit; runs and chunks of an earlier one go.
+
+        Args:
+            centroids: float32 (k_coarse, d).
+            assignments: int (n,).
+            inertias: after each iteration.
+        """
+        self.remove()
+        self.folder.mkdir(mode=0o700, parents=True)
+        self.save(_CENTROIDS, centroids)
+        self.save(_ASSIGNMENTS, assignments.astype(np.int32))
+        self.save(_COUNTS, np.bincount(assignments, minlength=len(centroids)))
+        with staged_file(self.path(_INERTIAS)) as staged:
+            staged.write_text(json.dumps(inertias), encoding="utf-8")
+
+    def has_chunk(self, first: int, last: int) -> bool:
+        """Whether the coarse clusters from `first` up to `last` were split."""
+        return self.path(_chunk_name(first, last)).exists()
+
+    def chunk(self, first: int, last: int) -> SplitChunk:
+        """The sub-clusters of the coarse clusters from `first` up to `last`."""
+        with np.load(self.folder / _chunk_name(first, last), allow_pickle=False) as arrays:
+            return SplitChunk(arrays["centroids"], arrays["of_cluster"])
+
+    def chunk_of_cluster(self, first: int, last: int) -> np.ndarray:
+        """`SplitChunk.of_cluster` alone."""
+        with np.load(self.folder / _chunk_name(first, last), allow_pickle=False) as arrays:
+            return np.asarray(arrays["of_cluster"])
+
+    def save_chunk(self, first: int, last: int, chunk: SplitChunk) -> None:
+        """Keep what the coarse clusters from `first` up to `last` were split into."""
+        with staged_file(self.path(_chunk_name(first, last))) as staged, staged.open("wb") as file:
+            np.savez(file, centroids=chunk.centroids, of_cluster=chunk.of_cluster)
+
+    def load(self, name: str) -> np.ndarray:
+        """A small working array."""
+        return np.asarray(np.load(self.folder / name, allow_pickle=False))
+
+    def save(self, name: str, array: np.ndarray) -> None:
+        """Keep an array atomically."""
+        with staged_file(self.path(name)) as staged, staged.open("wb") as file:
+            np.save(file, array, allow_pickle=False)
+
+    def remove(self) -> None:
+        """Remove the folder."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def remove_split_work(output: Output, *, but: Path | None = None) -> None:
+    """Remove the working folders of an output's fits.
+
+    Args:
+        output: whose.
+        but: the one to leave.
+    """
+    for folder in _parent(output).glob(f"{_PREFIX}*"):
+        if folder != but:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _parent(output: Output) -> Path:
+    if is_local(output.folder):
+        return Path(str(output.folder))
+    return Path(tempfile.gettempdir()) / f"curation-assets-{fingerprint(str(output.folder))[:16]}"
+
+
+def _chunk_name(first: int, last: int) -> str:
+    return f"chunk-{first}-{last}.npz"
