@@ -5,26 +5,16 @@
 
 from __future__ import annotations
 
-import platform
 import time
-from importlib.metadata import version
 
 import numpy as np
 import torch
+from machine import describe_machine
+from pools_of_vectors import clustered_pool
 
 from curation_assets.algorithms import LevelSpec, effective_number, fit_hierarchy
 
 N_CLUSTERS, KEPT, STEPS = [2000, 500, 120, 30], [5, 2, 2, 2], 10
-
-
-def clustered_pool(n_rows: int = 20_000, dimension: int = 384, seed: int = 0) -> np.ndarray:
-    """Unit rows around 300 concepts with long-tailed shares."""
-    rng = np.random.default_rng(seed)
-    concepts = rng.normal(size=(300, dimension))
-    shares = 1 / np.arange(1, 301)
-    chosen = rng.choice(300, n_rows, p=shares / shares.sum())
-    rows = concepts[chosen] + 0.8 * rng.normal(size=(n_rows, dimension))
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
 def main() -> None:  # noqa: D103 - see the module
@@ -57,10 +47,7 @@ def main() -> None:  # noqa: D103 - see the module
     tops = effective_number(torch.bincount(clusters).numpy())
     print(f"pt-kmeans        {theirs:8.1f} s   effective top clusters {tops:.1f}")
     print(f"ratio            {theirs / ours:8.1f} x")
-    names = ("torch", "numpy", "pt-kmeans")
-    print(
-        f"{platform.machine()}, {torch.get_num_threads()} threads, {', '.join(f'{n} {version(n)}' for n in names)}"
-    )
+    print(describe_machine("torch", "numpy", "pt-kmeans"))
 
 
 if __name__ == "__main__":

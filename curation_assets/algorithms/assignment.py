@@ -14,6 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from curation_assets.algorithms.rounded_scores import (
+    RoundedCentroids,
+    float32_accumulation,
+    rounding_residuals,
+)
 from curation_assets.algorithms.rows import Metric
 
 # A tile of rows against all columns should stay in the last-level cache: measured on 2 cores, k = 2,000,
@@ -232,14 +237,36 @@ def assign(
     book = Codebook.of(_tensor(centroids, device))
     clusters = torch.empty(len(rows), dtype=torch.int64)
     distances = torch.empty(len(rows), dtype=torch.float32)
-    step = tile_rows(len(centroids))
+    # A few rows are over before the centroids are rounded.
+    worthwhile = len(rows) >= len(centroids)
+    rounded = (
+        RoundedCentroids.if_worthwhile(book.centroids, book.bias, book.largest_norm) if worthwhile else None
+    )
+    step = rounded.tile_rows() if rounded else tile_rows(len(centroids))
     for start in range(0, len(rows), step):
         tile = rows[start : start + step].to(device)
-        column, _, _ = nearest(tile, torch.linalg.vector_norm(tile, dim=1), book)
+        norms = torch.linalg.vector_norm(tile, dim=1)
+        column = (
+            nearest(tile, norms, book)[0] if rounded is None else _nearest_rounded(tile, norms, book, rounded)
+        )
         squared = squared_distances(tile, None, book.centroids, column)
         clusters[start : start + step] = column.cpu()
         distances[start : start + step] = reported_distance(squared, metric).cpu()
     return clusters.numpy(), distances.numpy()
+
+
+def _nearest_rounded(
+    tile: torch.Tensor, norms: torch.Tensor, book: Codebook, rounded: RoundedCentroids
+) -> torch.Tensor:
+    """The exact nearest centroids, int64 (b,): in float32 only where bfloat16 leaves it open."""
+    bound = book.error_bound(norms)
+    with float32_accumulation():
+        column, others = rounded.leaders(tile, norms, rounding_residuals(tile), bound)
+    score = (tile * book.centroids.index_select(0, column)).sum(dim=1) + book.bias[column]
+    unsure = torch.nonzero(others >= score - 2 * bound).flatten()
+    if len(unsure):
+        column[unsure] = nearest(tile.index_select(0, unsure), norms[unsure], book)[0]
+    return column
 
 
 def distances_to(

@@ -122,10 +122,7 @@ class RoundedCentroids:
         Returns:
             float32 (b,).
         """
-        rows = torch.empty(len(block), block.shape[1] + _EXTRA, dtype=torch.bfloat16, device=block.device)
-        rows[:, :-_EXTRA] = block
-        rows[:, -4:-2] = 1
-        rows[:, -2], rows[:, -1] = _two_terms(-thresholds)
+        rows = _rounded_rows(block, thresholds)
         largest = torch.full((len(block),), -torch.inf, device=block.device)
         for start in range(0, len(self._rounded), _TILE_COLUMNS):
             products = rows @ self._rounded[start : start + _TILE_COLUMNS].T
@@ -134,11 +131,58 @@ class RoundedCentroids:
                 hit = torch.nonzero((position >= 0) & (position < products.shape[1])).flatten()
                 products[hit, position[hit]] = -torch.inf
             largest = torch.maximum(largest, products.amax(dim=1).float())
+        return self._upper_bound(largest, norms, residuals, thresholds, exact_bound)
+
+    def leaders(
+        self, block: torch.Tensor, norms: torch.Tensor, residuals: torch.Tensor, exact_bound: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The centroid that looks nearest to each row, and what the true score of every other one does not exceed.
+
+        Args:
+            block: float32 (b, d).
+            norms: float32 (b,): lengths of the rows.
+            residuals: float32 (b,), see `rounding_residuals`.
+            exact_bound: float32 (b,): what a float32 score may be off by.
+
+        Returns:
+            int64 (b,) and float32 (b,).
+        """
+        thresholds = torch.zeros_like(norms)
+        rows = _rounded_rows(block, thresholds)
+        best = torch.full((len(block),), -torch.inf, device=block.device)
+        second, leader = best.clone(), torch.zeros(len(block), dtype=torch.int64, device=block.device)
+        for start in range(0, len(self._rounded), _TILE_COLUMNS):
+            products = rows @ self._rounded[start : start + _TILE_COLUMNS].T
+            here, column = products.max(dim=1)
+            others = products.scatter_(1, column[:, None], -torch.inf).amax(dim=1).float()
+            here = here.float()
+            wins = here > best
+            second = torch.maximum(torch.minimum(best, here), torch.where(wins, others, second))
+            best = torch.where(wins, here, best)
+            leader = torch.where(wins, column + start, leader)
+        return leader, self._upper_bound(second, norms, residuals, thresholds, exact_bound)
+
+    def _upper_bound(
+        self,
+        products: torch.Tensor,
+        norms: torch.Tensor,
+        residuals: torch.Tensor,
+        thresholds: torch.Tensor,
+        exact_bound: torch.Tensor,
+    ) -> torch.Tensor:
         of_rows = residuals * self._largest_norm
         of_centroids = (norms + residuals) * self._residual
         of_constants = _TWO_TERM_ROUNDOFF * (thresholds.abs() + self._largest_bias)
         error = (of_rows + of_centroids + of_constants) * (1 + 1e-5) + 4 * exact_bound
-        return largest + largest.abs() * (2 * _ROUNDOFF) + error
+        return products + products.abs() * (2 * _ROUNDOFF) + error
+
+
+def _rounded_rows(block: torch.Tensor, thresholds: torch.Tensor) -> torch.Tensor:
+    rows = torch.empty(len(block), block.shape[1] + _EXTRA, dtype=torch.bfloat16, device=block.device)
+    rows[:, :-_EXTRA] = block
+    rows[:, -4:-2] = 1
+    rows[:, -2], rows[:, -1] = _two_terms(-thresholds)
+    return rows
 
 
 def _two_terms(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation_assets.algorithms import rounded_scores
-from curation_assets.algorithms.assignment import Codebook
+from curation_assets.algorithms.assignment import Codebook, assign
 from curation_assets.algorithms.rounded_scores import (
     RoundedCentroids,
     float32_accumulation,
@@ -80,3 +80,42 @@ def test_accumulation_is_set_back() -> None:
     with float32_accumulation():
         assert torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction is False
     assert torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction == before
+
+
+@given(st.integers(0, 10_000), st.integers(2, 90), st.integers(2, 40))
+def test_leaders_bound_every_other_centroid(seed: int, dimension: int, k: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    rows, centroids = (
+        torch.randn(30, dimension, generator=generator),
+        torch.randn(k, dimension, generator=generator),
+    )
+    book = Codebook.of(centroids)
+    norms = torch.linalg.vector_norm(rows, dim=1)
+    rounded = RoundedCentroids(book.centroids, book.bias, book.largest_norm)
+    leader, others = rounded.leaders(rows, norms, rounding_residuals(rows), book.error_bound(norms))
+    scores = _true_scores(rows, centroids)
+    without = scores.scatter(1, leader[:, None], -torch.inf)
+    assert (others.double() >= without.amax(dim=1)).all()
+    # The leader itself is at most two bounds behind the nearest.
+    assert (scores.amax(dim=1) - scores.gather(1, leader[:, None])[:, 0] <= 0.1 * dimension).all()
+
+
+@given(st.integers(0, 10_000))
+def test_assignments_are_the_same_with_and_without_a_first_look(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    centroids = rng.normal(size=(40, 12)).astype(np.float32)
+    # Rows between two centroids, and on centroids that are there twice.
+    centroids[20:] = centroids[:20] + rng.choice([0.0, 1e-4, 0.1], (20, 1)).astype(np.float32)
+    rows = np.concatenate([0.5 * (centroids[::2] + centroids[1::2]), centroids, rng.normal(size=(60, 12))])
+    rows = rows.astype(np.float32)
+    found = []
+    for fewest in (1, 10**9):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(rounded_scores, "_FEWEST_CENTROIDS", fewest)
+            patch.setattr(rounded_scores, "_FEWEST_DIMENSIONS", 1)
+            patch.setattr(rounded_scores, "bfloat16_is_faster", lambda device: True)
+            found.append(assign(rows, centroids, metric="l2"))
+    np.testing.assert_array_equal(found[0][0], found[1][0])
+    np.testing.assert_array_equal(found[0][1], found[1][1])
+    exact = ((rows[:, None].astype(np.float64) - centroids.astype(np.float64)) ** 2).sum(-1)
+    np.testing.assert_array_equal(found[0][0], exact.argmin(1))
