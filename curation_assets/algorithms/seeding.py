@@ -155,7 +155,12 @@ class _SeedDistances:
     def add(self, seeds: np.ndarray) -> None:
         """Account for new seeds."""
         book = Codebook.of(self._tiled.take(seeds))
-        rounded = RoundedCentroids.if_worthwhile(book.centroids, book.bias, book.largest_norm)
+        # Before the first seed every row is infinitely far: there is nothing to rule out.
+        rounded = (
+            RoundedCentroids.if_worthwhile(book.centroids, book.bias, book.largest_norm)
+            if self._n_seeds
+            else None
+        )
         residuals = None if rounded is None else self._tiled.residuals()
         norms = self._tiled.norms()
         for start, block in self._tiled.tiles(rounded.tile_rows() if rounded else tile_rows(len(seeds))):

@@ -90,7 +90,7 @@ def test_the_stored_level_is_that_of_a_fit_in_memory(pool: EmbeddedPool) -> None
     summary = output(pool).require_facts().summary
     with output(pool).writing(RECIPE) as writer:
         level = LevelFit(pool.spec, pool.storage, 1)
-        inputs, preprocessing = level._measured_inputs()
+        inputs, preprocessing = level._measured_inputs(writer)
         fitted = level._fitter().fit_initial(inputs)
         clusters.write_level(writer, fitted, with_inputs=False)
         level._describe(writer, fitted, preprocessing)
