@@ -261,7 +261,9 @@ def _nearest_rounded(
     """The exact nearest centroids, int64 (b,): in float32 only where bfloat16 leaves it open."""
     bound = book.error_bound(norms)
     with float32_accumulation():
-        column, others = rounded.leaders(tile, norms, rounding_residuals(tile), bound)
+        column, _, others = rounded.leaders(
+            tile, norms, rounding_residuals(tile), torch.zeros_like(norms), bound
+        )
     score = (tile * book.centroids.index_select(0, column)).sum(dim=1) + book.bias[column]
     unsure = torch.nonzero(others >= score - 2 * bound).flatten()
     if len(unsure):

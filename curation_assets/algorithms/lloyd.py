@@ -116,11 +116,12 @@ class Lloyd:
     def _reassign_tile(self, search: _Search, tile: slice, block: torch.Tensor) -> int:
         before = self._clusters[tile].clone()
         self._refresh_own_scores(tile, block, before)
-        rows = self._challenged(search, tile, block, before)
-        if rows is None:
+        if search.rounded is None:
             self._compare(search, tile.start + torch.arange(len(block), device=block.device), block)
-        elif len(rows):
-            self._compare(search, tile.start + rows, block.index_select(0, rows))
+        else:
+            rows = self._look_first(search, search.rounded, tile, block, before)
+            if len(rows):
+                self._compare(search, tile.start + rows, block.index_select(0, rows))
         after = self._clusters[tile]
         changed = torch.nonzero(after != before).flatten()
         if len(changed):
@@ -136,24 +137,35 @@ class Lloyd:
         if len(rows):
             self._own[tile.start + rows] = self._scores(block.index_select(0, rows), clusters[rows])
 
-    def _challenged(
-        self, search: _Search, tile: slice, block: torch.Tensor, clusters: torch.Tensor
-    ) -> torch.Tensor | None:
-        """Rows of a tile whose own centroid may not be the nearest any more; None if there is no telling.
-
-        The rivals of the others are updated.
-        """
-        if search.rounded is None:
-            return None
+    def _look_first(
+        self,
+        search: _Search,
+        rounded: RoundedCentroids,
+        tile: slice,
+        block: torch.Tensor,
+        clusters: torch.Tensor,
+    ) -> torch.Tensor:
+        """Settle what products in bfloat16 and one float32 score a row can settle; returns the rows left open."""
         own, norms, rivals = self._own[tile], self._norms[tile], self._rivals[tile]
-        bound = self.book.error_bound(norms)
-        excess = search.rounded.ceilings(
-            block, norms, self._tiled.residuals()[tile], own, bound, search.position[clusters]
+        slack = 2 * self.book.error_bound(norms)
+        leader, of_leader, of_others = rounded.leaders(
+            block, norms, self._tiled.residuals()[tile], own, 0.5 * slack, search.position[clusters]
         )
-        highest = torch.maximum(rivals, own + excess)
-        open_rows = highest >= own - 2 * bound
-        rivals[:] = torch.where(open_rows, rivals, highest)
-        return torch.nonzero(open_rows).flatten()
+        highest = torch.maximum(rivals, own + of_leader)
+        stays = highest < own - slack
+        rows = torch.nonzero(~stays).flatten()
+        rest = torch.maximum(rivals, own + of_others)[rows]
+        rivals[:] = torch.where(stays, highest, rivals)
+        # The leader of a row that is challenged, against its own centroid and against all others.
+        found, mine, slack = search.numbers[leader[rows]], own[rows], slack[rows]
+        score = self._scores(block.index_select(0, rows), found)
+        winner = torch.maximum(mine, score)
+        beaten = torch.maximum(torch.minimum(mine, score), rest)
+        clear = beaten < winner - slack
+        settled = tile.start + rows[clear]
+        self._clusters[settled] = torch.where(score > mine, found, clusters[rows])[clear]
+        self._own[settled], self._rivals[settled] = winner[clear], beaten[clear]
+        return rows[~clear]
 
     def _compare(self, search: _Search, rows: torch.Tensor, block: torch.Tensor) -> None:
         """Find the exact nearest centroid of some rows.

@@ -100,7 +100,7 @@ class RoundedCentroids:
         """Rows whose products with all centroids fit the cache."""
         return max(64, min(8192, _TILE_BYTES // (2 * min(len(self._rounded), _TILE_COLUMNS))))
 
-    def ceilings(
+    def leaders(
         self,
         block: torch.Tensor,
         norms: torch.Tensor,
@@ -108,8 +108,8 @@ class RoundedCentroids:
         thresholds: torch.Tensor,
         exact_bound: torch.Tensor,
         left_out: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """What no centroid's true score exceeds a row's threshold by.
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The centroid that looks nearest to each row, and what it and all others exceed a threshold by at most.
 
         Args:
             block: float32 (b, d).
@@ -120,39 +120,17 @@ class RoundedCentroids:
             left_out: int64 (b,): position of a centroid that does not count, or -1.
 
         Returns:
-            float32 (b,).
+            The centroid int64 (b,), float32 (b,) for it, and float32 (b,) for every other one.
         """
         rows = _rounded_rows(block, thresholds)
-        largest = torch.full((len(block),), -torch.inf, device=block.device)
+        best = torch.full((len(block),), -torch.inf, device=block.device)
+        second, leader = best.clone(), torch.zeros(len(block), dtype=torch.int64, device=block.device)
         for start in range(0, len(self._rounded), _TILE_COLUMNS):
             products = rows @ self._rounded[start : start + _TILE_COLUMNS].T
             if left_out is not None:
                 position = left_out - start
                 hit = torch.nonzero((position >= 0) & (position < products.shape[1])).flatten()
                 products[hit, position[hit]] = -torch.inf
-            largest = torch.maximum(largest, products.amax(dim=1).float())
-        return self._upper_bound(largest, norms, residuals, thresholds, exact_bound)
-
-    def leaders(
-        self, block: torch.Tensor, norms: torch.Tensor, residuals: torch.Tensor, exact_bound: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The centroid that looks nearest to each row, and what the true score of every other one does not exceed.
-
-        Args:
-            block: float32 (b, d).
-            norms: float32 (b,): lengths of the rows.
-            residuals: float32 (b,), see `rounding_residuals`.
-            exact_bound: float32 (b,): what a float32 score may be off by.
-
-        Returns:
-            int64 (b,) and float32 (b,).
-        """
-        thresholds = torch.zeros_like(norms)
-        rows = _rounded_rows(block, thresholds)
-        best = torch.full((len(block),), -torch.inf, device=block.device)
-        second, leader = best.clone(), torch.zeros(len(block), dtype=torch.int64, device=block.device)
-        for start in range(0, len(self._rounded), _TILE_COLUMNS):
-            products = rows @ self._rounded[start : start + _TILE_COLUMNS].T
             here, column = products.max(dim=1)
             others = products.scatter_(1, column[:, None], -torch.inf).amax(dim=1).float()
             here = here.float()
@@ -160,7 +138,11 @@ class RoundedCentroids:
             second = torch.maximum(torch.minimum(best, here), torch.where(wins, others, second))
             best = torch.where(wins, here, best)
             leader = torch.where(wins, column + start, leader)
-        return leader, self._upper_bound(second, norms, residuals, thresholds, exact_bound)
+        of_best, of_others = (
+            self._upper_bound(products, norms, residuals, thresholds, exact_bound)
+            for products in (best, second)
+        )
+        return leader, of_best, of_others
 
     def _upper_bound(
         self,

@@ -12,6 +12,7 @@ import torch
 
 from curation_assets.algorithms.assignment import (
     Codebook,
+    nearest,
     resolve,
     squared_distances,
     tile_rows,
@@ -220,21 +221,43 @@ def _nearer(
     # |x - c|^2 = |x|^2 - 2 score: below this score no new seed can be nearer than the known one. The slack
     # covers the rounding of the lengths themselves.
     at_least = (0.5 * (lengths * (1 - 1e-5) - known)).float() - bound
-    rows = None
     if first_look is not None:
-        rounded, residuals = first_look
-        rows = torch.nonzero(rounded.ceilings(block, norms, residuals, at_least, bound) >= 0).flatten()
-        block, at_least, bound = block.index_select(0, rows), at_least[rows], bound[rows]
+        return _nearer_rounded(block, norms, book, known, at_least, bound, *first_look)
     best, column, second = top_two(block, book.centroids, book.bias, at_least)
     hopeful = torch.nonzero(best >= at_least).flatten()
     block, column, bound = block.index_select(0, hopeful), column[hopeful], bound[hopeful]
     best, second = best[hopeful], second[hopeful]
-    if rows is not None:
-        hopeful = rows[hopeful]
     unsure = torch.nonzero(best - second <= 2 * bound).flatten()
     if len(unsure):
         column[unsure] = resolve(block[unsure], book, best[unsure] - 2 * bound[unsure])
     squared = squared_distances(block, None, book.centroids, column)
+    improved = squared < known[hopeful]
+    return hopeful[improved], column[improved], squared[improved]
+
+
+def _nearer_rounded(
+    block: torch.Tensor,
+    norms: torch.Tensor,
+    book: Codebook,
+    known: torch.Tensor,
+    at_least: torch.Tensor,
+    bound: torch.Tensor,
+    rounded: RoundedCentroids,
+    residuals: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """`_nearer`, where float32 compares only rows for which bfloat16 leaves the nearest new seed open."""
+    column, of_best, of_others = rounded.leaders(block, norms, residuals, at_least, bound)
+    hopeful = torch.nonzero(of_best >= 0).flatten()
+    block, column, norms, bound = (
+        block.index_select(0, hopeful), column[hopeful], norms[hopeful], bound[hopeful]
+    )  # fmt: skip
+    squared = squared_distances(block, None, book.centroids, column)
+    score = (0.5 * (norms.double().square() * (1 - 1e-5) - squared)).float() - 2 * bound
+    unsure = torch.nonzero(at_least[hopeful] + of_others[hopeful] >= score).flatten()
+    if len(unsure):
+        open_rows = block.index_select(0, unsure)
+        column[unsure] = nearest(open_rows, norms[unsure], book)[0]
+        squared[unsure] = squared_distances(open_rows, None, book.centroids, column[unsure])
     improved = squared < known[hopeful]
     return hopeful[improved], column[improved], squared[improved]
 

@@ -21,9 +21,9 @@ def _ceilings(rows: torch.Tensor, centroids: torch.Tensor, thresholds: torch.Ten
     book = Codebook.of(centroids)
     norms = torch.linalg.vector_norm(rows, dim=1)
     rounded = RoundedCentroids(book.centroids, book.bias, book.largest_norm)
-    return rounded.ceilings(
+    return rounded.leaders(
         rows, norms, rounding_residuals(rows), thresholds, book.error_bound(norms), left_out
-    )
+    )[1]
 
 
 def _true_scores(rows: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
@@ -92,8 +92,13 @@ def test_leaders_bound_every_other_centroid(seed: int, dimension: int, k: int) -
     book = Codebook.of(centroids)
     norms = torch.linalg.vector_norm(rows, dim=1)
     rounded = RoundedCentroids(book.centroids, book.bias, book.largest_norm)
-    leader, others = rounded.leaders(rows, norms, rounding_residuals(rows), book.error_bound(norms))
-    scores = _true_scores(rows, centroids)
+    thresholds = torch.randn(30, generator=generator)
+    leader, own, others = rounded.leaders(
+        rows, norms, rounding_residuals(rows), thresholds, book.error_bound(norms)
+    )
+    scores = _true_scores(rows, centroids) - thresholds.double()[:, None]
+    assert (own.double() >= scores.gather(1, leader[:, None])[:, 0]).all()
+    assert (own.double() >= scores.amax(dim=1)).all()
     without = scores.scatter(1, leader[:, None], -torch.inf)
     assert (others.double() >= without.amax(dim=1)).all()
     # The leader itself is at most two bounds behind the nearest.
