@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import signal
+import subprocess
+import sys
 import tarfile
 import time
 from collections import Counter
@@ -155,6 +158,36 @@ def test_from_runs_a_level_and_its_descendants_again_with_the_same_bytes(
     assert changed == {
         "level_3_clusters", "level_3_assign", "tree", "drift", "selection", "atlas", "curation_report",
     }, "output shards of which no row changed are not written again"  # fmt: skip
+    assert project.selection_bytes() == finished.selection_bytes()
+
+
+# Every pass reads the rows anew in tiny chunks, and every product takes its first look in bfloat16.
+_STREAMED_RUN = """
+from curation_assets.algorithms import planning, rounded_scores
+from curation_assets.algorithms.tiles import FitMemory
+from curation_assets.cli.main import cli
+
+fits = []
+planning.fit_memory = lambda *about: fits.append(about) or FitMemory(resident_bytes=0, chunk_bytes=8192)
+rounded_scores._FEWEST_CENTROIDS = 1
+rounded_scores.bfloat16_is_faster = lambda device: True
+cli(["run", "--pool", "emoji", "--from", "level_1_initial"], standalone_mode=False)
+assert fits
+"""
+
+
+def test_rows_from_disk_and_other_arithmetic_and_threads_give_the_same_selection(
+    finished: Project, tmp_path: Path
+) -> None:
+    project = copy_of(finished, tmp_path / "streamed")
+    before = project.modified_times()
+    environment = {**os.environ, **project.environment, "OMP_NUM_THREADS": "2"}
+    done = subprocess.run(
+        [sys.executable, "-c", _STREAMED_RUN], env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    after = project.modified_times()
+    assert before["level_1_initial/facts.json"] != after["level_1_initial/facts.json"]
     assert project.selection_bytes() == finished.selection_bytes()
 
 
