@@ -149,7 +149,13 @@ class Lloyd:
         own, norms, rivals = self._own[tile], self._norms[tile], self._rivals[tile]
         slack = 2 * self.book.error_bound(norms)
         leader, of_leader, of_others = rounded.leaders(
-            block, norms, self._tiled.residuals()[tile], own, 0.5 * slack, search.position[clusters]
+            block,
+            norms,
+            self._tiled.residuals()[tile],
+            own,
+            0.5 * slack,
+            left_out=search.position[clusters],
+            floor=-slack,
         )
         highest = torch.maximum(rivals, own + of_leader)
         stays = highest < own - slack

@@ -108,6 +108,7 @@ class RoundedCentroids:
         thresholds: torch.Tensor,
         exact_bound: torch.Tensor,
         left_out: torch.Tensor | None = None,
+        floor: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """The centroid that looks nearest to each row, and what it and all others exceed a threshold by at most.
 
@@ -118,6 +119,8 @@ class RoundedCentroids:
             thresholds: float32 (b,).
             exact_bound: float32 (b,): what a float32 score may be off by, which covers the summation here.
             left_out: int64 (b,): position of a centroid that does not count, or -1.
+            floor: float32 (b,): a row that cannot exceed its threshold by as much needs no leader; any centroid
+                may be named for it, and the bound for the others is the one for all.
 
         Returns:
             The centroid int64 (b,), float32 (b,) for it, and float32 (b,) for every other one.
@@ -131,9 +134,17 @@ class RoundedCentroids:
                 position = left_out - start
                 hit = torch.nonzero((position >= 0) & (position < products.shape[1])).flatten()
                 products[hit, position[hit]] = -torch.inf
-            here, column = products.max(dim=1)
-            others = products.scatter_(1, column[:, None], -torch.inf).amax(dim=1).float()
-            here = here.float()
+            # Measured on CPU: a maximum without its position takes a third of the time of one with it.
+            here = products.amax(dim=1).float()
+            others, column = here.clone(), torch.zeros_like(leader)
+            rows_here: slice | torch.Tensor = slice(None)
+            if floor is not None:
+                above = self._upper_bound(here, norms, residuals, thresholds, exact_bound) >= floor
+                rows_here = torch.nonzero(above).flatten()
+                products = products.index_select(0, rows_here)
+            found = products.argmax(dim=1)
+            others[rows_here] = products.scatter_(1, found[:, None], -torch.inf).amax(dim=1).float()
+            column[rows_here] = found
             wins = here > best
             second = torch.maximum(torch.minimum(best, here), torch.where(wins, others, second))
             best = torch.where(wins, here, best)

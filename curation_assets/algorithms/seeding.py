@@ -246,7 +246,9 @@ def _nearer_rounded(
     residuals: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """`_nearer`, where float32 compares only rows for which bfloat16 leaves the nearest new seed open."""
-    column, of_best, of_others = rounded.leaders(block, norms, residuals, at_least, bound)
+    column, of_best, of_others = rounded.leaders(
+        block, norms, residuals, at_least, bound, floor=torch.zeros_like(at_least)
+    )
     hopeful = torch.nonzero(of_best >= 0).flatten()
     block, column, norms, bound = (
         block.index_select(0, hopeful), column[hopeful], norms[hopeful], bound[hopeful]

@@ -90,9 +90,11 @@ def test_the_first_look_is_taken_where_it_is_asked_for(monkeypatch: pytest.Monke
     looks = []
     leaders = rounded_scores.RoundedCentroids.leaders
 
-    def counted(self: rounded_scores.RoundedCentroids, *arguments: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def counted(
+        self: rounded_scores.RoundedCentroids, *arguments: torch.Tensor, **more: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
         looks.append(len(arguments[0]))
-        return leaders(self, *arguments)
+        return leaders(self, *arguments, **more)
 
     monkeypatch.setattr(rounded_scores.RoundedCentroids, "leaders", counted)
     tiled = TiledRows(prepared(blobs(1)), "cpu")

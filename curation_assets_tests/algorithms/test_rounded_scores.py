@@ -105,6 +105,27 @@ def test_leaders_bound_every_other_centroid(seed: int, dimension: int, k: int) -
     assert (scores.amax(dim=1) - scores.gather(1, leader[:, None])[:, 0] <= 0.1 * dimension).all()
 
 
+@given(st.integers(0, 10_000), st.sampled_from([2, 5, 100]))
+def test_below_the_floor_the_bound_for_all_serves(seed: int, columns: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    rows, centroids = torch.randn(30, 7, generator=generator), torch.randn(11, 7, generator=generator)
+    book = Codebook.of(centroids)
+    norms = torch.linalg.vector_norm(rows, dim=1)
+    rounded = RoundedCentroids(book.centroids, book.bias, book.largest_norm)
+    floor = torch.randn(30, generator=generator)
+    known = (rows, norms, rounding_residuals(rows), torch.zeros(30), book.error_bound(norms))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rounded_scores, "_TILE_COLUMNS", columns)
+        leader, of_leader, of_others = rounded.leaders(*known, floor=floor)
+    scores = _true_scores(rows, centroids)
+    assert (of_leader.double() >= scores.amax(dim=1)).all()
+    without = scores.scatter(1, leader[:, None], -torch.inf)
+    assert (of_others.double() >= without.amax(dim=1)).all()
+    whole = rounded.leaders(*known)
+    above = of_leader >= floor
+    assert torch.equal(leader[above], whole[0][above])
+
+
 @given(st.integers(0, 10_000))
 def test_assignments_are_the_same_with_and_without_a_first_look(seed: int) -> None:
     rng = np.random.default_rng(seed)
