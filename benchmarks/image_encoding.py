@@ -26,7 +26,8 @@ import numpy as np
 import PIL
 import timm
 import torch
-from one_shard import OneShard, processor_name
+from machine import processor_name
+from one_shard import OneShard
 from PIL import Image
 
 from curation_assets.encoders import Encoder, build_encoder

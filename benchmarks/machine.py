@@ -9,21 +9,22 @@ from pathlib import Path
 import torch
 
 
+def processor_name() -> str:
+    """What Linux calls the processor, or else its architecture."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    return next(
+        (line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine()
+    )
+
+
 def describe_machine(*packages: str) -> str:
     """Processor, threads and versions of the packages that are installed, in one line."""
-    cpu = platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [
-            line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line
-        ]
-        cpu = f"{names[0]} ({cpu})" if names else cpu
     versions = []
     for package in packages:
         try:
             versions.append(f"{package} {version(package)}")
         except PackageNotFoundError:
             continue
-    return (
-        f"{cpu}, {torch.get_num_threads()} threads, Python {platform.python_version()}, {', '.join(versions)}"
-    )
+    where = f"{processor_name()} ({platform.machine()}), {torch.get_num_threads()} threads"
+    return f"{where}, Python {platform.python_version()}, {', '.join(versions)}"

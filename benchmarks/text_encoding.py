@@ -28,7 +28,8 @@ import sentence_transformers
 import tokenizers
 import torch
 import transformers
-from one_shard import OneShard, processor_name
+from machine import processor_name
+from one_shard import OneShard
 from sentence_transformers import SentenceTransformer
 
 from curation_assets.encoders import Encoder, build_encoder

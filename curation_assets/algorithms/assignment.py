@@ -48,16 +48,20 @@ class Codebook:
         squared = centroids.double().square().sum(dim=1)
         return cls(centroids, (-0.5 * squared).float(), math.sqrt(float(squared.max())))
 
-    def error_bound(self, norms: torch.Tensor, largest_norm: float | None = None) -> torch.Tensor:
-        """What a float32 score of rows with the given lengths, float32 (b,), may be off by, float32 (b,).
-
-        Args:
-            norms: float32 (b,).
-            largest_norm: of any centroid that was scored, if not only of these.
-        """
-        largest = self.largest_norm if largest_norm is None else largest_norm
+    def error_bound(self, norms: torch.Tensor) -> torch.Tensor:
+        """What a float32 score of rows with the given lengths, float32 (b,), may be off by, float32 (b,)."""
         scale = _ERROR_LAMBDA * math.sqrt(self.centroids.shape[1] + 2) * _UNIT_ROUNDOFF
-        return scale * largest * (norms + 0.5 * largest) + 1e-37
+        return scale * self.largest_norm * (norms + 0.5 * self.largest_norm) + 1e-37
+
+    def scores(self, block: torch.Tensor, clusters: torch.Tensor) -> torch.Tensor:
+        """float32 (b,) score of each row, float32 (b, d), against one centroid, int64 (b,)."""
+        result = torch.empty(len(block), dtype=torch.float32, device=block.device)
+        step = tile_rows(2 * block.shape[1])
+        for start in range(0, len(block), step):
+            piece = slice(start, start + step)
+            against = self.centroids.index_select(0, clusters[piece])
+            result[piece] = against.mul_(block[piece]).sum(dim=1)
+        return result + self.bias[clusters]
 
 
 def tile_rows(n_columns: int) -> int:
@@ -264,8 +268,7 @@ def _nearest_rounded(
         column, _, others = rounded.leaders(
             tile, norms, rounding_residuals(tile), torch.zeros_like(norms), bound
         )
-    score = (tile * book.centroids.index_select(0, column)).sum(dim=1) + book.bias[column]
-    unsure = torch.nonzero(others >= score - 2 * bound).flatten()
+    unsure = torch.nonzero(others >= book.scores(tile, column) - 2 * bound).flatten()
     if len(unsure):
         column[unsure] = nearest(tile.index_select(0, unsure), norms[unsure], book)[0]
     return column

@@ -131,11 +131,11 @@ class Lloyd:
     def _refresh_own_scores(self, tile: slice, block: torch.Tensor, clusters: torch.Tensor) -> None:
         """Score each row against its own centroid again, where that moved."""
         if not self._is_searched:
-            self._own[tile] = self._scores(block, clusters)
+            self._own[tile] = self.book.scores(block, clusters)
             return
         rows = torch.nonzero(self._moved[clusters]).flatten()
         if len(rows):
-            self._own[tile.start + rows] = self._scores(block.index_select(0, rows), clusters[rows])
+            self._own[tile.start + rows] = self.book.scores(block.index_select(0, rows), clusters[rows])
 
     def _look_first(
         self,
@@ -164,7 +164,7 @@ class Lloyd:
         rivals[:] = torch.where(stays, highest, rivals)
         # The leader of a row that is challenged, against its own centroid and against all others.
         found, mine, slack = search.numbers[leader[rows]], own[rows], slack[rows]
-        score = self._scores(block.index_select(0, rows), found)
+        score = self.book.scores(block.index_select(0, rows), found)
         winner = torch.maximum(mine, score)
         beaten = torch.maximum(torch.minimum(mine, score), rest)
         clear = beaten < winner - slack
@@ -195,16 +195,6 @@ class Lloyd:
             exact = nearest(block.index_select(0, unsure), norms[unsure], self.book)
             nearest_now[unsure], score[unsure], rivals[unsure] = exact
         self._clusters[rows], self._own[rows], self._rivals[rows] = nearest_now, score, rivals
-
-    def _scores(self, block: torch.Tensor, clusters: torch.Tensor) -> torch.Tensor:
-        """float32 score of each row against one centroid."""
-        result = torch.empty(len(block), dtype=torch.float32, device=block.device)
-        step = tile_rows(2 * block.shape[1])
-        for start in range(0, len(block), step):
-            piece = slice(start, start + step)
-            against = self.book.centroids.index_select(0, clusters[piece])
-            result[piece] = against.mul_(block[piece]).sum(dim=1)
-        return result + self.book.bias[clusters]
 
     def _transfer(
         self, rows: torch.Tensor, block: torch.Tensor, before: torch.Tensor, after: torch.Tensor
