@@ -73,14 +73,14 @@ class LevelFit:
     def resampled(self, writer: OutputWriter) -> None:
         """Resampling steps 1 to m - 1, and the subset of step m."""
         fitter = self._fitter()
-        inputs = fitter.tiled(self._prepared_inputs(self._output("initial"))[0])
+        inputs = fitter.inputs(self._prepared_inputs(self._output("initial"))[0])
         level = clusters.read_level(self._output("initial"))
         inertias: list[list[float]] = []
         for step in range(1, fitter.spec.steps):
             level = fitter.refit(inputs, fitter.resample(level, step), step)
             inertias.extend(list(fit) for fit in level.inertias)
         clusters.write_subset(writer, fitter.resample(level, fitter.spec.steps))
-        n_inputs = inputs.rows.n_rows
+        n_inputs = inputs.n_inputs
         writer.summary.update(
             inertias=inertias,
             resampling_steps=fitter.spec.steps,
