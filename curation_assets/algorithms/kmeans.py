@@ -57,10 +57,10 @@ class FitState:
 class Checkpoints(Protocol):
     """Where the states of one fit are kept."""
 
-    def load(self) -> FitState | None:
+    def last(self) -> FitState | None:
         """The last state that was kept."""
 
-    def save(self, state: FitState) -> None:
+    def keep(self, state: FitState) -> None:
         """Keep a state, if enough work went by since the last one."""
 
 
@@ -153,7 +153,7 @@ def fit_inputs(
         ValueError: see `fit_kmeans`.
     """
     with threads_for(inputs.n_rows * n_clusters * inputs.dimension):
-        state = checkpoints.load() if checkpoints else None
+        state = checkpoints.last() if checkpoints else None
         if state is None:
             seeds = choose_seeds(inputs, n_clusters, rng, n_local_trials=n_local_trials)
             sums, inertias, n_reassigned = (
@@ -161,6 +161,8 @@ def fit_inputs(
                 [],
                 inputs.n_rows,
             )
+            if checkpoints:
+                checkpoints.keep(FitState(seeds.points, (), n_reassigned))
         else:
             sums = inputs.begin(state.centroids, at_seeds=False)
             inertias, n_reassigned = list(state.inertias), state.n_reassigned
@@ -170,7 +172,7 @@ def fit_inputs(
             if on_iteration:
                 on_iteration(Iteration(len(inertias), inertias[-1], n_reassigned))
             if checkpoints:
-                checkpoints.save(FitState(sums.centroids, tuple(inertias), n_reassigned))
+                checkpoints.keep(FitState(sums.centroids, tuple(inertias), n_reassigned))
     return CentroidFit(sums.centroids, tuple(inertias))
 
 

@@ -140,7 +140,7 @@ class _BatchedSearch:
         # Twice as many as there are seeds: measured, fewer rounds save more than rejections cost.
         n_proposals = min(max(8, 2 * n_seeds), _MOST_PROPOSALS, 2 * room)
         rows, stale, points = self._inputs.draw(self._masses, rng.random(n_proposals))
-        kept = _accepted(torch.from_numpy(points).double(), stale, rng)[:room]
+        kept = _accepted(torch.from_numpy(points.astype(np.float64)), stale, rng)[:room]
         self._add(points[kept])
         return [int(row) for row in rows[kept]]
 
