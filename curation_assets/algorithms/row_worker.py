@@ -15,7 +15,7 @@ from curation_assets.algorithms.rows import Metric, Rows
 from curation_assets.algorithms.seed_distances import SeedDistances, draw_by_mass
 from curation_assets.algorithms.tiles import TiledRows
 
-BLOCK_ROWS = 8192
+BLOCK_ROWS = 1024
 """Sums that float64 rounds are taken over blocks of so many rows, and added up in the order of the blocks: so they do
 not depend on how the rows are shared out, as long as every worker has whole blocks."""
 _REASSIGNED_ROWS = 8192

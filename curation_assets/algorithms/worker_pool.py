@@ -6,10 +6,14 @@ directly; an engine spreads the same workers over the processes and machines of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Spread = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[tuple[int, Any]]]
+"""Calls a function for every item, wherever that is, and gives (number of the item, result) as they come."""
 Arguments = Sequence[tuple[Any, ...]]
 """Of one call, the arguments for each worker."""
 
@@ -99,3 +103,9 @@ class InProcessPool:
         """See `WorkerPool.change_and_merge`."""
         ((figures, pieces),) = self.ask(method, [(*arguments[0], 1)])
         return [figures], [merge([piece]) for piece in pieces]
+
+
+def one_by_one(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[int, Result]]:
+    """A `Spread` in this process; an item is taken when the result before it was dealt with."""
+    for number, item in enumerate(items):
+        yield number, function(item)

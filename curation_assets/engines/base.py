@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from curation_assets.algorithms.worker_pool import WorkerPool
+if TYPE_CHECKING:
+    from curation_assets.algorithms.worker_pool import WorkerPool
+
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from curation_assets.algorithms.worker_pool import InProcessPool, WorkerPool
 from curation_assets.engines.base import Item, Result
+
+if TYPE_CHECKING:
+    from curation_assets.algorithms.worker_pool import WorkerPool
 
 
 class LocalEngine:
@@ -30,6 +32,8 @@ class LocalEngine:
         """
         if n_workers != 1:
             raise ValueError(f"n_workers is {n_workers}, but the local engine has one process: use 1")
+        from curation_assets.algorithms.worker_pool import InProcessPool
+
         yield InProcessPool(build(0))
 
     def describe(self) -> dict[str, Any]:

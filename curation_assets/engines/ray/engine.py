@@ -8,13 +8,15 @@ from contextlib import contextmanager
 from functools import cached_property
 from itertools import islice
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from curation_assets.algorithms.worker_pool import WorkerPool
 from curation_assets.engines.base import Item, Result
 from curation_assets.engines.ray.pool import ray_pool
 from curation_assets.engines.ray.session import connect, require_ray
 from curation_assets.pools import EngineSettings
+
+if TYPE_CHECKING:
+    from curation_assets.algorithms.worker_pool import WorkerPool
 
 # Items under way for each worker: one being worked on, one that waits there already.
 _ITEMS_PER_WORKER = 2

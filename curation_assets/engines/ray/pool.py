@@ -7,11 +7,13 @@ import resource
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from curation_assets.algorithms.worker_pool import Arguments, Call
+if TYPE_CHECKING:
+    from curation_assets.algorithms.worker_pool import Arguments, Call
+
 
 # Pieces that together are smaller are merged by whoever leads the fit: another hop would cost more.
 _MERGED_BY_LEADER_BYTES = 64 * 2**20

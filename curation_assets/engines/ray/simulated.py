@@ -30,28 +30,30 @@ class SimulatedCluster:
 
     def __init__(self, cluster: Any, memory: int) -> None:
         self._cluster, self._memory = cluster, memory
-        self._nodes: list[Any] = []
+        self.nodes: list[Any] = []
+        """Ray's nodes in the order in which they were added; the first is the head."""
 
     @property
     def address(self) -> str:
         """Where a process of this machine joins the cluster; the token is in its environment."""
         return str(self._cluster.address)
 
-    def add_node(self, cpus: int = 1) -> None:
-        """Add a node."""
+    def add_node(self, cpus: int = 1) -> Any:
+        """Add a node, and return it."""
         # The second of three threads that start nodes at once is refused by Ray: one after the other.
         node = self._cluster.add_node(
             num_cpus=cpus, memory=self._memory, object_store_memory=_STORE_BYTES, include_dashboard=False
         )
-        self._nodes.append(node)
+        self.nodes.append(node)
+        return node
 
     def kill_node(self, number: int) -> None:
         """Kill a node with all its workers, without a word to the others.
 
         Args:
-            number: in the order in which nodes were added; the first is the head.
+            number: see `nodes`.
         """
-        self._cluster.remove_node(self._nodes[number], allow_graceful=False)
+        self._cluster.remove_node(self.nodes[number], allow_graceful=False)
 
 
 @contextmanager
