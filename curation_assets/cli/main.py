@@ -114,6 +114,16 @@ def prepare(demo: str, folder: Path | None, limit: int | None) -> None:
     {"openmoji": prepare_openmoji, "docstrings": prepare_docstrings}[demo](folder, limit)
 
 
+@cli.command("ray-demo")
+@click.option("--pool", default="emoji", show_default=True, help="A pool that was curated already.")
+@click.option("--nodes", type=click.IntRange(3), default=3, show_default=True, help="Simulated nodes.")
+def ray_demo(pool: str, nodes: int) -> None:
+    """Curate a pool again on a simulated Ray cluster, kill a node meanwhile, and compare the selections."""
+    from curation_assets.cli.ray_demo import run_ray_demo
+
+    sys.exit(run_ray_demo(pool, nodes))
+
+
 def main() -> None:
     """Run the command line; errors that a user can mend are one message, without a traceback."""
     try:
