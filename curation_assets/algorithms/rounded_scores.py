@@ -224,9 +224,12 @@ def _pairs_at_least(
 ) -> tuple[torch.Tensor, torch.Tensor] | None:
     """Positions of products of at least the row's `lowest`, which is negative; None if they are more than `most`."""
     if products.device.type != "cpu":
-        hits = products >= lowest[:, None]
-        return None if int(hits.sum()) > most else torch.nonzero(hits, as_tuple=True)
-    # Bits of all that is not below a negative number are, without their sign, integers not above its own.
+        found = products >= lowest[:, None]
+        if int(found.sum()) > most:
+            return None
+        positions = torch.nonzero(found)
+        return positions[:, 0], positions[:, 1]
+    # Bits of all that is not below a negative number are, read without a sign, integers not above its own.
     bits, limit = (values.view(torch.int16).numpy().view(np.uint16) for values in (products, lowest))
     hits = bits <= limit[:, None]
     if np.count_nonzero(hits) > most:
