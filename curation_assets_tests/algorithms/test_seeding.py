@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -95,12 +96,9 @@ def test_draws_within_the_error_of_float32_are_decided_in_float64() -> None:
     # Far from the origin a float32 score cannot tell a copy of a row from a row nearby.
     points = np.array([[5000, 0], [5000, 0], [5000, 0.25], [5000, 0.5]], dtype=np.float32)
 
-    class Draws:
-        def random(self, n: int) -> np.ndarray:
-            return np.array([0.0, 0.0, 0.07, 0.2])[:n]
-
+    draws = Mock(random=lambda n: np.array([0.0, 0.0, 0.07, 0.2])[:n])
     # The first is kept; its copy at distance 0 is not; 0.0625 < 0.07 is not; 0.25 > 0.2 is.
-    kept = seeding._accepted(torch.from_numpy(points), np.ones(4), Draws())
+    kept = seeding._accepted(torch.from_numpy(points), np.ones(4), draws)
     assert kept.tolist() == [0, 3]
 
 
