@@ -64,7 +64,7 @@ def run_ray_demo(pool: str, n_nodes: int) -> int:
             "CURATION_RAY_WORKERS": "2",
         }
         command = [sys.executable, "-m", "curation_assets.cli.main", "run", "--pool", pool]
-        process = subprocess.Popen(command, env=environment)
+        process = subprocess.Popen(command, env=environment)  # noqa: S603 - this program itself
         storage = PoolStorage(environment["CURATION_STORAGE"], pool)
         killed = _kill_a_busy_node(cluster, storage.output(KILLED_AFTER), process)
         if killed is not None:
