@@ -88,7 +88,7 @@ class StageCost:
     """k of each fit."""
     n_fits: int = 1
     """Fits, re-assignments or splits of the stage."""
-    work: FitCost = FitCost()
+    work: FitCost
     """Of each of them."""
     read_bytes: int = 0
     """From disk, in all passes together."""
@@ -167,7 +167,8 @@ def plan_cost(workload: Workload, *, at_most: bool = False) -> Plan:
         workload: the pool and its settings.
         at_most: every fit runs all its iterations and searches all centroids in each, as plain k-means does.
     """
-    memory, stages = [], []
+    memory: list[LevelMemory] = []
+    stages: list[StageCost] = []
     for level, (spec, n_inputs) in enumerate(zip(workload.levels, workload.inputs(), strict=True), start=1):
         memory.append(level_memory(workload, level))
         of_level = _LevelStages(workload, level, spec, n_inputs, memory[-1], at_most)
@@ -266,7 +267,7 @@ class _LevelStages:
             n_fits=steps,
             work=seeds + lloyd,
             read_bytes=read,
-            network_bytes=steps * (self._seeds_sent(k) + self._sums_sent(k, lloyd)),
+            network_bytes=steps * (self._centroids_sent(k) + self._sums_sent(k, lloyd)),
         )
         # The last step of level 1 is followed by the assignment of the whole pool.
         times = steps - (self.level == 1)
@@ -292,6 +293,7 @@ class _LevelStages:
             stage="runs",
             n_rows=n,
             n_clusters=coarse,
+            work=FitCost(reads=1),
             read_bytes=copied,
             written_bytes=copied,
             # A bucket's rows come from every worker's runs.
@@ -324,26 +326,32 @@ class _LevelStages:
             work=FitCost(n * searched, 1, 1),
             read_bytes=n * (_EMBEDDING * self.workload.dimension + _ASSIGNED * (self.level > 1)),
             written_bytes=n * _ASSIGNED,
-            network_bytes=self._seeds_sent(self.spec.n_clusters + (coarse or 0)),
+            network_bytes=self._centroids_sent(self.spec.n_clusters + (coarse or 0)),
         )
 
     def _initial(self, k: int) -> Iterator[StageCost]:
         n, resident = self.n_inputs, self.memory.rows_resident
-        for stage, work, network in (
-            ("seeds", self._fit(n, k)[0], self._seeds_sent(k)),
-            ("Lloyd", self._fit(n, k)[1], self._sums_sent(k, self._fit(n, k)[1])),
-        ):
-            # One pass measures the rows before any fit; rows that are held are then read once.
-            passes = (2 if resident else 1 + work.reads) if stage == "seeds" else 0 if resident else work.reads
-            yield StageCost(
-                level=self.level,
-                stage="seeds" if stage == "seeds" else "Lloyd",
-                n_rows=n,
-                n_clusters=k,
-                work=work,
-                read_bytes=passes * n * self._row_bytes,
-                network_bytes=network,
-            )
+        seeds, lloyd = self._fit(n, k)
+        # One pass measures the rows before any fit; rows that are held are then read once.
+        passes = 2 if resident else 1 + seeds.reads
+        yield StageCost(
+            level=self.level,
+            stage="seeds",
+            n_rows=n,
+            n_clusters=k,
+            work=seeds,
+            read_bytes=passes * n * self._row_bytes,
+            network_bytes=self._centroids_sent(k),
+        )
+        yield StageCost(
+            level=self.level,
+            stage="Lloyd",
+            n_rows=n,
+            n_clusters=k,
+            work=lloyd,
+            read_bytes=0 if resident else lloyd.reads * n * self._row_bytes,
+            network_bytes=self._sums_sent(k, lloyd),
+        )
 
     def _fit(self, n: int, k: int) -> tuple[FitCost, FitCost]:
         seeds = seeding_cost(n, k, self.workload.dimension, n_local_trials=self.spec.n_local_trials)
@@ -353,7 +361,7 @@ class _LevelStages:
     def _row_bytes(self) -> int:
         return (_EMBEDDING if self.level == 1 else _CENTROID) * self.workload.dimension
 
-    def _seeds_sent(self, k: int) -> int:
+    def _centroids_sent(self, k: int) -> int:
         """Centroids to every worker, if there are several."""
         workers = self.workload.workers
         return workers * _CENTROID * k * self.workload.dimension if workers > 1 else 0

@@ -9,7 +9,11 @@ from dataclasses import dataclass
 import torch
 
 from curation_assets.algorithms.assignment import Codebook, assign, top_two
-from curation_assets.algorithms.rounded_scores import RoundedCentroids, float32_accumulation, rounding_residuals
+from curation_assets.algorithms.rounded_scores import (
+    RoundedCentroids,
+    float32_accumulation,
+    rounding_residuals,
+)
 
 A100_TFLOPS = 312.0
 """bfloat16 tensor cores, dense, NVIDIA's data sheet."""
