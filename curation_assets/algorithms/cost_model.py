@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from curation_assets.algorithms.hierarchy import LevelSpec
-from curation_assets.algorithms.kmeans_cost import FitCost, lloyd_cost, seeding_cost
+from curation_assets.algorithms.kmeans_cost import FitCost, inside_assignment_cost, lloyd_cost, seeding_cost
 from curation_assets.algorithms.planning import (
     DEFAULT_MEMORY_BUDGET,
     bucket_bytes,
@@ -19,6 +19,7 @@ from curation_assets.algorithms.planning import (
     fixed_bytes,
     worker_fixed_bytes,
 )
+from curation_assets.algorithms.rows import CHUNK_BYTES
 from curation_assets.algorithms.tiles import FitMemory
 
 Stage = Literal["seeds", "Lloyd", "resampled fits", "re-assign", "runs", "splits", "assign"]
@@ -109,9 +110,9 @@ class LevelMemory:
     fixed_bytes: int
     """Beside the rows; more than the budget if that is too small."""
     rows_bytes: int
-    """Of rows held as float32; 0 if every pass reads them from disk."""
+    """Of rows held as float32: all, a resampled subset, a bucket of a split, or none."""
     rows_resident: bool
-    """Whether all its rows are held, not just a resampled subset or a bucket of a split."""
+    """Whether all its rows are held, instead of being read in every pass."""
 
     @property
     def total_bytes(self) -> int:
@@ -191,14 +192,14 @@ def level_memory(workload: Workload, level: int) -> LevelMemory:
     held = fixed_bytes if workload.workers == 1 else worker_fixed_bytes
     fixed = held(part, workload.dimension, spec, chunk)
     room = max(0, budget - fixed)
-    resident = row_bytes * part <= room
-    rows = row_bytes * part
-    if not resident:
+    rows = row_bytes * part if row_bytes * part <= room else 0
+    resident = rows > 0
+    if spec.n_coarse_clusters:
+        # A bucket as float16 and float32, once the coarse fit has let go of its rows.
+        rows = max(rows, 2 * bucket_bytes(FitMemory(room, chunk)))
+    elif spec.steps:
         subset = row_bytes * -(-_distinct_resampled(spec, n_inputs) // workload.workers)
-        rows = subset if spec.steps and subset <= room else 0
-        if spec.n_coarse_clusters:
-            # As float16 and float32, one being read while another is split.
-            rows = 2 * bucket_bytes(FitMemory(room, chunk))
+        rows += subset if rows + subset <= room else 0
     return LevelMemory(level=level, fixed_bytes=fixed, rows_bytes=rows, rows_resident=resident)
 
 
@@ -314,17 +315,18 @@ class _LevelStages:
 
     def assign(self) -> StageCost:
         """Every row of the pool to its cluster: by search at level 1, by its cluster's parent above."""
-        n, coarse = self.workload.n_rows, self.spec.n_coarse_clusters
-        searched = 1
-        if self.level == 1:
-            searched = coarse + self.spec.per_coarse_cluster if coarse else self.spec.n_clusters
+        n, coarse, d = self.workload.n_rows, self.spec.n_coarse_clusters, self.workload.dimension
+        work = FitCost(n * (self.spec.n_clusters if self.level == 1 else 1), 1, 1)
+        if coarse:
+            inside = self.spec.per_coarse_cluster
+            work = inside_assignment_cost(n, coarse, inside, d, chunk_bytes=CHUNK_BYTES)
         return StageCost(
             level=self.level,
             stage="assign",
             n_rows=n,
             n_clusters=self.spec.n_clusters,
-            work=FitCost(n * searched, 1, 1),
-            read_bytes=n * (_EMBEDDING * self.workload.dimension + _ASSIGNED * (self.level > 1)),
+            work=work,
+            read_bytes=n * (_EMBEDDING * d + _ASSIGNED * (self.level > 1)),
             written_bytes=n * _ASSIGNED,
             network_bytes=self._centroids_sent(self.spec.n_clusters + (coarse or 0)),
         )

@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from curation_assets.algorithms.cost_model import StageCost
-from curation_assets.algorithms.device_rate import PASS_SECONDS, ROW_DISTANCES, STEP_SECONDS, DeviceRate
+from curation_assets.algorithms.device_rate import (
+    PASS_SECONDS,
+    ROW_DISTANCES,
+    SMALL_PRODUCT_SECONDS,
+    STEP_SECONDS,
+    DeviceRate,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +63,7 @@ def stage_time(stage: StageCost, dimension: int, hardware: Hardware) -> StageTim
     from_scratch = stage.stage in ("assign", "re-assign")
     compute = stage.distances * (2 * dimension / rate.assign_flops if from_scratch else per_distance)
     compute += n_fits * work.passes * stage.n_rows * ROW_DISTANCES * per_distance
+    compute += n_fits * work.small_products * SMALL_PRODUCT_SECONDS
     fixed = n_fits * (PASS_SECONDS * work.passes + STEP_SECONDS * work.steps)
     if stage.stage == "splits":
         # Splits are independent; everything else waits for what came before it.

@@ -32,6 +32,8 @@ class FitCost:
     """Times that every row is read from disk, where rows are not held in memory."""
     steps: int = 0
     """Seeds that are chosen one after another, by the greedy search of small fits."""
+    small_products: int = 0
+    """Coarse clusters that chunks of rows meet, each searched by a small product of its own."""
 
     def __add__(self, other: FitCost) -> FitCost:
         return FitCost(
@@ -39,6 +41,7 @@ class FitCost:
             self.passes + other.passes,
             self.reads + other.reads,
             self.steps + other.steps,
+            self.small_products + other.small_products,
         )
 
 
@@ -110,3 +113,24 @@ def lloyd_cost(n_rows: int, n_clusters: int, max_iterations: int, *, at_most: bo
     # The first iteration compares with all centroids.
     shares = max(1.0, iterations * moved_share(n_rows, n_clusters))
     return FitCost(round(shares * n_rows * n_clusters), iterations, iterations + _LLOYD_READS)
+
+
+def inside_assignment_cost(
+    n_rows: int, n_coarse_clusters: int, per_coarse_cluster: int, dimension: int, *, chunk_bytes: int
+) -> FitCost:
+    """Cost of assigning rows to a split level: the nearest coarse cluster, then the nearest inside it.
+
+    Args:
+        n_rows: rows to assign.
+        n_coarse_clusters: coarse clusters.
+        per_coarse_cluster: sub-clusters of each.
+        dimension: length of a row.
+        chunk_bytes: of a chunk of float32 rows, see `rows.read_chunks`.
+    """
+    chunk_rows = min(n_rows, max(1, chunk_bytes // (4 * dimension)))
+    n_chunks = -(-n_rows // chunk_rows)
+    # Rows of a chunk fall into coarse clusters at random: so many different ones are met.
+    met = n_coarse_clusters * -math.expm1(-chunk_rows / n_coarse_clusters)
+    return FitCost(
+        n_rows * (n_coarse_clusters + per_coarse_cluster), 1, 1, small_products=math.ceil(n_chunks * met)
+    )
