@@ -1,4 +1,4 @@
-"""Options that take numbers as people write them: `743e6`, `10M`, `100_000`, `80 GB`."""
+"""Numbers as people write them in options (`743e6`, `10M`, `100_000`, `80 GB`), and as they are printed."""
 
 from __future__ import annotations
 
@@ -59,3 +59,20 @@ class Bytes(click.ParamType):
             return parse_bytes(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+def size(n_bytes: float) -> str:
+    """Bytes for people, decimal units; empty for none."""
+    for unit, factor in (("PB", 1e15), ("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+        if n_bytes >= factor:
+            return f"{n_bytes / factor:,.1f} {unit}"
+    return f"{n_bytes / 1e6:,.1f} MB" if n_bytes else ""
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours, for people."""
+    if seconds < 120:
+        return f"{seconds:,.1f} s"
+    if seconds < 2 * 3600:
+        return f"{seconds / 60:,.1f} min"
+    return f"{seconds / 3600:,.1f} h"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from curation_assets.cli.numbers import duration, size
 from curation_assets.cli.project import embedded_size, find_spec, open_home
 from curation_assets.errors import PoolSpecError
 from curation_assets.level_plan import level_specs
@@ -125,6 +126,8 @@ def _of_pool(options: PlanOptions) -> tuple[str, Workload]:
         )
     home = open_home()
     spec = find_spec(home, options.pool or "")
+    if options.fit_rows is not None:
+        spec = spec.model_copy(update={"fit_rows": options.fit_rows})
     rows, dimension = options.rows, options.dimension
     if rows is None or dimension is None:
         stored = embedded_size(PoolStorage(home.storage_root, spec.name))
@@ -140,7 +143,7 @@ def _of_pool(options: PlanOptions) -> tuple[str, Workload]:
         n_rows=rows,
         dimension=dimension,
         levels=level_specs(spec, rows),
-        fit_rows=options.fit_rows or spec.fit_rows,
+        fit_rows=spec.fit_rows,
         workers=_workers(options),
         memory_budget=options.memory or (_GPU_MEMORY if options.gpus else spec.memory_budget),
     )
@@ -264,7 +267,9 @@ def _assumptions(priced: PricedPlan, options: PlanOptions) -> Iterator[str]:
     device = "GPU" if options.gpus else "machine like this one" if workload.workers > 1 else "machine"
     yield (
         f"each {device}: {hardware.rate.search_flops / 1e12:.3g} TFLOP/s in searches, "
-        f"{hardware.rate.assign_flops / 1e12:.3g} in assignments from scratch ({hardware.rate.source})"
+        f"{hardware.rate.assign_flops / 1e12:.3g} in assignments from scratch ({hardware.rate.source}"
+        + ("" if options.gpus else "; other processes slow it")
+        + ")"
     )
     yield (
         f"{hardware.devices} devices, {workload.workers} workers with a budget of {size(workload.memory_budget)} of "
@@ -308,20 +313,3 @@ def _as_json(priced: PricedPlan) -> dict[str, Any]:
         "seconds": priced.seconds(priced.expected),
         "seconds_at_most": priced.seconds(priced.most),
     }
-
-
-def size(n_bytes: float) -> str:
-    """Bytes for people, decimal units; empty for none."""
-    for unit, factor in (("PB", 1e15), ("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
-        if n_bytes >= factor:
-            return f"{n_bytes / factor:,.1f} {unit}"
-    return f"{n_bytes / 1e6:,.1f} MB" if n_bytes else ""
-
-
-def duration(seconds: float) -> str:
-    """Seconds, minutes or hours, for people."""
-    if seconds < 120:
-        return f"{seconds:,.1f} s"
-    if seconds < 2 * 3600:
-        return f"{seconds / 60:,.1f} min"
-    return f"{seconds / 3600:,.1f} h"
