@@ -100,18 +100,18 @@ def show_plan(options: PlanOptions) -> None:
 def _priced(options: PlanOptions) -> PricedPlan:
     from curation_assets.algorithms.cost_model import plan_cost
 
-    title, workload = _of_pool(options) if options.pool else _of_options(options)
+    title, workload, device = _of_pool(options) if options.pool else _of_options(options)
     return PricedPlan(
         title,
         workload,
-        _hardware(options, workload),
+        _hardware(options, workload, device),
         plan_cost(workload),
         plan_cost(workload, at_most=True),
         options.embed_rate,
     )
 
 
-def _of_pool(options: PlanOptions) -> tuple[str, Workload]:
+def _of_pool(options: PlanOptions) -> tuple[str, Workload, str]:
     from curation_assets.algorithms.cost_model import Workload
 
     given = {
@@ -147,10 +147,10 @@ def _of_pool(options: PlanOptions) -> tuple[str, Workload]:
         workers=_workers(options),
         memory_budget=options.memory or (_GPU_MEMORY if options.gpus else spec.memory_budget),
     )
-    return spec.name, workload
+    return spec.name, workload, spec.fit_device
 
 
-def _of_options(options: PlanOptions) -> tuple[str, Workload]:
+def _of_options(options: PlanOptions) -> tuple[str, Workload, str]:
     from curation_assets.algorithms.cost_model import Workload
     from curation_assets.algorithms.hierarchy import LevelSpec
     from curation_assets.algorithms.planning import plan_n_clusters
@@ -179,14 +179,14 @@ def _of_options(options: PlanOptions) -> tuple[str, Workload]:
         workers=_workers(options),
         memory_budget=options.memory or (_GPU_MEMORY if options.gpus else DEFAULT_MEMORY_BUDGET),
     )
-    return "plan", workload
+    return "plan", workload, "auto"
 
 
 def _workers(options: PlanOptions) -> int:
     return options.workers or options.gpus or 1
 
 
-def _hardware(options: PlanOptions, workload: Workload) -> Hardware:
+def _hardware(options: PlanOptions, workload: Workload, device: str) -> Hardware:
     from curation_assets.algorithms.cost_time import Hardware
     from curation_assets.algorithms.device_rate import (
         A100_TFLOPS,
@@ -194,13 +194,14 @@ def _hardware(options: PlanOptions, workload: Workload) -> Hardware:
         gpu_rate,
         measure_rate,
     )
+    from curation_assets.encoders import resolve_device
 
     if not options.gpus and (options.tflops or options.utilisation):
         raise PoolSpecError("--tflops and --utilisation describe a GPU: pass --gpus N, too")
     if options.gpus:
         rate = gpu_rate(options.tflops or A100_TFLOPS, options.utilisation or DEFAULT_UTILISATION)
     else:
-        rate = measure_rate(workload.dimension)
+        rate = measure_rate(workload.dimension, resolve_device(device))
     return Hardware(
         rate=rate,
         devices=options.gpus or workload.workers,
