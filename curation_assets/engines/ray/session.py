@@ -18,6 +18,7 @@ TOKEN_VARIABLE = "RAY_AUTH_TOKEN"  # noqa: S105 - the name of a variable, not a 
 _LONGEST_FOLDER = 40
 # The switch by which Ray binds to 127.0.0.1; by default it listens on every interface.
 LOCAL_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+_LOOPBACK = ("127.", "localhost:", "[::1]")
 
 
 def require_ray() -> None:
@@ -49,9 +50,11 @@ def connect(address: str) -> ModuleType:
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     # Without this Ray hides all GPUs from tasks that ask for none, with a warning for each.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    if address == "local":
+    if address == "local" or address.startswith(_LOOPBACK):
+        # Otherwise Ray turns a loopback address into one of the network, where a cluster on loopback does not listen.
         for name, value in LOCAL_ONLY.items():
             os.environ.setdefault(name, value)
+    if address == "local":
         os.environ.setdefault("RAY_TMPDIR", private_folder())
         if not _has_token():
             # Otherwise Ray puts a token file into the user's home folder.
