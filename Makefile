@@ -12,10 +12,10 @@ export DAGSTER_HOME := $(CURDIR)
 export CURATION_HOME := $(CURDIR)
 export CURATION_STATE ?= $(CURDIR)/data/dagster
 
-.PHONY: help setup demo demo-text test test-ui check dev
+.PHONY: help setup demo demo-text test test-ui test-postgres test-s3 check dev
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 setup: $(STAMP) ## Build the virtual environment in .venv (again only if pyproject.toml changed)
 
@@ -45,6 +45,14 @@ test: setup ## Run the tests
 test-ui: setup ## Drive the Dagster UI in an installed Chromium (CURATION_SCREENSHOTS=folder keeps the pictures)
 	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS),ui]'
 	$(BIN)/python -m pytest -m ui curation_assets_tests/ui
+
+test-postgres: setup ## Keep Dagster's runs in a PostgreSQL of the tests' own (Debian's package postgresql)
+	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS),postgres]'
+	$(BIN)/python -m pytest -m postgres curation_assets_tests/postgres
+
+test-s3: setup ## Keep a pool on an S3 server of the tests' own
+	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS),s3]' 'moto[server]>=5.0'
+	$(BIN)/python -m pytest -m s3 curation_assets_tests/s3
 
 check: setup ## Lint, formatting and types
 	$(BIN)/ruff check .

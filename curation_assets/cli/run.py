@@ -32,11 +32,12 @@ def run_pool(pool: str, *, first: str | None, shards: str | None) -> int:
     """
     from curation_assets.defs.dead_runs import close_dead_runs
     from curation_assets.defs.event_log import open_instance
+    from curation_assets.defs.shared_lock import only_runner_of_all
 
     home = open_home()
     spec = find_spec(home, pool)
     console = Console()
-    with only_runner(home, pool), open_instance() as instance:
+    with only_runner(home, pool), open_instance() as instance, only_runner_of_all(instance, pool):
         began = time.monotonic()
         runner = Runner(home, spec, instance, console)
         begin = find_step(runner.steps, "--from", first) if first else None
