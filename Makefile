@@ -12,7 +12,7 @@ export DAGSTER_HOME := $(CURDIR)
 export CURATION_HOME := $(CURDIR)
 export CURATION_STATE ?= $(CURDIR)/data/dagster
 
-.PHONY: help setup demo demo-text test test-ui test-postgres test-s3 check dev
+.PHONY: help setup demo demo-text test test-ui test-postgres test-s3 test-cluster check dev
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -53,6 +53,10 @@ test-postgres: setup ## Keep Dagster's runs in a PostgreSQL of the tests' own (D
 test-s3: setup ## Keep a pool on an S3 server of the tests' own
 	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS),s3]' 'moto[server]>=5.0'
 	$(BIN)/python -m pytest -m s3 curation_assets_tests/s3
+
+test-cluster: setup ## Run a pool's jobs on a Ray of the tests' own, through dagster-ray
+	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS),cluster]'
+	$(BIN)/python -m pytest -m cluster curation_assets_tests/cluster
 
 check: setup ## Lint, formatting and types
 	$(BIN)/ruff check .
