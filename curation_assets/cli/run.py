@@ -56,6 +56,10 @@ def run_pool(pool: str, *, first: str | None, shards: str | None) -> int:
                 return 1
         if redo:
             redo.finish()
+        if n_orphans := runner.storage.remove_orphans(list(runner.steps)):
+            runner.say(
+                f"{n_orphans} outputs that killed runs left half written in the object store are removed"
+            )
         _show_result(runner, time.monotonic() - began, whole=keys is None)
     return 0
 
