@@ -95,5 +95,6 @@ def _show_result(runner: Runner, seconds: float, *, whole: bool) -> None:
         tokens = f", {summary['tokens'][target]:,} tokens" if "tokens" in summary else ""
         runner.say(f"  target {target}: {size:,} of {summary['n_rows']:,} samples{tokens}")
     runner.say(f"  dataset: {storage.output('balanced_dataset').folder}")
-    runner.say(f"  release: {storage.output('dataset_release').folder}")
+    # In an object store the present version's folder, of which its asset's may hold others for a moment.
+    runner.say(f"  release: {storage.output('dataset_release').path('any').parent}")
     runner.say(f"  report:  {storage.output('curation_report').path('curation_report.html')}")

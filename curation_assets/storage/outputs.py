@@ -160,12 +160,12 @@ class Output:
         path = self.path(name)
         if is_local(path):
             return np.load(str(path), mmap_mode="r", allow_pickle=False)
-        return np.load(io.BytesIO(read_whole(path)), allow_pickle=False)
+        return np.load(io.BytesIO(path.fs.cat_file(path.path)), allow_pickle=False)
 
     def table(self, name: str, columns: list[str] | None = None) -> pl.DataFrame:
         """A stored Parquet table, or some of its columns."""
         path = self.path(name)
-        source = Path(str(path)) if is_local(path) else io.BytesIO(read_whole(path))
+        source = Path(str(path)) if is_local(path) else io.BytesIO(path.fs.cat_file(path.path))
         return pl.read_parquet(source, columns=columns)
 
     @contextmanager

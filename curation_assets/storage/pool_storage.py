@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 
 import numpy as np
 from upath import UPath
@@ -13,7 +12,7 @@ from upath import UPath
 from curation_assets.errors import StaleInputError
 from curation_assets.formats.base import SourceFile
 from curation_assets.storage.admission import KEPT
-from curation_assets.storage.atomic import is_local, open_root
+from curation_assets.storage.atomic import is_local, open_root, read_all_whole
 from curation_assets.storage.embeddings import ShardedEmbeddings
 from curation_assets.storage.evaluation import load_evaluation_digest, save_evaluation_listing
 from curation_assets.storage.fingerprint import combined_digest
@@ -59,8 +58,7 @@ class PoolStorage:
         else:
             folder.fs.invalidate_cache(folder.path)
             paths = folder.fs.glob(f"{folder.path}/*{suffix}")
-            # Of a shard that is removed meanwhile there is nothing to tell. A list of one is not taken for a list.
-            contents = folder.fs.cat(paths, on_error="omit") if len(paths) > 1 else _cat(folder, paths)
+            contents = read_all_whole(folder, paths)
             found = {path.rpartition("/")[2].removesuffix(suffix): data for path, data in contents.items()}
         # The collector would walk through all of them again and again, and nothing here is cyclic.
         collects = gc.isenabled()
@@ -185,14 +183,6 @@ class PoolStorage:
         """Rows that level 1 is fitted on."""
         rows = self.fit_rows()
         return self.embeddings().n_rows if rows is None else rows.n_rows
-
-
-def _cat(folder: UPath, paths: Sequence[str]) -> dict[str, bytes]:
-    contents = {}
-    for path in paths:
-        with suppress(FileNotFoundError):
-            contents[path] = folder.fs.cat_file(path)
-    return contents
 
 
 def _folders_in(folder: UPath) -> list[str]:
