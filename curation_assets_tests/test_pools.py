@@ -11,7 +11,7 @@ import yaml
 
 from curation_assets.errors import PoolSpecError
 from curation_assets.lineage import pool_steps
-from curation_assets.pools import load_pool_spec, load_pool_specs
+from curation_assets.pools import EngineSettings, load_pool_spec, load_pool_specs, resolve_engine
 from curation_assets_tests.projects import SMALL_POOL
 
 REPOSITORY = Path(__file__).parent.parent
@@ -168,3 +168,33 @@ def test_a_memory_budget_decides_nothing_and_fit_rows_decides_level_1(tmp_path: 
     sampled = pool_steps(load(tmp_path, changed(("fit_rows",), 1000)))
     differ = {name for name, step in sampled.items() if step != plain[name]}
     assert differ == {"level_1_initial", "level_1_resampled", "level_1_clusters"}
+
+
+def test_the_environment_names_the_machines() -> None:
+    pool = EngineSettings(kind="local", cpus_per_worker=2)
+    assert resolve_engine(pool, {}) == pool
+    given = {
+        "CURATION_ENGINE": "ray",
+        "CURATION_RAY_ADDRESS": "head:6379",
+        "CURATION_RAY_WORKERS": "12",
+        "CURATION_WORK_FOLDER": "",
+    }
+    engine = resolve_engine(pool, given)
+    assert (engine.kind, engine.address, engine.workers, engine.work_folder) == ("ray", "head:6379", 12, None)
+    assert engine.cpus_per_worker == 2
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("CURATION_ENGINE", "spark"), ("CURATION_RAY_WORKERS", "many")]
+)
+def test_a_variable_that_makes_no_sense_is_named(variable: str, value: str) -> None:
+    with pytest.raises(PoolSpecError, match=f"{variable} is '{value}'"):
+        resolve_engine(EngineSettings(), {variable: value})
+
+
+def test_the_engine_decides_no_output(tmp_path: Path) -> None:
+    local = pool_steps(load(tmp_path, SMALL_POOL))
+    ray = pool_steps(load(tmp_path, SMALL_POOL | {"engine": {"kind": "ray", "workers": 3}}))
+    assert {name: step.config_fingerprint for name, step in local.items()} == {
+        name: step.config_fingerprint for name, step in ray.items()
+    }

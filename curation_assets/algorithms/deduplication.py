@@ -20,6 +20,7 @@ from curation_assets.algorithms.near_duplicates import (
     nearest_kept,
 )
 from curation_assets.algorithms.rows import Rows
+from curation_assets.algorithms.worker_pool import Spread, one_by_one
 
 BATCH_BYTES = 32 * 2**20
 
@@ -57,6 +58,7 @@ def remove_near_duplicates(
     *,
     threshold: float,
     batch_bytes: int = BATCH_BYTES,
+    spread: Spread = one_by_one,
     on_progress: Callable[[int, int, int], None] | None = None,
 ) -> Removals:
     """Judge every open row; kept ones stand, and only clusters with open rows are read.
@@ -68,6 +70,8 @@ def remove_near_duplicates(
         rank: int64 (n,): keep order of the open rows, all different.
         threshold: cosine from which on two rows count as the same.
         batch_bytes: rows read together; one cluster at least.
+        spread: where batches of clusters are judged. Batches judged at the same time know nothing of each other's
+            decisions, which may take more rounds to the same result.
         on_progress: called with the round, the clusters done in it and the clusters it looks at.
 
     Returns:
@@ -84,24 +88,71 @@ def remove_near_duplicates(
         takes_part = np.isin(states, (State.KEPT, State.OPEN))
         index = _ClusterIndex.of(clusters, takes_part, states == State.OPEN, rank, states == State.KEPT)
         n_touched = max(n_touched, index.n_clusters)
-        for done, (members, block) in enumerate(index.read(rows, batch_bytes), start=1):
-            # What other clusters have decided in the meantime is known already.
-            present = states[members] != State.REMOVED
-            members, block = members[present], block[present]
-            is_open = states[members] == State.OPEN
-            order = np.argsort(is_open, kind="stable")
-            members, block, is_open = members[order], block[order], is_open[order]
-            found = judge_cluster(block, is_open, n_visits[members] == 1, threshold=limit)
-            n_comparisons += found.n_comparisons
-            states[members[found.removed]] = State.REMOVED
-            free = members[found.free & is_open]
-            n_free[free] += 1
-            states[free[n_free[free] == n_visits[free]]] = State.KEPT
+        most_rows = max(1, batch_bytes // (4 * max(1, rows.dimension)))
+        batches = (_judged(batch, states, n_visits) for batch in index.batches(most_rows))
+        done = 0
+        for _, found in spread(_Judge(rows, limit), batches):
+            for removed_here, free, compared in found:
+                n_comparisons += compared
+                states[removed_here] = State.REMOVED
+                n_free[free] += 1
+                states[free[(n_free[free] == n_visits[free]) & (states[free] == State.OPEN)]] = State.KEPT
+            done += len(found)
             if on_progress:
                 on_progress(n_rounds, done, index.n_clusters)
     removed = was_open[states[was_open] == State.REMOVED]
-    twins, similarities, n_more = _name_twins(rows, clusters, states, removed, rank, batch_bytes)
+    twins, similarities, n_more = _name_twins(rows, clusters, states, removed, rank, batch_bytes, spread)
     return Removals(removed, twins, similarities, n_comparisons + n_more, n_rounds, n_touched)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cluster:
+    """Rows of one coarse cluster as a judge gets them."""
+
+    members: np.ndarray
+    """int64 (m,)."""
+    is_open: np.ndarray
+    """bool (m,); those that stay come first."""
+    is_final: np.ndarray
+    """bool (m,): visits no other cluster."""
+
+
+def _judged(batch: list[np.ndarray], states: np.ndarray, n_visits: np.ndarray) -> list[_Cluster]:
+    """Clusters with what is known of their rows now."""
+    found = []
+    for members in batch:
+        # What other clusters have decided in the meantime is known already.
+        present = members[states[members] != State.REMOVED]
+        is_open = states[present] == State.OPEN
+        order = np.argsort(is_open, kind="stable")
+        present = present[order]
+        found.append(_Cluster(present, is_open[order], n_visits[present] == 1))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    """Judges the open rows of some clusters, which are read from the shards together.
+
+    Args:
+        rows: prepared.
+        threshold: see `judge_cluster`.
+    """
+
+    rows: Rows
+    threshold: float
+
+    def __call__(self, batch: list[_Cluster]) -> list[tuple[np.ndarray, np.ndarray, int]]:
+        """Of each cluster the removed rows, the open ones that it has nothing against, and pairs compared."""
+        needed = np.unique(np.concatenate([cluster.members for cluster in batch]))
+        block = self.rows.take(needed)
+        found = []
+        for cluster in batch:
+            inside = block[np.searchsorted(needed, cluster.members)]
+            judged = judge_cluster(inside, cluster.is_open, cluster.is_final, threshold=self.threshold)
+            free = cluster.members[judged.free & cluster.is_open]
+            found.append((cluster.members[judged.removed], free, judged.n_comparisons))
+        return found
 
 
 def _name_twins(
@@ -111,6 +162,7 @@ def _name_twins(
     removed: np.ndarray,
     rank: np.ndarray,
     batch_bytes: int,
+    spread: Spread,
 ) -> tuple[np.ndarray, np.ndarray, int]:
     twins = np.full(len(removed), -1, dtype=np.int64)
     similarities = np.full(len(removed), -np.inf)
@@ -119,20 +171,49 @@ def _name_twins(
     is_kept = states == State.KEPT
     n_comparisons = 0
     index = _ClusterIndex.of(clusters, is_kept | seeks, seeks, rank, is_kept)
-    for members, block in index.read(rows, batch_bytes):
-        kept = is_kept[members]
-        if not kept.any():
-            continue
-        # Of equal cosines the first row in number is named, whatever cluster it is met in.
-        order = np.argsort(members[kept])
-        names = members[kept][order]
-        nearest, cosines = nearest_kept(block[~kept], block[kept][order])
-        n_comparisons += len(names) * len(nearest)
-        at = np.searchsorted(removed, members[~kept])
-        named = names[nearest]
-        better = (cosines > similarities[at]) | ((cosines == similarities[at]) & (named < twins[at]))
-        twins[at[better]], similarities[at[better]] = named[better], cosines[better]
+    most_rows = max(1, batch_bytes // (4 * max(1, rows.dimension)))
+    batches = ([_sides(members, is_kept) for members in batch] for batch in index.batches(most_rows))
+    for _, found in spread(_NameTwins(rows), batches):
+        for seeking, named, cosines, compared in found:
+            n_comparisons += compared
+            at = np.searchsorted(removed, seeking)
+            better = (cosines > similarities[at]) | ((cosines == similarities[at]) & (named < twins[at]))
+            twins[at[better]], similarities[at[better]] = named[better], cosines[better]
     return twins, np.minimum(similarities, 1.0), n_comparisons
+
+
+def _sides(members: np.ndarray, is_kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Removed rows of a cluster, and kept ones: of equal cosines the first in number is named."""
+    kept = is_kept[members]
+    return members[~kept], np.sort(members[kept])
+
+
+@dataclass(frozen=True, slots=True)
+class _NameTwins:
+    """Finds the nearest kept row of every removed one, in clusters that are read from the shards together.
+
+    Args:
+        rows: prepared.
+    """
+
+    rows: Rows
+
+    def __call__(
+        self, batch: list[tuple[np.ndarray, np.ndarray]]
+    ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
+        """Of each cluster the removed rows, the kept rows named, their cosines, and pairs compared."""
+        sides = [(seeking, kept) for seeking, kept in batch if len(kept)]
+        if not sides:
+            return []
+        needed = np.unique(np.concatenate([rows for side in sides for rows in side]))
+        block = self.rows.take(needed)
+        found = []
+        for seeking, kept in sides:
+            nearest, cosines = nearest_kept(
+                block[np.searchsorted(needed, seeking)], block[np.searchsorted(needed, kept)]
+            )
+            found.append((seeking, kept[nearest], cosines, len(kept) * len(seeking)))
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,17 +246,14 @@ class _ClusterIndex:
     def n_clusters(self) -> int:
         return len(self.starts) - 1
 
-    def read(self, rows: Rows, batch_bytes: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Members and their rows float32, cluster by cluster; several are read from the shards together."""
-        most = max(1, batch_bytes // (4 * max(1, rows.dimension)))
+    def batches(self, most_rows: int) -> Iterator[list[np.ndarray]]:
+        """Members of clusters, several together while they have at most so many rows; one cluster at least."""
         cluster = 0
         while cluster < self.n_clusters:
             begin = self.starts[cluster]
-            last = int(np.searchsorted(self.starts, begin + most, side="right")) - 1
+            last = int(np.searchsorted(self.starts, begin + most_rows, side="right")) - 1
             last = max(last, cluster + 1)
-            needed = np.unique(self.members[begin : self.starts[last]])
-            block = rows.take(needed)
-            for number in range(cluster, last):
-                members = self.members[self.starts[number] : self.starts[number + 1]]
-                yield members, block[np.searchsorted(needed, members)]
+            yield [
+                self.members[self.starts[number] : self.starts[number + 1]] for number in range(cluster, last)
+            ]
             cluster = last

@@ -8,17 +8,17 @@ from typing import Literal
 
 import numpy as np
 
-from curation_assets.algorithms.kmeans import Iteration, KMeansFit, fit_kmeans
+from curation_assets.algorithms.fit_inputs import FitInputs
+from curation_assets.algorithms.kmeans import Checkpoints, Iteration, KMeansFit, fit_inputs
 from curation_assets.algorithms.preprocessing import PreparedRows, fit_preprocessing
 from curation_assets.algorithms.randomness import Purpose, generator
 from curation_assets.algorithms.resampling import ResampledSubset, Strategy, resample
 from curation_assets.algorithms.rows import ArrayRows, Metric, Rows
 from curation_assets.algorithms.splitting import BUCKET_BYTES, split_level
-from curation_assets.algorithms.tiles import FitMemory, TiledRows
+from curation_assets.algorithms.tiles import FitMemory
 from curation_assets.algorithms.tree import ClusterTree, Level
 
 DEFAULT_RESAMPLING_STEPS = 10
-_REASSIGNED_ROWS = 8192
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,48 +108,47 @@ class LevelFitter:
     memory: FitMemory = field(default_factory=FitMemory)
     bucket_bytes: int = BUCKET_BYTES
     """Rows of a split level that are split at a time, as float32; changes no result."""
+    checkpoints: Callable[[int], Checkpoints] | None = None
+    """Where the fit of a resampling step (0 is the initial one) keeps its states; None keeps none."""
 
-    def tiled(self, inputs: Rows | TiledRows) -> TiledRows:
-        """Inputs ready for one or more stages: read once, where they fit in memory."""
-        if isinstance(inputs, TiledRows):
-            return inputs
-        return TiledRows(
-            inputs,
-            self.device,
-            resident_bytes=self.memory.resident_bytes,
-            chunk_bytes=self.memory.chunk_bytes,
-        )
+    def inputs(self, rows: Rows | FitInputs) -> FitInputs:
+        """Inputs ready for one or more stages, in this process unless their workers are elsewhere already."""
+        if isinstance(rows, FitInputs):
+            return rows
+        return FitInputs.in_process(rows, self.metric, device=self.device, memory=self.memory)
 
-    def fit_initial(self, inputs: Rows | TiledRows) -> Level:
+    def fit_initial(self, rows: Rows | FitInputs) -> Level:
         """Seeds and Lloyd on all inputs (with coarse clusters and their splits, if the level is split).
 
         Args:
-            inputs: prepared rows, at least n_clusters of them.
+            rows: prepared inputs, at least n_clusters of them.
 
         Raises:
             ValueError: if there are fewer inputs than clusters.
         """
-        tiled = self.tiled(inputs)
-        n_inputs = tiled.rows.n_rows
+        inputs = self.inputs(rows)
+        inputs.select()
+        n_inputs = inputs.n_inputs
         if n_inputs < self.spec.n_clusters:
             raise ValueError(
                 f"level {self.level}: n_clusters is {self.spec.n_clusters:,}, but the level has only "
                 f"{n_inputs:,} inputs: use a value from 1 to {n_inputs:,}"
             )
         if self.spec.n_coarse_clusters is None:
-            fit = self._kmeans(tiled, self.spec.n_clusters, step=0)
+            fit = self._kmeans(inputs, self.spec.n_clusters, step=0)
             return Level(fit.centroids, fit.assignments, fit.distances, (fit.inertias,))
         return split_level(
-            tiled,
-            self.fit_coarse(tiled),
+            inputs,
+            self.fit_coarse(inputs),
             self.spec.per_coarse_cluster,
             self.fit_cluster,
             bucket_bytes=self.bucket_bytes,
+            device=self.device,
         )
 
-    def fit_coarse(self, inputs: Rows | TiledRows) -> KMeansFit:
+    def fit_coarse(self, rows: Rows | FitInputs) -> KMeansFit:
         """Seeds and Lloyd of the coarse clusters of a split level."""
-        return self._kmeans(self.tiled(inputs), self.spec.n_coarse_clusters or 1, step=0)
+        return self._kmeans(self.inputs(rows), self.spec.n_coarse_clusters or 1, step=0)
 
     def fit_cluster(self, inside: Rows, n_clusters: int, cluster: int) -> KMeansFit:
         """Seeds and Lloyd inside one coarse cluster; rows beyond `bucket_bytes` are streamed.
@@ -159,10 +158,9 @@ class LevelFitter:
             n_clusters: sub-clusters to make.
             cluster: number of the coarse cluster.
         """
-        tiled = TiledRows(
-            inside, self.device, resident_bytes=self.bucket_bytes, chunk_bytes=self.memory.chunk_bytes
-        )
-        return self._kmeans(tiled, n_clusters, step=0, cluster=cluster)
+        memory = FitMemory(self.bucket_bytes, self.memory.chunk_bytes)
+        inputs = FitInputs.in_process(inside, self.metric, device=self.device, memory=memory)
+        return self._kmeans(inputs, n_clusters, step=0, cluster=cluster)
 
     def resample(self, level: Level, step: int) -> ResampledSubset:
         """The subset of resampling step `step` (1, 2, ...), from the clusters of the step before."""
@@ -175,54 +173,48 @@ class LevelFitter:
             rng=generator(self.seed, Purpose.RESAMPLING, self.level, step),
         )
 
-    def fit_subset(self, inputs: Rows | TiledRows, subset: ResampledSubset, step: int) -> Level:
+    def fit_subset(self, rows: Rows | FitInputs, subset: ResampledSubset, step: int) -> Level:
         """Seeds and Lloyd on the subset alone.
 
         Returns:
             The level, whose assignments and distances are those of the subset's different rows, ascending.
         """
-        tiled = self.tiled(inputs)
+        inputs = self.inputs(rows)
         # Rows of small clusters are repeated: a weight costs less than copies.
-        different, weights = np.unique(subset.rows, return_counts=True)
-        fit = self._kmeans(tiled.subset(different), self.spec.n_clusters, step=step, weights=weights)
+        inputs.select(*np.unique(subset.rows, return_counts=True))
+        fit = self._kmeans(inputs, self.spec.n_clusters, step=step)
         return Level(fit.centroids, fit.assignments, fit.distances, (fit.inertias,), resampled=subset)
 
-    def refit(self, inputs: Rows | TiledRows, subset: ResampledSubset, step: int) -> Level:
+    def refit(self, rows: Rows | FitInputs, subset: ResampledSubset, step: int) -> Level:
         """Seeds and Lloyd on the subset alone, then every input to its nearest new centroid."""
-        tiled = self.tiled(inputs)
-        level = self.fit_subset(tiled, subset, step)
-        assignments = np.empty(tiled.rows.n_rows, dtype=np.int64)
-        distances = np.empty(tiled.rows.n_rows, dtype=np.float32)
-        # The fit has just assigned the subset's own rows, often half of them all.
-        fitted = np.unique(subset.rows)
-        assignments[fitted], distances[fitted] = level.assignments, level.distances
-        is_open = np.ones(tiled.rows.n_rows, dtype=bool)
-        is_open[fitted] = False
-        for start, block in tiled.tiles(_REASSIGNED_ROWS):
-            inside = np.flatnonzero(is_open[start : start + len(block)])
-            rows = start + inside
-            assignments[rows], distances[rows] = level.assign(
-                block.cpu().numpy()[inside], metric=self.metric, device=self.device
-            )
+        inputs = self.inputs(rows)
+        level = self.fit_subset(inputs, subset, step)
+        assignments, distances = inputs.assign_all(level.centroids)
         return replace(level, assignments=assignments, distances=distances)
 
-    def fit(self, inputs: Rows) -> Level:
+    def level_of(self, rows: Rows | FitInputs, centroids: np.ndarray) -> Level:
+        """A level of which only the centroids are known: every input to its nearest one.
+
+        Args:
+            rows: prepared inputs.
+            centroids: float32 (k, d).
+        """
+        inputs = self.inputs(rows)
+        inputs.select()
+        inputs.begin(centroids, at_seeds=False)
+        return Level(centroids, *inputs.result(), ())
+
+    def fit(self, rows: Rows | FitInputs) -> Level:
         """All stages: the initial fit, then every resampling step."""
-        tiled = self.tiled(inputs)
-        level = self.fit_initial(tiled)
+        inputs = self.inputs(rows)
+        level = self.fit_initial(inputs)
         for step in range(1, self.spec.steps + 1):
-            refitted = self.refit(tiled, self.resample(level, step), step)
+            refitted = self.refit(inputs, self.resample(level, step), step)
             level = replace(refitted, inertias=level.inertias + refitted.inertias)
         return level
 
     def _kmeans(
-        self,
-        tiled: TiledRows,
-        n_clusters: int,
-        *,
-        step: int,
-        cluster: int | None = None,
-        weights: np.ndarray | None = None,
+        self, inputs: FitInputs, n_clusters: int, *, step: int, cluster: int | None = None
     ) -> KMeansFit:
         purpose, coordinates = Purpose.SEEDING, (self.level, step)
         if cluster is not None:
@@ -233,18 +225,17 @@ class LevelFitter:
             if self.on_progress and cluster is None:
                 self.on_progress(FitProgress(self.level, step, self.spec.steps, iteration))
 
-        return fit_kmeans(
-            tiled,
+        fit = fit_inputs(
+            inputs,
             n_clusters,
-            metric=self.metric,
             rng=generator(self.seed, purpose, *coordinates),
             max_iterations=self.spec.max_iterations,
             tolerance=self.spec.tolerance,
             n_local_trials=self.spec.n_local_trials,
-            weights=weights,
-            device=self.device,
             on_iteration=report,
+            checkpoints=self.checkpoints(step) if self.checkpoints and cluster is None else None,
         )
+        return KMeansFit(fit.centroids, *inputs.result(), fit.inertias)
 
 
 def fit_hierarchy(

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
-from curation_assets.algorithms.lloyd import Lloyd
-from curation_assets.algorithms.rounded_scores import float32_accumulation
+from curation_assets.algorithms.fit_inputs import FitInputs
 from curation_assets.algorithms.rows import Metric, Rows
 from curation_assets.algorithms.seeding import choose_seeds
 from curation_assets.algorithms.tiles import TiledRows, threads_for
@@ -43,6 +42,28 @@ class KMeansFit:
         return np.bincount(self.assignments, minlength=len(self.centroids))
 
 
+@dataclass(frozen=True, slots=True)
+class FitState:
+    """Where a fit stands after some iterations: all it takes to go on from there."""
+
+    centroids: np.ndarray
+    """float32 (k, d)."""
+    inertias: tuple[float, ...]
+    """After each iteration so far."""
+    n_reassigned: int
+    """Rows that changed cluster in the last one."""
+
+
+class Checkpoints(Protocol):
+    """Where the states of one fit are kept."""
+
+    def last(self) -> FitState | None:
+        """The last state that was kept."""
+
+    def keep(self, state: FitState) -> None:
+        """Keep a state, if enough work went by since the last one."""
+
+
 def fit_kmeans(
     rows: Rows | TiledRows,
     n_clusters: int,
@@ -56,7 +77,7 @@ def fit_kmeans(
     device: str = "cpu",
     on_iteration: Callable[[Iteration], None] | None = None,
 ) -> KMeansFit:
-    """k-means++ seeds, then Lloyd's iterations until nothing moves.
+    """k-means++ seeds, then Lloyd's iterations until nothing moves, all in this process.
 
     Assignments are exact and sums of prepared rows are exact in float64, so the result does not depend on
     chunk sizes, threads or the device.
@@ -74,34 +95,89 @@ def fit_kmeans(
         on_iteration: called after each iteration.
 
     Returns:
-        The fit. Memory: 24 bytes a row and 20 bytes a centroid value, beside the rows themselves (resident up
+        The fit. Memory: 24 bytes a row and 36 bytes a centroid value, beside the rows themselves (resident up
         to 2 GiB, else streamed).
 
     Raises:
         ValueError: if n_clusters is not between 1 and the number of rows.
     """
-    tiled = rows if isinstance(rows, TiledRows) else TiledRows(rows, device)
-    with threads_for(tiled.rows.n_rows * n_clusters * tiled.rows.dimension), float32_accumulation():
-        wide_weights = None if weights is None else np.asarray(weights, dtype=np.float64)
-        seeds = choose_seeds(tiled, n_clusters, rng, n_local_trials=n_local_trials, weights=wide_weights)
-        search = Lloyd(tiled, tiled.take(seeds.rows).clone(), metric, seeds.nearest, wide_weights)
-        return _iterate(search, max_iterations, tolerance, on_iteration)
+    inputs = FitInputs.in_process(rows, metric, device=device)
+    if weights is not None:
+        inputs.select(None, weights)
+    fit = fit_inputs(
+        inputs,
+        n_clusters,
+        rng=rng,
+        max_iterations=max_iterations,
+        tolerance=tolerance,
+        n_local_trials=n_local_trials,
+        on_iteration=on_iteration,
+    )
+    return KMeansFit(fit.centroids, *inputs.result(), fit.inertias)
 
 
-def _iterate(
-    search: Lloyd,
-    max_iterations: int,
-    tolerance: float,
-    on_iteration: Callable[[Iteration], None] | None,
-) -> KMeansFit:
-    inertias: list[float] = []
-    for number in range(1, max_iterations + 1):
-        search.update_centroids()
-        n_reassigned = search.reassign()
-        inertias.append(search.inertia())
-        if on_iteration:
-            on_iteration(Iteration(number, inertias[-1], n_reassigned))
-        if n_reassigned == 0 or (number > 1 and inertias[-2] - inertias[-1] <= tolerance * inertias[-2]):
-            break
-    assignments, distances = search.result()
-    return KMeansFit(search.book.centroids.cpu().numpy(), assignments, distances, tuple(inertias))
+@dataclass(frozen=True, slots=True)
+class CentroidFit:
+    """Result of one k-means whose assignments are with the workers that hold the rows."""
+
+    centroids: np.ndarray
+    """float32 (k, d), see `KMeansFit`."""
+    inertias: tuple[float, ...]
+    """See `KMeansFit`."""
+
+
+def fit_inputs(
+    inputs: FitInputs,
+    n_clusters: int,
+    *,
+    rng: np.random.Generator,
+    max_iterations: int = 50,
+    tolerance: float = 1e-4,
+    n_local_trials: int | Literal["auto"] = "auto",
+    on_iteration: Callable[[Iteration], None] | None = None,
+    checkpoints: Checkpoints | None = None,
+) -> CentroidFit:
+    """`fit_kmeans` on the selected rows of a fit, which any number of workers may hold: the result is the same.
+
+    Args:
+        inputs: the rows; afterwards their workers know the assignments.
+        n_clusters: see `fit_kmeans`.
+        rng: see `fit_kmeans`.
+        max_iterations: see `fit_kmeans`.
+        tolerance: see `fit_kmeans`.
+        n_local_trials: see `fit_kmeans`.
+        on_iteration: see `fit_kmeans`.
+        checkpoints: where to keep, and find, the state after an iteration.
+
+    Raises:
+        ValueError: see `fit_kmeans`.
+    """
+    with threads_for(inputs.n_rows * n_clusters * inputs.dimension):
+        state = checkpoints.last() if checkpoints else None
+        if state is None:
+            seeds = choose_seeds(inputs, n_clusters, rng, n_local_trials=n_local_trials)
+            sums, inertias, n_reassigned = (
+                inputs.begin(seeds.points, at_seeds=seeds.nearest_known),
+                [],
+                inputs.n_rows,
+            )
+            if checkpoints:
+                checkpoints.keep(FitState(seeds.points, (), n_reassigned))
+        else:
+            sums = inputs.begin(state.centroids, at_seeds=False)
+            inertias, n_reassigned = list(state.inertias), state.n_reassigned
+        while len(inertias) < max_iterations and not _is_settled(inertias, n_reassigned, tolerance):
+            n_reassigned = inputs.step(sums)
+            inertias.append(sums.inertia())
+            if on_iteration:
+                on_iteration(Iteration(len(inertias), inertias[-1], n_reassigned))
+            if checkpoints:
+                checkpoints.keep(FitState(sums.centroids, tuple(inertias), n_reassigned))
+    return CentroidFit(sums.centroids, tuple(inertias))
+
+
+def _is_settled(inertias: list[float], n_reassigned: int, tolerance: float) -> bool:
+    if not inertias:
+        return False
+    falls = len(inertias) < 2 or inertias[-2] - inertias[-1] > tolerance * inertias[-2]
+    return n_reassigned == 0 or not falls

@@ -1,4 +1,4 @@
-"""Lloyd's iterations with exact sums and exact assignments, searching only what can have changed.
+"""Lloyd's iterations on one worker's rows: exact assignments, searching only what can have changed.
 
 For each row a rival score is kept that no centroid but its own exceeds. A centroid that stayed where it was cannot
 exceed it later; those that moved are looked at in bfloat16 first, and only rows for which one of them might be
@@ -20,6 +20,7 @@ from curation_assets.algorithms.assignment import (
     tile_rows,
     top_two,
 )
+from curation_assets.algorithms.centroid_sums import SumDelta
 from curation_assets.algorithms.rounded_scores import RoundedCentroids
 from curation_assets.algorithms.rows import Metric
 from curation_assets.algorithms.tiles import TiledRows
@@ -29,12 +30,11 @@ _FULL_SEARCH_SHARE = 0.8
 
 
 class Lloyd:
-    """Assignments, exact sums and centroids of one fit, kept consistent with each other.
+    """Assignments of some rows of a fit, and what they add to the sums of its clusters.
 
     Args:
         tiled: prepared rows.
         centroids: float32 (k, d) to start from.
-        metric: 'cosine' keeps centroids at unit length.
         clusters: int64 (n,): the rows' nearest of them, if known.
         weights: float64 (n,): a row counts as so many copies; None counts each once.
     """
@@ -43,33 +43,32 @@ class Lloyd:
         self,
         tiled: TiledRows,
         centroids: torch.Tensor,
-        metric: Metric,
-        clusters: np.ndarray | None = None,
+        clusters: torch.Tensor | None = None,
         weights: np.ndarray | None = None,
     ) -> None:
         (k, dimension), device = centroids.shape, centroids.device
         n_rows = tiled.rows.n_rows
-        self._tiled, self._metric = tiled, metric
+        self._tiled = tiled
         self.book = Codebook.of(centroids)
-        self._sums = torch.zeros(k, dimension, dtype=torch.float64, device=device)
-        self._counts = torch.zeros(k, dtype=torch.float64, device=device)
-        self._squared_length = 0.0
-        self._dirty = torch.ones(k, dtype=torch.bool, device=device)
-        self._moved = self._dirty.clone()
+        self._gained = torch.zeros(k, dimension, dtype=torch.float64, device=device)
+        self._counts_gained = torch.zeros(k, dtype=torch.float64, device=device)
+        self._dirty = torch.zeros(k, dtype=torch.bool, device=device)
+        self._moved = torch.ones(k, dtype=torch.bool, device=device)
         self._norms = tiled.norms()
-        self._weights = None if weights is None else torch.from_numpy(weights).to(device)
+        self._weights = None if weights is None else torch.tensor(weights, device=device)
         self._clusters = torch.zeros(n_rows, dtype=torch.int64, device=device)
         self._own = torch.zeros(n_rows, dtype=torch.float32, device=device)
         self._rivals = torch.zeros(n_rows, dtype=torch.float32, device=device)
         self._is_searched = False
         if clusters is not None:
-            self._clusters[:] = torch.from_numpy(clusters).to(device)
-        self._collect_sums()
-        if clusters is None:
-            self.reassign()
-            self._dirty.fill_(True)
+            self._clusters[:] = clusters
+        else:
+            self._reassign()
+            self._forget_transfers()
 
-    def _collect_sums(self) -> None:
+    def all_rows(self) -> tuple[SumDelta, np.ndarray]:
+        """What all rows together add to the sums, and the squared length of each times its weight, float64 (n,)."""
+        squared = torch.empty(len(self._clusters), dtype=torch.float64)
         for start, block in self._tiled.tiles(tile_rows(self._tiled.rows.dimension)):
             tile = slice(start, start + len(block))
             wide, clusters = block.double(), self._clusters[tile]
@@ -77,29 +76,46 @@ class Lloyd:
             if self._weights is not None:
                 wide *= self._weights[tile, None]
                 squares *= self._weights[tile]
-            self._sums.index_add_(0, clusters, wide)
-            self._counts.index_add_(0, clusters, self._mass(tile, len(block)))
-            self._squared_length += float(squares.sum())
+            squared[tile] = squares.cpu()
+            self._gained.index_add_(0, clusters, wide)
+            self._counts_gained.index_add_(0, clusters, self._mass(tile, len(block)))
+        self._dirty = self._counts_gained > 0
+        return self._take_delta(), squared.numpy()
 
-    def _mass(self, rows: slice | torch.Tensor, n: int) -> torch.Tensor:
-        return self._counts.new_ones(n) if self._weights is None else self._weights[rows]
+    def step(self, centroids: torch.Tensor) -> tuple[SumDelta, int]:
+        """Find every row's nearest centroid again, after the centroids have moved.
 
-    def update_centroids(self) -> None:
-        """Move the centroids of clusters that gained or lost a row."""
-        changed = torch.nonzero(self._dirty & (self._counts > 0)).flatten()
-        means = self._sums[changed] / self._counts[changed, None]
-        if self._metric == "cosine":
-            lengths = torch.linalg.vector_norm(means, dim=1)
-            # Rows that cancel out have no direction: their centroid stays where it was.
-            changed, means = changed[lengths > 0], means[lengths > 0] / lengths[lengths > 0, None]
-        centroids = self.book.centroids.clone()
-        centroids[changed] = means.float()
+        Args:
+            centroids: float32 (k, d).
+
+        Returns:
+            How the sums change, and how many rows changed cluster.
+        """
         self._moved = (centroids != self.book.centroids).any(dim=1)
         self.book = Codebook.of(centroids)
+        n_reassigned = self._reassign()
+        return self._take_delta(), n_reassigned
 
-    def reassign(self) -> int:
-        """Find every row's nearest centroid again; returns how many rows changed cluster."""
+    def _take_delta(self) -> SumDelta:
+        clusters = torch.nonzero(self._dirty).flatten()
+        delta = SumDelta(
+            clusters.cpu().numpy(),
+            self._gained.index_select(0, clusters).cpu().numpy(),
+            self._counts_gained[clusters].cpu().numpy(),
+        )
+        self._forget_transfers(clusters)
+        return delta
+
+    def _forget_transfers(self, clusters: torch.Tensor | None = None) -> None:
+        touched = torch.nonzero(self._dirty).flatten() if clusters is None else clusters
+        self._gained.index_fill_(0, touched, 0.0)
+        self._counts_gained.index_fill_(0, touched, 0.0)
         self._dirty.zero_()
+
+    def _mass(self, rows: slice | torch.Tensor, n: int) -> torch.Tensor:
+        return self._counts_gained.new_ones(n) if self._weights is None else self._weights[rows]
+
+    def _reassign(self) -> int:
         moved = torch.nonzero(self._moved).flatten()
         if self._is_searched and not len(moved):
             return 0
@@ -202,29 +218,20 @@ class Lloyd:
         """Move rows from the sums of one cluster to those of another."""
         mass = self._mass(rows, len(rows))
         weighted = block.double() * mass[:, None]
-        self._sums.index_add_(0, before, weighted, alpha=-1)
-        self._sums.index_add_(0, after, weighted)
-        self._counts.index_add_(0, before, mass, alpha=-1)
-        self._counts.index_add_(0, after, mass)
+        self._gained.index_add_(0, before, weighted, alpha=-1)
+        self._gained.index_add_(0, after, weighted)
+        self._counts_gained.index_add_(0, before, mass, alpha=-1)
+        self._counts_gained.index_add_(0, after, mass)
         self._dirty[before] = True
         self._dirty[after] = True
 
-    def inertia(self) -> float:
-        """Inertia of the assignments around their own best centroids, from the exact sums."""
-        lengths = self._sums.square().sum(dim=1)
-        if self._metric == "cosine":
-            gain = 2 * lengths.sqrt() - self._counts
-        else:
-            gain = lengths / self._counts.clamp(min=1)
-        return max(0.0, self._squared_length - float(gain.sum()))
-
-    def result(self) -> tuple[np.ndarray, np.ndarray]:
-        """Assignments int64 (n,) and distances float32 (n,)."""
+    def result(self, metric: Metric) -> tuple[np.ndarray, np.ndarray]:
+        """Assignments int64 (n,) and distances float32 (n,) as the metric reports them."""
         distances = torch.empty(len(self._clusters), dtype=torch.float32)
         for start, block in self._tiled.tiles(4096):
             tile = slice(start, start + len(block))
             squared = squared_distances(block, None, self.book.centroids, self._clusters[tile])
-            distances[tile] = reported_distance(squared, self._metric).cpu()
+            distances[tile] = reported_distance(squared, metric).cpu()
         return self._clusters.cpu().numpy(), distances.numpy()
 
 

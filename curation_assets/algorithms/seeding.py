@@ -10,16 +10,9 @@ from typing import Literal
 import numpy as np
 import torch
 
-from curation_assets.algorithms.assignment import (
-    Codebook,
-    nearest,
-    resolve,
-    squared_distances,
-    tile_rows,
-    top_two,
-)
-from curation_assets.algorithms.rounded_scores import RoundedCentroids
+from curation_assets.algorithms.fit_inputs import FitInputs
 from curation_assets.algorithms.rows import Rows
+from curation_assets.algorithms.seed_distances import draw_by_mass
 from curation_assets.algorithms.tiles import TiledRows
 
 # More proposals a round would cost more in their pairwise distances than the round saves.
@@ -64,143 +57,144 @@ def kmeans_plus_plus(
     Raises:
         ValueError: if n_clusters is not between 1 and the number of rows.
     """
-    tiled = rows if isinstance(rows, TiledRows) else TiledRows(rows, device)
-    return choose_seeds(tiled, n_clusters, rng, n_local_trials=n_local_trials, on_progress=on_progress).rows
+    inputs = FitInputs.in_process(rows, "l2", device=device)
+    return choose_seeds(inputs, n_clusters, rng, n_local_trials=n_local_trials, on_progress=on_progress).rows
 
 
 @dataclass(frozen=True, slots=True)
 class Seeds:
-    """Seeds, and where every row stands among them."""
+    """Seeds of a fit."""
 
     rows: np.ndarray
     """int64 (k,): row numbers."""
-    nearest: np.ndarray | None
-    """int64 (n,): position in `rows` of each row's exact nearest seed; None after a greedy search."""
+    points: np.ndarray
+    """float32 (k, d): the rows themselves."""
+    nearest_known: bool
+    """Whether the workers know every row's nearest seed; not after a greedy search."""
 
 
 def choose_seeds(
-    tiled: TiledRows,
+    inputs: FitInputs,
     n_clusters: int,
     rng: np.random.Generator,
     *,
     n_local_trials: int | Literal["auto"],
-    weights: np.ndarray | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> Seeds:
-    """`kmeans_plus_plus` on weighted rows, keeping what the search found out about them.
+    """`kmeans_plus_plus` on the rows that the workers of a fit hold, weighted if the fit is.
 
     Args:
-        tiled: prepared inputs.
+        inputs: prepared rows.
         n_clusters: see `kmeans_plus_plus`.
         rng: see `kmeans_plus_plus`.
-        n_local_trials: see `kmeans_plus_plus`.
-        weights: float64 (n,): a row counts as so many copies of it; None counts each once.
+        n_local_trials: see `kmeans_plus_plus`; a greedy search brings all rows into this process.
         on_progress: see `kmeans_plus_plus`.
 
     Raises:
         ValueError: see `kmeans_plus_plus`.
     """
-    n_rows = tiled.rows.n_rows
+    n_rows = inputs.n_rows
     if not 1 <= n_clusters <= n_rows:
         raise ValueError(
             f"n_clusters is {n_clusters:,}, but there are {n_rows:,} rows to choose seeds from: use a value "
             f"from 1 to {n_rows:,}"
         )
     if n_local_trials == "auto":
-        small = n_rows * n_clusters * tiled.rows.dimension <= GREEDY_LIMIT
+        small = n_rows * n_clusters * inputs.dimension <= GREEDY_LIMIT
         n_local_trials = 2 + int(math.log(n_clusters)) if small else 1
-    nearest_seed = _SeedDistances(tiled, weights)
-    greedy = _GreedySearch(tiled, nearest_seed) if n_local_trials > 1 else None
-    chosen = [int(rng.integers(n_rows)) if weights is None else _weighted_choice(weights, rng)]
-    nearest_seed.add(np.array(chosen))
-    while len(chosen) < n_clusters and nearest_seed.total > 0:
-        room = n_clusters - len(chosen)
-        if greedy:
-            new = greedy.add_best_of(nearest_seed.propose(n_local_trials, rng))
-        else:
-            # Twice as many as there are seeds: measured, fewer rounds save more than rejections cost.
-            n_proposals = min(max(8, 2 * len(chosen)), _MOST_PROPOSALS, 2 * room)
-            proposed = nearest_seed.propose(n_proposals, rng)
-            new = _accepted(tiled, proposed, nearest_seed.squared[proposed], rng)[:room]
-            nearest_seed.add(new)
-        chosen.extend(new.tolist())
+    greedy = n_local_trials > 1
+    search = _GreedySearch(inputs, n_local_trials) if greedy else _BatchedSearch(inputs, n_clusters)
+    chosen = [int(rng.integers(n_rows)) if inputs.weights is None else _weighted_choice(inputs.weights, rng)]
+    search.begin(chosen[0])
+    while len(chosen) < n_clusters and search.is_open:
+        chosen.extend(search.more(len(chosen), n_clusters - len(chosen), rng))
         if on_progress:
             on_progress(len(chosen))
     if len(chosen) < n_clusters:
         rest = np.setdiff1d(np.arange(n_rows), chosen)
         chosen.extend(rng.choice(rest, n_clusters - len(chosen), replace=False).tolist())
-    return Seeds(np.array(chosen, dtype=np.int64), None if greedy else nearest_seed.nearest)
+    rows = np.array(chosen, dtype=np.int64)
+    return Seeds(rows, inputs.take(rows), nearest_known=not greedy)
 
 
-class _SeedDistances:
-    """Nearest seed of every row and the squared distance to it, updated in place."""
+class _BatchedSearch:
+    """Many proposals at once, thinned to the distribution of one-at-a-time sampling."""
 
-    def __init__(self, tiled: TiledRows, weights: np.ndarray | None) -> None:
-        self._tiled = tiled
-        self.weights = weights
+    def __init__(self, inputs: FitInputs, n_clusters: int) -> None:
+        self._inputs = inputs
+        self._points = np.empty((n_clusters, inputs.dimension), dtype=np.float32)
         self._n_seeds = 0
-        self.nearest = np.zeros(tiled.rows.n_rows, dtype=np.int64)
-        self.squared = np.full(tiled.rows.n_rows, np.inf)
-        self.total = math.inf
+        self._masses: list[np.ndarray] = []
 
-    def propose(self, n_proposals: int, rng: np.random.Generator) -> np.ndarray:
-        """Rows drawn independently with probability proportional to their squared distance."""
-        mass = self.squared if self.weights is None else self.squared * self.weights
-        cumulative = np.cumsum(mass)
-        drawn = np.searchsorted(cumulative, rng.random(n_proposals) * cumulative[-1], side="right")
-        if drawn.max() == len(cumulative) or not self.squared[drawn].all():
-            # Rounding at the very end of the cumulative sum: the last row that can be drawn.
-            drawn = np.minimum(drawn, np.flatnonzero(self.squared)[-1])
-        return drawn
+    @property
+    def is_open(self) -> bool:
+        """Whether some row is no copy of a seed."""
+        return any(mass.any() for mass in self._masses)
 
-    def add(self, seeds: np.ndarray) -> None:
-        """Account for new seeds."""
-        book = Codebook.of(self._tiled.take(seeds))
-        # Before the first seed every row is infinitely far: there is nothing to rule out.
-        rounded = (
-            RoundedCentroids.if_worthwhile(book.centroids, book.bias, book.largest_norm)
-            if self._n_seeds
-            else None
-        )
-        residuals = None if rounded is None else self._tiled.residuals()
-        norms = self._tiled.norms()
-        for start, block in self._tiled.tiles(rounded.tile_rows() if rounded else tile_rows(len(seeds))):
-            tile = slice(start, start + len(block))
-            known = torch.from_numpy(self.squared[tile]).to(block.device)
-            first_look = None if rounded is None or residuals is None else (rounded, residuals[tile])
-            improved, column, squared = _nearer(block, norms[tile], book, known, first_look)
-            rows = start + improved.cpu().numpy()
-            self.squared[rows] = squared.cpu().numpy()
-            self.nearest[rows] = self._n_seeds + column.cpu().numpy()
-        self._n_seeds += len(seeds)
-        self.total = float(self.squared.sum())
+    def begin(self, row: int) -> None:
+        """Account for the first seed."""
+        self._add(self._inputs.take(np.array([row])))
+
+    def more(self, n_seeds: int, room: int, rng: np.random.Generator) -> list[int]:
+        """Up to `room` more seeds, after the `n_seeds` so far."""
+        # Twice as many as there are seeds: measured, fewer rounds save more than rejections cost.
+        n_proposals = min(max(8, 2 * n_seeds), _MOST_PROPOSALS, 2 * room)
+        rows, stale, points = self._inputs.draw(self._masses, rng.random(n_proposals))
+        kept = _accepted(torch.from_numpy(points.astype(np.float64)), stale, rng)[:room]
+        self._add(points[kept])
+        return [int(row) for row in rows[kept]]
+
+    def _add(self, points: np.ndarray) -> None:
+        first, self._n_seeds = self._n_seeds, self._n_seeds + len(points)
+        self._points[first : self._n_seeds] = points
+        self._masses = self._inputs.add_seeds(points, self._points[: self._n_seeds])
 
 
 class _GreedySearch:
-    """Greedy choice of seeds on few rows: a float64 copy of them stays on the device."""
+    """Greedy choice of seeds on few rows, of which a float64 copy stays on the device."""
 
-    def __init__(self, tiled: TiledRows, nearest_seed: _SeedDistances) -> None:
-        self._nearest_seed = nearest_seed
+    def __init__(self, inputs: FitInputs, n_local_trials: int) -> None:
+        tiled = inputs.gathered()
+        self._n_local_trials = n_local_trials
         self._columns = tiled.take(np.arange(tiled.rows.n_rows)).double().T.contiguous()
         self._lengths = self._columns.square().sum(dim=0)
-        weights = nearest_seed.weights
-        self._weights = None if weights is None else torch.from_numpy(weights).to(self._columns.device)
+        self._weights = inputs.weights
+        self._device_weights = (
+            None if inputs.weights is None else torch.tensor(inputs.weights, device=self._columns.device)
+        )
+        self._squared = np.full(tiled.rows.n_rows, np.inf)
+        self._total = math.inf
 
-    def add_best_of(self, candidates: np.ndarray) -> np.ndarray:
-        """Account for the candidate that leaves the smallest total; returns it as an array of one."""
+    @property
+    def is_open(self) -> bool:
+        """Whether some row is no copy of a seed."""
+        return self._total > 0
+
+    def begin(self, row: int) -> None:
+        """Account for the first seed."""
+        self._add_best_of(np.array([row]))
+
+    def more(self, n_seeds: int, room: int, rng: np.random.Generator) -> list[int]:
+        """One more seed: of the rows drawn, the one that leaves the smallest total."""
+        mass = self._squared if self._weights is None else self._squared * self._weights
+        positions = rng.random(self._n_local_trials) * np.cumsum(mass)[-1]
+        return [self._add_best_of(draw_by_mass(mass, positions))]
+
+    def _add_best_of(self, candidates: np.ndarray) -> int:
         chosen = torch.from_numpy(candidates).to(self._columns.device)
-        known = torch.from_numpy(self._nearest_seed.squared).to(self._columns.device)
+        known = torch.from_numpy(self._squared).to(self._columns.device)
         points = self._columns[:, chosen].T
         squared = torch.addmm(self._lengths, points, self._columns, alpha=-2)
         squared += self._lengths[chosen, None]
         squared.masked_fill_(squared <= _SAME_POINT * self._lengths, 0.0)
         torch.minimum(squared, known, out=squared)
-        totals = squared.sum(dim=1) if self._weights is None else squared @ self._weights
+        weights = self._device_weights
+        totals = squared.sum(dim=1) if weights is None else squared @ weights
         winner = int(totals.argmin())
-        self._nearest_seed.squared[:] = squared[winner].cpu().numpy()
-        self._nearest_seed.squared[candidates[winner]] = 0.0
-        self._nearest_seed.total = float(totals[winner])
-        return candidates[winner : winner + 1]
+        self._squared[:] = squared[winner].cpu().numpy()
+        self._squared[candidates[winner]] = 0.0
+        self._total = float(totals[winner])
+        return int(candidates[winner])
 
 
 def _weighted_choice(weights: np.ndarray, rng: np.random.Generator) -> int:
@@ -208,72 +202,19 @@ def _weighted_choice(weights: np.ndarray, rng: np.random.Generator) -> int:
     return int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))
 
 
-def _nearer(
-    block: torch.Tensor,
-    norms: torch.Tensor,
-    book: Codebook,
-    known: torch.Tensor,
-    first_look: tuple[RoundedCentroids, torch.Tensor] | None,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Rows of a tile that have a new seed nearer than `known`, the seed, and the float64 squared distance."""
-    bound = book.error_bound(norms)
-    lengths = norms.double().square()
-    # |x - c|^2 = |x|^2 - 2 score: below this score no new seed can be nearer than the known one. The slack
-    # covers the rounding of the lengths themselves.
-    at_least = (0.5 * (lengths * (1 - 1e-5) - known)).float() - bound
-    if first_look is not None:
-        return _nearer_rounded(block, norms, book, known, at_least, bound, *first_look)
-    best, column, second = top_two(block, book.centroids, book.bias, at_least)
-    hopeful = torch.nonzero(best >= at_least).flatten()
-    block, column, bound = block.index_select(0, hopeful), column[hopeful], bound[hopeful]
-    best, second = best[hopeful], second[hopeful]
-    unsure = torch.nonzero(best - second <= 2 * bound).flatten()
-    if len(unsure):
-        column[unsure] = resolve(block[unsure], book, best[unsure] - 2 * bound[unsure])
-    squared = squared_distances(block, None, book.centroids, column)
-    improved = squared < known[hopeful]
-    return hopeful[improved], column[improved], squared[improved]
+def _accepted(points: torch.Tensor, stale: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Which proposals sequential sampling would have kept, int64, in order.
 
-
-def _nearer_rounded(
-    block: torch.Tensor,
-    norms: torch.Tensor,
-    book: Codebook,
-    known: torch.Tensor,
-    at_least: torch.Tensor,
-    bound: torch.Tensor,
-    rounded: RoundedCentroids,
-    residuals: torch.Tensor,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """`_nearer`, where float32 compares only rows for which bfloat16 leaves the nearest new seed open."""
-    column, of_best, of_others = rounded.leaders(
-        block, norms, residuals, at_least, bound, floor=torch.zeros_like(at_least)
-    )
-    hopeful = torch.nonzero(of_best >= 0).flatten()
-    block, column, norms, bound = (
-        block.index_select(0, hopeful), column[hopeful], norms[hopeful], bound[hopeful]
-    )  # fmt: skip
-    squared = squared_distances(block, None, book.centroids, column)
-    score = (0.5 * (norms.double().square() * (1 - 1e-5) - squared)).float() - 2 * bound
-    unsure = torch.nonzero(at_least[hopeful] + of_others[hopeful] >= score).flatten()
-    if len(unsure):
-        open_rows = block.index_select(0, unsure)
-        column[unsure] = nearest(open_rows, norms[unsure], book)[0]
-        squared[unsure] = squared_distances(open_rows, None, book.centroids, column[unsure])
-    improved = squared < known[hopeful]
-    return hopeful[improved], column[improved], squared[improved]
-
-
-def _accepted(
-    tiled: TiledRows, proposed: np.ndarray, stale: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
-    """The proposals that sequential sampling would have kept, in order."""
-    points = tiled.take(proposed).double()
+    Args:
+        points: float64 (m, d): the proposed rows.
+        stale: float64 (m,): their squared distances when they were proposed.
+        rng: source of the decisions.
+    """
     lengths = points.square().sum(dim=1)
-    draws = rng.random(len(proposed)) * stale
+    draws = rng.random(len(points)) * stale
     kept: list[int] = []
     # Block by block, against those kept so far: rejected proposals need no distances to later ones.
-    for start in range(0, len(proposed), _ACCEPT_BLOCK):
+    for start in range(0, len(points), _ACCEPT_BLOCK):
         block = slice(start, start + _ACCEPT_BLOCK)
         current = stale[block].copy()
         if kept:
@@ -284,7 +225,7 @@ def _accepted(
             if draws[start + candidate] < current[candidate]:
                 kept.append(start + candidate)
                 np.minimum(current, inside[candidate], out=current)
-    return proposed[kept]
+    return np.array(kept, dtype=np.int64)
 
 
 def _pairwise(

@@ -14,9 +14,9 @@ from itertools import pairwise
 import numpy as np
 import torch
 
+from curation_assets.algorithms.fit_inputs import FitInputs
 from curation_assets.algorithms.kmeans import KMeansFit
 from curation_assets.algorithms.rows import ArrayRows, Rows
-from curation_assets.algorithms.tiles import TiledRows
 from curation_assets.algorithms.tree import CoarseClusters, Level
 
 BUCKET_BYTES = 128 * 2**20
@@ -112,21 +112,23 @@ def split_bucket(
 
 
 def split_level(
-    tiled: TiledRows,
+    inputs: FitInputs,
     coarse: KMeansFit,
     per_cluster: int,
     fit: FitCluster,
     *,
     bucket_bytes: int = BUCKET_BYTES,
+    device: str = "cpu",
 ) -> Level:
     """Split all coarse clusters of rows that can be taken in any order.
 
     Args:
-        tiled: prepared rows (n, d).
+        inputs: prepared rows (n, d), all selected.
         coarse: their coarse clusters.
         per_cluster: see `split_bucket`.
         fit: see `split_bucket`.
         bucket_bytes: rows taken at a time, as float32.
+        device: see `split_bucket`.
 
     Returns:
         The level: sub-clusters numbered bucket after bucket. Memory: 28 bytes a row, the centroids, and about
@@ -138,11 +140,11 @@ def split_level(
     assignments = np.empty(len(order), dtype=np.int64)
     distances = np.empty(len(order), dtype=np.float32)
     centroids, of_cluster, n_clusters = [], [], 0
-    bounds = bucket_bounds(counts, 4 * tiled.rows.dimension, bucket_bytes)
+    bounds = bucket_bounds(counts, 4 * inputs.dimension, bucket_bytes)
     for first, last in pairwise(bounds.tolist()):
         members = order[stops[first] : stops[last]]
-        rows = ArrayRows(tiled.take(members).cpu().numpy())
-        bucket = split_bucket(rows, coarse.assignments[members], per_cluster, fit, device=tiled.device)
+        rows = ArrayRows(inputs.take(members))
+        bucket = split_bucket(rows, coarse.assignments[members], per_cluster, fit, device=device)
         assignments[members] = n_clusters + bucket.assignments
         distances[members] = bucket.distances
         centroids.append(bucket.centroids)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -16,16 +14,16 @@ from curation_assets.defs.executors import steps_share_a_process
 from curation_assets.defs.metadata import add_partition_metadata, summary_metadata
 from curation_assets.defs.resources import CurationResource
 from curation_assets.defs.run_tags import AGAIN_TAG, again_of
+from curation_assets.engines import Engine, LocalEngine, build_engine
 from curation_assets.errors import StaleInputError
 from curation_assets.freshness import Freshness
 from curation_assets.lineage import Step, fit_steps, pool_steps
-from curation_assets.pools import PoolSpec
+from curation_assets.pools import PoolSpec, resolve_engine
 from curation_assets.refit import choose_fit_rows
-from curation_assets.storage.atomic import Leftovers
+from curation_assets.steps.shard_task import MakeShard, ProduceShard, ShardItem, ShardOutcome
 from curation_assets.storage.fit_rows import FitRows
-from curation_assets.storage.outputs import Facts, OutputWriter
+from curation_assets.storage.outputs import Facts, OutputWriter, Recipe
 from curation_assets.storage.pool_storage import PoolStorage
-from curation_assets.storage.shards import Shard
 
 Report = Callable[[float, str], None]
 
@@ -51,7 +49,18 @@ class StepRun:
         """Outputs of the pool."""
         return self.curation.storage(self.spec.name)
 
-    def over_shards(self, produce: Callable[[Shard, OutputWriter, Report], None]) -> dg.MaterializeResult:
+    @property
+    def engine(self) -> Engine:
+        """Where the step's heavy work runs."""
+        return build_engine(resolve_engine(self.spec.engine), self.spec.memory_budget)
+
+    def over_shards(
+        self,
+        produce: ProduceShard,
+        *,
+        spreads: bool = False,
+        on_made: Callable[[Facts], None] | None = None,
+    ) -> dg.MaterializeResult:
         """Run `produce` for every shard of this run that is not up to date.
 
         A failing shard does not stop the others: what they made stays, is recorded in Dagster, and only the
@@ -59,35 +68,63 @@ class StepRun:
 
         Args:
             produce: writes one shard's output; reports units (from 0 to 1) and a detail.
+            spreads: the pool's engine shares the shards out among its workers.
+            on_made: called for every output that was made.
 
         Raises:
             dagster.Failure: naming every failed shard with its error.
         """
         self._sign()
         keys = list(self.context.partition_keys)
+        made: dict[str, Facts] = {}
+        failures: dict[str, ShardOutcome] = {}
+        items: list[ShardItem] = []
         freshness = self.freshness()
         freshness.read_facts(self.step.name, keys)
-        leftovers = Leftovers()
-        failures: dict[str, Exception] = {}
-        made: dict[str, Facts] = {}
-        n_skipped = 0
-        with progress.task(self.step.name, len(keys), self.context.log.info) as report:
-            for position, key in enumerate(keys):
-                shard_report = partial(_report_shard, report, position, key)
-                try:
-                    facts, skipped = self._make_shard(freshness, key, produce, shard_report, leftovers)
-                # Whatever one shard does, the work of the others stays.
-                except Exception as error:
-                    self.context.log.error(f"shard '{key}' failed: {error}\n{traceback.format_exc()}")
-                    failures[key] = error
+        for key in keys:
+            try:
+                known = self._known(freshness, key)
+                if known is None:
+                    items.append(self._item(freshness, key, len(made) + len(failures) + len(items)))
                 else:
-                    n_skipped += skipped
-                    made[key] = facts
-                report(position + 1, f"shard {key}")
+                    made[key] = known
+            except StaleInputError as error:
+                failures[key] = ShardOutcome(None, f"StaleInputError: {error}")
+                self.context.log.error(f"shard '{key}': {error}")
+        engine = self.engine if spreads and items else LocalEngine()
+        n_skipped = len(made)
+        more = {"tree_version": freshness.tree_version(self.step.level)} if self.step.level else {}
+        with progress.task(self.step.name, len(keys), self.context.log.info) as report:
+            make = MakeShard(self.storage, self.step.name, produce, more, report if engine.is_local else None)
+            for number, outcome in engine.map(make, items):
+                key = items[number].shard.key
+                if outcome.facts is None:
+                    self.context.log.error(f"shard '{key}' failed: {outcome.error}\n{outcome.trace}")
+                    failures[key] = outcome
+                else:
+                    made[key] = outcome.facts
+                    if on_made:
+                        on_made(outcome.facts)
+                report(len(made) + len(failures), f"shard {key}")
+        # In the order of the run, not in that in which workers were done.
+        made = {key: made[key] for key in keys if key in made}
         return self._shards_result(made, failures, n_skipped)
 
+    def _known(self, freshness: Freshness, key: str | None) -> Facts | None:
+        """Facts of an output that is up to date."""
+        known = freshness.facts(self.step.name, key)
+        return known if known is not None and freshness.reason(self.step.name, key) is None else None
+
+    def _item(self, freshness: Freshness, key: str, position: int) -> ShardItem:
+        shard = freshness.shards.get(key)
+        if shard is None:
+            raise StaleInputError(
+                f"'{key}' is not a shard of pool '{self.spec.name}' any more: list its files again"
+            )
+        return ShardItem(shard, self._recipe(freshness, key), position)
+
     def _shards_result(
-        self, made: Mapping[str, Facts], failures: Mapping[str, Exception], n_skipped: int
+        self, made: Mapping[str, Facts], failures: Mapping[str, ShardOutcome], n_skipped: int
     ) -> dg.MaterializeResult:
         asset_key = self.context.asset_key
         if failures:
@@ -96,12 +133,12 @@ class StepRun:
                 self.context.log_event(
                     dg.AssetMaterialization(asset_key, partition=key, metadata=summary_metadata(facts))
                 )
-            lines = [f"shard '{key}': {type(error).__name__}: {error}" for key, error in failures.items()]
+            lines = [f"shard '{key}': {outcome.error}" for key, outcome in failures.items()]
             raise dg.Failure(
                 description=f"{len(failures)} of {len(failures) + len(made)} shards failed; the others are kept, "
                 f"and only these run again:\n" + "\n".join(lines[:20]),
                 metadata={"failed_shards": list(failures), "kept_shards": len(made)},
-                allow_retries=any(_is_transient(error) for error in failures.values()),
+                allow_retries=any(outcome.is_transient for outcome in failures.values()),
             )
         add_partition_metadata(self.context, {key: summary_metadata(facts) for key, facts in made.items()})
         self.context.log.info(f"{len(made) - n_skipped} shards made, {n_skipped} were up to date")
@@ -129,8 +166,9 @@ class StepRun:
             choose_fit_rows(self.storage, freshness)
             freshness = self.freshness()
         with progress.task(self.step.name, total, self.context.log.info) as report:
-            facts, skipped = self._make(freshness, None, lambda writer: produce(writer, report), Leftovers())
-            report(total, "up to date" if skipped else "done")
+            known = self._known(freshness, None)
+            facts = known or self._make(freshness, lambda writer: produce(writer, report))
+            report(total, "up to date" if known else "done")
         # The UI shows metadata in this order: pictures and key figures before counts.
         metadata = (dict(extra_metadata()) if extra_metadata else {}) | summary_metadata(facts)
         return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(facts.digest))
@@ -170,56 +208,19 @@ class StepRun:
         again = again_of(run.tags, record.create_timestamp.timestamp() if record else 0.0)
         return Freshness(self.storage, pool_steps(self.spec), self.storage.shards(), again)
 
-    def _make_shard(
-        self,
-        freshness: Freshness,
-        key: str,
-        produce: Callable[[Shard, OutputWriter, Report], None],
-        report: Report,
-        leftovers: Leftovers,
-    ) -> tuple[Facts, bool]:
-        shard = freshness.shards.get(key)
-        if shard is None:
-            raise StaleInputError(
-                f"'{key}' is not a shard of pool '{self.spec.name}' any more: list its files again"
-            )
-        return self._make(freshness, key, lambda writer: produce(shard, writer, report), leftovers)
+    def _make(self, freshness: Freshness, produce: Callable[[OutputWriter], None]) -> Facts:
+        """Make the step's one output."""
+        with self.storage.output(self.step.name).writing(self._recipe(freshness, None)) as writer:
+            produce(writer)
+            if self.step.level:
+                writer.summary["tree_version"] = freshness.tree_version(self.step.level)
+        return writer.stored()
 
-    def _make(
-        self,
-        freshness: Freshness,
-        key: str | None,
-        produce: Callable[[OutputWriter], None],
-        leftovers: Leftovers,
-    ) -> tuple[Facts, bool]:
-        """Make one output; returns its facts, and True if it was up to date already."""
+    def _recipe(self, freshness: Freshness, key: str | None) -> Recipe:
         recipe = freshness.recipe(self.step.name, key)
         if recipe is None:
             missing = ", ".join(freshness.missing_inputs(self.step.name, key))
             raise StaleInputError(
                 f"{self.step.name} needs {missing}, which is not made yet: materialize it first"
             )
-        known = freshness.facts(self.step.name, key)
-        if known is not None and freshness.reason(self.step.name, key) is None:
-            return known, True
-        with self.storage.output(self.step.name, key).writing(recipe, leftovers) as writer:
-            produce(writer)
-            if self.step.level:
-                writer.summary["tree_version"] = freshness.tree_version(self.step.level)
-        return writer.stored(), False
-
-
-def _report_shard(report: Report, position: int, key: str, done: float, detail: str) -> None:
-    report(position + min(done, 1.0), f"shard {key}: {detail}")
-
-
-def _is_transient(error: BaseException) -> bool:
-    """Whether storage did not answer, so that another try may succeed."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and not isinstance(
-            cause, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError
-        ):
-            return True
-        cause = cause.__cause__
-    return False
+        return recipe

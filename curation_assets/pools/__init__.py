@@ -9,6 +9,7 @@ from curation_assets.pools.encoder import (
     SentenceTransformersEncoderSettings,
     TimmEncoderSettings,
 )
+from curation_assets.pools.engine import EngineSettings, resolve_engine
 from curation_assets.pools.levels import LevelSettings, PreprocessingSettings
 from curation_assets.pools.loading import load_pool_spec, load_pool_specs
 from curation_assets.pools.source import (
@@ -32,6 +33,7 @@ __all__ = [
     "DeduplicationSettings",
     "EmbeddingsSource",
     "EncoderSettings",
+    "EngineSettings",
     "EvaluationSet",
     "FolderSource",
     "JsonlSource",
@@ -54,4 +56,5 @@ __all__ = [
     "WebDatasetSource",
     "load_pool_spec",
     "load_pool_specs",
+    "resolve_engine",
 ]

@@ -12,6 +12,7 @@ from curation_assets.errors import PoolSpecError
 from curation_assets.pools.base import Modality, Settings
 from curation_assets.pools.cleaning import DecontaminationSettings, DeduplicationSettings
 from curation_assets.pools.encoder import TEXT_ENCODERS, EncoderSettings
+from curation_assets.pools.engine import EngineSettings
 from curation_assets.pools.levels import LevelSettings, PreprocessingSettings
 from curation_assets.pools.memory import DEFAULT_MEMORY_BUDGET, MemoryBudget
 from curation_assets.pools.source import EmbeddingsSource, SourceSettings
@@ -68,6 +69,11 @@ class PoolSpec(Settings):
         DEFAULT_MEMORY_BUDGET,
         description="Bytes (or text: '2 GB', '1.5 GiB') that the process of a step may take at its peak. Changes no "
         "result.",
+    )
+
+    engine: EngineSettings = Field(
+        EngineSettings(),
+        description="Where heavy steps run; CURATION_ENGINE overrides it. Changes no result.",
     )
 
     @field_validator("name")

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
 import numpy as np
 import polars as pl
 
 from curation_assets.lineage import level_asset
+from curation_assets.pools import PoolSpec
 from curation_assets.storage import clusters
 from curation_assets.storage.array_files import StoredRows
 from curation_assets.storage.embeddings import ARRAY
 from curation_assets.storage.outputs import OutputWriter
 from curation_assets.storage.pool_storage import PoolStorage
+from curation_assets.storage.shards import Shard
 
 TABLE = "parquet"
 
@@ -76,3 +82,34 @@ class LevelAssigner:
             return None
         below = self._storage.output(level_asset(self._level - 1, "assign"), shard)
         return below.table(TABLE, ["cluster"])["cluster"].to_numpy()
+
+
+@dataclass(frozen=True, slots=True)
+class AssignShard:
+    """Assigns any shard of a pool, in whichever process is asked; each reads the centroids once.
+
+    Args:
+        spec: the pool.
+        storage: its outputs.
+        level: see `LevelAssigner`.
+    """
+
+    spec: PoolSpec
+    storage: PoolStorage
+    level: int
+
+    def __call__(self, shard: Shard, writer: OutputWriter, report: Callable[[float, str], None]) -> None:
+        """See `LevelAssigner.assign_shard`."""
+        from curation_assets.encoders import resolve_device
+
+        centroids = self.storage.output(level_asset(self.level, "clusters")).require_facts().digest
+        device = resolve_device(self.spec.fit_device)
+        folder = str(self.storage.folder.parent)
+        _assigner(folder, self.storage.pool, self.level, device, centroids).assign_shard(shard.key, writer)
+        report(1.0, f"{writer.summary['n_rows']:,} rows")
+
+
+@lru_cache(maxsize=1)
+def _assigner(storage_root: str, pool: str, level: int, device: str, centroids: str) -> LevelAssigner:
+    """The assigner for some content of the centroids."""
+    return LevelAssigner(PoolStorage(storage_root, pool), level, device=device)

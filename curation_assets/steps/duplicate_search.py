@@ -10,6 +10,7 @@ import numpy as np
 from curation_assets.algorithms.coarse_clusters import (
     SAMPLE_PER_CLUSTER,
     VISITED_CLUSTERS,
+    Visits,
     fit_coarse_clusters,
     n_coarse_clusters,
     visit_clusters,
@@ -24,6 +25,7 @@ from curation_assets.algorithms.preprocessing import (
 from curation_assets.algorithms.randomness import Purpose, generator, keyed_priorities
 from curation_assets.algorithms.rows import ArrayRows
 from curation_assets.encoders import resolve_device
+from curation_assets.engines import Engine
 from curation_assets.pools import PoolSpec
 from curation_assets.steps.duplicate_rows import DuplicateRows, keep_order
 from curation_assets.steps.standing_duplicates import Standing
@@ -58,6 +60,7 @@ class CoarseSearch:
         standing: decisions that stand.
         threshold: cosine of near duplicates.
         report: called with the share done and what is being done.
+        engine: where rows are located and clusters judged.
     """
 
     def __init__(
@@ -68,9 +71,10 @@ class CoarseSearch:
         standing: Standing,
         threshold: float,
         report: Callable[[float, str], None],
+        engine: Engine,
     ) -> None:
         self._spec, self._rows, self._standing = spec, rows, standing
-        self._threshold, self._report = threshold, report
+        self._threshold, self._report, self._engine = threshold, report, engine
         outputs = [storage.output("embeddings", shard) for shard in rows.shards]
         self._embeddings = ShardedEmbeddings(outputs)
         self.visits = standing.visits
@@ -111,6 +115,7 @@ class CoarseSearch:
             states,
             rank,
             threshold=self._threshold,
+            spread=self._engine.map,
             on_progress=self._on_cluster,
         )
         visits[states != State.KEPT] = -1
@@ -150,13 +155,35 @@ class CoarseSearch:
         """Fill in the visits of rows (ascending); returns their similarity to the own centroid, float64."""
         similarities = np.empty(len(rows))
         step = max(1, _READ_BYTES // (4 * max(1, self._embeddings.dimension)))
-        for start in range(0, len(rows), step):
-            some = rows[start : start + step]
-            self._report(
-                0.1 + 0.3 * start / len(rows), f"{start:,} of {len(rows):,} rows to their coarse clusters"
-            )
-            block = coarse.preprocessing.apply(self._embeddings.take(some))
-            found = visit_clusters(block, coarse.centroids, threshold=self._threshold)
-            visits[some] = found.clusters
-            similarities[start : start + len(some)] = found.similarities
+        pieces = [slice(start, start + step) for start in range(0, len(rows), step)]
+        locate = _Locate(self._embeddings, coarse.preprocessing, coarse.centroids, self._threshold)
+        found = self._engine.map(locate, (rows[piece] for piece in pieces))
+        for done, (number, visited) in enumerate(found, start=1):
+            visits[rows[pieces[number]]] = visited.clusters
+            similarities[pieces[number]] = visited.similarities
+            n_done = min(done * step, len(rows))
+            share = 0.1 + 0.3 * n_done / len(rows)
+            self._report(share, f"{n_done:,} of {len(rows):,} rows to their coarse clusters")
         return similarities
+
+
+@dataclass(frozen=True, slots=True)
+class _Locate:
+    """Finds the coarse clusters of some rows.
+
+    Args:
+        embeddings: of the pool.
+        preprocessing: of the coarse clusters.
+        centroids: float32 (k, d).
+        threshold: cosine of near duplicates.
+    """
+
+    embeddings: ShardedEmbeddings
+    preprocessing: Preprocessing
+    centroids: np.ndarray
+    threshold: float
+
+    def __call__(self, rows: np.ndarray) -> Visits:
+        """Visits of rows, ascending."""
+        block = self.preprocessing.apply(self.embeddings.take(rows))
+        return visit_clusters(block, self.centroids, threshold=self.threshold)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from curation_assets.engines import Engine, LocalEngine
 from curation_assets.pools import DeduplicationSettings, PoolSpec
 from curation_assets.steps.duplicate_groups import group_sizes
 from curation_assets.steps.duplicate_rows import DuplicateRows, keep_order
@@ -50,6 +51,7 @@ def find_duplicates(
     writer: OutputWriter,
     *,
     anew: bool = False,
+    engine: Engine | None = None,
     on_progress: Report | None = None,
 ) -> None:
     """Remove equal samples, then near ones, across all shards.
@@ -70,6 +72,7 @@ def find_duplicates(
             pool, the sample of the coarse fit (512 d bytes a cluster), and ten times 32 MiB of rows or four
             times the largest coarse cluster. 200,000 rows of 384 numbers took 1.1 GiB, torch among it.
         anew: no earlier decision stands.
+        engine: where near duplicates are looked for; None looks here.
         on_progress: called with the share done and what is being done.
 
     Raises:
@@ -94,7 +97,7 @@ def find_duplicates(
     if settings.semantic:
         from curation_assets.steps.duplicate_search import CoarseSearch
 
-        search = CoarseSearch(spec, storage, rows, standing, threshold, report)
+        search = CoarseSearch(spec, storage, rows, standing, threshold, report, engine or LocalEngine())
         removals = search.remove(is_open)
         kinds = np.full(len(removals.rows), SEMANTIC, dtype=object)
         near = _Found(removals.rows, removals.twins, kinds, removals.similarities)

@@ -54,7 +54,7 @@ class SplitWork:
         self.folder = folder
 
     @classmethod
-    def of(cls, output: Output, recipe: str) -> SplitWork:
+    def of(cls, output: Output, recipe: str, parent: str | None = None) -> SplitWork:
         """The working folder for an output; those of other fits of it are removed.
 
         It lies beside the output's files, or among this machine's temporary files if those lie elsewhere: then
@@ -63,9 +63,11 @@ class SplitWork:
         Args:
             output: what is being fitted.
             recipe: fingerprint of everything that decides the result.
+            parent: folder to make it in instead; one for many outputs.
         """
-        folder = _parent(output) / f"{_PREFIX}{recipe[:16]}"
-        remove_split_work(output, but=folder)
+        within = _parent(output) if parent is None else Path(parent) / _own_name(output)
+        folder = within / f"{_PREFIX}{recipe[:16]}"
+        _remove_folders(within, folder)
         for leftover in folder.glob(f"{TEMPORARY_PREFIX}*") if folder.exists() else ():
             leftover.unlink()
         return cls(folder)
@@ -138,14 +140,13 @@ class SplitWork:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def remove_split_work(output: Output, *, but: Path | None = None) -> None:
-    """Remove the working folders of an output's fits.
+def remove_split_work(output: Output) -> None:
+    """Remove the working folders of an output's fits."""
+    _remove_folders(_parent(output))
 
-    Args:
-        output: whose.
-        but: the one to leave.
-    """
-    for folder in _parent(output).glob(f"{_PREFIX}*"):
+
+def _remove_folders(within: Path, but: Path | None = None) -> None:
+    for folder in within.glob(f"{_PREFIX}*"):
         if folder != but:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -153,7 +154,11 @@ def remove_split_work(output: Output, *, but: Path | None = None) -> None:
 def _parent(output: Output) -> Path:
     if is_local(output.folder):
         return Path(str(output.folder))
-    return Path(tempfile.gettempdir()) / f"curation-assets-{fingerprint(str(output.folder))[:16]}"
+    return Path(tempfile.gettempdir()) / _own_name(output)
+
+
+def _own_name(output: Output) -> str:
+    return f"curation-assets-{fingerprint(str(output.folder))[:16]}"
 
 
 def _chunk_name(first: int, last: int) -> str:

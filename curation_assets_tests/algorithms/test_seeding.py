@@ -6,12 +6,12 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import chi2
 
 from curation_assets.algorithms import seeding
 from curation_assets.algorithms.rows import ArrayRows
 from curation_assets.algorithms.seeding import kmeans_plus_plus
-from curation_assets.algorithms.tiles import TiledRows
 
 
 def sequential(points: np.ndarray, k: int, rng: np.random.Generator) -> frozenset[int]:
@@ -41,11 +41,12 @@ def test_a_batch_of_stale_proposals_is_thinned_to_the_exact_distribution() -> No
     points = np.array([[0, 0], [3, 0], [3, 0.5], [0, 4], [0.5, 4], [-5, 1]], dtype=np.float32)
     pairwise = ((points[:, None] - points) ** 2).sum(-1).astype(np.float64)
     stale, n = pairwise[0], 3000
-    tiled, rng = TiledRows(ArrayRows(points), "cpu"), np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     seen = np.zeros((6, 6))
     for _ in range(n):
         proposed = rng.choice(6, 64, p=stale / stale.sum())
-        first, second = seeding._accepted(tiled, proposed, stale[proposed], rng)[:2]
+        kept = seeding._accepted(torch.from_numpy(points[proposed]).double(), stale[proposed], rng)
+        first, second = proposed[kept[:2]]
         seen[first, second] += 1
     current = np.minimum(stale, pairwise)
     expected = (n * stale / stale.sum())[1:, None] * current[1:] / current[1:].sum(1, keepdims=True)

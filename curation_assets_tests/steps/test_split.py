@@ -91,12 +91,12 @@ def test_the_stored_level_is_that_of_a_fit_in_memory(pool: EmbeddedPool) -> None
     with output(pool).writing(RECIPE) as writer:
         level = LevelFit(pool.spec, pool.storage, 1)
         inputs, preprocessing = level._measured_inputs(writer)
-        fitted = level._fitter().fit_initial(inputs)
+        fitted = level._fitter(inputs)[0].fit_initial(inputs)
         clusters.write_level(writer, fitted, with_inputs=False)
         level._describe(writer, fitted, preprocessing)
     assert stored == {name: output(pool).path(name).read_bytes() for name in stored}
     assert summary == {**output(pool).require_facts().summary, "n_inputs": 600}
-    counts = np.bincount(level._fitter().fit_coarse(inputs).assignments)
+    counts = np.bincount(level._fitter(inputs)[0].fit_coarse(inputs).assignments)
     assert counts.max() > 60, "no coarse cluster exceeds the budget: the test proves less than it says"
     assert len([stage for stage, *_ in pieces if stage == "bucket"]) > 4
     assert [piece for piece in pieces if piece[0] == "run"] == [("run", n + 1, False) for n in range(10)]

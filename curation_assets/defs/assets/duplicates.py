@@ -29,7 +29,7 @@ def build_duplicates(graph: PoolGraph) -> dg.AssetsDefinition:
         anew = run.freshness().is_forced("duplicates", None)
 
         def produce(writer: OutputWriter, report: Report) -> None:
-            find_duplicates(graph.spec, run.storage, writer, anew=anew, on_progress=report)
+            find_duplicates(graph.spec, run.storage, writer, anew=anew, engine=run.engine, on_progress=report)
 
         return run.once(produce, extra_metadata=lambda: _metadata(run.storage.output("duplicates")))
 

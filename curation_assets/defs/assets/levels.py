@@ -9,11 +9,10 @@ from curation_assets.defs.metadata import fit_metadata
 from curation_assets.defs.resources import CurationResource
 from curation_assets.defs.step_runs import Report, StepRun
 from curation_assets.lineage import level_asset
-from curation_assets.steps.assign import LevelAssigner
+from curation_assets.steps.assign import AssignShard
 from curation_assets.steps.fit import FitIteration, LevelFit
 from curation_assets.steps.split import COARSE_SHARE, SplitProgress
 from curation_assets.storage.outputs import OutputWriter
-from curation_assets.storage.shards import Shard
 
 _FITS: dict[str, tuple[Callable[[LevelFit, OutputWriter], None], str]] = {
     "initial": (LevelFit.initial, "k-means++ seeds and Lloyd on all inputs of the level."),
@@ -61,7 +60,10 @@ def _build_fit(graph: PoolGraph, level: int, kind: str) -> dg.AssetsDefinition:
             def on_split(piece: SplitProgress) -> None:
                 report(piece.share, piece.detail)
 
-            stage(LevelFit(graph.spec, run.storage, level, on_progress, on_split), writer)
+            stage(
+                LevelFit(graph.spec, run.storage, level, on_progress, on_split, engine=run.engine),
+                writer,
+            )
 
         return run.once(produce, total=n_fits, extra_metadata=lambda: fit_metadata(run.storage.output(name)))
 
@@ -79,18 +81,7 @@ def _build_assign(graph: PoolGraph, level: int) -> dg.AssetsDefinition:
         description=f"Cluster of every row at level {level} ({how}) and its distance to that centroid.",
     )
     def assign(context: dg.AssetExecutionContext, curation: CurationResource) -> dg.MaterializeResult:
-        from curation_assets.encoders import resolve_device
-
         run = StepRun(context, curation, graph.spec, graph.steps[name])
-        assigner: list[LevelAssigner] = []
-
-        def assign_shard(shard: Shard, writer: OutputWriter, report: Report) -> None:
-            if not assigner:
-                device = resolve_device(graph.spec.fit_device)
-                assigner.append(LevelAssigner(run.storage, level, device=device))
-            assigner[0].assign_shard(shard.key, writer)
-            report(1.0, f"{writer.summary['n_rows']:,} rows")
-
-        return run.over_shards(assign_shard)
+        return run.over_shards(AssignShard(graph.spec, run.storage, level), spreads=True)
 
     return assign

@@ -1,0 +1,132 @@
+"""How far a worker's rows are from the seeds so far, which decides what becomes the next seed."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from curation_assets.algorithms.assignment import (
+    Codebook,
+    nearest,
+    resolve,
+    squared_distances,
+    tile_rows,
+    top_two,
+)
+from curation_assets.algorithms.rounded_scores import RoundedCentroids
+from curation_assets.algorithms.tiles import TiledRows
+
+
+class SeedDistances:
+    """Nearest seed of each of a worker's rows and the squared distance to it.
+
+    Args:
+        tiled: prepared rows.
+        weights: float64 (n,): a row counts as so many copies of it; None counts each once.
+    """
+
+    def __init__(self, tiled: TiledRows, weights: np.ndarray | None) -> None:
+        self._tiled, self._weights = tiled, weights
+        self.n_seeds = 0
+        self.nearest = np.zeros(tiled.rows.n_rows, dtype=np.int64)
+        """int64 (n,): number of each row's exact nearest seed, the lowest of equally near ones."""
+        self.squared = np.full(tiled.rows.n_rows, np.inf)
+        """float64 (n,)."""
+
+    def add(self, points: torch.Tensor) -> None:
+        """Account for new seeds, float32 (m, d)."""
+        book = Codebook.of(points)
+        # Before the first seed every row is infinitely far: there is nothing to rule out.
+        rounded = (
+            RoundedCentroids.if_worthwhile(book.centroids, book.bias, book.largest_norm)
+            if self.n_seeds
+            else None
+        )
+        residuals = None if rounded is None else self._tiled.residuals()
+        norms = self._tiled.norms()
+        for start, block in self._tiled.tiles(rounded.tile_rows() if rounded else tile_rows(len(points))):
+            tile = slice(start, start + len(block))
+            known = torch.from_numpy(self.squared[tile]).to(block.device)
+            first_look = None if rounded is None or residuals is None else (rounded, residuals[tile])
+            improved, column, squared = _nearer(block, norms[tile], book, known, first_look)
+            rows = start + improved.cpu().numpy()
+            self.squared[rows] = squared.cpu().numpy()
+            self.nearest[rows] = self.n_seeds + column.cpu().numpy()
+        self.n_seeds += len(points)
+
+    def mass(self) -> np.ndarray:
+        """What each row's chance to be drawn is proportional to, float64 (n,)."""
+        return self.squared if self._weights is None else self.squared * self._weights
+
+
+def draw_by_mass(mass: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """The rows at given positions of the cumulative mass.
+
+    Args:
+        mass: float64 (n,), not all zero.
+        positions: float64 (m,), from 0 to the sum of the mass.
+
+    Returns:
+        int64 (m,): rows whose mass is not zero.
+    """
+    drawn = np.searchsorted(np.cumsum(mass), positions, side="right")
+    if drawn.max(initial=0) == len(mass) or not mass[drawn].all():
+        # Rounding at the very end of the cumulative sum: the last row that can be drawn.
+        drawn = np.minimum(drawn, np.flatnonzero(mass)[-1])
+    return drawn
+
+
+def _nearer(
+    block: torch.Tensor,
+    norms: torch.Tensor,
+    book: Codebook,
+    known: torch.Tensor,
+    first_look: tuple[RoundedCentroids, torch.Tensor] | None,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Rows of a tile that have a new seed nearer than `known`, the seed, and the float64 squared distance."""
+    bound = book.error_bound(norms)
+    lengths = norms.double().square()
+    # |x - c|^2 = |x|^2 - 2 score: below this score no new seed can be nearer than the known one. The slack
+    # covers the rounding of the lengths themselves.
+    at_least = (0.5 * (lengths * (1 - 1e-5) - known)).float() - bound
+    if first_look is not None:
+        return _nearer_rounded(block, norms, book, known, at_least, bound, *first_look)
+    best, column, second = top_two(block, book.centroids, book.bias, at_least)
+    hopeful = torch.nonzero(best >= at_least).flatten()
+    block, column, bound = block.index_select(0, hopeful), column[hopeful], bound[hopeful]
+    best, second = best[hopeful], second[hopeful]
+    unsure = torch.nonzero(best - second <= 2 * bound).flatten()
+    if len(unsure):
+        column[unsure] = resolve(block[unsure], book, best[unsure] - 2 * bound[unsure])
+    squared = squared_distances(block, None, book.centroids, column)
+    improved = squared < known[hopeful]
+    return hopeful[improved], column[improved], squared[improved]
+
+
+def _nearer_rounded(
+    block: torch.Tensor,
+    norms: torch.Tensor,
+    book: Codebook,
+    known: torch.Tensor,
+    at_least: torch.Tensor,
+    bound: torch.Tensor,
+    rounded: RoundedCentroids,
+    residuals: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """`_nearer`, where float32 compares only rows for which bfloat16 leaves the nearest new seed open."""
+    column, of_best, of_others = rounded.leaders(
+        block, norms, residuals, at_least, bound, floor=torch.zeros_like(at_least)
+    )
+    hopeful = torch.nonzero(of_best >= 0).flatten()
+    block, column, norms, bound = (
+        block.index_select(0, hopeful), column[hopeful], norms[hopeful], bound[hopeful]
+    )  # fmt: skip
+    squared = squared_distances(block, None, book.centroids, column)
+    score = (0.5 * (norms.double().square() * (1 - 1e-5) - squared)).float() - 2 * bound
+    unsure = torch.nonzero(at_least[hopeful] + of_others[hopeful] >= score).flatten()
+    if len(unsure):
+        open_rows = block.index_select(0, unsure)
+        column[unsure] = nearest(open_rows, norms[unsure], book)[0]
+        squared[unsure] = squared_distances(open_rows, None, book.centroids, column[unsure])
+    improved = squared < known[hopeful]
+    return hopeful[improved], column[improved], squared[improved]

@@ -1,0 +1,229 @@
+"""Workers that hold rows, as Ray actors: one that is lost is started again elsewhere and brought up to date."""
+
+from __future__ import annotations
+
+import logging
+import resource
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from curation_assets.algorithms.worker_pool import Arguments, Call
+
+
+# Pieces that together are smaller are merged by whoever leads the fit: another hop would cost more.
+_MERGED_BY_LEADER_BYTES = 64 * 2**20
+# Smaller arguments travel with the call, larger ones once to each machine, for all its workers.
+_SHARED_BYTES = 100_000
+_PATIENCE_SECONDS = 30.0
+
+_log = logging.getLogger(__name__)
+
+
+class Holder:
+    """What runs in an actor: one worker, and how far it has come.
+
+    Args:
+        build: in Ray's store, what makes the worker of a number. In a tuple, so that Ray leaves it there: it is
+            fetched whenever the actor starts again.
+        number: of this worker.
+    """
+
+    def __init__(self, build: tuple[Any], number: int) -> None:
+        (self._build,), self._number = _fetched(build), number
+        self._worker: Any = None
+        self._stage = -1
+
+    def call(
+        self, stage: int, history: Sequence[tuple[str, tuple]], changes: bool, method: str, arguments: tuple
+    ) -> Any:
+        """Call a method of the worker as it is at a stage.
+
+        The worker may be new, or may have run this very call already with the answer lost on the way: in both cases
+        it is built again and brought to the stage first.
+
+        Args:
+            stage: number of changes before this call.
+            history: calls that lead to the stage.
+            changes: whether this call is a change.
+            method: of the worker.
+            arguments: of the call.
+        """
+        if self._stage != stage:
+            self._stage = -1
+            self._worker = self._build(self._number)
+            for earlier, its_arguments in history:
+                getattr(self._worker, earlier)(*_fetched(its_arguments))
+            self._stage = stage
+        if changes:
+            # Whatever goes wrong from here on leaves the worker at no stage.
+            self._stage = -1
+        result = getattr(self._worker, method)(*_fetched(arguments))
+        self._stage = stage + 1 if changes else stage
+        return result
+
+    def call_in_pieces(self, *call: Any) -> tuple[Any, ...]:
+        """`call` of a method that returns (figures, pieces): each comes out by itself."""
+        figures, pieces = self.call(*call)
+        return (figures, *pieces)
+
+    def merge(self, merge: Callable[[Sequence[Any]], Any], *pieces: Any) -> Any:
+        """Merge what several workers made."""
+        return merge(pieces)
+
+    def peak_bytes(self) -> int:
+        """The most memory that this process has taken so far."""
+        return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+class RayPool:
+    """See `WorkerPool`.
+
+    Args:
+        ray: the module.
+        actors: handles of `Holder`s.
+    """
+
+    def __init__(self, ray: ModuleType, actors: Sequence[Any]) -> None:
+        self._ray, self._actors = ray, actors
+        self._stage = 0
+        self._history: list[list[tuple[str, tuple]]] = [[] for _ in actors]
+        self._kept: dict[int, tuple[Call, list[tuple]]] = {}
+
+    @property
+    def n_workers(self) -> int:
+        """See `WorkerPool.n_workers`."""
+        return len(self._actors)
+
+    def ask(self, method: str, arguments: Arguments) -> list[Any]:
+        """See `WorkerPool.ask`."""
+        return list(self._ray.get(self._call(method, self._shared(arguments), changes=False)))
+
+    def change(self, method: str, arguments: Arguments, history: Sequence[Call]) -> list[Any]:
+        """See `WorkerPool.change`."""
+        shared: dict[int, Any] = {}
+        results = self._ray.get(self._call(method, self._shared(arguments, shared), changes=True))
+        self._advance(history, shared)
+        return list(results)
+
+    def change_and_merge(
+        self,
+        method: str,
+        arguments: Arguments,
+        history: Sequence[Call],
+        merge: Callable[[Sequence[Any]], Any],
+        merged_bytes: int,
+    ) -> tuple[list[Any], list[Any]]:
+        """See `WorkerPool.change_and_merge`; large pieces are merged by the workers, each its own range."""
+        few = merged_bytes * self.n_workers <= _MERGED_BY_LEADER_BYTES
+        n_pieces = 1 if few else self.n_workers
+        shared: dict[int, Any] = {}
+        cut = [(*mine, n_pieces) for mine in self._shared(arguments, shared)]
+        answers = self._call(method, cut, changes=True, n_pieces=n_pieces)
+        figures = self._ray.get([answer[0] for answer in answers])
+        by_piece = list(zip(*(answer[1:] for answer in answers), strict=True))
+        if few:
+            merged = [merge(self._ray.get(list(pieces))) for pieces in by_piece]
+        else:
+            merging = zip(self._actors, by_piece, strict=True)
+            merged = self._ray.get([actor.merge.remote(merge, *pieces) for actor, pieces in merging])
+        self._advance(history, shared)
+        return list(figures), merged
+
+    def peak_bytes(self) -> int:
+        """The most memory that a worker has taken so far."""
+        return max(self._ray.get([actor.peak_bytes.remote() for actor in self._actors]))
+
+    def _call(self, method: str, arguments: Arguments, *, changes: bool, n_pieces: int = 0) -> list[Any]:
+        answers = []
+        for actor, history, mine in zip(self._actors, self._history, arguments, strict=True):
+            call = (self._stage, history, changes, method, mine)
+            if n_pieces:
+                answers.append(actor.call_in_pieces.options(num_returns=1 + n_pieces).remote(*call))
+            else:
+                answers.append(actor.call.remote(*call))
+        return answers
+
+    def _advance(self, history: Sequence[Call], shared: dict[int, Any]) -> None:
+        self._stage += 1
+        # What begins a fit is in the history of every iteration, and goes into Ray's store once.
+        self._kept = {
+            id(call): self._kept.get(id(call)) or (call, self._shared(call.arguments, shared))
+            for call in history
+        }
+        self._history = [
+            [(call.method, mine[w]) for call, mine in self._kept.values()] for w in range(self.n_workers)
+        ]
+
+    def _shared(self, arguments: Arguments, shared: dict[int, Any] | None = None) -> list[tuple]:
+        """Arguments with large arrays in Ray's store, each once however many workers get it."""
+        shared = {} if shared is None else shared
+
+        def share(value: Any) -> Any:
+            if not isinstance(value, np.ndarray) or value.nbytes < _SHARED_BYTES:
+                return value
+            if id(value) not in shared:
+                # The array is kept beside its reference: its id may not go to another one meanwhile.
+                shared[id(value)] = (value, self._ray.put(value))
+            return shared[id(value)][1]
+
+        return [tuple(map(share, mine)) for mine in arguments]
+
+
+@contextmanager
+def ray_pool(
+    ray: ModuleType, build: Callable[[int], Any], n_workers: int, options: dict[str, Any]
+) -> Iterator[RayPool]:
+    """A pool for the block.
+
+    Args:
+        ray: the module, connected.
+        build: makes the worker of a number.
+        n_workers: how many.
+        options: what Ray sets aside for each.
+    """
+    # Without out-of-order execution, the calls after one that was lost with its machine wait half a minute.
+    holder = ray.remote(
+        max_restarts=-1,
+        max_task_retries=-1,
+        allow_out_of_order_execution=True,
+        scheduling_strategy="SPREAD",
+        **options,
+    )(Holder)
+    built = ray.put(build)
+    actors = [holder.remote((built,), number) for number in range(n_workers)]
+    try:
+        _wait_for(ray, actors, options)
+        yield RayPool(ray, actors)
+    finally:
+        for actor in actors:
+            ray.kill(actor)
+
+
+def _wait_for(ray: ModuleType, actors: Sequence[Any], options: dict[str, Any]) -> None:
+    waiting = [actor.peak_bytes.remote() for actor in actors]
+    while waiting:
+        _, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=_PATIENCE_SECONDS)
+        if waiting:
+            free = {
+                name: n for name, n in ray.available_resources().items() if name in ("CPU", "GPU", "memory")
+            }
+            _log.warning(
+                "%d of %d Ray workers have no place yet: each needs %s, free are %s. They start when there is room; "
+                "set engine.workers lower, or add nodes",
+                len(waiting),
+                len(actors),
+                options,
+                free,
+            )
+
+
+def _fetched(arguments: tuple) -> tuple:
+    """Arguments with what lies in Ray's store."""
+    import ray
+
+    return tuple(ray.get(value) if isinstance(value, ray.ObjectRef) else value for value in arguments)
