@@ -85,11 +85,12 @@ def test_every_step_is_a_ray_job_with_the_executor(project: Project, head: RayHe
     assert set(project.storage.shard_facts("embeddings")) == set(SHARDS)
 
 
-def test_a_run_is_a_ray_job_with_the_launcher(project: Project, head: RayHead) -> None:
+@pytest.mark.parametrize("executor", ["in_process", "ray"])
+def test_a_run_is_a_ray_job_with_the_launcher(project: Project, head: RayHead, executor: str) -> None:
     # There is no tree, and the ingest job makes none: its run ends at level 1, and the cluster's answer is seen.
     config = project.home.dagster_state / "dagster.yaml"
     settings = yaml.safe_load(config.read_text())
-    handed_on = ["PATH", "PYTHONPATH", *project.environment]
+    handed_on = ["PATH", "PYTHONPATH", *project.environment, f"CURATION_EXECUTOR={executor}"]
     settings["run_launcher"] = {
         "module": "dagster_ray",
         "class": "RayRunLauncher",
@@ -100,10 +101,11 @@ def test_a_run_is_a_ray_job_with_the_launcher(project: Project, head: RayHead) -
         "module": "dagster._core.run_coordinator",
         "class": "DefaultRunCoordinator",
     }
-    settings.pop("concurrency")
+    settings.pop("concurrency", None)
     config.write_text(yaml.safe_dump(settings))
     dagster(
         project, head, "dagster", "job", "launch", "-w", "workspace.yaml", "-j", ingest_job("emoji"), "--tags", RANGE,
+        CURATION_EXECUTOR=executor,
     )  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         for name, value in head.environment.items():
@@ -116,6 +118,7 @@ def test_a_run_is_a_ray_job_with_the_launcher(project: Project, head: RayHead) -
             assert materialized(instance, [run.run_id]) >= {("embeddings", shard) for shard in SHARDS}
             assert status is dg.DagsterRunStatus.FAILURE
             failures = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
+            assert any("in Ray job dagster-step-" in line for line in told) == (executor == "ray")
             assert "emoji__level_1_assign" in {event.step_key for event in failures}
 
 
