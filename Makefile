@@ -7,12 +7,13 @@ BIN := $(VENV)/bin
 FAISS := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
 EXTRAS := $(FAISS),demo,dev
 STAMP := $(VENV)/.installed-$(FAISS)
+RAY_STAMP := $(STAMP)-ray
 
 export DAGSTER_HOME := $(CURDIR)
 export CURATION_HOME := $(CURDIR)
 export CURATION_STATE ?= $(CURDIR)/data/dagster
 
-.PHONY: help setup demo demo-text test test-ui test-postgres test-s3 test-cluster check dev
+.PHONY: help setup setup-ray demo demo-text demo-ray test test-ray test-ui test-postgres test-s3 test-cluster check dev
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -39,8 +40,20 @@ demo-text: setup ## Curate 20,000 docstrings of the installed packages (DEMO_LIM
 	@echo
 	@echo "Look at the report above in a browser, and at the graph with: make dev"
 
+setup-ray: $(RAY_STAMP)
+
+$(RAY_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS),ray]'
+	touch $@
+
+demo-ray: demo setup-ray ## Curate the demo pool again on a simulated cluster of 3 nodes, one of which is killed
+	$(BIN)/curation-assets ray-demo --pool emoji
+
 test: setup ## Run the tests
 	$(BIN)/python -m pytest
+
+test-ray: setup-ray ## Test the Ray engine on a simulated cluster (SHORT=1 leaves out what takes a minute)
+	$(BIN)/python -m pytest -m 'ray$(if $(SHORT), and not slow)' curation_assets_tests/engines/ray
 
 test-ui: setup ## Drive the Dagster UI in an installed Chromium (CURATION_SCREENSHOTS=folder keeps the pictures)
 	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS),ui]'

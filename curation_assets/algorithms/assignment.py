@@ -19,6 +19,7 @@ from curation_assets.algorithms.rounded_scores import (
     float32_accumulation,
     rounding_residuals,
 )
+from curation_assets.algorithms.row_maxima import row_argmax
 from curation_assets.algorithms.rows import Metric
 
 # A tile of rows against all columns should stay in the last-level cache: measured on 2 cores, k = 2,000,
@@ -45,8 +46,8 @@ class Codebook:
     @classmethod
     def of(cls, centroids: torch.Tensor) -> Codebook:
         """Prepare float32 centroids of shape (k, d)."""
-        squared = centroids.double().square().sum(dim=1)
-        return cls(centroids, (-0.5 * squared).float(), math.sqrt(float(squared.max())))
+        lengths = torch.linalg.vector_norm(centroids, dim=1, dtype=torch.float64)
+        return cls(centroids, (-0.5 * lengths.square()).float(), float(lengths.max()))
 
     def error_bound(self, norms: torch.Tensor) -> torch.Tensor:
         """What a float32 score of rows with the given lengths, float32 (b,), may be off by, float32 (b,)."""
@@ -103,17 +104,17 @@ def top_two(
 def _top_two_of_tile(
     scores: torch.Tensor, at_least: torch.Tensor | None
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    # Measured on CPU: masking the best and taking the maximum again is faster than topk(2), and a maximum
-    # without its position is twice as fast as one with it.
+    # Measured on CPU: masking the best and taking the maximum again is faster than topk(2).
     if at_least is None:
-        best, column = scores.max(dim=1)
+        column = row_argmax(scores)
+        best = scores.gather(1, column[:, None])[:, 0]
         return best, column, _without(scores, column).amax(dim=1)
     best = scores.amax(dim=1)
     column, second = torch.zeros(len(scores), dtype=torch.int64, device=scores.device), best.clone()
     rows = torch.nonzero(best >= at_least).flatten()
     if len(rows):
         scores = scores[rows]
-        column[rows] = scores.argmax(dim=1)
+        column[rows] = row_argmax(scores)
         second[rows] = _without(scores, column[rows]).amax(dim=1)
     return best, column, second
 
@@ -223,6 +224,46 @@ def reported_distance(squared: torch.Tensor, metric: Metric) -> torch.Tensor:
     return (squared / 2 if metric == "cosine" else squared.sqrt()).float()
 
 
+class Assigner:
+    """Centroids made ready once, for one block of rows after another.
+
+    Args:
+        centroids: float32 (k, d).
+        n_rows: how many rows will come, about.
+        metric: how distances are reported.
+        device: torch device.
+    """
+
+    def __init__(self, centroids: np.ndarray, n_rows: int, *, metric: Metric, device: str = "cpu") -> None:
+        self._book, self._metric, self._device = Codebook.of(_tensor(centroids, device)), metric, device
+        book = self._book
+        # A few rows are over before the centroids are rounded.
+        self._rounded = (
+            RoundedCentroids.if_worthwhile(book.centroids, book.bias, book.largest_norm)
+            if n_rows >= len(centroids)
+            else None
+        )
+
+    def assign(self, block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Nearest centroid and distance of prepared rows, see `assign`."""
+        rows, book, rounded = _tensor(block, "cpu"), self._book, self._rounded
+        clusters = torch.empty(len(rows), dtype=torch.int64)
+        distances = torch.empty(len(rows), dtype=torch.float32)
+        step = rounded.tile_rows() if rounded else tile_rows(len(book.centroids))
+        for start in range(0, len(rows), step):
+            tile = rows[start : start + step].to(self._device)
+            norms = torch.linalg.vector_norm(tile, dim=1)
+            column = (
+                nearest(tile, norms, book)[0]
+                if rounded is None
+                else _nearest_rounded(tile, norms, book, rounded)
+            )
+            squared = squared_distances(tile, None, book.centroids, column)
+            clusters[start : start + step] = column.cpu()
+            distances[start : start + step] = reported_distance(squared, self._metric).cpu()
+        return clusters.numpy(), distances.numpy()
+
+
 def assign(
     block: np.ndarray, centroids: np.ndarray, *, metric: Metric, device: str = "cpu"
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -237,40 +278,57 @@ def assign(
     Returns:
         clusters int64 (n,) and distances float32 (n,).
     """
-    rows = _tensor(block, "cpu")
-    book = Codebook.of(_tensor(centroids, device))
-    clusters = torch.empty(len(rows), dtype=torch.int64)
-    distances = torch.empty(len(rows), dtype=torch.float32)
-    # A few rows are over before the centroids are rounded.
-    worthwhile = len(rows) >= len(centroids)
-    rounded = (
-        RoundedCentroids.if_worthwhile(book.centroids, book.bias, book.largest_norm) if worthwhile else None
-    )
-    step = rounded.tile_rows() if rounded else tile_rows(len(centroids))
-    for start in range(0, len(rows), step):
-        tile = rows[start : start + step].to(device)
-        norms = torch.linalg.vector_norm(tile, dim=1)
-        column = (
-            nearest(tile, norms, book)[0] if rounded is None else _nearest_rounded(tile, norms, book, rounded)
-        )
-        squared = squared_distances(tile, None, book.centroids, column)
-        clusters[start : start + step] = column.cpu()
-        distances[start : start + step] = reported_distance(squared, metric).cpu()
-    return clusters.numpy(), distances.numpy()
+    return Assigner(centroids, len(block), metric=metric, device=device).assign(block)
 
 
 def _nearest_rounded(
     tile: torch.Tensor, norms: torch.Tensor, book: Codebook, rounded: RoundedCentroids
 ) -> torch.Tensor:
     """The exact nearest centroids, int64 (b,): in float32 only where bfloat16 leaves it open."""
-    bound = book.error_bound(norms)
+    bound, residuals = book.error_bound(norms), rounding_residuals(tile)
     with float32_accumulation():
-        column, _, others = rounded.leaders(
-            tile, norms, rounding_residuals(tile), torch.zeros_like(norms), bound
-        )
-    unsure = torch.nonzero(others >= book.scores(tile, column) - 2 * bound).flatten()
-    if len(unsure):
-        column[unsure] = nearest(tile.index_select(0, unsure), norms[unsure], book)[0]
+        column, _, others = rounded.leaders(tile, norms, residuals, torch.zeros_like(norms), bound)
+        at_least = book.scores(tile, column) - 2 * bound
+        unsure = torch.nonzero(others >= at_least).flatten()
+        if len(unsure):
+            column[unsure] = nearest_of_unsure(
+                tile.index_select(0, unsure),
+                norms[unsure],
+                residuals[unsure],
+                at_least[unsure],
+                book,
+                rounded,
+            )
+    return column
+
+
+def nearest_of_unsure(
+    block: torch.Tensor,
+    norms: torch.Tensor,
+    residuals: torch.Tensor,
+    at_least: torch.Tensor,
+    book: Codebook,
+    rounded: RoundedCentroids,
+) -> torch.Tensor:
+    """The exact nearest centroids of rows for which `rounded.leaders` names several that may be it.
+
+    Args:
+        block: float32 (b, d).
+        norms: float32 (b,): lengths of the rows.
+        residuals: float32 (b,), see `rounding_residuals`.
+        at_least: float32 (b,), below the score of the row's nearest centroid by `book.error_bound` or more.
+        book: the centroids.
+        rounded: the same ones.
+
+    Returns:
+        int64 (b,); of equally near centroids the lowest index.
+    """
+    pairs = rounded.contenders(block, norms, residuals, at_least, book.error_bound(norms))
+    if pairs is None:
+        return nearest(block, norms, book)[0]
+    best = torch.full((len(block),), math.inf, dtype=torch.float64, device=block.device)
+    column = torch.zeros(len(block), dtype=torch.int64, device=block.device)
+    _keep_nearest(block, book, *pairs, best, column)
     return column
 
 

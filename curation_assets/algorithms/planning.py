@@ -1,9 +1,6 @@
-"""The planner: sizes of the levels from the pool's size, and what a fit will cost before it runs."""
+"""The planner: sizes of the levels from the pool's size, and how a fit keeps within its memory."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 from curation_assets.algorithms.hierarchy import LevelSpec
 from curation_assets.algorithms.rows import CHUNK_BYTES
@@ -15,14 +12,16 @@ from curation_assets.algorithms.tiles import FitMemory
 _SMALLEST_RATIO, _LARGEST_RATIO = 5.0, 20.0
 _TOP_EXPONENT = 0.45
 _FEWEST_TOP_CLUSTERS = 4
-# Fits stop early by tolerance; measured means over levels and resampling steps.
-_TYPICAL_ITERATIONS = 12
 DEFAULT_MEMORY_BUDGET = 4 * 10**9
 # Measured (benchmarks/out_of_core.py): a process with Dagster, torch and polars loaded and their buffers, and what
 # the stages of a fit hold of every row (clusters, scores, distances, the resampled subset, sorting it).
 PROCESS_BYTES = 800 * 10**6
 ROW_STATE_BYTES = 100
 _WIDTH_BYTES = 8 + 8 + 4 + 4
+# A worker of a cluster: a bare process (measured on Ray), and for each value of a centroid its float64 sum, float32
+# and bfloat16; the means are made where the sums of all workers come together.
+WORKER_PROCESS_BYTES = 650 * 10**6
+_WORKER_WIDTH_BYTES = 8 + 4 + 2
 # Chunks in memory: one worked on, one ready, one being prepared from another.
 _CHUNKS, _LEAST_CHUNK_BYTES, _LEAST_BUCKET_BYTES = 4, 4 * 2**20, 4 * 2**20
 
@@ -51,57 +50,6 @@ def plan_n_clusters(n_samples: int, n_levels: int) -> list[int]:
     return [max(n_levels - t, int(n_samples / ratio ** (t + 1))) for t in range(n_levels)]
 
 
-@dataclass(frozen=True, slots=True)
-class CostEstimate:
-    """What a fit will take, to the order of magnitude."""
-
-    distance_computations: int
-    """Row-to-centroid distances; each is 2 d floating-point operations."""
-    embeddings_bytes: int
-    """float16 on disk."""
-    memory_bytes: int
-    """Peak of the process with the largest fit, within the budget; more than that if the budget is too small."""
-    rows_resident: bool
-    """Whether level 1 holds its rows in memory, instead of reading them in every pass."""
-
-
-def estimate_cost(
-    n_samples: int,
-    dimension: int,
-    levels: Sequence[LevelSpec],
-    *,
-    fit_rows: int | None = None,
-    memory_budget: int = DEFAULT_MEMORY_BUDGET,
-) -> CostEstimate:
-    """Cost of fitting a hierarchy.
-
-    Args:
-        n_samples: rows of the pool.
-        dimension: length of an embedding.
-        levels: the levels' settings.
-        fit_rows: rows of the sample that level 1 is fitted on; None fits it on all.
-        memory_budget: of a process, in bytes.
-    """
-    distances, n_inputs = 0, n_samples if fit_rows is None else min(fit_rows, n_samples)
-    memory, rows_resident = 0, []
-    for spec in levels:
-        iterations = min(spec.max_iterations, _TYPICAL_ITERATIONS)
-        width = spec.n_clusters
-        if spec.n_coarse_clusters:
-            width = spec.n_coarse_clusters + spec.n_clusters // spec.n_coarse_clusters
-        subset = min(n_inputs, spec.n_clusters * spec.kept_per_cluster(n_inputs))
-        distances += n_inputs * width * (iterations + 1)
-        distances += spec.steps * spec.n_clusters * (subset * (iterations + 1) + n_inputs)
-        fixed = fixed_bytes(n_inputs, dimension, spec, _chunk_bytes(memory_budget))
-        rows = 4 * n_inputs * dimension
-        rows_resident.append(fixed + rows <= memory_budget)
-        memory = max(memory, fixed + rows if rows_resident[-1] else max(fixed, memory_budget))
-        n_inputs = spec.n_clusters
-    # The rows that are not fitted on are assigned all the same.
-    distances += (n_samples - min(fit_rows or n_samples, n_samples)) * levels[0].n_clusters
-    return CostEstimate(distances, 2 * n_samples * dimension, memory, rows_resident[0])
-
-
 def fit_memory(budget: int, n_inputs: int, dimension: int, spec: LevelSpec) -> FitMemory:
     """How the fit of a level keeps its process within a budget.
 
@@ -117,7 +65,7 @@ def fit_memory(budget: int, n_inputs: int, dimension: int, spec: LevelSpec) -> F
     Raises:
         ValueError: if what a fit holds beside the rows takes more than the budget, naming what it needs at least.
     """
-    chunk = _chunk_bytes(budget)
+    chunk = chunk_bytes_within(budget)
     fixed = fixed_bytes(n_inputs, dimension, spec, chunk)
     if fixed > budget:
         raise ValueError(
@@ -141,5 +89,19 @@ def fixed_bytes(n_inputs: int, dimension: int, spec: LevelSpec, chunk_bytes: int
     return PROCESS_BYTES + ROW_STATE_BYTES * n_inputs + centroids + _CHUNKS * chunk_bytes
 
 
-def _chunk_bytes(budget: int) -> int:
+def worker_fixed_bytes(n_part: int, dimension: int, spec: LevelSpec, chunk_bytes: int) -> int:
+    """What one of several workers takes beside the rows themselves, in bytes.
+
+    Args:
+        n_part: rows of its part.
+        dimension: length of a row.
+        spec: of the level.
+        chunk_bytes: of a chunk that is read at once.
+    """
+    centroids = dimension * _WORKER_WIDTH_BYTES * (spec.n_coarse_clusters or spec.n_clusters)
+    return WORKER_PROCESS_BYTES + ROW_STATE_BYTES * n_part + centroids + _CHUNKS * chunk_bytes
+
+
+def chunk_bytes_within(budget: int) -> int:
+    """Bytes of a chunk of float32 rows that is read at once, for a process with a budget of so many bytes."""
     return min(CHUNK_BYTES, max(_LEAST_CHUNK_BYTES, budget // 128))

@@ -7,7 +7,7 @@ import torch
 
 from curation_assets.algorithms.assignment import (
     Codebook,
-    nearest,
+    nearest_of_unsure,
     resolve,
     squared_distances,
     tile_rows,
@@ -126,7 +126,9 @@ def _nearer_rounded(
     unsure = torch.nonzero(at_least[hopeful] + of_others[hopeful] >= score).flatten()
     if len(unsure):
         open_rows = block.index_select(0, unsure)
-        column[unsure] = nearest(open_rows, norms[unsure], book)[0]
+        column[unsure] = nearest_of_unsure(
+            open_rows, norms[unsure], residuals[hopeful][unsure], score[unsure], book, rounded
+        )
         squared[unsure] = squared_distances(open_rows, None, book.centroids, column[unsure])
     improved = squared < known[hopeful]
     return hopeful[improved], column[improved], squared[improved]

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 import torch
 
+from curation_assets.algorithms.assignment import Codebook
 from curation_assets.algorithms.fit_inputs import FitInputs
 from curation_assets.algorithms.rows import Rows
 from curation_assets.algorithms.seed_distances import draw_by_mass
@@ -18,11 +19,14 @@ from curation_assets.algorithms.tiles import TiledRows
 # More proposals a round would cost more in their pairwise distances than the round saves.
 _MOST_PROPOSALS = 4096
 _ACCEPT_BLOCK = 256
+# Whose pairwise distances take 32 MB.
+_MOST_ROWS_IN_PAIRS = 2000
 # n * k * d up to which trying several candidates for each seed takes a second or so. Greedy seeds spread
 # better where clusters are small: on the paper's 2-D study a KL of 0.037 against 0.047.
 GREEDY_LIMIT = 10**8
 # Float64 rounding leaves a copy of a seed this far away, relative to its squared length.
 _SAME_POINT = 1e-13
+_SAME_TOTAL = 1e-12
 
 
 def kmeans_plus_plus(
@@ -103,7 +107,9 @@ def choose_seeds(
         small = n_rows * n_clusters * inputs.dimension <= GREEDY_LIMIT
         n_local_trials = 2 + int(math.log(n_clusters)) if small else 1
     greedy = n_local_trials > 1
-    search = _GreedySearch(inputs, n_local_trials) if greedy else _BatchedSearch(inputs, n_clusters)
+    search = (
+        _GreedySearch(inputs, n_clusters, n_local_trials) if greedy else _BatchedSearch(inputs, n_clusters)
+    )
     chosen = [int(rng.integers(n_rows)) if inputs.weights is None else _weighted_choice(inputs.weights, rng)]
     search.begin(chosen[0])
     while len(chosen) < n_clusters and search.is_open:
@@ -140,7 +146,7 @@ class _BatchedSearch:
         # Twice as many as there are seeds: measured, fewer rounds save more than rejections cost.
         n_proposals = min(max(8, 2 * n_seeds), _MOST_PROPOSALS, 2 * room)
         rows, stale, points = self._inputs.draw(self._masses, rng.random(n_proposals))
-        kept = _accepted(torch.from_numpy(points.astype(np.float64)), stale, rng)[:room]
+        kept = _accepted(torch.tensor(points), stale, rng)[:room]
         self._add(points[kept])
         return [int(row) for row in rows[kept]]
 
@@ -153,17 +159,19 @@ class _BatchedSearch:
 class _GreedySearch:
     """Greedy choice of seeds on few rows, of which a float64 copy stays on the device."""
 
-    def __init__(self, inputs: FitInputs, n_local_trials: int) -> None:
+    def __init__(self, inputs: FitInputs, n_clusters: int, n_local_trials: int) -> None:
         tiled = inputs.gathered()
         self._n_local_trials = n_local_trials
-        self._columns = tiled.take(np.arange(tiled.rows.n_rows)).double().T.contiguous()
-        self._lengths = self._columns.square().sum(dim=0)
+        self._points = tiled.take(np.arange(tiled.rows.n_rows)).double()
+        self._lengths = self._points.square().sum(dim=1)
         self._weights = inputs.weights
-        self._device_weights = (
-            None if inputs.weights is None else torch.tensor(inputs.weights, device=self._columns.device)
-        )
         self._squared = np.full(tiled.rows.n_rows, np.inf)
         self._total = math.inf
+        self._pairs: np.ndarray | None = None
+        # All distances at once, where they are fewer than those to all candidates: each round then takes rows of
+        # them instead of a product and six small operations.
+        if len(self._points) <= min(n_clusters * n_local_trials, _MOST_ROWS_IN_PAIRS):
+            self._pairs = _pairwise(self._points, self._points, self._lengths, self._lengths)
 
     @property
     def is_open(self) -> bool:
@@ -181,20 +189,22 @@ class _GreedySearch:
         return [self._add_best_of(draw_by_mass(mass, positions))]
 
     def _add_best_of(self, candidates: np.ndarray) -> int:
-        chosen = torch.from_numpy(candidates).to(self._columns.device)
-        known = torch.from_numpy(self._squared).to(self._columns.device)
-        points = self._columns[:, chosen].T
-        squared = torch.addmm(self._lengths, points, self._columns, alpha=-2)
-        squared += self._lengths[chosen, None]
-        squared.masked_fill_(squared <= _SAME_POINT * self._lengths, 0.0)
-        torch.minimum(squared, known, out=squared)
-        weights = self._device_weights
-        totals = squared.sum(dim=1) if weights is None else squared @ weights
-        winner = int(totals.argmin())
-        self._squared[:] = squared[winner].cpu().numpy()
+        squared = np.minimum(self._distances(candidates), self._squared)
+        totals = squared.sum(axis=1) if self._weights is None else squared @ self._weights
+        # Of two rows far from all others either lowers the total alike, but for rounding: the first one drawn wins, so
+        # that the choice does not hang on the BLAS library.
+        winner = int(np.flatnonzero(totals <= totals.min() * (1 + _SAME_TOTAL))[0])
+        self._squared = squared[winner]
         self._squared[candidates[winner]] = 0.0
         self._total = float(totals[winner])
         return int(candidates[winner])
+
+    def _distances(self, candidates: np.ndarray) -> np.ndarray:
+        """Squared distances float64 (c, n) of rows to all rows."""
+        if self._pairs is not None:
+            return self._pairs[candidates]
+        chosen = torch.from_numpy(candidates).to(self._points.device)
+        return _pairwise(self._points[chosen], self._points, self._lengths[chosen], self._lengths)
 
 
 def _weighted_choice(weights: np.ndarray, rng: np.random.Generator) -> int:
@@ -205,31 +215,47 @@ def _weighted_choice(weights: np.ndarray, rng: np.random.Generator) -> int:
 def _accepted(points: torch.Tensor, stale: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Which proposals sequential sampling would have kept, int64, in order.
 
+    A proposal is kept if no seed kept before it is nearer than its draw, a share of the distance it was proposed for.
+    Float32 scores decide that, unless the draw lies within their error.
+
     Args:
-        points: float64 (m, d): the proposed rows.
+        points: float32 (m, d): the proposed rows.
         stale: float64 (m,): their squared distances when they were proposed.
         rng: source of the decisions.
     """
-    lengths = points.square().sum(dim=1)
     draws = rng.random(len(points)) * stale
+    book, norms = Codebook.of(points), torch.linalg.vector_norm(points, dim=1, dtype=torch.float64)
+    bounds = book.error_bound(norms.float()).numpy()
+    # |x - c|^2 = |x|^2 - 2 score: from this score on a seed is nearer than the draw.
+    limits = 0.5 * (norms.square().numpy() - draws)
     kept: list[int] = []
-    # Block by block, against those kept so far: rejected proposals need no distances to later ones.
+    # Block by block, against those kept so far: rejected proposals need no scores against later ones.
     for start in range(0, len(points), _ACCEPT_BLOCK):
         block = slice(start, start + _ACCEPT_BLOCK)
-        current = stale[block].copy()
+        highest = np.full(len(points[block]), -np.inf, dtype=np.float32)
         if kept:
-            to_kept = _pairwise(points[block], lengths[block], points[kept], lengths[kept])
-            np.minimum(current, to_kept.min(axis=1), out=current)
-        inside = _pairwise(points[block], lengths[block], points[block], lengths[block])
-        for candidate in range(len(current)):
-            if draws[start + candidate] < current[candidate]:
-                kept.append(start + candidate)
-                np.minimum(current, inside[candidate], out=current)
+            highest = (points[block] @ points[kept].T).add_(book.bias[kept]).amax(dim=1).numpy()
+        inside = torch.addmm(book.bias[block], points[block], points[block].T).T.contiguous().numpy()
+        for candidate in range(len(highest)):
+            number = start + candidate
+            excess = highest[candidate] - limits[number]
+            if kept and not abs(excess) > bounds[number]:
+                nearest_kept = _nearest_squared(points[number], points[kept])
+                keeps = draws[number] < min(stale[number], nearest_kept)
+            else:
+                keeps = excess < 0 and draws[number] < stale[number]
+            if keeps:
+                kept.append(number)
+                np.maximum(highest, inside[candidate], out=highest)
     return np.array(kept, dtype=np.int64)
 
 
+def _nearest_squared(point: torch.Tensor, others: torch.Tensor) -> float:
+    return float((others.double() - point.double()).square_().sum(dim=1).min())
+
+
 def _pairwise(
-    points: torch.Tensor, lengths: torch.Tensor, others: torch.Tensor, other_lengths: torch.Tensor
+    points: torch.Tensor, others: torch.Tensor, lengths: torch.Tensor, other_lengths: torch.Tensor
 ) -> np.ndarray:
     """Squared distances float64 (p, q); exactly 0 between copies of a row."""
     squared = torch.addmm(other_lengths, points, others.T, alpha=-2).add_(lengths[:, None])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from curation_assets import __version__
+from curation_assets.cli.numbers import Bytes, Count, Counts
 from curation_assets.errors import CurationError
 
 
@@ -102,6 +104,57 @@ def validate(path: Path, rows: int | None, dim: int | None) -> None:
 
 
 @cli.command()
+@click.option(
+    "--pool", help="Name of a pool: a YAML file in pools/; its levels and settings are planned for."
+)
+@click.option("--rows", type=Count(), help="Samples, e.g. 743e6 or 743M; those embedded if not given.")
+@click.option("--dim", "dimension", type=Count(), help="Length of an embedding; that of the stored ones.")
+@click.option("--clusters", type=Counts(), help="Without a pool: of each level, e.g. 10M,500k,50k,10k.")
+@click.option("--coarse", type=Count(), help="Without a pool: coarse clusters into which level 1 is split.")
+@click.option("--steps", type=click.IntRange(0), help="Without a pool: resampling steps; 10 if not given.")
+@click.option("--iterations", type=click.IntRange(1), help="Without a pool: at most so many a fit; 50.")
+@click.option("--fit-rows", type=Count(), help="Rows of the sample that level 1 is fitted on.")
+@click.option("--gpus", type=click.IntRange(1), help="GPUs; without, this machine's speed is measured.")
+@click.option(
+    "--tflops", type=click.FloatRange(0, min_open=True), help="Peak of a GPU, bfloat16; 312 (A100)."
+)
+@click.option(
+    "--utilisation",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Share of the peak that is reached; 0.4, an assumption.",
+)
+@click.option("--workers", type=click.IntRange(1), help="Processes that share the rows; as many as GPUs.")
+@click.option(
+    "--memory", type=Bytes(), help="Budget of a worker, e.g. '80 GB'; the pool's, or 80 GB of a GPU."
+)
+@click.option(
+    "--disk-gbps",
+    type=click.FloatRange(0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Gigabytes that a worker reads or writes in a second.",
+)
+@click.option(
+    "--network-gbps",
+    type=click.FloatRange(0, min_open=True),
+    default=3.0,
+    show_default=True,
+    help="Gigabytes that a worker sends in a second.",
+)
+@click.option(
+    "--embed-rate",
+    type=click.FloatRange(0, min_open=True),
+    help="Samples that a device embeds in a second: counts embedding, too.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the same as JSON, in bytes and seconds.")
+def plan(**options: Any) -> None:
+    """Show what curating a pool will cost: distances, memory, disk, network and time of every stage."""
+    from curation_assets.cli.plan import PlanOptions, show_plan
+
+    show_plan(PlanOptions(**options))
+
+
+@cli.command()
 @click.argument("demo", type=click.Choice(["openmoji", "docstrings"]))
 @click.option(
     "--folder", type=click.Path(path_type=Path), help="Where to write; below data/raw if not given."
@@ -112,6 +165,16 @@ def prepare(demo: str, folder: Path | None, limit: int | None) -> None:
     from curation_assets.cli.prepare import prepare_docstrings, prepare_openmoji
 
     {"openmoji": prepare_openmoji, "docstrings": prepare_docstrings}[demo](folder, limit)
+
+
+@cli.command("ray-demo")
+@click.option("--pool", default="emoji", show_default=True, help="A pool that was curated already.")
+@click.option("--nodes", type=click.IntRange(3), default=3, show_default=True, help="Simulated nodes.")
+def ray_demo(pool: str, nodes: int) -> None:
+    """Curate a pool again on a simulated Ray cluster, kill a node meanwhile, and compare the selections."""
+    from curation_assets.cli.ray_demo import run_ray_demo
+
+    sys.exit(run_ray_demo(pool, nodes))
 
 
 def main() -> None:

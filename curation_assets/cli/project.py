@@ -7,6 +7,7 @@ import os
 from curation_assets.errors import PoolSpecError
 from curation_assets.home import Home, find_home
 from curation_assets.pools import PoolSpec, load_pool_specs
+from curation_assets.storage.pool_storage import PoolStorage
 
 
 def open_home() -> Home:
@@ -32,3 +33,16 @@ def find_spec(home: Home, pool: str) -> PoolSpec:
             f"--pool {pool}: no such pool in {home.pools_folder}; there are: {', '.join(specs) or 'none'}"
         )
     return specs[pool]
+
+
+def embedded_size(storage: PoolStorage) -> tuple[int, int] | None:
+    """Rows and dimensions of a pool's embeddings; None if some shard is not embedded yet, or there is none."""
+    summaries = []
+    for shard in storage.shards():
+        facts = storage.output("embeddings", shard.key).facts()
+        if facts is None:
+            return None
+        summaries.append(facts.summary)
+    if not summaries:
+        return None
+    return sum(summary["n_rows"] for summary in summaries), int(summaries[0]["dimension"])

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from curation_assets.cli.project import open_home
+from curation_assets.cli.project import embedded_size, open_home
 from curation_assets.level_plan import level_specs
 from curation_assets.pools import PoolSpec, load_pool_spec
 from curation_assets.storage.pool_storage import PoolStorage
@@ -40,10 +40,8 @@ def validate_pool(path: Path, rows: int | None, dimension: int | None) -> None:
     for name, listed in list_evaluation_sets(evaluation_readers(spec, home.folder)).items():
         console.print(f"evaluation set {name}: {len(listed):,} files", highlight=False, soft_wrap=True)
     storage = PoolStorage(home.storage_root, spec.name)
-    facts = [storage.output("embeddings", shard.key).facts() for shard in storage.shards()]
-    if rows is None and facts and all(facts):
-        rows = sum(fact.summary["n_rows"] for fact in facts if fact)
-        dimension = dimension or next(int(fact.summary["dimension"]) for fact in facts if fact)
+    if rows is None and (embedded := embedded_size(storage)):
+        rows, dimension = embedded[0], dimension or embedded[1]
     if rows is None:
         console.print("sizes of the levels and targets are checked when the pool is embedded, or with --rows")
         return
@@ -51,7 +49,7 @@ def validate_pool(path: Path, rows: int | None, dimension: int | None) -> None:
 
 
 def _show_plan(console: Console, spec: PoolSpec, rows: int, dimension: int) -> None:
-    from curation_assets.algorithms.planning import estimate_cost
+    from curation_assets.algorithms.cost_model import Workload, plan_cost
 
     spec.require_feasible(rows)
     levels = level_specs(spec, rows)
@@ -66,15 +64,24 @@ def _show_plan(console: Console, spec: PoolSpec, rows: int, dimension: int) -> N
         table.add_row(str(t), f"{n_inputs:,}", f"{level.n_clusters:,}", str(level.steps), kept)
         n_inputs = level.n_clusters
     console.print(table)
-    cost = estimate_cost(rows, dimension, levels, fit_rows=spec.fit_rows, memory_budget=spec.memory_budget)
-    flops = 2 * dimension * cost.distance_computations
+    workload = Workload(
+        n_rows=rows,
+        dimension=dimension,
+        levels=levels,
+        fit_rows=spec.fit_rows,
+        memory_budget=spec.memory_budget,
+    )
+    plan = plan_cost(workload)
+    flops = 2 * dimension * plan.distances
+    in_memory = plan.memory[0].rows_resident
     console.print(
-        f"about {cost.distance_computations:.2g} distance computations ({flops:.2g} FLOP), embeddings "
-        f"{cost.embeddings_bytes / 1e9:,.2f} GB on disk, {cost.memory_bytes / 1e9:,.2f} GB of memory for the "
-        f"largest fit, {'rows held in it' if cost.rows_resident else 'rows read from disk in every pass'}",
+        f"about {plan.distances:.2g} distance computations ({flops:.2g} FLOP), embeddings "
+        f"{plan.disk.embeddings / 1e9:,.2f} GB on disk, {plan.worker_bytes / 1e9:,.2f} GB of memory for the "
+        f"largest fit, {'rows held in it' if in_memory else 'rows read from disk in every pass'}; "
+        f"`curation-assets plan` shows every stage and its time",
         highlight=False,
     )
-    if cost.memory_bytes > spec.memory_budget:
+    if any(level.fixed_bytes > spec.memory_budget for level in plan.memory):
         console.print(
             f"that is more than memory_budget = {spec.memory_budget / 1e9:,.2f} GB: raise it, or set fit_rows or "
             f"n_coarse_clusters",

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation_assets.algorithms import assignment
-from curation_assets.algorithms.assignment import assign, distances_to
+from curation_assets.algorithms.assignment import Assigner, assign, distances_to
 
 
 def brute_force(rows: np.ndarray, centroids: np.ndarray) -> np.ndarray:
@@ -56,6 +56,16 @@ def test_tiles_and_threads_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> Non
         np.testing.assert_array_equal(cut[0], whole[0])
         np.testing.assert_array_equal(cut[1], whole[1])
     torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("n_rows", [500, 10])
+def test_centroids_made_ready_once_serve_many_blocks(n_rows: int) -> None:
+    rows, centroids = close_calls(4)
+    whole = assign(rows, centroids, metric="l2")
+    ready = Assigner(centroids, n_rows, metric="l2")
+    parts = [ready.assign(rows[start : start + 120]) for start in range(0, 500, 120)]
+    np.testing.assert_array_equal(np.concatenate([clusters for clusters, _ in parts]), whole[0])
+    np.testing.assert_array_equal(np.concatenate([distances for _, distances in parts]), whole[1])
 
 
 def test_cosine_distance_is_one_minus_cosine() -> None:

@@ -126,6 +126,37 @@ def test_below_the_floor_the_bound_for_all_serves(seed: int, columns: int) -> No
     assert torch.equal(leader[above], whole[0][above])
 
 
+@given(
+    st.integers(0, 10_000), st.sampled_from([0.01, 1.0, 300.0]), st.integers(1, 90), st.sampled_from([3, 100])
+)
+def test_every_centroid_that_reaches_the_threshold_is_a_contender(
+    seed: int, scale: float, dimension: int, columns: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    rows = scale * torch.randn(20, dimension, generator=generator)
+    centroids = scale * torch.randn(11, dimension, generator=generator)
+    book = Codebook.of(centroids)
+    norms = torch.linalg.vector_norm(rows, dim=1)
+    scores = _true_scores(rows, centroids)
+    # The third-highest score of each row: three centroids reach it, one of them exactly.
+    thresholds = scores.sort(dim=1, descending=True).values[:, 2].float()
+    rounded = RoundedCentroids(book.centroids, book.bias, book.largest_norm)
+    known = (norms, rounding_residuals(rows), thresholds, book.error_bound(norms))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rounded_scores, "_TILE_COLUMNS", columns)
+        pairs = rounded.contenders(rows, *known)
+        patch.setattr(rounded_scores, "_MOST_CONTENDERS", 1)
+        assert rounded.contenders(rows, *known) is None
+    assert pairs is not None
+    found = torch.zeros_like(scores, dtype=torch.bool)
+    found[pairs] = True
+    assert found.sum() == len(pairs[0])
+    assert found[scores >= thresholds.double()[:, None]].all()
+    # And it rules out: nobody is named who is far below.
+    size = norms * centroids.norm(dim=1).max() + thresholds.abs() + 0.5 * centroids.norm(dim=1).max() ** 2
+    assert not found[scores < (thresholds - 0.05 * size).double()[:, None] - 1e-6].any()
+
+
 @given(st.integers(0, 10_000))
 def test_assignments_are_the_same_with_and_without_a_first_look(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.stats import chi2
 
 from curation_assets.algorithms import seeding
@@ -45,7 +48,7 @@ def test_a_batch_of_stale_proposals_is_thinned_to_the_exact_distribution() -> No
     seen = np.zeros((6, 6))
     for _ in range(n):
         proposed = rng.choice(6, 64, p=stale / stale.sum())
-        kept = seeding._accepted(torch.from_numpy(points[proposed]).double(), stale[proposed], rng)
+        kept = seeding._accepted(torch.from_numpy(points[proposed]), stale[proposed], rng)
         first, second = proposed[kept[:2]]
         seen[first, second] += 1
     current = np.minimum(stale, pairwise)
@@ -75,6 +78,28 @@ def test_all_rows_can_be_seeds(n_local_trials: int) -> None:
     points = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
     seeds = kmeans_plus_plus(ArrayRows(points), 20, np.random.default_rng(0), n_local_trials=n_local_trials)
     assert sorted(seeds.tolist()) == list(range(20))
+
+
+@given(st.integers(0, 10_000))
+def test_greedy_seeds_from_all_distances_at_once_are_the_same(seed: int) -> None:
+    # Isolated rows in mirror images: they lower the total alike, but for rounding.
+    half = np.random.default_rng(seed).integers(-9, 9, (12, 3)).astype(np.float32) / 7
+    rows, found = ArrayRows(np.concatenate([half, -half, 100 * np.eye(3, dtype=np.float32)])), []
+    for most in (0, 2000):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(seeding, "_MOST_ROWS_IN_PAIRS", most)
+            found.append(kmeans_plus_plus(rows, 9, np.random.default_rng(seed), n_local_trials=4).tolist())
+    assert found[0] == found[1]
+
+
+def test_draws_within_the_error_of_float32_are_decided_in_float64() -> None:
+    # Far from the origin a float32 score cannot tell a copy of a row from a row nearby.
+    points = np.array([[5000, 0], [5000, 0], [5000, 0.25], [5000, 0.5]], dtype=np.float32)
+
+    draws = Mock(random=lambda n: np.array([0.0, 0.0, 0.07, 0.2])[:n])
+    # The first is kept; its copy at distance 0 is not; 0.0625 < 0.07 is not; 0.25 > 0.2 is.
+    kept = seeding._accepted(torch.from_numpy(points), np.ones(4), draws)
+    assert kept.tolist() == [0, 3]
 
 
 def test_greedy_seeds_lie_closer_to_the_data() -> None:

@@ -6,8 +6,10 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+from curation_assets.engines.ray.pool import Holder
 from curation_assets.engines.ray.session import LOCAL_ONLY, TOKEN_VARIABLE, private_folder
 
 # A dead node is noticed within two seconds instead of fifteen.
@@ -54,6 +56,33 @@ class SimulatedCluster:
             number: see `nodes`.
         """
         self._cluster.remove_node(self.nodes[number], allow_graceful=False)
+
+    def busy_nodes(self) -> list[int]:
+        """Numbers of the nodes on which a worker holds rows now."""
+        found = []
+        for number, node in enumerate(self.nodes):
+            processes = [info.process.pid for infos in node.all_processes.values() for info in infos]
+            if any(
+                _title(child).startswith(f"ray::{Holder.__name__}")
+                for pid in processes
+                for child in _children(pid)
+            ):
+                found.append(number)
+        return found
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def _title(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    except OSError:
+        return ""
 
 
 @contextmanager

@@ -34,13 +34,13 @@ def cluster() -> Iterator[SimulatedCluster]:
 
 @pytest.fixture
 def engine(cluster: SimulatedCluster) -> Iterator[RayEngine]:
-    """On half a CPU a worker, so that several fit on a node."""
+    """Of two workers on half a CPU each, unless a fit asks for more."""
     yield make_engine(cluster)
     gc.collect()
 
 
 def make_engine(cluster: SimulatedCluster, *, cpus_per_worker: float = 0.5) -> RayEngine:
     settings = EngineSettings(
-        kind="ray", address=cluster.address, cpus_per_worker=cpus_per_worker, least_work=1
+        kind="ray", address=cluster.address, workers=2, cpus_per_worker=cpus_per_worker, least_work=1
     )
     return RayEngine(settings, BUDGET)

@@ -39,7 +39,7 @@ def fitter(on_progress: Callable[[FitProgress], None] | None = None, steps: int 
 
 def fit_here(rows: PreparedRows, steps: int = 2) -> Fitted:
     """The whole fit in this process."""
-    return _bytes(fitter(steps=steps).fit(rows))
+    return level_bytes(fitter(steps=steps).fit(rows))
 
 
 def fit_on(
@@ -52,10 +52,10 @@ def fit_on(
     """The whole fit on so many workers."""
     leader = fitter(on_progress, steps)
     with held_inputs(engine, rows, leader, n_workers=n_workers, device="cpu") as held:
-        return _bytes(leader.fit(held))
+        return level_bytes(leader.fit(held))
 
 
-def _bytes(level: Any) -> Fitted:
+def level_bytes(level: Any) -> Fitted:
     return level.centroids.tobytes(), level.assignments.tobytes(), level.distances.tobytes(), level.inertias
 
 

@@ -22,7 +22,7 @@ def test_any_number_of_workers_gives_the_same_bytes(
     rows = stored_rows(tmp_path)
     assert fit_on(engine, rows, n_workers) == fit_here(rows)
     said = engine.describe()
-    assert (said["kind"], said["workers"]) == ("ray", 6)
+    assert (said["kind"], said["workers"]) == ("ray", 2)
     assert 10**8 < said["peak_worker_bytes"] < BUDGET
 
 

@@ -18,7 +18,7 @@ from curation_assets.engines.ray.engine import RayEngine
 from curation_assets.engines.ray.simulated import SimulatedCluster
 from curation_assets.steps.fit_workers import RowWorkers
 from curation_assets_tests.engines.ray.conftest import make_engine
-from curation_assets_tests.engines.ray.fits import SignedWorkers, _bytes, fit_here, fitter, stored_rows
+from curation_assets_tests.engines.ray.fits import SignedWorkers, fit_here, fitter, level_bytes, stored_rows
 
 
 class Fit:
@@ -46,7 +46,7 @@ class Fit:
         def run() -> None:
             with engine.hold(self.workers, 2) as pool:
                 level = leader.fit(FitInputs(pool, bounds, self.rows.dimension, "cosine"))
-                self.result = _bytes(level)
+                self.result = level_bytes(level)
 
         self._thread = threading.Thread(target=run)
         self._thread.start()

@@ -1,0 +1,316 @@
+"""`curation-assets plan`: what curating a pool costs, stage by stage, and what that rests on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from curation_assets.cli.numbers import duration, size
+from curation_assets.cli.project import embedded_size, find_spec, open_home
+from curation_assets.errors import PoolSpecError
+from curation_assets.level_plan import level_specs
+from curation_assets.pools.memory import DEFAULT_MEMORY_BUDGET
+from curation_assets.storage.pool_storage import PoolStorage
+
+if TYPE_CHECKING:
+    from curation_assets.algorithms.cost_model import Plan, StageCost, Workload
+    from curation_assets.algorithms.cost_time import Hardware
+
+_GPU_MEMORY = 80 * 10**9
+_DEFAULT_LEVELS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanOptions:
+    """Options of the command, None where they were not given."""
+
+    pool: str | None = None
+    rows: int | None = None
+    dimension: int | None = None
+    clusters: tuple[int, ...] | None = None
+    coarse: int | None = None
+    steps: int | None = None
+    iterations: int | None = None
+    fit_rows: int | None = None
+    gpus: int | None = None
+    tflops: float | None = None
+    utilisation: float | None = None
+    workers: int | None = None
+    memory: int | None = None
+    disk_gbps: float = 1.0
+    network_gbps: float = 3.0
+    embed_rate: float | None = None
+    as_json: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PricedPlan:
+    """A plan, what it runs on, and the same without the savings that are expected."""
+
+    title: str
+    workload: Workload
+    hardware: Hardware
+    expected: Plan
+    most: Plan
+    embed_rate: float | None
+
+    @property
+    def embedding_seconds(self) -> float:
+        """Of all devices together side by side; 0 if it was not asked for."""
+        return self.workload.n_rows / (self.embed_rate * self.hardware.devices) if self.embed_rate else 0.0
+
+    def seconds(self, plan: Plan) -> float:
+        """Of all stages, one after another, and embedding."""
+        from curation_assets.algorithms.cost_time import stage_time
+
+        times = (stage_time(stage, self.workload.dimension, self.hardware) for stage in plan.stages)
+        return self.embedding_seconds + sum(time.total for time in times)
+
+
+def show_plan(options: PlanOptions) -> None:
+    """Print the plan.
+
+    Raises:
+        PoolSpecError: if options are missing, contradict each other or are out of range.
+    """
+    try:
+        priced = _priced(options)
+    except ValueError as error:
+        raise PoolSpecError(str(error)) from error
+    if options.as_json:
+        print(json.dumps(_as_json(priced), indent=2))
+        return
+    console = Console()
+    console.print(_table(priced))
+    for line in [
+        *_totals(priced),
+        "",
+        "assumptions",
+        *(f"- {line}" for line in _assumptions(priced, options)),
+    ]:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+def _priced(options: PlanOptions) -> PricedPlan:
+    from curation_assets.algorithms.cost_model import plan_cost
+
+    title, workload, device = _of_pool(options) if options.pool else _of_options(options)
+    return PricedPlan(
+        title,
+        workload,
+        _hardware(options, workload, device),
+        plan_cost(workload),
+        plan_cost(workload, at_most=True),
+        options.embed_rate,
+    )
+
+
+def _of_pool(options: PlanOptions) -> tuple[str, Workload, str]:
+    from curation_assets.algorithms.cost_model import Workload
+
+    given = {
+        "--clusters": options.clusters,
+        "--coarse": options.coarse,
+        "--steps": options.steps,
+        "--iterations": options.iterations,
+    }
+    if clash := [name for name, value in given.items() if value is not None]:
+        raise PoolSpecError(
+            f"{clash[0]} together with --pool {options.pool}: the pool's YAML sets the levels; leave out one of them"
+        )
+    home = open_home()
+    spec = find_spec(home, options.pool or "")
+    if options.fit_rows is not None:
+        spec = spec.model_copy(update={"fit_rows": options.fit_rows})
+    rows, dimension = options.rows, options.dimension
+    if rows is None or dimension is None:
+        stored = embedded_size(PoolStorage(home.storage_root, spec.name))
+        if stored is None:
+            missing = " and ".join(
+                f"{name} N" for name, value in (("--rows", rows), ("--dim", dimension)) if value is None
+            )
+            raise PoolSpecError(
+                f"pool '{spec.name}' is not embedded yet, so its size is not known: pass {missing}"
+            )
+        rows, dimension = rows or stored[0], dimension or stored[1]
+    workload = Workload(
+        n_rows=rows,
+        dimension=dimension,
+        levels=level_specs(spec, rows),
+        fit_rows=spec.fit_rows,
+        workers=_workers(options),
+        memory_budget=options.memory or (_GPU_MEMORY if options.gpus else spec.memory_budget),
+    )
+    return spec.name, workload, spec.fit_device
+
+
+def _of_options(options: PlanOptions) -> tuple[str, Workload, str]:
+    from curation_assets.algorithms.cost_model import Workload
+    from curation_assets.algorithms.hierarchy import LevelSpec
+    from curation_assets.algorithms.planning import plan_n_clusters
+
+    if options.rows is None or options.dimension is None:
+        raise PoolSpecError("without --pool, --rows N and --dim D are needed, e.g. --rows 743e6 --dim 1024")
+    n_fitted = min(options.fit_rows or options.rows, options.rows)
+    clusters = options.clusters or plan_n_clusters(n_fitted, _DEFAULT_LEVELS)
+    if any(above >= below for below, above in pairwise(clusters)):
+        raise PoolSpecError(f"--clusters must fall from level to level, got {','.join(map(str, clusters))}")
+    levels = [
+        LevelSpec(
+            n_clusters=k,
+            n_coarse_clusters=options.coarse if level == 1 else None,
+            # A split level is not resampled.
+            resampling_steps=None if options.coarse and level == 1 else options.steps,
+            max_iterations=options.iterations or 50,
+        )
+        for level, k in enumerate(clusters, start=1)
+    ]
+    workload = Workload(
+        n_rows=options.rows,
+        dimension=options.dimension,
+        levels=levels,
+        fit_rows=options.fit_rows,
+        workers=_workers(options),
+        memory_budget=options.memory or (_GPU_MEMORY if options.gpus else DEFAULT_MEMORY_BUDGET),
+    )
+    return "plan", workload, "auto"
+
+
+def _workers(options: PlanOptions) -> int:
+    return options.workers or options.gpus or 1
+
+
+def _hardware(options: PlanOptions, workload: Workload, device: str) -> Hardware:
+    from curation_assets.algorithms.cost_time import Hardware
+    from curation_assets.algorithms.device_rate import (
+        A100_TFLOPS,
+        DEFAULT_UTILISATION,
+        gpu_rate,
+        measure_rate,
+    )
+    from curation_assets.encoders import resolve_device
+
+    if not options.gpus and (options.tflops or options.utilisation):
+        raise PoolSpecError("--tflops and --utilisation describe a GPU: pass --gpus N, too")
+    if options.gpus:
+        rate = gpu_rate(options.tflops or A100_TFLOPS, options.utilisation or DEFAULT_UTILISATION)
+    else:
+        rate = measure_rate(workload.dimension, resolve_device(device))
+    return Hardware(
+        rate=rate,
+        devices=options.gpus or workload.workers,
+        workers=workload.workers,
+        disk_bytes_per_second=options.disk_gbps * 1e9,
+        network_bytes_per_second=options.network_gbps * 1e9,
+    )
+
+
+def _table(priced: PricedPlan) -> Table:
+    from curation_assets.algorithms.cost_time import stage_time
+
+    workload = priced.workload
+    table = Table(
+        title=f"{priced.title}: {workload.n_rows:,} rows of {workload.dimension:,} dimensions",
+        title_justify="left",
+    )
+    for column in ("level", "stage", "rows", "clusters", "times", "distances", "disk", "network", "time"):
+        table.add_column(column, justify="left" if column == "stage" else "right")
+    if priced.embed_rate:
+        table.add_row("", "embed", f"{workload.n_rows:,}", *[""] * 5, duration(priced.embedding_seconds))
+    before = 0
+    for stage in priced.expected.stages:
+        table.add_row(
+            "" if stage.level == before else str(stage.level),
+            stage.stage,
+            f"{stage.n_rows:,}",
+            f"{stage.n_clusters:,}",
+            f"{stage.n_fits:,}",
+            f"{stage.distances:.2g}" if stage.distances else "",
+            size(stage.read_bytes + stage.written_bytes),
+            size(stage.network_bytes),
+            duration(stage_time(stage, workload.dimension, priced.hardware).total),
+        )
+        before = stage.level
+    return table
+
+
+def _totals(priced: PricedPlan) -> Iterator[str]:
+    plan, workload, hardware = priced.expected, priced.workload, priced.hardware
+    seconds, most = priced.seconds(plan), priced.seconds(priced.most)
+    unit = f"; {seconds * hardware.devices / 3600:,.1f} device-hours" if hardware.devices > 1 else ""
+    yield f"time       {duration(seconds)}{unit}; {duration(most)} if every iteration searched everything"
+    flops = 2 * workload.dimension
+    yield (
+        f"distances  {plan.distances:.3g} ({flops * plan.distances:.3g} FLOP); at most {priced.most.distances:.3g} "
+        f"({flops * priced.most.distances:.3g} FLOP)"
+    )
+    for level in plan.memory:
+        rows = "rows held" if level.rows_resident else "rows read from disk in every pass"
+        over = "" if level.fixed_bytes <= workload.memory_budget else ": MORE THAN THE BUDGET"
+        yield f"memory     level {level.level}: {size(level.total_bytes)} a worker, {rows}{over}"
+    disk = plan.disk
+    yield (
+        f"disk       {size(disk.total)}: embeddings {size(disk.embeddings)}, clusters of rows "
+        f"{size(disk.assignments)}, centroids {size(disk.centroids)}"
+        + (f", files of the split {size(disk.split_files)} for a while" if disk.split_files else "")
+    )
+    yield f"network    {size(plan.network_bytes) or '0 GB'}, all workers together"
+
+
+def _assumptions(priced: PricedPlan, options: PlanOptions) -> Iterator[str]:
+    hardware, workload = priced.hardware, priced.workload
+    device = "GPU" if options.gpus else "machine like this one" if workload.workers > 1 else "machine"
+    yield (
+        f"each {device}: {hardware.rate.search_flops / 1e12:.3g} TFLOP/s in searches, "
+        f"{hardware.rate.assign_flops / 1e12:.3g} in assignments from scratch ({hardware.rate.source}"
+        + ("" if options.gpus else "; other processes slow it")
+        + ")"
+    )
+    yield (
+        f"{hardware.devices} devices, {workload.workers} workers with a budget of {size(workload.memory_budget)} of "
+        f"memory, {options.disk_gbps:g} GB/s of disk and {options.network_gbps:g} GB/s of network each"
+    )
+    yield "reading goes on beside computing, sending does not; stages follow one another"
+    yield (
+        "iterations and the centroids they search are expected from the rows per cluster, as measured on generated "
+        "pools at a tolerance of 1e-4; pools differ by a factor of 2 (docs/planning.md)"
+    )
+    yield "every cluster has at least as many rows as are kept of it; coarse clusters are of one size"
+    if options.gpus:
+        yield "no GPU was measured; the fixed time of small steps is a CPU's"
+    if not priced.embed_rate:
+        yield "embedding is not counted (--embed-rate); nor are deduplication, selection and writing the dataset"
+
+
+def _as_json(priced: PricedPlan) -> dict[str, Any]:
+    from curation_assets.algorithms.cost_time import stage_time
+
+    def stage_json(stage: StageCost) -> dict[str, Any]:
+        time = stage_time(stage, priced.workload.dimension, priced.hardware)
+        return {
+            **asdict(stage),
+            "distances": stage.distances,
+            "seconds": {**asdict(time), "total": time.total},
+        }
+
+    return {
+        "rows": priced.workload.n_rows,
+        "dimension": priced.workload.dimension,
+        "workers": priced.workload.workers,
+        "memory_budget": priced.workload.memory_budget,
+        "hardware": asdict(priced.hardware),
+        "stages": [stage_json(stage) for stage in priced.expected.stages],
+        "memory": [{**asdict(level), "total_bytes": level.total_bytes} for level in priced.expected.memory],
+        "disk": {**asdict(priced.expected.disk), "total": priced.expected.disk.total},
+        "embedding_seconds": priced.embedding_seconds,
+        "distances": priced.expected.distances,
+        "distances_at_most": priced.most.distances,
+        "seconds": priced.seconds(priced.expected),
+        "seconds_at_most": priced.seconds(priced.most),
+    }

@@ -1,0 +1,157 @@
+"""`curation-assets plan`, with and without a pool."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from curation_assets.cli.main import cli
+from curation_assets.errors import PoolSpecError
+from curation_assets.storage.embeddings import ARRAY
+from curation_assets.storage.outputs import Recipe
+from curation_assets.storage.shards import Shard
+from curation_assets_tests.projects import SMALL_POOL, Project
+
+PAPER = [
+    "--rows",
+    "743e6",
+    "--dim",
+    "1024",
+    "--gpus",
+    "32",
+    "--clusters",
+    "10M,500k,50k,10k",
+    "--coarse",
+    "100k",
+]
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    made = Project(tmp_path)
+    for name, value in made.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("COLUMNS", "160")
+    made.write_pool(SMALL_POOL)
+    return made
+
+
+def plan(*arguments: str) -> str:
+    result = CliRunner().invoke(cli, ["plan", *arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def plan_json(*arguments: str) -> dict[str, Any]:
+    return json.loads(plan(*arguments, "--json"))
+
+
+def test_the_papers_pool_without_a_yaml() -> None:
+    words = plan(*PAPER)
+    assert "743,000,000 rows of 1,024 dimensions" in words
+    for stage in ("seeds", "Lloyd", "runs", "splits", "resampled fits", "re-assign", "assign"):
+        assert stage in words
+    assert "device-hours" in words
+    assert "312 TFLOP/s peak x 0.4 utilisation, assumed" in words
+    assert "no GPU was measured" in words
+    assert "rows read from disk in every pass" in words
+    assert "embedding is not counted" in words
+
+
+def test_the_same_as_json_in_bytes_and_seconds() -> None:
+    found = plan_json(*PAPER)
+    assert (found["rows"], found["workers"], found["memory_budget"]) == (743_000_000, 32, 80 * 10**9)
+    assert found["disk"]["embeddings"] == 2 * 1024 * 743_000_000
+    assert sum(stage["distances"] for stage in found["stages"]) == found["distances"]
+    assert sum(stage["seconds"]["total"] for stage in found["stages"]) == pytest.approx(found["seconds"])
+    assert found["seconds"] < found["seconds_at_most"]
+    # Kept of each cluster in a resampling step, as in the paper: 10, 5 and 3.
+    subsets = [stage["n_rows"] for stage in found["stages"] if stage["stage"] == "resampled fits"]
+    assert subsets == [10 * 500_000, 5 * 50_000, 3 * 10_000]
+
+
+def test_more_gpus_and_a_faster_disk_take_less_time() -> None:
+    slow, gpus, disk = (
+        plan_json(*PAPER, *more)["seconds"] for more in ([], ["--gpus", "64"], ["--disk-gbps", "5"])
+    )
+    assert gpus < slow
+    assert disk < slow
+
+
+def test_memory_and_workers_decide_whether_rows_are_held() -> None:
+    assert plan_json(*PAPER, "--workers", "64", "--memory", "80 GB")["memory"][0]["rows_resident"]
+    assert not plan_json(*PAPER)["memory"][0]["rows_resident"]
+    flat = ("--rows", "10M", "--dim", "768", "--clusters", "1M", "--gpus", "1")
+    assert "MORE THAN THE BUDGET" in plan(*flat, "--memory", "4 GB")
+    assert "MORE THAN THE BUDGET" not in plan(*flat, "--memory", "40 GB")
+
+
+def test_embedding_counts_if_asked_for() -> None:
+    without, with_it = plan_json(*PAPER), plan_json(*PAPER, "--embed-rate", "1000")
+    assert with_it["embedding_seconds"] == pytest.approx(743e6 / (1000 * 32))
+    assert with_it["seconds"] - without["seconds"] == pytest.approx(with_it["embedding_seconds"])
+    assert "embedding is not counted" not in plan(*PAPER, "--embed-rate", "1000")
+
+
+def test_without_gpus_this_machine_is_measured() -> None:
+    words = plan("--rows", "20k", "--dim", "32")
+    assert "measured just now on 'cpu'" in words
+    assert "level 4" in words
+
+
+def test_a_pool_that_is_not_embedded_needs_its_size() -> None:
+    with pytest.raises(PoolSpecError, match=r"pool 'emoji' is not embedded yet.*pass --rows N and --dim N"):
+        plan("--pool", "emoji")
+    with pytest.raises(PoolSpecError, match=r"pass --dim N"):
+        plan("--pool", "emoji", "--rows", "1000")
+    found = plan_json("--pool", "emoji", "--rows", "1000", "--dim", "64", "--gpus", "1")
+    assert [stage["n_clusters"] for stage in found["stages"] if stage["stage"] == "Lloyd"] == [24, 8, 3]
+
+
+def test_an_embedded_pool_is_planned_for_the_rows_it_has(project: Project) -> None:
+    project.storage.save_shards([Shard("a", ()), Shard("b", ())])
+    for key, n_rows in (("a", 30), ("b", 20)):
+        with project.storage.output("embeddings", key).writing(Recipe({}, {}, "1")) as writer:
+            writer.array(ARRAY, np.zeros((n_rows, 12), dtype=np.float16))
+            writer.summary.update(n_rows=n_rows, dimension=12)
+    found = plan_json("--pool", "emoji", "--gpus", "1")
+    assert (found["rows"], found["dimension"]) == (50, 12)
+
+
+def test_a_sample_of_a_pool_is_planned_with_levels_of_its_own(project: Project) -> None:
+    automatic = {key: value for key, value in SMALL_POOL.items() if key != "levels"}
+    project.write_pool(automatic)
+    size = ["--pool", "emoji", "--rows", "1M", "--dim", "64", "--gpus", "1"]
+    whole, sample = plan_json(*size), plan_json(*size, "--fit-rows", "100k")
+    assert (whole["stages"][0]["n_rows"], sample["stages"][0]["n_rows"]) == (10**6, 10**5)
+    assert sample["stages"][0]["n_clusters"] < whole["stages"][0]["n_clusters"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "without --pool, --rows N and --dim D are needed"),
+        (["--rows", "1k"], "without --pool, --rows N and --dim D are needed"),
+        (["--rows", "1k", "--dim", "8", "--tflops", "100"], "describe a GPU: pass --gpus N"),
+        (
+            ["--rows", "1k", "--dim", "8", "--clusters", "10,20"],
+            "--clusters must fall from level to level, got 10,20",
+        ),
+        (
+            ["--rows", "1k", "--dim", "8", "--clusters", "2k"],
+            "n_clusters is 2,000, but the level has only 1,000",
+        ),
+        (["--rows", "1k", "--dim", "8", "--clusters", "10", "--coarse", "3"], "n_coarse_clusters is 3"),
+        (["--rows", "10", "--dim", "8"], "too few for 4 levels"),
+        (["--pool", "web"], "--pool web: no such pool"),
+        (["--pool", "emoji", "--coarse", "10"], "--coarse together with --pool emoji"),
+    ],
+)
+def test_what_cannot_be_planned_is_refused(arguments: list[str], message: str) -> None:
+    with pytest.raises(PoolSpecError, match=message):
+        plan(*arguments)
