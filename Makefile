@@ -13,10 +13,10 @@ export DAGSTER_HOME := $(CURDIR)
 export CURATION_HOME := $(CURDIR)
 export CURATION_STATE ?= $(CURDIR)/data/dagster
 
-.PHONY: help setup setup-ray demo demo-text demo-ray test test-ray test-ui check dev
+.PHONY: help setup setup-ray demo demo-text demo-ray test test-ray test-ui test-postgres test-s3 test-cluster check dev
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 setup: $(STAMP) ## Build the virtual environment in .venv (again only if pyproject.toml changed)
 
@@ -58,6 +58,18 @@ test-ray: setup-ray ## Test the Ray engine on a simulated cluster (SHORT=1 leave
 test-ui: setup ## Drive the Dagster UI in an installed Chromium (CURATION_SCREENSHOTS=folder keeps the pictures)
 	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS),ui]'
 	$(BIN)/python -m pytest -m ui curation_assets_tests/ui
+
+test-postgres: setup ## Keep Dagster's runs in a PostgreSQL of the tests' own (Debian's package postgresql)
+	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS),postgres]'
+	$(BIN)/python -m pytest -m postgres curation_assets_tests/postgres
+
+test-s3: setup ## Keep a pool on an S3 server of the tests' own
+	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS),s3]' 'moto[server]>=5.0'
+	$(BIN)/python -m pytest -m s3 curation_assets_tests/s3
+
+test-cluster: setup ## Run a pool's jobs on a Ray of the tests' own, through dagster-ray
+	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS),cluster]'
+	$(BIN)/python -m pytest -m cluster curation_assets_tests/cluster
 
 check: setup ## Lint, formatting and types
 	$(BIN)/ruff check .

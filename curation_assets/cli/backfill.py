@@ -52,6 +52,7 @@ def backfill_pool(
     """
     from curation_assets.defs.dead_runs import close_dead_runs
     from curation_assets.defs.event_log import open_instance
+    from curation_assets.defs.shared_lock import only_runner_of_all
 
     some = [
         option
@@ -67,7 +68,7 @@ def backfill_pool(
     home = open_home()
     spec = find_spec(home, pool)
     console = Console()
-    with only_runner(home, pool), open_instance() as instance:
+    with only_runner(home, pool), open_instance() as instance, only_runner_of_all(instance, pool):
         began = time.monotonic()
         runner = Runner(home, spec, instance, console, parallel=parallel)
         begin = find_step(runner.steps, "--from", first or "raw_pool")

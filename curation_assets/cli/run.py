@@ -32,11 +32,12 @@ def run_pool(pool: str, *, first: str | None, shards: str | None) -> int:
     """
     from curation_assets.defs.dead_runs import close_dead_runs
     from curation_assets.defs.event_log import open_instance
+    from curation_assets.defs.shared_lock import only_runner_of_all
 
     home = open_home()
     spec = find_spec(home, pool)
     console = Console()
-    with only_runner(home, pool), open_instance() as instance:
+    with only_runner(home, pool), open_instance() as instance, only_runner_of_all(instance, pool):
         began = time.monotonic()
         runner = Runner(home, spec, instance, console)
         begin = find_step(runner.steps, "--from", first) if first else None
@@ -55,6 +56,10 @@ def run_pool(pool: str, *, first: str | None, shards: str | None) -> int:
                 return 1
         if redo:
             redo.finish()
+        if n_orphans := runner.storage.remove_orphans(list(runner.steps)):
+            runner.say(
+                f"{n_orphans} outputs that killed runs left half written in the object store are removed"
+            )
         _show_result(runner, time.monotonic() - began, whole=keys is None)
     return 0
 
@@ -90,5 +95,6 @@ def _show_result(runner: Runner, seconds: float, *, whole: bool) -> None:
         tokens = f", {summary['tokens'][target]:,} tokens" if "tokens" in summary else ""
         runner.say(f"  target {target}: {size:,} of {summary['n_rows']:,} samples{tokens}")
     runner.say(f"  dataset: {storage.output('balanced_dataset').folder}")
-    runner.say(f"  release: {storage.output('dataset_release').folder}")
+    # In an object store the present version's folder, of which its asset's may hold others for a moment.
+    runner.say(f"  release: {storage.output('dataset_release').path('any').parent}")
     runner.say(f"  report:  {storage.output('curation_report').path('curation_report.html')}")

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import dagster as dg
 from dagster._core.events.log import EventLogEntry
+from dagster._core.storage.event_log.base import EventLogStorage
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
+from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
+
+from curation_assets.errors import CurationError
 
 _BATCH_SIZE = "DAGSTER_EVENT_BATCH_SIZE"
 _EVENTS_PER_TRANSACTION = 1000
@@ -101,9 +105,30 @@ class BatchedSqliteStorage(DagsterSqliteStorage):
         return cls.from_local(inst_data=inst_data, **config_value)
 
 
+def in_postgres(storage: EventLogStorage) -> TypeGuard[SqlEventLogStorage]:
+    """Whether events are stored in PostgreSQL; asked by name, as dagster-postgres is an extra."""
+    return any(base.__name__ == "PostgresEventLogStorage" for base in type(storage).__mro__)
+
+
 def open_instance() -> dg.DagsterInstance:
-    """The instance of DAGSTER_HOME; stock SQLite storage, configured or by default, is opened as a batched one."""
-    instance = dg.DagsterInstance.get()
+    """The instance of DAGSTER_HOME; stock SQLite storage, configured or by default, is opened as a batched one.
+
+    Raises:
+        CurationError: if SQLAlchemy lacks the driver that the URL of a PostgreSQL storage asks for.
+    """
+    try:
+        instance = dg.DagsterInstance.get()
+    except ModuleNotFoundError as error:
+        if error.name != "psycopg":
+            raise
+        # SQLAlchemy 2.1 takes `postgresql://` for psycopg 3; dagster-postgres comes with psycopg2.
+        raise CurationError(
+            "dagster.yaml: `postgresql` asks SQLAlchemy for the package psycopg, which is not installed: write "
+            "`postgresql+psycopg2` (in postgres_url, or as postgres_db.scheme)"
+        ) from error
+    if in_postgres(instance.event_log_storage):
+        # It writes batches too, if it is handed any.
+        os.environ.setdefault(_BATCH_SIZE, str(_EVENTS_PER_TRANSACTION))
     ref = instance.get_ref()
     stock = ref.storage_data
     if stock is None or stock.class_name != DagsterSqliteStorage.__name__:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import dagster as dg
 
+from curation_assets.defs.executors import chosen_executor
 from curation_assets.defs.run_tags import AGAIN_TAG, POOL_TAG, THIS_RUN
 from curation_assets.home import Home
 from curation_assets.lineage import (
@@ -117,7 +118,7 @@ def _asset_job(
         name,
         selection=dg.AssetSelection.assets(*[[spec.name, step] for step in steps]),
         description=description,
-        executor_def=dg.in_process_executor,
+        executor_def=chosen_executor(),
         run_tags={POOL_TAG: spec.name, **(tags or {})},
     )
 

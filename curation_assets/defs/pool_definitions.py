@@ -19,6 +19,7 @@ from curation_assets.defs.assets.selection import build_ledger, build_selection
 from curation_assets.defs.assets.token_counts import build_token_counts
 from curation_assets.defs.assets.tree import build_drift, build_tree
 from curation_assets.defs.checks import build_checks
+from curation_assets.defs.executors import chosen_executor
 from curation_assets.defs.io_managers import HandleIOManager
 from curation_assets.defs.jobs import Job, build_jobs
 from curation_assets.defs.resources import CurationResource
@@ -79,5 +80,5 @@ def build_definitions(specs: list[PoolSpec], home: Home) -> dg.Definitions:
             "curation": CurationResource(home_folder=str(home.folder), storage_root=home.storage_root),
             "io_manager": HandleIOManager(storage_root=home.storage_root),
         },
-        executor=dg.in_process_executor,
+        executor=chosen_executor(),
     )

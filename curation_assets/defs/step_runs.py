@@ -10,6 +10,7 @@ import dagster as dg
 
 from curation_assets import progress
 from curation_assets.defs.dead_runs import PROCESS_TAG, process_name
+from curation_assets.defs.executors import steps_share_a_process
 from curation_assets.defs.metadata import add_partition_metadata, summary_metadata
 from curation_assets.defs.resources import CurationResource
 from curation_assets.defs.run_tags import AGAIN_TAG, again_of
@@ -175,6 +176,8 @@ class StepRun:
     def _sign(self) -> None:
         """Note this process on the run: if it is killed, whoever comes next closes the run and frees its slots."""
         run = self.context.run
+        if not steps_share_a_process():
+            return
         if PROCESS_TAG not in run.tags and self.context.instance.has_run(run.run_id):
             self.context.instance.add_run_tags(run.run_id, {PROCESS_TAG: process_name()})
 

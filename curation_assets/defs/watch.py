@@ -16,6 +16,7 @@ from curation_assets.defs.dead_runs import ACTIVE_STATUSES, close_dead_runs
 from curation_assets.defs.jobs import job_for
 from curation_assets.defs.partitions import ListingChange, partitions_name, take_listing
 from curation_assets.defs.run_tags import POOL_TAG, run_tags
+from curation_assets.defs.shared_lock import only_runner_of_all
 from curation_assets.errors import CurationError, PoolBusyError
 from curation_assets.formats import build_reader
 from curation_assets.formats.arrivals import Unsettled, settle
@@ -139,7 +140,8 @@ class Watcher:
         if busy := self._active_run():
             return Look(busy)
         try:
-            with only_runner(self._home, self._spec.name):
+            name = self._spec.name
+            with only_runner(self._home, name), only_runner_of_all(self._instance, name):
                 return self._look(now)
         except PoolBusyError as error:
             return Look(str(error))

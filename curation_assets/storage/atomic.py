@@ -4,18 +4,78 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from upath import UPath
 
 TEMPORARY_PREFIX = ".tmp-"
+# Where files have no folders: asking for one costs a request, and S3's client would make a missing bucket.
+_OBJECT_STORES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss")
+# Their clients remember listings, and would not see what other processes write; the others have no such option.
+_WITHOUT_MEMORY = ("s3", "s3a", "gs", "gcs")
 
 
 def is_local(path: UPath) -> bool:
     """Whether a path lies on this machine's file system."""
     return path.protocol in ("", "file", "local")
+
+
+def open_root(location: str) -> UPath:
+    """A folder or fsspec URI of outputs that other processes, on whatever machine, write too."""
+    root = UPath(location)
+    return UPath(location, use_listings_cache=False) if root.protocol in _WITHOUT_MEMORY else root
+
+
+def read_whole(path: UPath) -> bytes:
+    """Content of a small file that may be replaced at any time: as it was before or as it is after.
+
+    Raises:
+        FileNotFoundError: if there is none.
+    """
+    if is_local(path):
+        return path.read_bytes()
+    # Opening a remote file asks for its size first, by which a file replaced since would be cut off. So does reading
+    # it without a start: two requests instead of one.
+    return bytes(path.fs.cat_file(path.path, start=0))
+
+
+def read_all_whole(folder: UPath, paths: Sequence[str]) -> dict[str, bytes]:
+    """Contents of small remote files, as many at once as their store's client allows.
+
+    Args:
+        folder: in which they lie.
+        paths: as its file system writes them.
+
+    Returns:
+        By path; without those that are gone.
+
+    Raises:
+        OSError: of the store, if it does not answer for one of them.
+    """
+    if not paths:
+        return {}
+    # A list is always answered by a mapping, but for a list of one, which older clients take for its entry.
+    if len(paths) == 1:
+        answers: Mapping[str, bytes | Exception] = {paths[0]: _content_or_error(folder, paths[0])}
+    else:
+        answers = folder.fs.cat(list(paths), on_error="return", start=0)
+    contents = {}
+    for path, answer in answers.items():
+        if isinstance(answer, FileNotFoundError):
+            continue
+        if isinstance(answer, Exception):
+            raise answer
+        contents[path] = answer
+    return contents
+
+
+def _content_or_error(folder: UPath, path: str) -> bytes | Exception:
+    try:
+        return bytes(folder.fs.cat_file(path, start=0))
+    except FileNotFoundError as error:
+        return error
 
 
 class Leftovers:
@@ -72,15 +132,21 @@ class StagedFiles:
             # mkstemp gives 0600; results should be readable as any file the user makes.
             staged.chmod(0o666 & ~_umask())
 
-    def replace(self) -> None:
-        """Put every flushed file in its place, and the folders' new entries to disk, once for each folder."""
+    def replace(self, places: Mapping[Path, UPath] | None = None) -> None:
+        """Put every flushed file in its place, and the folders' new entries to disk, once for each folder.
+
+        Args:
+            places: by staged file, the place it takes instead of its target's.
+        """
         folders: dict[Path, None] = {}
         for target, staged in self._staged:
+            target = (places or {}).get(staged, target)
             if is_local(target):
                 staged.replace(str(target))
                 folders[staged.parent] = None
             else:
-                target.parent.mkdir(parents=True, exist_ok=True)
+                if target.protocol not in _OBJECT_STORES:
+                    target.parent.mkdir(parents=True, exist_ok=True)
                 target.fs.put_file(str(staged), target.path)
         for folder in folders:
             _flush(folder)

@@ -10,7 +10,7 @@ import polars as pl
 from upath import UPath
 
 from curation_assets.formats.base import SourceFile
-from curation_assets.storage.atomic import write_text
+from curation_assets.storage.atomic import read_whole, write_text
 from curation_assets.storage.fingerprint import combined_digest, fingerprint
 
 LISTING_FILE: Final = "evaluation_sets.json"
@@ -63,6 +63,6 @@ def load_evaluation_digest(pool_folder: UPath) -> str | None:
 
 def _load(pool_folder: UPath) -> dict[str, Any] | None:
     try:
-        return dict(json.loads((pool_folder / LISTING_FILE).read_text(encoding="utf-8"))["sets"])
+        return dict(json.loads(read_whole(pool_folder / LISTING_FILE))["sets"])
     except FileNotFoundError:
         return None

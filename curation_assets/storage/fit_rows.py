@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from upath import UPath
 
-from curation_assets.storage.atomic import write_text
+from curation_assets.storage.atomic import read_whole, write_text
 from curation_assets.storage.fingerprint import combined_digest
 
 FIT_ROWS_FILE = "fit_rows.json"
@@ -55,7 +55,7 @@ class FitRows:
 def load_fit_rows(pool_folder: UPath) -> FitRows | None:
     """The rows of the present tree; None before the first fit."""
     try:
-        document = json.loads((pool_folder / FIT_ROWS_FILE).read_text(encoding="utf-8"))
+        document = json.loads(read_whole(pool_folder / FIT_ROWS_FILE))
     except FileNotFoundError:
         return None
     shards = {key: FittedShard(**shard) for key, shard in document.pop("shards").items()}

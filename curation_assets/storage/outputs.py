@@ -19,8 +19,9 @@ from pydantic_core import from_json
 from upath import UPath
 
 from curation_assets.errors import StaleInputError
-from curation_assets.storage.atomic import Leftovers, StagedFiles, is_local, write_text
+from curation_assets.storage.atomic import Leftovers, StagedFiles, is_local, read_whole, write_text
 from curation_assets.storage.fingerprint import canonical, combined_digest, file_digest, text_digest
+from curation_assets.storage.versions import new_version
 
 FACTS = "facts.json"
 
@@ -63,6 +64,8 @@ class Facts:
     """Shard -> digest of what concerns that shard, where an output serves many shards; `step/shard` for a step that
     rests on more or less of it than others."""
     made_at: str = ""
+    version: str = ""
+    """Folder of the files, inside the asset's, where they cannot be renamed into place together: see `Output`."""
 
 
 def parse_facts(content: bytes) -> Facts | None:
@@ -81,27 +84,64 @@ def timestamp(unix_time: float | None = None) -> str:
 
 
 class Output:
-    """Files of one asset; `shard` is None for an asset that is not partitioned."""
+    """Files of one asset; `shard` is None for an asset that is not partitioned.
+
+    On this machine's file system new files are renamed over the old ones. Elsewhere several files cannot take their
+    places at once, so every writer puts them into a folder of its own, and then the facts, which name it: two writers
+    never mix, and whoever comes last has written the output. An `Output` that has read facts keeps to the files they
+    name, until it reads facts again.
+
+    Args:
+        folder: of the asset.
+        shard: key of the shard.
+    """
 
     def __init__(self, folder: UPath, shard: str | None) -> None:
         self.folder = folder
         self.shard = shard
+        self._version: str | None = "" if is_local(folder) else None
 
     def path(self, name: str) -> UPath:
         """Where the output's file `name` lies.
 
         With a shard its key comes first, inside the name's folder if it has one: embeddings/00003.npy,
         balanced_dataset/small/00003.tar; without one the name stands alone: level_1_clusters/centroids.npy.
+        In an object store the folder of the version comes before all that.
         """
+        if name == FACTS:
+            return self.path_in("", name)
+        if self._version is None:
+            self.facts()
+        return self.path_in(self._version or "", name)
+
+    def path_in(self, version: str, name: str) -> UPath:
+        """Where the file `name` of a version lies."""
         folder, _, last = name.rpartition("/")
-        return self.folder / folder / (last if self.shard is None else f"{self.shard}.{last}")
+        return self.folder / version / folder / (last if self.shard is None else f"{self.shard}.{last}")
 
     def facts(self) -> Facts | None:
         """Facts of the stored output; None if there is none, or it is not complete."""
         try:
-            return parse_facts(self.path(FACTS).read_bytes())
+            facts = parse_facts(read_whole(self.path(FACTS)))
         except FileNotFoundError:
-            return None
+            facts = None
+        if not is_local(self.folder):
+            self._version = facts.version if facts else None
+        return facts
+
+    def store_facts(self, facts: Facts, leftovers: Leftovers | None = None) -> None:
+        """Replace the facts; the files they name must be in their places."""
+        document = asdict(facts)
+        if not facts.version:
+            del document["version"]
+        write_text(self.path(FACTS), json.dumps(document, indent=1, sort_keys=True), leftovers)
+        if not is_local(self.folder):
+            self._version = facts.version
+
+    def remove_files(self, facts: Facts) -> None:
+        """Remove the files that facts name; the facts themselves must be gone or replaced."""
+        for name in facts.files:
+            self.path_in(facts.version, name).unlink(missing_ok=True)
 
     def require_facts(self) -> Facts:
         """Facts of the stored output.
@@ -120,20 +160,21 @@ class Output:
         path = self.path(name)
         if is_local(path):
             return np.load(str(path), mmap_mode="r", allow_pickle=False)
-        return np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+        return np.load(io.BytesIO(path.fs.cat_file(path.path)), allow_pickle=False)
 
     def table(self, name: str, columns: list[str] | None = None) -> pl.DataFrame:
         """A stored Parquet table, or some of its columns."""
         path = self.path(name)
-        source = Path(str(path)) if is_local(path) else io.BytesIO(path.read_bytes())
+        source = Path(str(path)) if is_local(path) else io.BytesIO(path.fs.cat_file(path.path))
         return pl.read_parquet(source, columns=columns)
 
     @contextmanager
     def writing(self, recipe: Recipe, leftovers: Leftovers | None = None) -> Iterator[OutputWriter]:
         """Stage the output's files; when the block ends without an error they replace the old ones.
 
-        The old facts go first and the new ones come last, so that a process killed in between leaves an
-        output that counts as missing, never one that mixes old and new files.
+        Locally the old facts go first and the new ones come last, so that a process killed in between leaves an
+        output that counts as missing, never one that mixes old and new files. In an object store the old output
+        stays whole until the new facts are there.
 
         Args:
             recipe: what the output is made of.
@@ -141,18 +182,25 @@ class Output:
         """
         leftovers = leftovers or Leftovers()
         staged = StagedFiles(leftovers)
+        version = ""
         try:
             writer = OutputWriter(self, staged)
             yield writer
             old = self.facts()
             writer.seal()
             staged.flush()
-            self.path(FACTS).unlink(missing_ok=True)
-            staged.replace()
+            if is_local(self.folder):
+                self.path(FACTS).unlink(missing_ok=True)
+                staged.replace()
+            else:
+                # Named now: a fit may take days, and of what is not named by facts only the old goes.
+                version = new_version()
+                staged.replace(writer.places(version))
         finally:
             staged.discard()
-        for name in set(old.files if old else ()) - set(writer.files):
-            self.path(name).unlink(missing_ok=True)
+        if not version:
+            for name in set(old.files if old else ()) - set(writer.files):
+                self.path(name).unlink(missing_ok=True)
         facts = Facts(
             recipe.fingerprint,
             combined_digest(writer.files),
@@ -163,8 +211,12 @@ class Output:
             writer.summary,
             writer.parts,
             timestamp(),
+            version,
         )
-        write_text(self.path(FACTS), json.dumps(asdict(facts), indent=1, sort_keys=True), leftovers)
+        self.store_facts(facts, leftovers)
+        if version and old is not None:
+            # Who still reads them finds a file missing, never one of another writer in its place.
+            self.remove_files(old)
         writer.facts = facts
         writer.clear_up()
 
@@ -194,8 +246,12 @@ class OutputWriter:
 
     def file(self, name: str) -> Path:
         """A local path to write the output's file `name` to."""
-        self._staged[name] = self._files.stage(self._output.path(name))
+        self._staged[name] = self._files.stage(self._output.path_in("", name))
         return self._staged[name]
+
+    def places(self, version: str) -> dict[Path, UPath]:
+        """Where each staged file goes in a version's folder."""
+        return {staged: self._output.path_in(version, name) for name, staged in self._staged.items()}
 
     def stored(self) -> Facts:
         """The output's facts, once everything is in its place."""

@@ -12,13 +12,16 @@ from upath import UPath
 from curation_assets.errors import StaleInputError
 from curation_assets.formats.base import SourceFile
 from curation_assets.storage.admission import KEPT
-from curation_assets.storage.atomic import is_local
+from curation_assets.storage.atomic import is_local, open_root, read_all_whole
 from curation_assets.storage.embeddings import ShardedEmbeddings
 from curation_assets.storage.evaluation import load_evaluation_digest, save_evaluation_listing
 from curation_assets.storage.fingerprint import combined_digest
 from curation_assets.storage.fit_rows import FitRows, load_fit_rows, save_fit_rows
 from curation_assets.storage.outputs import FACTS, Facts, Output, parse_facts
 from curation_assets.storage.shards import Shard, load_shards, save_shards
+from curation_assets.storage.versions import version_age
+
+_ORPHAN_SECONDS = 86_400.0
 
 
 class PoolStorage:
@@ -30,7 +33,7 @@ class PoolStorage:
     """
 
     def __init__(self, storage_root: str, pool: str) -> None:
-        self.folder = UPath(storage_root) / pool
+        self.folder = open_root(storage_root) / pool
         self.pool = pool
 
     def output(self, asset: str, shard: str | None = None) -> Output:
@@ -53,10 +56,9 @@ class PoolStorage:
                     with open(f"{root}/{name}", "rb") as file:  # noqa: PTH123
                         found[name.removesuffix(suffix)] = file.read()
         else:
+            folder.fs.invalidate_cache(folder.path)
             paths = folder.fs.glob(f"{folder.path}/*{suffix}")
-            contents = (
-                folder.fs.cat(paths) if len(paths) > 1 else {path: folder.fs.cat(path) for path in paths}
-            )
+            contents = read_all_whole(folder, paths)
             found = {path.rpartition("/")[2].removesuffix(suffix): data for path, data in contents.items()}
         # The collector would walk through all of them again and again, and nothing here is cyclic.
         collects = gc.isenabled()
@@ -85,8 +87,33 @@ class PoolStorage:
             output = self.output(asset, shard)
             facts = output.facts()
             output.path(FACTS).unlink(missing_ok=True)
-            for name in facts.files if facts else ():
-                output.path(name).unlink(missing_ok=True)
+            if facts:
+                output.remove_files(facts)
+
+    def remove_orphans(self, assets: Sequence[str], older_than_seconds: float = _ORPHAN_SECONDS) -> int:
+        """Remove what killed writers left in an object store: files that no facts name.
+
+        Args:
+            assets: whose files to look through.
+            older_than_seconds: what is younger may belong to a writer that is at work.
+
+        Returns:
+            Versions that were removed.
+        """
+        n_removed = 0
+        for asset in () if is_local(self.folder) else assets:
+            folder = self.folder / asset
+            folder.fs.invalidate_cache(folder.path)
+            # Before the facts: what is named by them when they are read was there when it was listed.
+            old = [name for name in _folders_in(folder) if version_age(name) > older_than_seconds]
+            if not old:
+                continue
+            own = self.output(asset).facts()
+            named = {facts.version for facts in [*self.shard_facts(asset).values(), *([own] if own else [])]}
+            for name in set(old) - named:
+                folder.fs.rm(f"{folder.path}/{name}", recursive=True)
+                n_removed += 1
+        return n_removed
 
     def evaluation_digest(self) -> str | None:
         """Digest of the evaluation sets' files as last listed; None before the first listing."""
@@ -156,3 +183,12 @@ class PoolStorage:
         """Rows that level 1 is fitted on."""
         rows = self.fit_rows()
         return self.embeddings().n_rows if rows is None else rows.n_rows
+
+
+def _folders_in(folder: UPath) -> list[str]:
+    """Names of the folders right below one; none if it does not exist."""
+    try:
+        entries = folder.fs.ls(folder.path, detail=True)
+    except FileNotFoundError:
+        return []
+    return [entry["name"].rstrip("/").rpartition("/")[2] for entry in entries if entry["type"] == "directory"]

@@ -11,7 +11,7 @@ from upath import UPath
 
 from curation_assets.errors import PoolSpecError
 from curation_assets.formats.base import SourceFile
-from curation_assets.storage.atomic import write_text
+from curation_assets.storage.atomic import read_whole, write_text
 from curation_assets.storage.fingerprint import fingerprint
 
 SHARDS_FILE = "shards.json"
@@ -85,7 +85,7 @@ def _stem(path: str) -> str:
 def load_shards(pool_folder: UPath) -> list[Shard]:
     """The shards as last listed; none before the first listing."""
     try:
-        document = json.loads((pool_folder / SHARDS_FILE).read_text(encoding="utf-8"))
+        document = json.loads(read_whole(pool_folder / SHARDS_FILE))
     except FileNotFoundError:
         return []
     return [

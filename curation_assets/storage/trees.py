@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from curation_assets.storage.atomic import is_local, write_text
-from curation_assets.storage.outputs import FACTS, Output, timestamp
+from curation_assets.storage.atomic import is_local, read_whole, write_text
+from curation_assets.storage.outputs import FACTS, Facts, Output, timestamp
 from curation_assets.storage.pool_storage import PoolStorage
 
 TREES, HISTORY = "trees", "history.json"
@@ -42,7 +42,7 @@ class TreeArchive:
     def history(self) -> list[TreeRecord]:
         """Every tree that is kept, in the order of use."""
         try:
-            entries = json.loads((self._folder / HISTORY).read_text(encoding="utf-8"))
+            entries = json.loads(read_whole(self._folder / HISTORY))
         except FileNotFoundError:
             return []
         return [TreeRecord(**entry) for entry in entries]
@@ -105,17 +105,28 @@ def _link(source: Output, target: Output) -> bool:
     facts, there = source.require_facts(), target.facts()
     if there is not None and there.digest == facts.digest and there.fingerprint == facts.fingerprint:
         return False
+    if not is_local(source.folder):
+        _copy(source, facts, target)
+        return True
     target.path(FACTS).unlink(missing_ok=True)
     target.folder.mkdir(parents=True, exist_ok=True)
     # Facts last: their presence says that the output is complete.
     for name in [*facts.files, FACTS]:
         old, new = source.path(name), target.path(name)
-        if is_local(old):
-            Path(str(new)).unlink(missing_ok=True)
-            try:
-                os.link(str(old), str(new))
-            except OSError:
-                shutil.copyfile(str(old), str(new))
-        else:
-            old.fs.copy(old.path, new.path)
+        Path(str(new)).unlink(missing_ok=True)
+        try:
+            os.link(str(old), str(new))
+        except OSError:
+            shutil.copyfile(str(old), str(new))
     return True
+
+
+def _copy(source: Output, facts: Facts, target: Output) -> None:
+    """Copy inside a store: the very files that these facts name, though another writer replaced them since."""
+    there = target.facts()
+    for name in facts.files:
+        old, new = source.path_in(facts.version, name), target.path_in(facts.version, name)
+        old.fs.copy(old.path, new.path)
+    target.store_facts(facts)
+    if there is not None and there.version != facts.version:
+        target.remove_files(there)

@@ -9,7 +9,14 @@ import pytest
 from upath import UPath
 
 from curation_assets.storage import atomic
-from curation_assets.storage.atomic import Leftovers, StagedFiles, staged_file, write_text
+from curation_assets.storage.atomic import (
+    Leftovers,
+    StagedFiles,
+    read_all_whole,
+    read_whole,
+    staged_file,
+    write_text,
+)
 from curation_assets.storage.outputs import Output, Recipe
 
 
@@ -103,3 +110,27 @@ def test_a_file_appears_whole_or_not_at_all(root: str, tmp_path: Path) -> None:
     write_text(target, "new")
     assert target.read_text() == "new"
     assert [path.name for path in target.parent.iterdir()] == ["file.txt"]
+
+
+def test_whole_contents_leave_out_what_is_gone_and_tell_of_a_store_that_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = UPath("memory://whole")
+    for name in ("a", "b"):
+        write_text(folder / name, name)
+    paths = [(folder / name).path for name in ("a", "gone", "b")]
+    assert list(read_all_whole(folder, paths).values()) == [b"a", b"b"]
+    assert read_all_whole(folder, paths[:1]) == {paths[0]: b"a"}
+    assert read_all_whole(folder, paths[1:2]) == read_all_whole(folder, []) == {}
+    assert read_whole(folder / "b") == b"b"
+    real = type(folder.fs).cat_file
+
+    def sometimes(self: object, path: str, *about: object, **more: object) -> bytes:
+        if path.endswith("b"):
+            raise TimeoutError("the store does not answer")
+        return bytes(real(self, path, *about, **more))  # type: ignore[arg-type]
+
+    monkeypatch.setattr(type(folder.fs), "cat_file", sometimes)
+    for some in (paths, paths[2:]):
+        with pytest.raises(TimeoutError, match="does not answer"):
+            read_all_whole(folder, some)

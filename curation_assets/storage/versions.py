@@ -1,0 +1,25 @@
+"""Versions of an output where files cannot be renamed together: a folder for each writer, named by time and chance."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from datetime import UTC, datetime
+from typing import Final
+
+_FORM: Final = "%Y%m%dT%H%M%S"
+_NAME: Final = re.compile(r"v-(\d{8}T\d{6})-[0-9a-f]{16}")
+
+
+def new_version() -> str:
+    """A name that no other writer has, from now on and on any machine: v-20260131T235959-0123456789abcdef."""
+    return f"v-{datetime.now(UTC).strftime(_FORM)}-{secrets.token_hex(8)}"
+
+
+def version_age(name: str) -> float:
+    """Seconds since a version was begun, by this machine's clock; -1 for what is no version's name."""
+    found = _NAME.fullmatch(name)
+    if found is None:
+        return -1.0
+    begun = datetime.strptime(found[1], _FORM).replace(tzinfo=UTC)
+    return (datetime.now(UTC) - begun).total_seconds()
