@@ -28,13 +28,12 @@ class Holder:
     """What runs in an actor: one worker, and how far it has come.
 
     Args:
-        build: in Ray's store, what makes the worker of a number. In a tuple, so that Ray leaves it there: it is
-            fetched whenever the actor starts again.
+        build: makes the worker of a number.
         number: of this worker.
     """
 
-    def __init__(self, build: tuple[Any], number: int) -> None:
-        (self._build,), self._number = _fetched(build), number
+    def __init__(self, build: Callable[[int], Any], number: int) -> None:
+        self._build, self._number = build, number
         self._worker: Any = None
         self._stage = -1
 
@@ -194,8 +193,7 @@ def ray_pool(
         scheduling_strategy="SPREAD",
         **options,
     )(Holder)
-    built = ray.put(build)
-    actors = [holder.remote((built,), number) for number in range(n_workers)]
+    actors = [holder.remote(build, number) for number in range(n_workers)]
     try:
         _wait_for(ray, actors, options)
         yield RayPool(ray, actors)
