@@ -57,6 +57,7 @@ def main() -> None:  # noqa: D103 - see the module
         print(f"1 -> 2 workers: seeds {one[0] / two[0]:.2f} x, iterations {one[1] / two[1]:.2f} x")
         overhead = (one[1] - here[1]) / options.iterations
         print(f"Ray's overhead: {overhead:.3f} s an iteration (one worker against this process)")
+        print(f"peak memory of a worker: {engine.describe()['peak_worker_bytes'] / 1e6:,.0f} MB")
         print(describe_machine("ray", "torch", "numpy"))
 
 

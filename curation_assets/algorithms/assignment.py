@@ -253,11 +253,12 @@ class Assigner:
         for start in range(0, len(rows), step):
             tile = rows[start : start + step].to(self._device)
             norms = torch.linalg.vector_norm(tile, dim=1)
-            column = (
-                nearest(tile, norms, book)[0]
-                if rounded is None
-                else _nearest_rounded(tile, norms, book, rounded)
-            )
+            with float32_accumulation():
+                column = (
+                    nearest(tile, norms, book)[0]
+                    if rounded is None
+                    else _nearest_rounded(tile, norms, book, rounded)
+                )
             squared = squared_distances(tile, None, book.centroids, column)
             clusters[start : start + step] = column.cpu()
             distances[start : start + step] = reported_distance(squared, self._metric).cpu()
@@ -286,19 +287,19 @@ def _nearest_rounded(
 ) -> torch.Tensor:
     """The exact nearest centroids, int64 (b,): in float32 only where bfloat16 leaves it open."""
     bound, residuals = book.error_bound(norms), rounding_residuals(tile)
-    with float32_accumulation():
-        column, _, others = rounded.leaders(tile, norms, residuals, torch.zeros_like(norms), bound)
-        at_least = book.scores(tile, column) - 2 * bound
-        unsure = torch.nonzero(others >= at_least).flatten()
-        if len(unsure):
-            column[unsure] = nearest_of_unsure(
-                tile.index_select(0, unsure),
-                norms[unsure],
-                residuals[unsure],
-                at_least[unsure],
-                book,
-                rounded,
-            )
+    column, _, others = rounded.leaders(tile, norms, residuals, torch.zeros_like(norms), bound)
+    at_least = book.scores(tile, column) - 2 * bound
+    unsure = torch.nonzero(others >= at_least).flatten()
+    if len(unsure):
+        column[unsure] = nearest_of_unsure(
+            tile.index_select(0, unsure),
+            norms[unsure],
+            residuals[unsure],
+            at_least[unsure],
+            book,
+            rounded,
+        )
+
     return column
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from curation_assets.algorithms.assignment import Codebook, assign, reported_distance, squared_distances
+from curation_assets.algorithms.rounded_scores import float32_accumulation
 from curation_assets.algorithms.rows import Metric
 
 # Coarse clusters are searched together while their rows and sub-clusters stay below these numbers, which fit the
@@ -57,7 +58,8 @@ def assign_inside(
         columns = _ranges(bounds[present[batch]], widths[batch])
         tile = torch.from_numpy(block[rows]).to(device)
         book = Codebook.of(torch.from_numpy(np.asarray(centroids[columns], dtype=np.float32)).to(device))
-        column = _nearest(tile, book, sizes[batch], widths[batch])
+        with float32_accumulation():
+            column = _nearest(tile, book, sizes[batch], widths[batch])
         squared = squared_distances(tile, None, book.centroids, column)
         clusters[rows] = columns[column.cpu().numpy()]
         distances[rows] = reported_distance(squared, metric).cpu().numpy()

@@ -48,14 +48,17 @@ def bfloat16_is_faster(device: str) -> bool:
 
 @contextmanager
 def float32_accumulation() -> Iterator[None]:
-    """Inside the block CUDA adds up bfloat16 products in float32 only, as the bounds here presume."""
+    """Inside the block CUDA multiplies float32 as such (no TF32) and adds up bfloat16 products in float32 only.
+
+    The error bounds of this package presume both, whatever the process has set.
+    """
     settings = torch.backends.cuda.matmul
-    before = settings.allow_bf16_reduced_precision_reduction
-    settings.allow_bf16_reduced_precision_reduction = False
+    before = settings.allow_bf16_reduced_precision_reduction, settings.allow_tf32
+    settings.allow_bf16_reduced_precision_reduction, settings.allow_tf32 = False, False
     try:
         yield
     finally:
-        settings.allow_bf16_reduced_precision_reduction = before
+        settings.allow_bf16_reduced_precision_reduction, settings.allow_tf32 = before
 
 
 def rounding_residuals(block: torch.Tensor) -> torch.Tensor:

@@ -176,3 +176,15 @@ def test_assignments_are_the_same_with_and_without_a_first_look(seed: int) -> No
     np.testing.assert_array_equal(found[0][1], found[1][1])
     exact = ((rows[:, None].astype(np.float64) - centroids.astype(np.float64)) ** 2).sum(-1)
     np.testing.assert_array_equal(found[0][0], exact.argmin(1))
+
+
+def test_shortcuts_of_cuda_are_off_inside_the_block_and_back_after_it() -> None:
+    settings = torch.backends.cuda.matmul
+    before = settings.allow_tf32, settings.allow_bf16_reduced_precision_reduction
+    settings.allow_tf32 = True
+    try:
+        with rounded_scores.float32_accumulation():
+            assert (settings.allow_tf32, settings.allow_bf16_reduced_precision_reduction) == (False, False)
+        assert (settings.allow_tf32, settings.allow_bf16_reduced_precision_reduction) == (True, before[1])
+    finally:
+        settings.allow_tf32 = before[0]
