@@ -18,9 +18,6 @@ from curation_assets.pools import EngineSettings
 if TYPE_CHECKING:
     from curation_assets.algorithms.worker_pool import WorkerPool
 
-# Items under way for each worker: one being worked on, one that waits there already.
-_ITEMS_PER_WORKER = 2
-
 
 class RayEngine:
     """See `Engine`. Ray is imported, and joined or started, when there is something to run.
@@ -65,7 +62,7 @@ class RayEngine:
         under_way: dict[Any, int] = {}
         try:
             while True:
-                room = _ITEMS_PER_WORKER * self.n_workers - len(under_way)
+                room = self.n_workers - len(under_way)
                 under_way.update({run.remote(shared, item): number for number, item in islice(waiting, room)})
                 if not under_way:
                     return

@@ -38,7 +38,7 @@ def test_results_come_with_the_number_of_their_item(engine: RayEngine) -> None:
     for number, result in engine.map(np.sum, items()):  # type: ignore[arg-type]
         results[number] = int(result)
         # Items are taken as there is room for them, not all at once.
-        assert len(taken) <= len(results) + 2 * engine.n_workers
+        assert len(taken) <= len(results) + engine.n_workers
     assert results == {number: 3 * number for number in range(30)}
 
 

@@ -61,6 +61,7 @@ def test_ray_started_here_listens_to_this_machine_alone(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_wrong_token_is_refused(cluster: SimulatedCluster, tmp_path: Path) -> None:
     process = join(cluster.address, tmp_path, RAY_AUTH_TOKEN="f" * 64)
     answer, _ = process.communicate("\n", timeout=120)
