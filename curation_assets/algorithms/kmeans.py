@@ -95,7 +95,7 @@ def fit_kmeans(
         on_iteration: called after each iteration.
 
     Returns:
-        The fit. Memory: 24 bytes a row and 36 bytes a centroid value, beside the rows themselves (resident up
+        The fit. Memory: 24 bytes a row and 34 bytes a centroid value, beside the rows themselves (resident up
         to 2 GiB, else streamed).
 
     Raises:

@@ -17,11 +17,12 @@ DEFAULT_MEMORY_BUDGET = 4 * 10**9
 # the stages of a fit hold of every row (clusters, scores, distances, the resampled subset, sorting it).
 PROCESS_BYTES = 800 * 10**6
 ROW_STATE_BYTES = 100
-_WIDTH_BYTES = 8 + 8 + 4 + 4
-# A worker of a cluster: a bare process (measured on Ray), and for each value of a centroid its float64 sum, float32
-# and bfloat16; the means are made where the sums of all workers come together.
-WORKER_PROCESS_BYTES = 650 * 10**6
-_WORKER_WIDTH_BYTES = 8 + 4 + 2
+# For each value of a centroid: float64 sums, changes of them, and means or what is on its way to the sums; float32 of
+# before and after, and bfloat16.
+_WIDTH_BYTES = 8 + 8 + 8 + 4 + 4 + 2
+# A worker of a cluster (benchmarks/ray_workers.py); the sums and means are where what all workers send comes together.
+WORKER_PROCESS_BYTES = 800 * 10**6
+_WORKER_WIDTH_BYTES = 8 + 8 + 4 + 4 + 2
 # Chunks in memory: one worked on, one ready, one being prepared from another.
 _CHUNKS, _LEAST_CHUNK_BYTES, _LEAST_BUCKET_BYTES = 4, 4 * 2**20, 4 * 2**20
 
@@ -84,7 +85,7 @@ def bucket_bytes(memory: FitMemory) -> int:
 def fixed_bytes(n_inputs: int, dimension: int, spec: LevelSpec, chunk_bytes: int) -> int:
     """What a process that fits a level takes beside the rows themselves, in bytes."""
     width = spec.n_coarse_clusters or spec.n_clusters
-    # Float64 sums and means, float32 centroids old and new; those of a split level's splits go to disk.
+    # Centroids of a split level's splits go to disk.
     centroids = dimension * _WIDTH_BYTES * width
     return PROCESS_BYTES + ROW_STATE_BYTES * n_inputs + centroids + _CHUNKS * chunk_bytes
 
