@@ -20,7 +20,7 @@ from curation_assets.storage import clusters
 from curation_assets.storage.array_files import StoredRows
 from curation_assets.storage.atomic import is_local
 from curation_assets.storage.fingerprint import fingerprint
-from curation_assets.storage.fit_work import SECONDS_BETWEEN, FitWork, StoredFit
+from curation_assets.storage.fit_work import SECONDS_BETWEEN, FitWork
 from curation_assets.storage.outputs import Output, OutputWriter
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.split_work import SplitWork, remove_split_work
@@ -92,12 +92,11 @@ class LevelFit:
             if done is None:
                 step, level = 0, clusters.read_level(self._output("initial"))
             else:
-                step, level = done[0], fitter.level_of(held, done[1].centroids)
-                inertias.append(list(done[1].inertias))
+                step, level, inertias = done.step, fitter.level_of(held, done.centroids), done.inertias
             for number in range(step + 1, fitter.spec.steps):
                 level = fitter.refit(held, fitter.resample(level, number), number)
                 inertias.extend(list(fit) for fit in level.inertias)
-                work.finish_step(number, StoredFit(level.centroids, level.inertias[-1], 0))
+                work.finish_step(number, level.centroids, inertias)
             clusters.write_subset(writer, fitter.resample(level, fitter.spec.steps))
         writer.summary.update(
             inertias=inertias,

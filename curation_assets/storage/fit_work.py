@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from upath import UPath
 
-from curation_assets.storage.atomic import Leftovers, staged_file
+from curation_assets.storage.atomic import staged_file
 from curation_assets.storage.outputs import Output
 
 _PREFIX = ".fit-"
@@ -27,6 +28,17 @@ class StoredFit:
     """After each iteration."""
     n_reassigned: int
     """In the last iteration."""
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedStep:
+    """The last resampling step that is finished."""
+
+    step: int
+    centroids: np.ndarray
+    """float32 (k, d)."""
+    inertias: list[list[float]]
+    """Of every step so far, after each iteration."""
 
 
 class FitWork:
@@ -60,30 +72,42 @@ class FitWork:
         """Where the fit of a resampling step keeps its states."""
         return FitStates(self, step, self._seconds_between)
 
-    def finished_step(self) -> tuple[int, StoredFit] | None:
+    def finished_step(self) -> FinishedStep | None:
         """The last resampling step that is finished."""
         steps = sorted(int(path.stem.rpartition("-")[2]) for path in self._files("step-*.npz"))
-        return (steps[-1], self.load(f"step-{steps[-1]}.npz")) if steps else None
+        if not steps:
+            return None
+        arrays = self.load(f"step-{steps[-1]}.npz")
+        pieces = np.split(arrays["inertias"], np.cumsum(arrays["n_iterations"])[:-1])
+        return FinishedStep(steps[-1], arrays["centroids"], [piece.tolist() for piece in pieces])
 
-    def finish_step(self, step: int, fit: StoredFit) -> None:
-        """Keep a finished step; the states of its fit, and the step before, go."""
-        self.save(f"step-{step}.npz", fit)
+    def finish_step(self, step: int, centroids: np.ndarray, inertias: Sequence[Sequence[float]]) -> None:
+        """Keep a finished step; the states of its fit, and the step before, go.
+
+        Args:
+            step: 1 for the first.
+            centroids: float32 (k, d).
+            inertias: of every step so far.
+        """
+        self.save(
+            f"step-{step}.npz",
+            centroids=centroids,
+            inertias=np.concatenate([np.array(fit, dtype=np.float64) for fit in inertias]),
+            n_iterations=np.array([len(fit) for fit in inertias], dtype=np.int64),
+        )
         for path in [*self._files(f"state-{step}-*.npz"), *self._files(f"step-{step - 1}.npz")]:
             path.unlink(missing_ok=True)
 
-    def save(self, name: str, fit: StoredFit) -> None:
-        """Keep a fit atomically."""
-        leftovers = Leftovers()
-        with staged_file(self.folder / name, leftovers) as staged, staged.open("wb") as file:
-            inertias, n_reassigned = np.array(fit.inertias, dtype=np.float64), np.array(fit.n_reassigned)
-            np.savez(file, centroids=fit.centroids, inertias=inertias, n_reassigned=n_reassigned)
+    def save(self, name: str, **arrays: np.ndarray) -> None:
+        """Keep arrays atomically."""
+        with staged_file(self.folder / name) as staged, staged.open("wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type] # numpy's stubs take a keyword for the option
 
-    def load(self, name: str) -> StoredFit:
-        """A fit that was kept."""
+    def load(self, name: str) -> dict[str, np.ndarray]:
+        """Arrays that were kept."""
         content = io.BytesIO((self.folder / name).read_bytes())
         with np.load(content, allow_pickle=False) as arrays:
-            inertias = tuple(arrays["inertias"].tolist())
-            return StoredFit(arrays["centroids"], inertias, int(arrays["n_reassigned"]))
+            return {key: arrays[key] for key in arrays.files}
 
     def remove(self) -> None:
         """Remove the folder."""
@@ -109,7 +133,10 @@ class FitStates:
     def last(self) -> StoredFit | None:
         """The last state; None if the fit has to begin."""
         numbers = self._numbers()
-        return self._work.load(self._name(numbers[-1])) if numbers else None
+        if not numbers:
+            return None
+        arrays = self._work.load(self._name(numbers[-1]))
+        return StoredFit(arrays["centroids"], tuple(arrays["inertias"].tolist()), int(arrays["n_reassigned"]))
 
     def keep(self, state: StoredFit) -> None:
         """Keep a state, if the last one is old enough.
@@ -119,7 +146,12 @@ class FitStates:
         """
         if time.monotonic() - self._last < self._seconds_between:
             return
-        self._work.save(self._name(len(state.inertias)), state)
+        self._work.save(
+            self._name(len(state.inertias)),
+            centroids=state.centroids,
+            inertias=np.array(state.inertias, dtype=np.float64),
+            n_reassigned=np.array(state.n_reassigned),
+        )
         self._last = time.monotonic()
         for number in self._numbers()[:-_KEPT]:
             (self._work.folder / self._name(number)).unlink(missing_ok=True)

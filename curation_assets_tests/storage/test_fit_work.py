@@ -52,14 +52,15 @@ def test_a_finished_step_replaces_its_states_and_the_step_before(output: Output)
     work = FitWork.of(output, "recipe", 0.0)
     assert work.finished_step() is None
     work.states(9).keep(state(1))
-    work.finish_step(9, state(2))
+    work.finish_step(9, state(2).centroids, [[3.0, 2.0]])
     work.states(10).keep(state(1))
-    work.finish_step(10, state(3))
+    work.finish_step(10, state(3).centroids, [[3.0, 2.0], [1.5]])
     assert names(work) == ["step-10.npz"]
     found = work.finished_step()
     assert found is not None
-    assert found[0] == 10
-    assert found[1].inertias == state(3).inertias
+    assert found.step == 10
+    assert found.inertias == [[3.0, 2.0], [1.5]]
+    np.testing.assert_array_equal(found.centroids, state(3).centroids)
 
 
 def test_files_of_another_fit_go(output: Output) -> None:
