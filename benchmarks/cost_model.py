@@ -31,6 +31,7 @@ from curation_assets.algorithms import LevelSpec
 from curation_assets.algorithms.cost_model import StageCost, Workload, plan_cost
 from curation_assets.algorithms.cost_time import Hardware, stage_time
 from curation_assets.algorithms.device_rate import DeviceRate, gpu_rate, measure_rate
+from curation_assets.algorithms.fit_inputs import FitInputs
 from curation_assets.algorithms.hierarchy import LevelFitter, centroid_inputs
 from curation_assets.algorithms.kmeans import fit_kmeans
 from curation_assets.algorithms.kmeans_cost import lloyd_iterations, moved_share
@@ -38,7 +39,7 @@ from curation_assets.algorithms.planning import PROCESS_BYTES, bucket_bytes, fit
 from curation_assets.algorithms.preprocessing import PreparedRows, fit_preprocessing
 from curation_assets.algorithms.rows import ArrayRows, Rows, read_chunks
 from curation_assets.algorithms.splitting import split_level
-from curation_assets.algorithms.tiles import TiledRows
+from curation_assets.algorithms.tiles import FitMemory
 from curation_assets.algorithms.tree import Level, assign_to_level
 
 MEMORY_BUDGET = 4 * 10**9
@@ -104,13 +105,13 @@ def curate(x: np.ndarray, levels: list[LevelSpec], measured: Measured) -> None:
         memory = fit_memory(MEMORY_BUDGET, inputs.n_rows, inputs.dimension, spec)
         fitter = LevelFitter(level=number, spec=spec, metric="cosine", seed=0, memory=memory)
         with measured.stage(number, "initial"):
-            tiled = None if spec.n_coarse_clusters else fitter.tiled(inputs)
-            level = split(fitter, inputs) if tiled is None else fitter.fit_initial(tiled)
+            held = None if spec.n_coarse_clusters else fitter.inputs(inputs)
+            level = split(fitter, inputs) if held is None else fitter.fit_initial(held)
         for step in range(1, spec.steps + 1):
             subset = fitter.resample(level, step)
             last_of_pool = number == 1 and step == spec.steps
             with measured.stage(number, "resampled"):
-                level = (fitter.fit_subset if last_of_pool else fitter.refit)(tiled, subset, step)
+                level = (fitter.fit_subset if last_of_pool else fitter.refit)(held, subset, step)
         with measured.stage(number, "assign"):
             if number == 1:
                 assign_all(pool, level)
@@ -120,7 +121,7 @@ def curate(x: np.ndarray, levels: list[LevelSpec], measured: Measured) -> None:
 def split(fitter: LevelFitter, inputs: Rows) -> Level:
     """A split level whose rows are let go of between the coarse fit and the splits, as the assets do."""
     coarse = fitter.fit_coarse(inputs)
-    streamed = TiledRows(inputs, "cpu", resident_bytes=0)
+    streamed = FitInputs.in_process(inputs, "cosine", memory=FitMemory(resident_bytes=0))
     size = bucket_bytes(fitter.memory)
     return split_level(
         streamed, coarse, fitter.spec.per_coarse_cluster, fitter.fit_cluster, bucket_bytes=size

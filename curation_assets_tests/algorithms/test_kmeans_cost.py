@@ -20,7 +20,6 @@ from curation_assets.algorithms.kmeans_cost import (
     seeding_cost,
 )
 from curation_assets.algorithms.rows import ArrayRows
-from curation_assets.algorithms.tiles import TiledRows
 
 
 class Products(TorchDispatchMode):
@@ -63,9 +62,7 @@ def test_planned_seeding_is_close_to_what_a_search_computes() -> None:
     x = np.random.default_rng(0).normal(size=(4000, 16)).astype(np.float32)
     for k, trials in ((300, 1), (20, 5)):
         with Products() as products:
-            seeding.choose_seeds(
-                TiledRows(ArrayRows(x), "cpu"), k, np.random.default_rng(0), n_local_trials=trials
-            )
+            seeding.kmeans_plus_plus(ArrayRows(x), k, np.random.default_rng(0), n_local_trials=trials)
         planned = seeding_cost(4000, k, 16, n_local_trials=trials)
         assert planned.distances == pytest.approx(products.count, rel=0.1)
 
