@@ -315,6 +315,12 @@ def test_impossible_sizes_are_refused_before_encoding(tmp_path: Path) -> None:
     assert code == 1
     assert "levels[0].n_clusters is 500, but the pool has only 24 samples" in " ".join(output.split())
     assert project.storage.output("embeddings", "00000").facts() is None
+    with project.instance() as instance:
+        events = [event for run in instance.get_runs() for event in instance.all_logs(run.run_id)]
+    kinds = [event.dagster_event.event_type_value for event in events if event.dagster_event]
+    assert "STEP_FAILURE" in kinds
+    # What the settings rule out is not tried again.
+    assert "STEP_UP_FOR_RETRY" not in kinds
 
 
 def test_a_vanished_shard_leaves_nothing_behind(finished: Project, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import dagster as dg
 
 from curation_assets.defs.partitions import pool_partitions
+from curation_assets.errors import CurationError
 from curation_assets.lineage import Step, direct_inputs, pool_steps
 from curation_assets.pools import PoolSpec
 
@@ -62,7 +64,7 @@ class PoolGraph:
             description: Markdown shown in the UI.
         """
         step = self.steps[name]
-        return dg.asset(
+        as_asset = dg.asset(
             key=[self.spec.name, name],
             deps=[dg.AssetKey([self.spec.name, source]) for source in direct_inputs(self.steps, name)],
             partitions_def=pool_partitions(self.spec.name) if step.partitioned else None,
@@ -75,3 +77,17 @@ class PoolGraph:
             pool=heavy_pool(name),
             retry_policy=_IO_RETRIES if step.partitioned else None,
         )
+        return lambda materialize: as_asset(_without_retries_of_our_errors(materialize))
+
+
+def _without_retries_of_our_errors(materialize: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function, whose errors that name a remedy fail the step at once: another try would meet them again."""
+
+    @functools.wraps(materialize)
+    def guarded(*arguments: Any, **named: Any) -> Any:
+        try:
+            return materialize(*arguments, **named)
+        except CurationError as error:
+            raise dg.Failure(description=str(error), allow_retries=False) from error
+
+    return guarded
