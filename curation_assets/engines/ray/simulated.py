@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,20 +56,27 @@ class SimulatedCluster:
         Args:
             number: see `nodes`.
         """
-        self._cluster.remove_node(self.nodes[number], allow_graceful=False)
+        node = self.nodes[number]
+        workers = [child for pid in _processes(node) for child in _children(pid)]
+        self._cluster.remove_node(node, allow_graceful=False)
+        # Workers outlive their node's own processes by a moment, which those of a machine that dies do not.
+        for pid in workers:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def busy_nodes(self) -> list[int]:
         """Numbers of the nodes on which a worker holds rows now."""
         found = []
         for number, node in enumerate(self.nodes):
-            processes = [info.process.pid for infos in node.all_processes.values() for info in infos]
-            if any(
-                _title(child).startswith(f"ray::{Holder.__name__}")
-                for pid in processes
-                for child in _children(pid)
-            ):
+            titles = (_title(child) for pid in _processes(node) for child in _children(pid))
+            if any(title.startswith(f"ray::{Holder.__name__}") for title in titles):
                 found.append(number)
         return found
+
+
+def _processes(node: Any) -> list[int]:
+    """Ray's own processes of a node."""
+    return [info.process.pid for infos in node.all_processes.values() for info in infos]
 
 
 def _children(pid: int) -> list[int]:
