@@ -133,11 +133,19 @@ def test_what_cannot_be_planned_is_refused(changes: dict[str, object], message: 
 
 @given(st.integers(10_000, 10**9), st.integers(8, 2048), st.booleans(), st.booleans())
 def test_a_larger_pool_costs_more(n_rows: int, dimension: int, is_split: bool, at_most: bool) -> None:
-    workload = pool(n_rows=n_rows, dimension=dimension, levels=SPLIT if is_split else TWO_LEVELS)
+    # With one way of choosing seeds: see the next test.
+    levels = [replace(spec, n_local_trials=1) for spec in (SPLIT if is_split else TWO_LEVELS)]
+    workload = pool(n_rows=n_rows, dimension=dimension, levels=levels)
     few, many = (plan_cost(w, at_most=at_most) for w in (workload, replace(workload, n_rows=2 * n_rows)))
     assert few.distances < many.distances
     assert few.disk.total < many.disk.total
     assert plan_cost(workload).distances <= plan_cost(workload, at_most=True).distances
+
+
+def test_a_pool_too_large_for_greedy_seeds_may_cost_less_than_half_of_it() -> None:
+    # 12,001 x 1,000 x 8 lies below `GREEDY_LIMIT`, where each seed is the best of eight candidates.
+    workload = pool(n_rows=12_001, dimension=8, levels=TWO_LEVELS)
+    assert plan_cost(workload).distances > plan_cost(replace(workload, n_rows=24_002)).distances
 
 
 @given(st.integers(1, 1000), st.integers(10**9, 10**12))
