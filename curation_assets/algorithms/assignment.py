@@ -299,7 +299,6 @@ def _nearest_rounded(
             book,
             rounded,
         )
-
     return column
 
 

@@ -60,11 +60,12 @@ class Lloyd:
         self._own = torch.zeros(n_rows, dtype=torch.float32, device=device)
         self._rivals = torch.zeros(n_rows, dtype=torch.float32, device=device)
         self._is_searched = False
+        self._is_assigned = clusters is not None
         if clusters is not None:
             self._clusters[:] = clusters
         else:
             self._reassign()
-            self._forget_transfers()
+            self._is_assigned = True
 
     def all_rows(self) -> tuple[SumDelta, np.ndarray]:
         """What all rows together add to the sums, and the squared length of each times its weight, float64 (n,)."""
@@ -103,14 +104,10 @@ class Lloyd:
             self._gained.index_select(0, clusters).cpu().numpy(),
             self._counts_gained[clusters].cpu().numpy(),
         )
-        self._forget_transfers(clusters)
-        return delta
-
-    def _forget_transfers(self, clusters: torch.Tensor | None = None) -> None:
-        touched = torch.nonzero(self._dirty).flatten() if clusters is None else clusters
-        self._gained.index_fill_(0, touched, 0.0)
-        self._counts_gained.index_fill_(0, touched, 0.0)
+        self._gained.index_fill_(0, clusters, 0.0)
+        self._counts_gained.index_fill_(0, clusters, 0.0)
         self._dirty.zero_()
+        return delta
 
     def _mass(self, rows: slice | torch.Tensor, n: int) -> torch.Tensor:
         return self._counts_gained.new_ones(n) if self._weights is None else self._weights[rows]
@@ -140,7 +137,8 @@ class Lloyd:
                 self._compare(search, tile.start + rows, block.index_select(0, rows))
         after = self._clusters[tile]
         changed = torch.nonzero(after != before).flatten()
-        if len(changed):
+        # Rows without a cluster yet are in no sums: `all_rows` adds them up.
+        if len(changed) and self._is_assigned:
             self._transfer(tile.start + changed, block[changed], before[changed], after[changed])
         return len(changed)
 

@@ -20,8 +20,7 @@ ROW_STATE_BYTES = 100
 # For each value of a centroid: float64 sums, changes of them, and means or what is on its way to the sums; float32 of
 # before and after, and bfloat16.
 _WIDTH_BYTES = 8 + 8 + 8 + 4 + 4 + 2
-# A worker of a cluster (benchmarks/ray_workers.py); the sums and means are where what all workers send comes together.
-WORKER_PROCESS_BYTES = 800 * 10**6
+# Of a worker of a cluster: the sums and means are where what all workers send comes together.
 _WORKER_WIDTH_BYTES = 8 + 8 + 4 + 4 + 2
 # Chunks in memory: one worked on, one ready, one being prepared from another.
 _CHUNKS, _LEAST_CHUNK_BYTES, _LEAST_BUCKET_BYTES = 4, 4 * 2**20, 4 * 2**20
@@ -100,7 +99,7 @@ def worker_fixed_bytes(n_part: int, dimension: int, spec: LevelSpec, chunk_bytes
         chunk_bytes: of a chunk that is read at once.
     """
     centroids = dimension * _WORKER_WIDTH_BYTES * (spec.n_coarse_clusters or spec.n_clusters)
-    return WORKER_PROCESS_BYTES + ROW_STATE_BYTES * n_part + centroids + _CHUNKS * chunk_bytes
+    return PROCESS_BYTES + ROW_STATE_BYTES * n_part + centroids + _CHUNKS * chunk_bytes
 
 
 def chunk_bytes_within(budget: int) -> int:

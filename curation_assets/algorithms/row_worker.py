@@ -156,7 +156,7 @@ class RowWorker:
         self, centroids: np.ndarray, nearest: torch.Tensor | None, n_pieces: int
     ) -> tuple[np.ndarray, list[SumDelta]]:
         with float32_accumulation():
-            self._lloyd = Lloyd(self._fitted, self._tensor(centroids).clone(), nearest, self._weights)
+            self._lloyd = Lloyd(self._fitted, self._tensor(centroids), nearest, self._weights)
             delta, squared = self._lloyd.all_rows()
         return self._block_sums(squared), delta.sliced(len(centroids), n_pieces)
 

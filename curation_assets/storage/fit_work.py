@@ -74,7 +74,7 @@ class FitWork:
 
     def finished_step(self) -> FinishedStep | None:
         """The last resampling step that is finished."""
-        steps = sorted(int(path.stem.rpartition("-")[2]) for path in self._files("step-*.npz"))
+        steps = sorted(int(path.stem.rpartition("-")[2]) for path in self.files("step-*.npz"))
         if not steps:
             return None
         arrays = self.load(f"step-{steps[-1]}.npz")
@@ -95,7 +95,7 @@ class FitWork:
             inertias=np.concatenate([np.array(fit, dtype=np.float64) for fit in inertias]),
             n_iterations=np.array([len(fit) for fit in inertias], dtype=np.int64),
         )
-        for path in [*self._files(f"state-{step}-*.npz"), *self._files(f"step-{step - 1}.npz")]:
+        for path in [*self.files(f"state-{step}-*.npz"), *self.files(f"step-{step - 1}.npz")]:
             path.unlink(missing_ok=True)
 
     def save(self, name: str, **arrays: np.ndarray) -> None:
@@ -113,7 +113,8 @@ class FitWork:
         """Remove the folder."""
         _remove(self.folder)
 
-    def _files(self, pattern: str) -> list[UPath]:
+    def files(self, pattern: str) -> list[UPath]:
+        """Files that are kept now."""
         return list(self.folder.glob(pattern)) if self.folder.exists() else []
 
 
@@ -157,7 +158,7 @@ class FitStates:
             (self._work.folder / self._name(number)).unlink(missing_ok=True)
 
     def _numbers(self) -> list[int]:
-        files = self._work._files(f"state-{self._step}-*.npz")  # noqa: SLF001 - two classes, one folder
+        files = self._work.files(f"state-{self._step}-*.npz")
         return sorted(int(path.stem.rpartition("-")[2]) for path in files)
 
     def _name(self, iteration: int) -> str:
