@@ -11,16 +11,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
+from curation_assets.algorithms.pair_kernels import pair_scores, pair_squared_distances, search_all
+from curation_assets.algorithms.part_threads import in_parts
 from curation_assets.algorithms.rounded_scores import (
     RoundedCentroids,
-    float32_accumulation,
-    rounding_residuals,
 )
 from curation_assets.algorithms.row_maxima import row_argmax
 from curation_assets.algorithms.rows import Metric
+from curation_assets.algorithms.sketch import SketchedCentroids, Sketches
 
 # A tile of rows against all columns should stay in the last-level cache: measured on 2 cores, k = 2,000,
 # d = 384, the top-2 search then adds 20 % to the product instead of 60 %.
@@ -54,8 +54,14 @@ class Codebook:
         scale = _ERROR_LAMBDA * math.sqrt(self.centroids.shape[1] + 2) * _UNIT_ROUNDOFF
         return scale * self.largest_norm * (norms + 0.5 * self.largest_norm) + 1e-37
 
+    def tile_rows(self) -> int:
+        """Rows of a tile whose scores against all centroids fit the cache."""
+        return tile_rows(len(self.centroids))
+
     def scores(self, block: torch.Tensor, clusters: torch.Tensor) -> torch.Tensor:
         """float32 (b,) score of each row, float32 (b, d), against one centroid, int64 (b,)."""
+        if block.device.type == "cpu":
+            return pair_scores(block, torch.arange(len(block)), self.centroids, self.bias, clusters)
         result = torch.empty(len(block), dtype=torch.float32, device=block.device)
         step = tile_rows(2 * block.shape[1])
         for start in range(0, len(block), step):
@@ -85,6 +91,18 @@ def top_two(
     Returns:
         best float32 (b,), its column int64 (b,), second-best float32 (b,), -inf where k is 1.
     """
+    if block.device.type == "cpu":
+        lowest = torch.full_like(block[:, 0], -math.inf) if at_least is None else at_least
+        best, second = torch.empty(len(block)), torch.empty(len(block))
+        column = torch.empty(len(block), dtype=torch.int64)
+
+        def search(start: int, stop: int) -> None:
+            part = slice(start, stop)
+            found = (best[part], column[part], second[part])
+            search_all(block[part], centroids, bias, lowest[part], found)
+
+        in_parts(search, len(block), centroids.numel())
+        return best, column, second
     if len(centroids) <= _TILE_COLUMNS:
         return _top_two_of_tile(torch.addmm(bias, block, centroids.T), at_least)
     best = block.new_full((len(block),), -math.inf)
@@ -205,12 +223,12 @@ def squared_distances(
         clusters: int64 (p,).
 
     Returns:
-        float64 (p,). Peak memory is two blocks of 32 MiB beside the result.
+        float64 (p,). Peak memory on CUDA is two blocks of 32 MiB beside the result.
     """
+    if block.device.type == "cpu":
+        return pair_squared_distances(block, rows, centroids, clusters)
     result = torch.empty(len(clusters), dtype=torch.float64, device=block.device)
-    # Small pieces stay in the cache: five times faster on CPU than one pass over everything.
-    budget = _PAIR_BYTES if block.device.type != "cpu" else 2**21
-    step = max(1, budget // (8 * block.shape[1]))
+    step = max(1, _PAIR_BYTES // (8 * block.shape[1]))
     for start in range(0, len(clusters), step):
         piece = slice(start, start + step)
         left = block[piece] if rows is None else block.index_select(0, rows[piece])
@@ -224,82 +242,41 @@ def reported_distance(squared: torch.Tensor, metric: Metric) -> torch.Tensor:
     return (squared / 2 if metric == "cosine" else squared.sqrt()).float()
 
 
-class Assigner:
-    """Centroids made ready once, for one block of rows after another.
+def nearest_sketched(
+    block: torch.Tensor,
+    sketches: Sketches,
+    norms: torch.Tensor,
+    book: Codebook,
+    sketched: SketchedCentroids,
+    at_least: torch.Tensor,
+    *,
+    with_runner_up: bool = False,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None:
+    """`nearest`, where only centroids are scored that their sketches do not rule out.
 
     Args:
-        centroids: float32 (k, d).
-        n_rows: how many rows will come, about.
-        metric: how distances are reported.
-        device: torch device.
-    """
-
-    def __init__(self, centroids: np.ndarray, n_rows: int, *, metric: Metric, device: str = "cpu") -> None:
-        self._book, self._metric, self._device = Codebook.of(_tensor(centroids, device)), metric, device
-        book = self._book
-        # A few rows are over before the centroids are rounded.
-        self._rounded = (
-            RoundedCentroids.if_worthwhile(book.centroids, book.bias, book.largest_norm)
-            if n_rows >= len(centroids)
-            else None
-        )
-
-    def assign(self, block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Nearest centroid and distance of prepared rows, see `assign`."""
-        rows, book, rounded = _tensor(block, "cpu"), self._book, self._rounded
-        clusters = torch.empty(len(rows), dtype=torch.int64)
-        distances = torch.empty(len(rows), dtype=torch.float32)
-        step = rounded.tile_rows() if rounded else tile_rows(len(book.centroids))
-        for start in range(0, len(rows), step):
-            tile = rows[start : start + step].to(self._device)
-            norms = torch.linalg.vector_norm(tile, dim=1)
-            with float32_accumulation():
-                column = (
-                    nearest(tile, norms, book)[0]
-                    if rounded is None
-                    else _nearest_rounded(tile, norms, book, rounded)
-                )
-            squared = squared_distances(tile, None, book.centroids, column)
-            clusters[start : start + step] = column.cpu()
-            distances[start : start + step] = reported_distance(squared, self._metric).cpu()
-        return clusters.numpy(), distances.numpy()
-
-
-def assign(
-    block: np.ndarray, centroids: np.ndarray, *, metric: Metric, device: str = "cpu"
-) -> tuple[np.ndarray, np.ndarray]:
-    """Nearest centroid and distance of prepared rows.
-
-    Args:
-        block: float32 (n, d), prepared by the tree's `Preprocessing`.
-        centroids: float32 (k, d).
-        metric: how distances are reported.
-        device: torch device.
+        block: float32 (b, d).
+        sketches: of the rows.
+        norms: float32 (b,): lengths of the rows.
+        book: the centroids.
+        sketched: the same ones.
+        at_least: float32 (b,): no more than the score of the row's nearest centroid; -inf if unknown.
+        with_runner_up: whether the other score that is returned should be no larger than need be.
 
     Returns:
-        clusters int64 (n,) and distances float32 (n,).
+        See `nearest`; None if the sketches rule out too few.
     """
-    return Assigner(centroids, len(block), metric=metric, device=device).assign(block)
-
-
-def _nearest_rounded(
-    tile: torch.Tensor, norms: torch.Tensor, book: Codebook, rounded: RoundedCentroids
-) -> torch.Tensor:
-    """The exact nearest centroids, int64 (b,): in float32 only where bfloat16 leaves it open."""
-    bound, residuals = book.error_bound(norms), rounding_residuals(tile)
-    column, _, others = rounded.leaders(tile, norms, residuals, torch.zeros_like(norms), bound)
-    at_least = book.scores(tile, column) - 2 * bound
-    unsure = torch.nonzero(others >= at_least).flatten()
+    bound = book.error_bound(norms)
+    own = torch.full_like(norms, -math.inf) if with_runner_up else None
+    found = sketched.search(block, sketches, norms, at_least, bound, own)
+    if found is None:
+        return None
+    column, best, second = found
+    unsure = torch.nonzero(best - second <= 2 * bound).flatten()
     if len(unsure):
-        column[unsure] = nearest_of_unsure(
-            tile.index_select(0, unsure),
-            norms[unsure],
-            residuals[unsure],
-            at_least[unsure],
-            book,
-            rounded,
-        )
-    return column
+        column[unsure] = resolve(block[unsure], book, best[unsure] - 2 * bound[unsure])
+        second[unsure] = best[unsure]
+    return column, best, second
 
 
 def nearest_of_unsure(
@@ -330,29 +307,3 @@ def nearest_of_unsure(
     column = torch.zeros(len(block), dtype=torch.int64, device=block.device)
     _keep_nearest(block, book, *pairs, best, column)
     return column
-
-
-def distances_to(
-    block: np.ndarray, centroids: np.ndarray, clusters: np.ndarray, *, metric: Metric, device: str = "cpu"
-) -> np.ndarray:
-    """Distance of prepared rows to given clusters.
-
-    Args:
-        block: float32 (n, d).
-        centroids: float32 (k, d).
-        clusters: int64 (n,).
-        metric: how distances are reported.
-        device: torch device.
-
-    Returns:
-        float32 (n,).
-    """
-    squared = squared_distances(
-        _tensor(block, device), None, _tensor(centroids, device), torch.tensor(clusters, device=device)
-    )
-    return reported_distance(squared, metric).cpu().numpy()
-
-
-def _tensor(array: np.ndarray, device: str) -> torch.Tensor:
-    # A memory map is read-only, which torch tensors cannot be: it is copied, anything else is not.
-    return torch.from_numpy(np.require(array, dtype=np.float32, requirements=["C", "W"])).to(device)

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 
 import torch
 
-from curation_assets.algorithms.assignment import Codebook, assign, top_two
+from curation_assets.algorithms.assigner import assign
+from curation_assets.algorithms.assignment import Codebook, top_two
+from curation_assets.algorithms.part_threads import parts_on_threads
 from curation_assets.algorithms.rounded_scores import (
     RoundedCentroids,
     float32_accumulation,
     rounding_residuals,
 )
+from curation_assets.algorithms.sketch import Basis, SketchedCentroids, is_sketchable
 
 A100_TFLOPS = 312.0
 """bfloat16 tensor cores, dense, NVIDIA's data sheet."""
@@ -90,6 +93,9 @@ def measure_rate(
 def _search(block: torch.Tensor, centroids: torch.Tensor) -> None:
     """Look at all centroids for rows that none of them can win, as Lloyd's later iterations do."""
     book = Codebook.of(centroids)
+    if is_sketchable(len(block), len(centroids), centroids.shape[1], str(block.device)):
+        _search_sketched(block, book)
+        return
     rounded = RoundedCentroids.if_worthwhile(book.centroids, book.bias, book.largest_norm)
     norms = torch.linalg.vector_norm(block, dim=1)
     beyond_reach = torch.full_like(norms, 10.0)
@@ -109,6 +115,18 @@ def _search(block: torch.Tensor, centroids: torch.Tensor) -> None:
                 book.error_bound(norms[tile]),
                 floor=torch.zeros_like(norms[tile]),
             )
+
+
+def _search_sketched(block: torch.Tensor, book: Codebook) -> None:
+    norms = torch.linalg.vector_norm(block, dim=1)
+    basis = Basis.of(book.centroids)
+    sketched = SketchedCentroids(basis, book.centroids, book.bias, book.largest_norm)
+    bound, own = book.error_bound(norms), torch.full_like(norms, 10.0)
+    sketches = basis.sketches(block, norms)
+    with parts_on_threads():
+        for start in range(0, len(block), sketched.tile_rows()):
+            tile = slice(start, start + sketched.tile_rows())
+            sketched.search(block[tile], sketches[tile], norms[tile], own[tile], bound[tile], own[tile])
 
 
 def _seconds(work: Callable[[], object], clock: Callable[[], float]) -> float:

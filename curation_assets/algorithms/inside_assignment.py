@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from curation_assets.algorithms.assignment import Codebook, assign, reported_distance, squared_distances
+from curation_assets.algorithms.assigner import assign
+from curation_assets.algorithms.assignment import Codebook, reported_distance, squared_distances
 from curation_assets.algorithms.rounded_scores import float32_accumulation
 from curation_assets.algorithms.rows import Metric
 

@@ -9,9 +9,10 @@ from typing import Literal, Protocol
 import numpy as np
 
 from curation_assets.algorithms.fit_inputs import FitInputs
+from curation_assets.algorithms.part_threads import parts_on_threads
 from curation_assets.algorithms.rows import Metric, Rows
 from curation_assets.algorithms.seeding import choose_seeds
-from curation_assets.algorithms.tiles import TiledRows, threads_for
+from curation_assets.algorithms.tiles import TiledRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +96,8 @@ def fit_kmeans(
         on_iteration: called after each iteration.
 
     Returns:
-        The fit. Memory: 24 bytes a row and 34 bytes a centroid value, beside the rows themselves (resident up
-        to 2 GiB, else streamed).
+        The fit. Memory: 24 bytes a row and 40 bytes a centroid value, beside the rows themselves (resident with
+        their sketches up to 2 GiB, else streamed).
 
     Raises:
         ValueError: if n_clusters is not between 1 and the number of rows.
@@ -152,7 +153,7 @@ def fit_inputs(
     Raises:
         ValueError: see `fit_kmeans`.
     """
-    with threads_for(inputs.n_rows * n_clusters * inputs.dimension):
+    with parts_on_threads(inputs.n_rows * n_clusters * inputs.dimension):
         state = checkpoints.last() if checkpoints else None
         if state is None:
             seeds = choose_seeds(inputs, n_clusters, rng, n_local_trials=n_local_trials)

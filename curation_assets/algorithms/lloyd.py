@@ -7,6 +7,7 @@ nearer than their own are compared in float32, and in float64 where that is too 
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from curation_assets.algorithms.assignment import (
     Codebook,
     nearest,
+    nearest_sketched,
     reported_distance,
     squared_distances,
     tile_rows,
@@ -23,6 +25,7 @@ from curation_assets.algorithms.assignment import (
 from curation_assets.algorithms.centroid_sums import SumDelta
 from curation_assets.algorithms.rounded_scores import RoundedCentroids
 from curation_assets.algorithms.rows import Metric
+from curation_assets.algorithms.sketch import Basis, SketchedCentroids, Sketches
 from curation_assets.algorithms.tiles import TiledRows
 
 # Where more than this share of the centroids moved, one full search is cheaper than a partial one.
@@ -119,9 +122,9 @@ class Lloyd:
         if not self._is_searched or len(moved) > _FULL_SEARCH_SHARE * len(self._moved):
             moved = torch.arange(len(self._moved), device=moved.device)
             self._rivals.fill_(-math.inf)
-        search = _Search(self.book, moved)
+        search = _Search(self.book, moved, self._tiled.basis(len(moved)))
         n_reassigned = 0
-        for start, block in self._tiled.tiles(search.tile_rows):
+        for start, block in self._tiled.tiles(search.tile_rows()):
             n_reassigned += self._reassign_tile(search, slice(start, start + len(block)), block)
         self._is_searched = True
         return n_reassigned
@@ -129,12 +132,8 @@ class Lloyd:
     def _reassign_tile(self, search: _Search, tile: slice, block: torch.Tensor) -> int:
         before = self._clusters[tile].clone()
         self._refresh_own_scores(tile, block, before)
-        if search.rounded is None:
-            self._compare(search, tile.start + torch.arange(len(block), device=block.device), block)
-        else:
-            rows = self._look_first(search, search.rounded, tile, block, before)
-            if len(rows):
-                self._compare(search, tile.start + rows, block.index_select(0, rows))
+        if not self._search_sketched(search, tile, block, before):
+            self._search_all(search, tile, block, before)
         after = self._clusters[tile]
         changed = torch.nonzero(after != before).flatten()
         # Rows without a cluster yet are in no sums: `all_rows` adds them up.
@@ -150,6 +149,51 @@ class Lloyd:
         rows = torch.nonzero(self._moved[clusters]).flatten()
         if len(rows):
             self._own[tile.start + rows] = self.book.scores(block.index_select(0, rows), clusters[rows])
+
+    def _search_sketched(
+        self, search: _Search, tile: slice, block: torch.Tensor, clusters: torch.Tensor
+    ) -> bool:
+        """Search a tile with the help of sketches; False, and nothing is done, if they rule out too few."""
+        if search.sketched is None or search.basis is None:
+            return False
+        own, norms = self._own[tile], self._norms[tile]
+        bound = self.book.error_bound(norms)
+        sketches = self._tiled.sketches(search.basis, tile.start, block)
+        found = search.sketched.search(
+            block, sketches, norms, own - 2 * bound, bound, own, search.position[clusters]
+        )
+        if found is None:
+            return False
+        column, score, others = found
+        rows = torch.arange(len(block))
+        rest = torch.maximum(self._rivals[tile], others)
+        rows = self._settle(tile.start, rows, search.numbers[column], score, rest, 2 * bound)
+        if len(rows):
+            self._search_whole_book(search, tile.start + rows, block[rows], sketches[rows])
+        return True
+
+    def _search_whole_book(
+        self, search: _Search, rows: torch.Tensor, block: torch.Tensor, sketches: Sketches
+    ) -> None:
+        """Compare rows with all centroids, also those that did not move."""
+        own, norms, sketched = self._own[rows], self._norms[rows], search.sketched_book
+        found = None
+        if sketched is not None:
+            at_least = own - 2 * self.book.error_bound(norms)
+            found = nearest_sketched(
+                block, sketches, norms, self.book, sketched, at_least, with_runner_up=True
+            )
+        if found is None:
+            found = nearest(block, norms, self.book)
+        self._clusters[rows], self._own[rows], self._rivals[rows] = found
+
+    def _search_all(self, search: _Search, tile: slice, block: torch.Tensor, clusters: torch.Tensor) -> None:
+        if search.rounded is None:
+            self._compare(search, tile.start + torch.arange(len(block), device=block.device), block)
+            return
+        rows = self._look_first(search, search.rounded, tile, block, clusters)
+        if len(rows):
+            self._compare(search, tile.start + rows, block.index_select(0, rows))
 
     def _look_first(
         self,
@@ -177,13 +221,39 @@ class Lloyd:
         rest = torch.maximum(rivals, own + of_others)[rows]
         rivals[:] = torch.where(stays, highest, rivals)
         # The leader of a row that is challenged, against its own centroid and against all others.
-        found, mine, slack = search.numbers[leader[rows]], own[rows], slack[rows]
+        found = search.numbers[leader[rows]]
         score = self.book.scores(block.index_select(0, rows), found)
-        winner = torch.maximum(mine, score)
-        beaten = torch.maximum(torch.minimum(mine, score), rest)
+        return self._settle(tile.start, rows, found, score, rest, slack[rows])
+
+    def _settle(
+        self,
+        first: int,
+        rows: torch.Tensor,
+        found: torch.Tensor,
+        score: torch.Tensor,
+        rest: torch.Tensor,
+        slack: torch.Tensor,
+    ) -> torch.Tensor:
+        """Give rows to the better of their own centroid and another one, if all others are clearly beaten.
+
+        Args:
+            first: number of the tile's first row.
+            rows: int64 (r,) rows of the tile.
+            found: int64 (r,): the other centroid.
+            score: float32 (r,) of it.
+            rest: float32 (r,): what no third one's score exceeds.
+            slack: float32 (r,): scores as far apart as that may be in either order.
+
+        Returns:
+            Those of the rows that stay open.
+        """
+        numbers = first + rows
+        own = self._own[numbers]
+        winner = torch.maximum(own, score)
+        beaten = torch.maximum(torch.minimum(own, score), rest)
         clear = beaten < winner - slack
-        settled = tile.start + rows[clear]
-        self._clusters[settled] = torch.where(score > mine, found, clusters[rows])[clear]
+        settled = numbers[clear]
+        self._clusters[settled] = torch.where(score > own, found, self._clusters[numbers])[clear]
         self._own[settled], self._rivals[settled] = winner[clear], beaten[clear]
         return rows[~clear]
 
@@ -239,13 +309,33 @@ class _Search:
     Args:
         book: all centroids.
         numbers: int64 (m,): those to look at, ascending.
+        basis: of the rows' sketches; None to do without.
     """
 
-    def __init__(self, book: Codebook, numbers: torch.Tensor) -> None:
-        self.numbers = numbers
+    def __init__(self, book: Codebook, numbers: torch.Tensor, basis: Basis | None) -> None:
+        self.numbers, self.basis = numbers, basis
+        self._book = book
         self.centroids, self.bias = book.centroids[numbers], book.bias[numbers]
-        self.rounded = RoundedCentroids.if_worthwhile(self.centroids, self.bias, book.largest_norm)
-        self.tile_rows = tile_rows(len(numbers)) if self.rounded is None else self.rounded.tile_rows()
+        self.sketched = SketchedCentroids.if_worthwhile(basis, self.centroids, self.bias, book.largest_norm)
         self.position = torch.full((len(book.centroids),), -1, dtype=torch.int64, device=numbers.device)
         """int64 (k,): place of each centroid among those to look at, or -1."""
         self.position[numbers] = torch.arange(len(numbers), device=numbers.device)
+
+    @functools.cached_property
+    def rounded(self) -> RoundedCentroids | None:
+        """Those to look at, in bfloat16."""
+        return RoundedCentroids.if_worthwhile(self.centroids, self.bias, self._book.largest_norm)
+
+    @functools.cached_property
+    def sketched_book(self) -> SketchedCentroids | None:
+        """All centroids with their sketches."""
+        if len(self.numbers) == len(self._book.centroids):
+            return self.sketched
+        book = self._book
+        return SketchedCentroids.if_worthwhile(self.basis, book.centroids, book.bias, book.largest_norm)
+
+    def tile_rows(self) -> int:
+        """Rows of a tile."""
+        if self.sketched is not None:
+            return self.sketched.tile_rows()
+        return tile_rows(len(self.numbers)) if self.rounded is None else self.rounded.tile_rows()

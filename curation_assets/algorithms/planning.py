@@ -18,10 +18,10 @@ DEFAULT_MEMORY_BUDGET = 4 * 10**9
 PROCESS_BYTES = 800 * 10**6
 ROW_STATE_BYTES = 100
 # For each value of a centroid: float64 sums, changes of them, and means or what is on its way to the sums; float32 of
-# before and after, and bfloat16.
-_WIDTH_BYTES = 8 + 8 + 8 + 4 + 4 + 2
+# before and after, of those that moved and of all in the order of their sketches.
+_WIDTH_BYTES = 8 + 8 + 8 + 4 + 4 + 4 + 4
 # Of a worker of a cluster: the sums and means are where what all workers send comes together.
-_WORKER_WIDTH_BYTES = 8 + 8 + 4 + 4 + 2
+_WORKER_WIDTH_BYTES = 8 + 8 + 4 + 4 + 4 + 4
 # Chunks in memory: one worked on, one ready, one being prepared from another.
 _CHUNKS, _LEAST_CHUNK_BYTES, _LEAST_BUCKET_BYTES = 4, 4 * 2**20, 4 * 2**20
 

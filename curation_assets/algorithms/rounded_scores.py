@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
+from curation_assets.algorithms.part_threads import in_parts
 from curation_assets.algorithms.row_maxima import row_argmax, row_maxima
 
 # Rounding to bfloat16 keeps 8 bits; the sum of two such numbers keeps 16.
@@ -133,6 +134,34 @@ class RoundedCentroids:
         Returns:
             The centroid int64 (b,), float32 (b,) for it, and float32 (b,) for every other one.
         """
+
+        def lead(start: int, stop: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+            part = slice(start, stop)
+            return self._leaders(
+                block[part],
+                norms[part],
+                residuals[part],
+                thresholds[part],
+                exact_bound[part],
+                None if left_out is None else left_out[part],
+                None if floor is None else floor[part],
+            )
+
+        on_cpu = block.device.type == "cpu"
+        parts = in_parts(lead, len(block), self._rounded.numel()) if on_cpu else [lead(0, len(block))]
+        leader, of_best, of_others = (torch.cat(values) for values in zip(*parts, strict=True))
+        return leader, of_best, of_others
+
+    def _leaders(
+        self,
+        block: torch.Tensor,
+        norms: torch.Tensor,
+        residuals: torch.Tensor,
+        thresholds: torch.Tensor,
+        exact_bound: torch.Tensor,
+        left_out: torch.Tensor | None,
+        floor: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         rows = _rounded_rows(block, thresholds)
         best = torch.full((len(block),), -torch.inf, device=block.device)
         second, leader = best.clone(), torch.zeros(len(block), dtype=torch.int64, device=block.device)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from curation_assets.algorithms.assignment import Assigner
+from curation_assets.algorithms.assigner import Assigner
 from curation_assets.algorithms.centroid_sums import SumDelta
 from curation_assets.algorithms.lloyd import Lloyd
 from curation_assets.algorithms.rounded_scores import float32_accumulation
@@ -145,11 +145,21 @@ class RowWorker:
         assignments[self._rows], distances[self._rows] = self.result()
         is_open = np.ones(whole.rows.n_rows, dtype=bool)
         is_open[self._rows] = False
-        assigner = Assigner(centroids, int(is_open.sum()), metric=self._metric, device=whole.device)
+        basis = whole.basis(len(centroids))
+        assigner = Assigner(
+            centroids,
+            int(is_open.sum()),
+            metric=self._metric,
+            device=whole.device,
+            basis=basis,
+        )
         for start, block in whole.tiles(_REASSIGNED_ROWS):
             inside = np.flatnonzero(is_open[start : start + len(block)])
             rows = start + inside
-            assignments[rows], distances[rows] = assigner.assign(block.cpu().numpy()[inside])
+            sketches = (
+                None if basis is None else whole.sketches(basis, start, block)[torch.from_numpy(inside)]
+            )
+            assignments[rows], distances[rows] = assigner.assign(block.cpu().numpy()[inside], sketches)
         return assignments, distances
 
     def _begin(

@@ -10,10 +10,10 @@ from curation_assets.algorithms.assignment import (
     nearest_of_unsure,
     resolve,
     squared_distances,
-    tile_rows,
     top_two,
 )
 from curation_assets.algorithms.rounded_scores import RoundedCentroids
+from curation_assets.algorithms.sketch import SketchedCentroids
 from curation_assets.algorithms.tiles import TiledRows
 
 
@@ -36,19 +36,10 @@ class SeedDistances:
     def add(self, points: torch.Tensor) -> None:
         """Account for new seeds, float32 (m, d)."""
         book = Codebook.of(points)
-        # Before the first seed every row is infinitely far: there is nothing to rule out.
-        rounded = (
-            RoundedCentroids.if_worthwhile(book.centroids, book.bias, book.largest_norm)
-            if self.n_seeds
-            else None
-        )
-        residuals = None if rounded is None else self._tiled.residuals()
-        norms = self._tiled.norms()
-        for start, block in self._tiled.tiles(rounded.tile_rows() if rounded else tile_rows(len(points))):
-            tile = slice(start, start + len(block))
-            known = torch.from_numpy(self.squared[tile]).to(block.device)
-            first_look = None if rounded is None or residuals is None else (rounded, residuals[tile])
-            improved, column, squared = _nearer(block, norms[tile], book, known, first_look)
+        search = _Search(self._tiled, book, is_first=not self.n_seeds)
+        for start, block in self._tiled.tiles(search.tile_rows()):
+            known = torch.from_numpy(self.squared[start : start + len(block)]).to(block.device)
+            improved, column, squared = search.nearer(start, block, known)
             rows = start + improved.cpu().numpy()
             self.squared[rows] = squared.cpu().numpy()
             self.nearest[rows] = self.n_seeds + column.cpu().numpy()
@@ -76,31 +67,82 @@ def draw_by_mass(mass: np.ndarray, positions: np.ndarray) -> np.ndarray:
     return drawn
 
 
-def _nearer(
+class _Search:
+    """A look for new seeds that are nearer to rows than those before.
+
+    Args:
+        tiled: the rows.
+        book: the new seeds.
+        is_first: there are none before: every row is infinitely far, and nothing can be ruled out.
+    """
+
+    def __init__(self, tiled: TiledRows, book: Codebook, *, is_first: bool) -> None:
+        self._tiled, self._book = tiled, book
+        about = (book.centroids, book.bias, book.largest_norm)
+        self._basis = None if is_first else tiled.basis(len(book.centroids))
+        self._sketched = SketchedCentroids.if_worthwhile(self._basis, *about)
+        self._rounded = None if is_first else RoundedCentroids.if_worthwhile(*about)
+
+    def tile_rows(self) -> int:
+        """Rows of a tile."""
+        return (self._sketched or self._rounded or self._book).tile_rows()
+
+    def nearer(
+        self, start: int, block: torch.Tensor, known: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Rows of a tile that have a new seed nearer than `known`, the seed, and the float64 squared distance."""
+        tile, book = slice(start, start + len(block)), self._book
+        norms = self._tiled.norms()[tile]
+        bound = book.error_bound(norms)
+        lengths = norms.double().square()
+        # |x - c|^2 = |x|^2 - 2 score: below this score no new seed can be nearer than the known one. The slack
+        # covers the rounding of the lengths themselves.
+        at_least = (0.5 * (lengths * (1 - 1e-5) - known)).float() - bound
+        if self._sketched is not None and self._basis is not None:
+            sketches = self._tiled.sketches(self._basis, start, block)
+            found = self._sketched.search(block, sketches, norms, at_least, bound)
+            if found is not None:
+                return _improved(block, book, known, at_least, bound, *found)
+        if self._rounded is not None:
+            residuals = self._tiled.residuals()[tile]
+            return _nearer_rounded(block, norms, book, known, at_least, bound, self._rounded, residuals)
+        return _improved(
+            block,
+            book,
+            known,
+            at_least,
+            bound,
+            *_by_column(top_two(block, book.centroids, book.bias, at_least)),
+        )
+
+
+def _by_column(
+    best_of: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    best, column, second = best_of
+    return column, best, second
+
+
+def _improved(
     block: torch.Tensor,
-    norms: torch.Tensor,
     book: Codebook,
     known: torch.Tensor,
-    first_look: tuple[RoundedCentroids, torch.Tensor] | None,
+    at_least: torch.Tensor,
+    bound: torch.Tensor,
+    column: torch.Tensor,
+    best: torch.Tensor,
+    second: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Rows of a tile that have a new seed nearer than `known`, the seed, and the float64 squared distance."""
-    bound = book.error_bound(norms)
-    lengths = norms.double().square()
-    # |x - c|^2 = |x|^2 - 2 score: below this score no new seed can be nearer than the known one. The slack
-    # covers the rounding of the lengths themselves.
-    at_least = (0.5 * (lengths * (1 - 1e-5) - known)).float() - bound
-    if first_look is not None:
-        return _nearer_rounded(block, norms, book, known, at_least, bound, *first_look)
-    best, column, second = top_two(block, book.centroids, book.bias, at_least)
-    hopeful = torch.nonzero(best >= at_least).flatten()
-    block, column, bound = block.index_select(0, hopeful), column[hopeful], bound[hopeful]
-    best, second = best[hopeful], second[hopeful]
-    unsure = torch.nonzero(best - second <= 2 * bound).flatten()
+    """Rows whose best new seed is nearer than `known`, that seed, and the squared distance to it."""
+    hopeful = best >= at_least
+    unsure = torch.nonzero(hopeful & (best - second <= 2 * bound)).flatten()
     if len(unsure):
         column[unsure] = resolve(block[unsure], book, best[unsure] - 2 * bound[unsure])
-    squared = squared_distances(block, None, book.centroids, column)
-    improved = squared < known[hopeful]
-    return hopeful[improved], column[improved], squared[improved]
+    rows = torch.nonzero(hopeful).flatten()
+    column = column[rows]
+    squared = squared_distances(block, rows, book.centroids, column)
+    improved = squared < known[rows]
+    return rows[improved], column[improved], squared[improved]
 
 
 def _nearer_rounded(
@@ -113,7 +155,7 @@ def _nearer_rounded(
     rounded: RoundedCentroids,
     residuals: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """`_nearer`, where float32 compares only rows for which bfloat16 leaves the nearest new seed open."""
+    """`_Search.nearer`, where float32 compares only rows for which bfloat16 leaves the nearest new seed open."""
     column, of_best, of_others = rounded.leaders(
         block, norms, residuals, at_least, bound, floor=torch.zeros_like(at_least)
     )

@@ -10,7 +10,8 @@ from typing import Literal
 import numpy as np
 import torch
 
-from curation_assets.algorithms.assignment import Codebook
+from curation_assets.algorithms.assignment import Codebook, top_two
+from curation_assets.algorithms.compiled_loops import accept_until_unsure
 from curation_assets.algorithms.fit_inputs import FitInputs
 from curation_assets.algorithms.rows import Rows
 from curation_assets.algorithms.seed_distances import draw_by_mass
@@ -228,26 +229,40 @@ def _accepted(points: torch.Tensor, stale: np.ndarray, rng: np.random.Generator)
     bounds = book.error_bound(norms.float()).numpy()
     # |x - c|^2 = |x|^2 - 2 score: from this score on a seed is nearer than the draw.
     limits = 0.5 * (norms.square().numpy() - draws)
-    kept: list[int] = []
+    keeps = np.zeros(len(points), dtype=bool)
+    survivors, kept_bias = torch.empty_like(points), torch.empty_like(book.bias)
+    n_kept = 0
     # Block by block, against those kept so far: rejected proposals need no scores against later ones.
     for start in range(0, len(points), _ACCEPT_BLOCK):
         block = slice(start, start + _ACCEPT_BLOCK)
         highest = np.full(len(points[block]), -np.inf, dtype=np.float32)
-        if kept:
-            highest = (points[block] @ points[kept].T).add_(book.bias[kept]).amax(dim=1).numpy()
+        if n_kept:
+            best, _, _ = top_two(points[block], survivors[:n_kept], kept_bias[:n_kept])
+            highest = best.numpy()
         inside = torch.addmm(book.bias[block], points[block], points[block].T).T.contiguous().numpy()
-        for candidate in range(len(highest)):
-            number = start + candidate
-            excess = highest[candidate] - limits[number]
-            if kept and not abs(excess) > bounds[number]:
-                nearest_kept = _nearest_squared(points[number], points[kept])
-                keeps = draws[number] < min(stale[number], nearest_kept)
-            else:
-                keeps = excess < 0 and draws[number] < stale[number]
-            if keeps:
-                kept.append(number)
-                np.maximum(highest, inside[candidate], out=highest)
-    return np.array(kept, dtype=np.int64)
+        candidate = 0
+        while candidate < len(highest):
+            candidate = accept_until_unsure(
+                inside,
+                highest,
+                limits[block],
+                bounds[block],
+                draws[block] < stale[block],
+                keeps[block],
+                candidate,
+            )
+            if candidate < len(highest):
+                number = start + candidate
+                nearest_kept = _nearest_squared(points[number], points[torch.from_numpy(keeps)])
+                if draws[number] < min(stale[number], nearest_kept):
+                    keeps[number] = True
+                    np.maximum(highest, inside[candidate], out=highest)
+                candidate += 1
+        new = points[block][torch.from_numpy(keeps[block])]
+        survivors[n_kept : n_kept + len(new)] = new
+        kept_bias[n_kept : n_kept + len(new)] = book.bias[block][torch.from_numpy(keeps[block])]
+        n_kept += len(new)
+    return np.flatnonzero(keeps)
 
 
 def _nearest_squared(point: torch.Tensor, others: torch.Tensor) -> float:

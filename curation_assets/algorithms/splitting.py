@@ -16,6 +16,7 @@ import torch
 
 from curation_assets.algorithms.fit_inputs import FitInputs
 from curation_assets.algorithms.kmeans import KMeansFit
+from curation_assets.algorithms.part_threads import use_one_torch_thread
 from curation_assets.algorithms.rows import ArrayRows, Rows
 from curation_assets.algorithms.tree import CoarseClusters, Level
 
@@ -161,7 +162,7 @@ def _run_all(split: Callable[[int], KMeansFit], costs: np.ndarray, device: str) 
     found = {position: split(position) for position in np.setdiff1d(np.arange(len(costs)), small).tolist()}
     if small:
         try:
-            with ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            with ThreadPoolExecutor(n_threads, initializer=use_one_torch_thread) as pool:
                 found.update(zip(small, pool.map(split, small), strict=True))
         finally:
             # The workers' setting is their own for torch's loops, but everyone's for its BLAS.

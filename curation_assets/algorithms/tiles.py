@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,27 +10,11 @@ import torch
 
 from curation_assets.algorithms.rounded_scores import rounding_residuals
 from curation_assets.algorithms.rows import ArrayRows, Rows, read_chunks
+from curation_assets.algorithms.sketch import Basis, Sketches, is_sketchable, sample_for_basis, sketch_bytes
 
 # Up to this many bytes of float32 the rows are read, and moved to the device, just once per fit.
 RESIDENT_BYTES = 2 * 2**30
-# Below this many multiplications a pass, threads cost more than they save; on a busy machine, where they wait
-# for each other at every operation, ten times more (measured).
-_SINGLE_THREAD_WORK = 5 * 10**8
 _NORM_ROWS = 4096
-
-
-@contextmanager
-def threads_for(work: int) -> Iterator[None]:
-    """One torch thread inside the block, if a pass over the rows is only `work` multiplications."""
-    before = torch.get_num_threads()
-    if work >= _SINGLE_THREAD_WORK or before == 1:
-        yield
-        return
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +36,7 @@ class TiledRows:
         resident_bytes: up to so many bytes of float32 the rows are read just once and kept; 0 reads them anew
             in every pass, one chunk ahead of the computation. Results are the same.
         chunk_bytes: of a chunk that is read at once, see `read_chunks`.
+        within: rows that these are some of, which share their basis and sketches, and their numbers among them.
     """
 
     def __init__(
@@ -62,6 +46,7 @@ class TiledRows:
         *,
         resident_bytes: int = RESIDENT_BYTES,
         chunk_bytes: int | None = None,
+        within: tuple[TiledRows, np.ndarray] | None = None,
     ) -> None:
         self.rows = rows
         self.device = device
@@ -70,7 +55,11 @@ class TiledRows:
         self._resident: torch.Tensor | None = None
         self._norms: torch.Tensor | None = None
         self._residuals: torch.Tensor | None = None
-        if rows.n_rows * rows.dimension * 4 <= resident_bytes:
+        self._within = within
+        self._basis: Basis | None = None
+        self._sketches: Sketches | None = None
+        self._row_bytes = 4 * rows.dimension + sketch_bytes(rows.dimension, device)
+        if rows.n_rows * self._row_bytes <= resident_bytes:
             self._resident = self._read_all()
 
     def tiles(self, tile_size: int) -> Iterator[tuple[int, torch.Tensor]]:
@@ -100,6 +89,49 @@ class TiledRows:
             self._residuals = residuals
         return self._residuals
 
+    def basis(self, n_centroids: int) -> Basis | None:
+        """Directions for sketches of the rows, or None where they do not pay among so many centroids."""
+        if not is_sketchable(self.rows.n_rows, n_centroids, self.rows.dimension, self.device):
+            return None
+        if self._within is not None:
+            return self._within[0].basis(n_centroids)
+        if self._basis is None:
+            self._basis = Basis.of(self.take(sample_for_basis(self.rows.n_rows)))
+        return self._basis
+
+    def sketches(self, basis: Basis, start: int, block: torch.Tensor) -> Sketches:
+        """Sketches of a tile; made once for rows that are resident.
+
+        Args:
+            basis: that of the rows.
+            start: number of the tile's first row.
+            block: float32 (b, d): the tile.
+        """
+        norms = self.norms()
+        if self._resident is None:
+            return basis.sketches(block, norms[start : start + len(block)])
+        if self._sketches is None:
+            self._sketches = self._all_sketches(basis, self._resident)
+        return self._sketches[start : start + len(block)]
+
+    @property
+    def sketches_so_far(self) -> Sketches | None:
+        """Sketches of all rows, if they have been made."""
+        return self._sketches
+
+    def _all_sketches(self, basis: Basis, resident: torch.Tensor) -> Sketches:
+        if self._within is not None:
+            whole, numbers = self._within
+            known = whole.sketches_so_far
+            if known is not None:
+                return known[torch.from_numpy(numbers)]
+        norms = self.norms()
+        parts = [
+            basis.sketches(part, norms[first : first + len(part)])
+            for first, part in _split(resident, 0, _NORM_ROWS)
+        ]
+        return Sketches.joined(parts)
+
     def take(self, indices: np.ndarray) -> torch.Tensor:
         """The named rows, in the order given, float32 (len(indices), d)."""
         if self._resident is not None:
@@ -112,12 +144,13 @@ class TiledRows:
         Args:
             indices: int64 (m,); ascending ones are read in one go.
         """
-        resident = 0 if self._resident is None else 4 * self._resident.numel()
+        resident = 0 if self._resident is None else self.rows.n_rows * self._row_bytes
         return TiledRows(
             _Subset(self, indices),
             self.device,
             resident_bytes=max(0, self._resident_bytes - resident),
             chunk_bytes=self._chunk_bytes,
+            within=(self, indices),
         )
 
     def _read_all(self) -> torch.Tensor:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curation_assets.algorithms.assignment import assign
+from curation_assets.algorithms.assigner import assign
 from curation_assets.algorithms.inside_assignment import assign_inside
 from curation_assets.algorithms.preprocessing import Preprocessing
 from curation_assets.algorithms.resampling import ResampledSubset

@@ -47,7 +47,7 @@ class LevelAssigner:
         Raises:
             StaleInputError: if the shard's embeddings, or its clusters at the level below, are missing.
         """
-        from curation_assets.algorithms.assignment import distances_to
+        from curation_assets.algorithms.assigner import distances_to
         from curation_assets.algorithms.preprocessing import PreparedRows
         from curation_assets.algorithms.rows import read_chunks
         from curation_assets.algorithms.tree import assign_to_level

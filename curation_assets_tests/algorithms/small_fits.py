@@ -1,14 +1,15 @@
-"""Small clustered inputs of fits, and a switch for the first look in bfloat16."""
+"""Small clustered inputs of fits, and a switch for what rows and centroids are compared by first."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import numpy as np
 import pytest
 
-from curation_assets.algorithms import rounded_scores
+from curation_assets.algorithms import rounded_scores, sketch
 from curation_assets.algorithms.preprocessing import PreparedRows, fit_preprocessing
 from curation_assets.algorithms.rows import ArrayRows
 
@@ -23,11 +24,30 @@ def blobs(seed: int, n: int = 600, d: int = 6) -> np.ndarray:
     return rng.normal(size=(12, d))[rng.integers(12, size=n)] * 2 + rng.normal(size=(n, d))
 
 
+Look = Literal["float32", "bfloat16", "sketches"]
+LOOKS: tuple[Look, ...] = ("float32", "bfloat16", "sketches")
+
+
 @contextmanager
-def first_look(is_rounded: bool) -> Iterator[None]:
-    """Whether products are looked at in bfloat16 first, however small they are and whatever is faster here."""
+def first_look(kind: Look) -> Iterator[None]:
+    """How rows and centroids are compared first, however few and small they are and whatever is faster here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rounded_scores, "_FEWEST_CENTROIDS", 1 if is_rounded else 10**9)
+        patch.setattr(rounded_scores, "_FEWEST_CENTROIDS", 1 if kind == "bfloat16" else 10**9)
         patch.setattr(rounded_scores, "_FEWEST_DIMENSIONS", 1)
         patch.setattr(rounded_scores, "bfloat16_is_faster", lambda device: True)
+        patch.setattr(sketch, "_FEWEST_CENTROIDS", 1 if kind == "sketches" else 10**9)
+        patch.setattr(sketch, "_FEWEST_PAIRS", 1)
+        small_sketches(patch)
         yield
+
+
+def small_sketches(patch: pytest.MonkeyPatch, leading: int = 2, random: int = 2) -> None:
+    """Sketches of rows that have only a few dimensions."""
+    for name, value in {
+        "_LEADING": leading,
+        "_RANDOM": random,
+        "_DIRECTIONS": leading + random,
+        "SKETCH_COLUMNS": leading + random + 1,
+        "_FEWEST_DIMENSIONS": leading + random + 1,
+    }.items():
+        patch.setattr(sketch, name, value)

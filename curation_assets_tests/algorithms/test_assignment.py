@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation_assets.algorithms import assignment
-from curation_assets.algorithms.assignment import Assigner, assign, distances_to
+from curation_assets.algorithms.assigner import Assigner, assign, distances_to
 
 
 def brute_force(rows: np.ndarray, centroids: np.ndarray) -> np.ndarray:

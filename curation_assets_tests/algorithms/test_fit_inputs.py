@@ -12,7 +12,7 @@ from curation_assets.algorithms.fit_inputs import FitInputs
 from curation_assets.algorithms.hierarchy import LevelFitter, LevelSpec
 from curation_assets.algorithms.kmeans import fit_inputs
 from curation_assets.algorithms.rows import Metric
-from curation_assets_tests.algorithms.small_fits import blobs, first_look, prepared
+from curation_assets_tests.algorithms.small_fits import LOOKS, Look, blobs, first_look, prepared
 from curation_assets_tests.algorithms.small_pools import shared_out
 
 
@@ -28,14 +28,17 @@ def whole_fit(inputs: FitInputs, k: int, seed: int) -> tuple[bytes, ...]:
 
 
 @settings(max_examples=12, deadline=None)
-@given(st.integers(0, 1000), st.sampled_from([1, 2, 3, 5]), st.sampled_from(["l2", "cosine"]), st.booleans())
-def test_workers_lost_or_not_do_not_matter(
-    seed: int, n_workers: int, metric: Metric, is_rounded: bool
-) -> None:
+@given(
+    st.integers(0, 1000),
+    st.sampled_from([1, 2, 3, 5]),
+    st.sampled_from(["l2", "cosine"]),
+    st.sampled_from(LOOKS),
+)
+def test_workers_lost_or_not_do_not_matter(seed: int, n_workers: int, metric: Metric, look: Look) -> None:
     rows = prepared(blobs(seed, n=1000), metric)
-    with first_look(False):
+    with first_look("float32"):
         expected = whole_fit(FitInputs.in_process(rows, metric), 40, seed)
-    with first_look(is_rounded):
+    with first_look(look):
         inputs, pool = shared_out(rows, metric, n_workers, loses=0.2, seed=seed)
         assert whole_fit(inputs, 40, seed) == expected
     assert pool.n_lost

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from curation_assets.algorithms import LevelSpec, fit_hierarchy, inside_assignment
-from curation_assets.algorithms.assignment import assign
+from curation_assets.algorithms.assigner import assign
 from curation_assets.algorithms.inside_assignment import assign_inside
 from curation_assets.algorithms.tree import CoarseClusters, assign_to_level
 

@@ -19,6 +19,7 @@ from curation_assets.algorithms.kmeans_cost import (
     moved_share,
     seeding_cost,
 )
+from curation_assets.algorithms.part_threads import parts_on_threads
 from curation_assets.algorithms.rows import ArrayRows
 
 
@@ -30,7 +31,7 @@ class Products(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
         if func is torch.ops.aten.mm.default:
             self.count += args[0].shape[0] * args[1].shape[1]
-        elif func is torch.ops.aten.addmm.default:
+        elif func in (torch.ops.aten.addmm.default, torch.ops.aten.addmm.out):
             self.count += args[1].shape[0] * args[2].shape[1]
         return func(*args, **(kwargs or {}))
 
@@ -61,7 +62,8 @@ def test_the_batches_are_those_of_the_search() -> None:
 def test_planned_seeding_is_close_to_what_a_search_computes() -> None:
     x = np.random.default_rng(0).normal(size=(4000, 16)).astype(np.float32)
     for k, trials in ((300, 1), (20, 5)):
-        with Products() as products:
+        # A mode sees what its own thread does.
+        with Products() as products, parts_on_threads(work=1):
             seeding.kmeans_plus_plus(ArrayRows(x), k, np.random.default_rng(0), n_local_trials=trials)
         planned = seeding_cost(4000, k, 16, n_local_trials=trials)
         assert planned.distances == pytest.approx(products.count, rel=0.1)

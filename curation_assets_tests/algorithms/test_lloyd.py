@@ -8,12 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation_assets.algorithms import rounded_scores
+from curation_assets.algorithms import rounded_scores, sketch
 from curation_assets.algorithms.centroid_sums import CentroidSums
 from curation_assets.algorithms.lloyd import Lloyd
 from curation_assets.algorithms.preprocessing import PreparedRows
 from curation_assets.algorithms.tiles import TiledRows
-from curation_assets_tests.algorithms.small_fits import blobs, first_look, prepared
+from curation_assets_tests.algorithms.small_fits import LOOKS, Look, blobs, first_look, prepared
 
 
 def plain_lloyd(x: np.ndarray, centroids: np.ndarray, n_iterations: int) -> tuple[np.ndarray, np.ndarray]:
@@ -44,12 +44,12 @@ def begun(
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(0, 1000), st.integers(1, 8), st.booleans())
-def test_the_incremental_search_is_plain_lloyd(seed: int, n_iterations: int, is_rounded: bool) -> None:
+@given(st.integers(0, 1000), st.integers(1, 8), st.sampled_from(LOOKS))
+def test_the_incremental_search_is_plain_lloyd(seed: int, n_iterations: int, look: Look) -> None:
     inputs = prepared(blobs(seed))
     x = inputs.read(0, 600)
     start = x[np.random.default_rng(seed).choice(600, 40, replace=False)]
-    with first_look(is_rounded):
+    with first_look(look):
         search, sums = begun(inputs, start)
         iterate(search, sums, n_iterations)
     centroids, clusters = plain_lloyd(x.astype(np.float64), start.copy(), n_iterations)
@@ -82,7 +82,7 @@ def test_rows_that_leave_and_return_do_not_shift_the_sums(seed: int) -> None:
     inputs = prepared(blobs(seed))
     x = inputs.read(0, 600)
     search, sums = begun(inputs, x[:25])
-    with first_look(True):
+    with first_look("bfloat16"):
         iterate(search, sums, 4)
     clusters = search.result("l2")[0]
     expected = np.zeros((25, 6))
@@ -107,17 +107,21 @@ def test_a_step_names_only_clusters_that_gained_or_lost_a_row() -> None:
 
 def test_the_first_look_is_taken_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     looks = []
-    leaders = rounded_scores.RoundedCentroids.leaders
 
-    def counted(
-        self: rounded_scores.RoundedCentroids, *arguments: torch.Tensor, **more: torch.Tensor
-    ) -> tuple[torch.Tensor, ...]:
-        looks.append(len(arguments[0]))
-        return leaders(self, *arguments, **more)
+    def count(owner: type, method: str, kind: str) -> None:
+        original = getattr(owner, method)
 
-    monkeypatch.setattr(rounded_scores.RoundedCentroids, "leaders", counted)
+        def counted(self: object, *arguments: torch.Tensor, **more: torch.Tensor) -> object:
+            looks.append(kind)
+            return original(self, *arguments, **more)
+
+        monkeypatch.setattr(owner, method, counted)
+
+    count(rounded_scores.RoundedCentroids, "leaders", "bfloat16")
+    count(sketch.SketchedCentroids, "search", "sketches")
     inputs = prepared(blobs(1))
-    for is_rounded in (False, True):
-        with first_look(is_rounded):
+    for look in LOOKS:
+        with first_look(look):
             iterate(*begun(inputs, inputs.read(0, 30)), 1)
-        assert bool(looks) is is_rounded
+        assert set(looks) == {look} - {"float32"}
+        looks.clear()

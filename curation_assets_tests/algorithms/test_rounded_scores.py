@@ -9,12 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation_assets.algorithms import rounded_scores
-from curation_assets.algorithms.assignment import Codebook, assign
+from curation_assets.algorithms.assigner import assign
+from curation_assets.algorithms.assignment import Codebook
 from curation_assets.algorithms.rounded_scores import (
     RoundedCentroids,
     float32_accumulation,
     rounding_residuals,
 )
+from curation_assets_tests.algorithms.small_fits import LOOKS, first_look
 
 
 def _ceilings(rows: torch.Tensor, centroids: torch.Tensor, thresholds: torch.Tensor, left_out=None):
@@ -166,14 +168,12 @@ def test_assignments_are_the_same_with_and_without_a_first_look(seed: int) -> No
     rows = np.concatenate([0.5 * (centroids[::2] + centroids[1::2]), centroids, rng.normal(size=(60, 12))])
     rows = rows.astype(np.float32)
     found = []
-    for fewest in (1, 10**9):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(rounded_scores, "_FEWEST_CENTROIDS", fewest)
-            patch.setattr(rounded_scores, "_FEWEST_DIMENSIONS", 1)
-            patch.setattr(rounded_scores, "bfloat16_is_faster", lambda device: True)
+    for look in LOOKS:
+        with first_look(look):
             found.append(assign(rows, centroids, metric="l2"))
-    np.testing.assert_array_equal(found[0][0], found[1][0])
-    np.testing.assert_array_equal(found[0][1], found[1][1])
+    for clusters, distances in found[1:]:
+        np.testing.assert_array_equal(clusters, found[0][0])
+        np.testing.assert_array_equal(distances, found[0][1])
     exact = ((rows[:, None].astype(np.float64) - centroids.astype(np.float64)) ** 2).sum(-1)
     np.testing.assert_array_equal(found[0][0], exact.argmin(1))
 

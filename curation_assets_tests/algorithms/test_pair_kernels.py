@@ -1,0 +1,178 @@
+"""Compiled loops over pairs of rows and centroids."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curation_assets.algorithms import compiled_loops, pair_kernels, part_threads
+from curation_assets.algorithms.compiled_loops import CHUNK, accept_until_unsure
+from curation_assets.algorithms.pair_kernels import (
+    pair_scores,
+    pair_squared_distances,
+    search_all,
+    search_bounded,
+)
+
+
+def _pairs(seed: int, dimension: int, n_pairs: int = 50) -> tuple[torch.Tensor, ...]:
+    generator = torch.Generator().manual_seed(seed)
+    block = torch.randn(20, dimension, generator=generator)
+    centroids = torch.randn(9, dimension, generator=generator)
+    rows = torch.randint(20, (n_pairs,), generator=generator)
+    return block, rows, centroids, torch.randint(9, (n_pairs,), generator=generator)
+
+
+@given(st.integers(0, 1000), st.integers(1, 40))
+def test_scores_of_pairs(seed: int, dimension: int) -> None:
+    block, rows, centroids, clusters = _pairs(seed, dimension)
+    bias = torch.arange(9.0)
+    expected = (block[rows].double() * centroids[clusters].double()).sum(dim=1) + clusters
+    torch.testing.assert_close(
+        pair_scores(block, rows, centroids, bias, clusters).double(), expected, rtol=0, atol=1e-4
+    )
+
+
+def test_squared_distances_by_hand() -> None:
+    block, centroids = torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 3.0]])
+    zero = torch.zeros(2, dtype=torch.int64)
+    assert pair_squared_distances(block, zero, centroids, torch.arange(2)).tolist() == [14.0, 4.0]
+
+
+@given(st.integers(0, 1000), st.integers(1, 40))
+def test_squared_distances_have_the_same_bits_alone_and_in_parts(seed: int, dimension: int) -> None:
+    block, rows, centroids, clusters = _pairs(seed, dimension)
+    whole = pair_squared_distances(block, rows, centroids, clusters)
+    expected = (block[rows].double() - centroids[clusters].double()).square().sum(dim=1)
+    torch.testing.assert_close(whole, expected, rtol=1e-14, atol=0)
+    alone = [
+        float(pair_squared_distances(block, rows[i : i + 1], centroids, clusters[i : i + 1]))
+        for i in range(len(rows))
+    ]
+    assert whole.tolist() == alone
+    assert pair_squared_distances(block[rows], None, centroids, clusters).tolist() == alone
+    before = torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(part_threads, "_SINGLE_THREAD_PART", 1)
+        torch.set_num_threads(3)
+        assert pair_squared_distances(block, rows, centroids, clusters).tolist() == alone
+    torch.set_num_threads(before)
+
+
+@given(st.integers(0, 1000), st.integers(1, 70), st.booleans())
+def test_the_best_two_of_all_scores(seed: int, k: int, with_ties: bool) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    block, centroids = torch.randn(11, 3, generator=generator), torch.randn(k, 3, generator=generator)
+    if with_ties:
+        centroids = centroids.round()
+        block = block.round()
+    bias = torch.zeros(k)
+    at_least = torch.full((11,), -torch.inf)
+    at_least[::3] = 1.0
+    found = torch.empty(11), torch.empty(11, dtype=torch.int64), torch.empty(11)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pair_kernels, "_SCORES_BYTES", 1)
+        search_all(block, centroids, bias, at_least, found)
+    best, column, second = found
+    scores = torch.addmm(bias, block, centroids.T)
+    torch.testing.assert_close(best, scores.amax(dim=1))
+    of_interest = best >= at_least
+    torch.testing.assert_close(scores.gather(1, column[:, None])[:, 0][of_interest], best[of_interest])
+    others = scores.scatter(1, column[:, None], -torch.inf).amax(dim=1)
+    torch.testing.assert_close(second[of_interest], others[of_interest])
+    assert (second[~of_interest] <= best[~of_interest]).all()
+
+
+def _search(
+    bounds: list[list[float]],
+    scores: list[list[float]],
+    at_least: float,
+    own: float | None = None,
+    left_out: int | None = None,
+) -> tuple[list[int], list[float], list[float], int]:
+    """Search for rows that are unit vectors, so that the centroids' coordinates are their scores."""
+    n_rows, k = len(scores), len(scores[0])
+    padded = torch.full((n_rows, CHUNK), -3e38)
+    padded[:, :k] = torch.tensor(bounds)
+    found = torch.zeros(n_rows, dtype=torch.int64), torch.empty(n_rows), torch.empty(n_rows)
+    n_left = search_bounded(
+        torch.eye(n_rows),
+        torch.arange(n_rows),
+        padded,
+        torch.tensor(scores).T.contiguous(),
+        torch.zeros(k),
+        torch.full((n_rows,), at_least),
+        torch.zeros(n_rows),
+        torch.full((n_rows,), 0.001),
+        None if own is None else torch.full((n_rows,), own),
+        None if left_out is None else torch.full((n_rows,), left_out),
+        found,
+    )
+    return found[0].tolist(), found[1].tolist(), found[2].tolist(), n_left
+
+
+@pytest.fixture
+def _none_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A row of one chunk is open as a whole. What was compiled has the share built in.
+    monkeypatch.setattr(compiled_loops, "_MOST_OPEN", 1.0)
+    compiled_loops.search_rows.recompile()
+    yield
+    monkeypatch.undo()
+    compiled_loops.search_rows.recompile()
+
+
+@pytest.mark.usefixtures("_none_left")
+def test_a_search_for_the_best_alone() -> None:
+    # The first bound is the largest, but the second score is: the third is ruled out by it and stays a bound.
+    column, best, others, n_left = _search([[0.9, 0.8, 0.5]], [[0.2, 0.7, 0.4]], at_least=-1.0)
+    assert (column, n_left) == ([1], 0)
+    assert best == pytest.approx([0.7])
+    assert others == pytest.approx([0.5])
+
+
+@pytest.mark.usefixtures("_none_left")
+def test_a_search_beside_an_own_centroid_goes_on_to_the_second_best() -> None:
+    # Own scores 0.6, so a rival of 0.45 has to be known though it cannot win.
+    column, best, others, _ = _search([[0.5, 0.46, 0.3]], [[0.4, 0.45, 0.1]], at_least=0.0, own=0.6)
+    assert column == [1]
+    assert best == pytest.approx([0.45])
+    assert others == pytest.approx([0.4])
+
+
+@pytest.mark.usefixtures("_none_left")
+def test_the_one_that_is_left_out_does_not_count() -> None:
+    column, best, _, _ = _search([[0.9, 0.8, 0.5]], [[0.8, 0.7, 0.4]], at_least=-1.0, own=0.8, left_out=0)
+    assert column == [1]
+    assert best == pytest.approx([0.7])
+
+
+@pytest.mark.usefixtures("_none_left")
+def test_rows_that_do_not_come_by_fours() -> None:
+    scores = [[0.1 * ((row + column) % 7) for column in range(7)] for row in range(6)]
+    column, best, _, _ = _search(scores, scores, at_least=-1.0)
+    assert column == [(6 - row) % 7 for row in range(6)]
+    assert best == pytest.approx([0.6] * 6)
+
+
+def test_rows_of_which_too_few_centroids_are_ruled_out_are_left() -> None:
+    column, _, _, n_left = _search([[0.9, 0.8, 0.5]] * 5, [[0.2, 0.7, 0.4]] * 5, at_least=-1.0)
+    assert column == [-1] * 5
+    assert n_left == 5
+
+
+def test_proposals_are_taken_until_one_is_too_close_to_call() -> None:
+    scores = np.array([[0.0, 0.9, 0.0, 0.5], [0.9, 0, 0, 0], [0, 0, 0, 0], [0.5, 0, 0, 0]], dtype=np.float32)
+    highest = np.full(4, -np.inf, dtype=np.float32)
+    keeps = np.zeros(4, dtype=bool)
+    # The second is near the first and falls, the third may not stay, the fourth lies on its limit.
+    limits, bounds, may_keep = (
+        np.full(4, 0.5),
+        np.full(4, 0.01, dtype=np.float32),
+        np.array([1, 1, 0, 1], dtype=bool),
+    )
+    assert accept_until_unsure(scores, highest, limits, bounds, may_keep, keeps, 0) == 3
+    assert keeps.tolist() == [True, False, False, False]
+    assert accept_until_unsure(scores, highest, limits, bounds, may_keep, keeps, 4) == 4
