@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -51,12 +52,15 @@ class Assigner:
             basis = Basis.of(book.centroids)
         self._basis = basis
         self._sketched = SketchedCentroids.if_worthwhile(basis, book.centroids, book.bias, book.largest_norm)
+        self._n_rows = n_rows
+
+    @functools.cached_property
+    def _rounded(self) -> RoundedCentroids | None:
+        book = self._book
         # A few rows are over before the centroids are rounded.
-        self._rounded = (
-            RoundedCentroids.if_worthwhile(book.centroids, book.bias, book.largest_norm)
-            if n_rows >= len(centroids)
-            else None
-        )
+        if self._n_rows < len(book.centroids):
+            return None
+        return RoundedCentroids.if_worthwhile(book.centroids, book.bias, book.largest_norm)
 
     def assign(self, block: np.ndarray, sketches: Sketches | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Nearest centroid and distance of prepared rows, see `assign`.
@@ -69,15 +73,15 @@ class Assigner:
         clusters = torch.empty(len(rows), dtype=torch.int64)
         distances = torch.empty(len(rows), dtype=torch.float32)
         step = (self._sketched or self._rounded or book).tile_rows()
-        for start in range(0, len(rows), step):
-            tile = rows[start : start + step].to(self._device)
-            norms = torch.linalg.vector_norm(tile, dim=1)
-            with float32_accumulation(), parts_on_threads():
+        with float32_accumulation(), parts_on_threads():
+            for start in range(0, len(rows), step):
+                tile = rows[start : start + step].to(self._device)
+                norms = torch.linalg.vector_norm(tile, dim=1)
                 known = None if sketches is None else sketches[start : start + step]
                 column = self._nearest(tile, norms, known)
-            squared = squared_distances(tile, None, book.centroids, column)
-            clusters[start : start + step] = column.cpu()
-            distances[start : start + step] = reported_distance(squared, self._metric).cpu()
+                squared = squared_distances(tile, None, book.centroids, column)
+                clusters[start : start + step] = column.cpu()
+                distances[start : start + step] = reported_distance(squared, self._metric).cpu()
         return clusters.numpy(), distances.numpy()
 
     def _nearest(self, tile: torch.Tensor, norms: torch.Tensor, sketches: Sketches | None) -> torch.Tensor:

@@ -14,10 +14,8 @@ from dataclasses import dataclass
 import torch
 
 from curation_assets.algorithms.pair_kernels import pair_scores, pair_squared_distances, search_all
-from curation_assets.algorithms.part_threads import in_parts
-from curation_assets.algorithms.rounded_scores import (
-    RoundedCentroids,
-)
+from curation_assets.algorithms.rounded_scores import RoundedCentroids
+from curation_assets.algorithms.rounding_errors import product_error
 from curation_assets.algorithms.row_maxima import row_argmax
 from curation_assets.algorithms.rows import Metric
 from curation_assets.algorithms.sketch import SketchedCentroids, Sketches
@@ -27,10 +25,6 @@ from curation_assets.algorithms.sketch import SketchedCentroids, Sketches
 _TILE_BYTES = 8 * 2**20
 _TILE_COLUMNS = 65_536
 _PAIR_BYTES = 32 * 2**20
-# Rounding errors of a dot product of length d stay below lambda * sqrt(d) * u with probability
-# 1 - 2d exp(-lambda^2 / 2) (Higham and Mary 2019): lambda = 8 leaves 1e-11.
-_ERROR_LAMBDA = 8.0
-_UNIT_ROUNDOFF = 2.0**-24
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,23 +45,36 @@ class Codebook:
 
     def error_bound(self, norms: torch.Tensor) -> torch.Tensor:
         """What a float32 score of rows with the given lengths, float32 (b,), may be off by, float32 (b,)."""
-        scale = _ERROR_LAMBDA * math.sqrt(self.centroids.shape[1] + 2) * _UNIT_ROUNDOFF
-        return scale * self.largest_norm * (norms + 0.5 * self.largest_norm) + 1e-37
+        return (
+            product_error(self.centroids.shape[1]) * self.largest_norm * (norms + 0.5 * self.largest_norm)
+            + 1e-37
+        )
 
     def tile_rows(self) -> int:
         """Rows of a tile whose scores against all centroids fit the cache."""
         return tile_rows(len(self.centroids))
 
-    def scores(self, block: torch.Tensor, clusters: torch.Tensor) -> torch.Tensor:
-        """float32 (b,) score of each row, float32 (b, d), against one centroid, int64 (b,)."""
+    def scores(
+        self, block: torch.Tensor, clusters: torch.Tensor, rows: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Scores of rows against one centroid each.
+
+        Args:
+            block: float32 (b, d).
+            clusters: int64 (p,).
+            rows: int64 (p,) rows of the block; None pairs row i with clusters[i].
+
+        Returns:
+            float32 (p,).
+        """
         if block.device.type == "cpu":
-            return pair_scores(block, torch.arange(len(block)), self.centroids, self.bias, clusters)
-        result = torch.empty(len(block), dtype=torch.float32, device=block.device)
+            return pair_scores(block, rows, self.centroids, self.bias, clusters)
+        result = torch.empty(len(clusters), dtype=torch.float32, device=block.device)
         step = tile_rows(2 * block.shape[1])
-        for start in range(0, len(block), step):
+        for start in range(0, len(clusters), step):
             piece = slice(start, start + step)
-            against = self.centroids.index_select(0, clusters[piece])
-            result[piece] = against.mul_(block[piece]).sum(dim=1)
+            left = block[piece] if rows is None else block.index_select(0, rows[piece])
+            result[piece] = self.centroids.index_select(0, clusters[piece]).mul_(left).sum(dim=1)
         return result + self.bias[clusters]
 
 
@@ -91,27 +98,14 @@ def top_two(
     Returns:
         best float32 (b,), its column int64 (b,), second-best float32 (b,), -inf where k is 1.
     """
-    if block.device.type == "cpu":
-        lowest = torch.full_like(block[:, 0], -math.inf) if at_least is None else at_least
-        best, second = torch.empty(len(block)), torch.empty(len(block))
-        column = torch.empty(len(block), dtype=torch.int64)
-
-        def search(start: int, stop: int) -> None:
-            part = slice(start, stop)
-            found = (best[part], column[part], second[part])
-            search_all(block[part], centroids, bias, lowest[part], found)
-
-        in_parts(search, len(block), centroids.numel())
-        return best, column, second
     if len(centroids) <= _TILE_COLUMNS:
-        return _top_two_of_tile(torch.addmm(bias, block, centroids.T), at_least)
+        return _top_two_of_tile(block, centroids, bias, at_least)
     best = block.new_full((len(block),), -math.inf)
     second = best.clone()
     column = torch.zeros(len(block), dtype=torch.int64, device=block.device)
     for start in range(0, len(centroids), _TILE_COLUMNS):
         tile = slice(start, start + _TILE_COLUMNS)
-        scores = torch.addmm(bias[tile], block, centroids[tile].T)
-        here_best, here_column, here_second = _top_two_of_tile(scores, None)
+        here_best, here_column, here_second = _top_two_of_tile(block, centroids[tile], bias[tile], None)
         wins = here_best > best
         second = torch.maximum(torch.minimum(best, here_best), torch.where(wins, here_second, second))
         best = torch.where(wins, here_best, best)
@@ -120,9 +114,12 @@ def top_two(
 
 
 def _top_two_of_tile(
-    scores: torch.Tensor, at_least: torch.Tensor | None
+    block: torch.Tensor, centroids: torch.Tensor, bias: torch.Tensor, at_least: torch.Tensor | None
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    # Measured on CPU: masking the best and taking the maximum again is faster than topk(2).
+    if block.device.type == "cpu":
+        lowest = torch.full_like(block[:, 0], -math.inf) if at_least is None else at_least
+        return search_all(block, centroids, bias, lowest)
+    scores = torch.addmm(bias, block, centroids.T)
     if at_least is None:
         column = row_argmax(scores)
         best = scores.gather(1, column[:, None])[:, 0]

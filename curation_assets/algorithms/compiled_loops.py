@@ -16,8 +16,6 @@ import numpy as np
 Loop = TypeVar("Loop", bound=Callable[..., object])
 CHUNK = 16
 """Columns of bounds come in multiples of it."""
-# Share of a row's chunks beyond which a product with all centroids is faster than scoring them one by one.
-_MOST_OPEN = 0.6
 _MULTIPLY_ADD = {"reassoc", "contract"}
 
 
@@ -99,7 +97,7 @@ def square_pairs(
         result[p] = total
 
 
-@_loop(fastmath=True)
+@_loop(fastmath={"nnan", "nsz"})
 def _largest(chunk: np.ndarray) -> np.float32:
     # With a fixed number of turns the compiler makes a few vector operations of it.
     largest = chunk[0]
@@ -143,6 +141,7 @@ def _leader(row: np.ndarray, maxima: np.ndarray) -> int:
 @_loop()
 def search_rows(
     is_alone: bool,
+    most_open: float,
     block: np.ndarray,
     order: np.ndarray,
     bounds: np.ndarray,
@@ -156,8 +155,8 @@ def search_rows(
     column: np.ndarray,
     best: np.ndarray,
     others: np.ndarray,
-) -> int:
-    """`search_bounded`."""
+) -> None:
+    """`search_bounded`; of a row no more than the share `most_open` of the chunks may be open."""
     n_rows, n_chunks, none = len(order), bounds.shape[1] // CHUNK, np.float32(-np.inf)
     rows = np.empty(4, dtype=np.int64)
     found = np.empty(4, dtype=np.int64)
@@ -165,7 +164,6 @@ def search_rows(
     top, second, rest = np.empty(4, np.float32), np.empty(4, np.float32), np.empty(4, np.float32)
     limit, products = np.empty(4, np.float32), np.empty(4, np.float32)
     maxima = np.empty((4, n_chunks), np.float32)
-    n_left = 0
     for first_row in range(0, n_rows, 4):
         for r in range(4):
             # Four rows at a time; the last one again, and again with the same result, where they run out.
@@ -196,10 +194,9 @@ def search_rows(
                 or maxima[2, chunk] >= limit[2]
                 or maxima[3, chunk] >= limit[3]
             )
-        if n_open > _MOST_OPEN * n_chunks:
+        if n_open > most_open * n_chunks:
             for r in range(4):
                 column[rows[r]] = -1
-            n_left += min(4, n_rows - first_row)
             continue
         for chunk in range(n_chunks):
             if (
@@ -241,7 +238,6 @@ def search_rows(
         for r in range(4):
             i = rows[r]
             column[i], best[i], others[i] = found[r], top[r], max(second[r], rest[r] + error[i])
-    return n_left
 
 
 @_loop()

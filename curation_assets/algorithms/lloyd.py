@@ -1,8 +1,8 @@
 """Lloyd's iterations on one worker's rows: exact assignments, searching only what can have changed.
 
 For each row a rival score is kept that no centroid but its own exceeds. A centroid that stayed where it was cannot
-exceed it later; those that moved are looked at in bfloat16 first, and only rows for which one of them might be
-nearer than their own are compared in float32, and in float64 where that is too close to call.
+exceed it later; those that moved are looked at by their sketches, or in bfloat16, first, and only rows for which
+one of them might be nearer than their own are compared in float32, and in float64 where that is too close to call.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ class Lloyd:
             return
         rows = torch.nonzero(self._moved[clusters]).flatten()
         if len(rows):
-            self._own[tile.start + rows] = self.book.scores(block.index_select(0, rows), clusters[rows])
+            self._own[tile.start + rows] = self.book.scores(block, clusters[rows], rows)
 
     def _search_sketched(
         self, search: _Search, tile: slice, block: torch.Tensor, clusters: torch.Tensor
@@ -188,6 +188,7 @@ class Lloyd:
         self._clusters[rows], self._own[rows], self._rivals[rows] = found
 
     def _search_all(self, search: _Search, tile: slice, block: torch.Tensor, clusters: torch.Tensor) -> None:
+        """Search a tile without sketches."""
         if search.rounded is None:
             self._compare(search, tile.start + torch.arange(len(block), device=block.device), block)
             return
@@ -222,7 +223,7 @@ class Lloyd:
         rivals[:] = torch.where(stays, highest, rivals)
         # The leader of a row that is challenged, against its own centroid and against all others.
         found = search.numbers[leader[rows]]
-        score = self.book.scores(block.index_select(0, rows), found)
+        score = self.book.scores(block, found, rows)
         return self._settle(tile.start, rows, found, score, rest, slack[rows])
 
     def _settle(

@@ -7,14 +7,12 @@ again. What counts as a duplicate therefore does not depend on chunks, threads o
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
-# See algorithms.assignment: rounding errors of a float32 dot product, for rows of unit length.
-_ERROR_LAMBDA = 8.0
-_UNIT_ROUNDOFF = 2.0**-24
+from curation_assets.algorithms.rounding_errors import product_error
+
 # Prepared rows are off unit length by less than this, so rows of one direction reach no more than 1 minus it.
 _LENGTH_ERROR = 2.0**-20
 BLOCK_ROWS = 1024
@@ -185,11 +183,6 @@ def exact_cosines(left: np.ndarray, i: np.ndarray, right: np.ndarray, j: np.ndar
         wide = left[i[piece]].astype(np.float64)
         result[piece] = np.einsum("ij,ij->i", wide, right[j[piece]].astype(np.float64))
     return result
-
-
-def product_error(dimension: int) -> float:
-    """What a float32 product of two rows of unit length may be off by."""
-    return _ERROR_LAMBDA * math.sqrt(dimension + 2) * _UNIT_ROUNDOFF
 
 
 def effective_threshold(threshold: float) -> float:

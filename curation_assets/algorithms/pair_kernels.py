@@ -17,11 +17,13 @@ from curation_assets.algorithms.part_threads import in_parts
 
 # Of scores that a thread looks at while they are in the cache.
 _SCORES_BYTES = 4 * 2**20
+# Share of a row's chunks beyond which a product with all centroids is faster than scoring them one by one.
+_MOST_OPEN = 0.6
 
 
 def pair_scores(
     block: torch.Tensor,
-    rows: torch.Tensor,
+    rows: torch.Tensor | None,
     centroids: torch.Tensor,
     bias: torch.Tensor,
     clusters: torch.Tensor,
@@ -30,7 +32,7 @@ def pair_scores(
 
     Args:
         block: float32 (b, d) on the CPU.
-        rows: int64 (p,) rows of the block.
+        rows: int64 (p,) rows of the block; None pairs row i with clusters[i].
         centroids: float32 (k, d).
         bias: float32 (k,), added to the product.
         clusters: int64 (p,).
@@ -38,6 +40,7 @@ def pair_scores(
     Returns:
         float32 (p,).
     """
+    rows = torch.arange(len(clusters)) if rows is None else rows
     result = torch.empty(len(rows), dtype=torch.float32)
     arrays = [tensor.numpy() for tensor in (block, rows, centroids, bias, clusters, result)]
     in_parts(lambda start, stop: score_pairs(start, stop, *arrays), len(rows), block.shape[1])
@@ -77,7 +80,7 @@ def search_bounded(
     own: torch.Tensor | None,
     left_out: torch.Tensor | None,
     found: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
-) -> int:
+) -> None:
     """Find the best centroid of each row, of which only those are scored whose bound does not rule them out.
 
     Rows of which the bounds rule out too few are left: their centroid is -1.
@@ -98,9 +101,6 @@ def search_bounded(
         left_out: int64 (b,): position of a centroid that does not count, or -1.
         found: filled in: the centroid int64 (b,), its float32 score (b,), -inf where none was scored, and float32
             (b,) what no other one's score exceeds.
-
-    Returns:
-        How many rows are left.
     """
     column, best, others = found
     is_alone = own is None
@@ -108,29 +108,36 @@ def search_bounded(
     left_out = torch.full_like(column, -1) if left_out is None else left_out
     of_rows = (at_least, error, slack, own, left_out, column, best, others)
     tensors = (block, order, bounds, centroids, bias, *of_rows)
-    return search_rows(is_alone, *(tensor.numpy() for tensor in tensors))
+    search_rows(is_alone, _MOST_OPEN, *(tensor.numpy() for tensor in tensors))
 
 
 def search_all(
-    block: torch.Tensor,
-    centroids: torch.Tensor,
-    bias: torch.Tensor,
-    at_least: torch.Tensor,
-    found: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
-) -> None:
-    """Find the best and the second-best score of each row, see `assignment.top_two`.
+    block: torch.Tensor, centroids: torch.Tensor, bias: torch.Tensor, at_least: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The best and the second-best score of each row, see `assignment.top_two`.
 
     Args:
         block: float32 (b, d) on the CPU.
         centroids: float32 (k, d).
         bias: float32 (k,).
         at_least: float32 (b,): a row whose best score is lower is of no interest.
-        found: filled in: best float32 (b,), its column int64 (b,), second-best float32 (b,).
+
+    Returns:
+        best float32 (b,), its column int64 (b,), second-best float32 (b,). Peak memory beside them: on each thread
+        the scores of 64 rows, or 4 MiB of them.
     """
+    n_rows = len(block)
+    best, second = torch.empty(n_rows), torch.empty(n_rows)
+    column = torch.empty(n_rows, dtype=torch.int64)
     step = max(64, _SCORES_BYTES // (4 * len(centroids)))
-    scores = torch.empty(min(step, len(block)), len(centroids))
-    for start in range(0, len(block), step):
-        part = slice(start, min(start + step, len(block)))
-        here = torch.addmm(bias, block[part], centroids.T, out=scores[: part.stop - start])
-        tensors = (here, at_least[part], *(values[part] for values in found))
-        top_two_rows(*(tensor.numpy() for tensor in tensors))
+
+    def search(start: int, stop: int) -> None:
+        scores = torch.empty(min(step, stop - start), len(centroids))
+        for first in range(start, stop, step):
+            part = slice(first, min(first + step, stop))
+            here = torch.addmm(bias, block[part], centroids.T, out=scores[: part.stop - first])
+            tensors = (here, at_least[part], best[part], column[part], second[part])
+            top_two_rows(*(tensor.numpy() for tensor in tensors))
+
+    in_parts(search, n_rows, centroids.numel())
+    return best, column, second

@@ -6,10 +6,8 @@ could use by then. So within a fit torch stays on one thread, and ranges of rows
 
 from __future__ import annotations
 
-import functools
-import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -22,6 +20,7 @@ Part = TypeVar("Part")
 # Below this many multiplications a pass, threads cost more than they save.
 _SINGLE_THREAD_WORK = 5 * 10**8
 _SINGLE_THREAD_PART = 10**6
+_pools: dict[int, tuple[ThreadPoolExecutor, list[threading.Thread]]] = {}
 _n_parts: ContextVar[int | None] = ContextVar("_n_parts", default=None)
 
 
@@ -59,7 +58,30 @@ def in_parts(function: Callable[[int, int], Part], n_items: int, work: int) -> l
     if n_parts <= 1 or n_items * work < _SINGLE_THREAD_PART:
         return [function(0, n_items)]
     edges = np.linspace(0, n_items, n_parts + 1).astype(np.int64).tolist()
-    return list(_threads(os.getpid(), n_parts).map(function, edges[:-1], edges[1:]))
+    return list(_threads(n_parts).map(function, edges[:-1], edges[1:]))
+
+
+def in_row_parts(
+    function: Callable[..., Part], of_rows: Sequence[torch.Tensor | None], work: int
+) -> list[tuple[int, Part]]:
+    """`in_parts` for a function of what belongs to rows, which may also be on another device: there it is not cut.
+
+    Args:
+        function: of the tensors' ranges.
+        of_rows: tensors of as many rows; None stays None. The first is one.
+        work: multiplications that each row takes, about.
+
+    Returns:
+        The first row of each part, and what the function gave for it.
+    """
+    first = of_rows[0]
+    if first is None:
+        raise ValueError("the first of the tensors is None, but it says how many rows there are")
+
+    def on_part(start: int, stop: int) -> tuple[int, Part]:
+        return start, function(*(None if values is None else values[start:stop] for values in of_rows))
+
+    return in_parts(on_part, len(first), work if first.device.type == "cpu" else 0)
 
 
 def use_one_torch_thread() -> None:
@@ -69,17 +91,20 @@ def use_one_torch_thread() -> None:
     torch.set_num_threads(1)
 
 
-@functools.cache
-def _threads(process: int, n_threads: int) -> ThreadPoolExecutor:
-    # Of this process: threads do not survive a fork.
+def _threads(n_threads: int) -> ThreadPoolExecutor:
+    known = _pools.get(n_threads)
+    # Threads do not survive a fork.
+    if known is not None and all(thread.is_alive() for thread in known[1]):
+        return known[0]
     pool, before = ThreadPoolExecutor(n_threads, "rows"), torch.get_num_threads()
     everyone = threading.Barrier(n_threads)
 
-    def begin(_: int) -> None:
+    def begin(_: int) -> threading.Thread:
         everyone.wait()
         use_one_torch_thread()
+        return threading.current_thread()
 
-    list(pool.map(begin, range(n_threads)))
+    _pools[n_threads] = pool, list(pool.map(begin, range(n_threads)))
     # What a thread says of itself also becomes the number that later ones begin with.
     torch.set_num_threads(before)
     return pool

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from curation_assets.algorithms.part_threads import in_parts
+from curation_assets.algorithms.part_threads import in_row_parts
 from curation_assets.algorithms.row_maxima import row_argmax, row_maxima
 
 # Rounding to bfloat16 keeps 8 bits; the sum of two such numbers keeps 16.
@@ -134,22 +134,11 @@ class RoundedCentroids:
         Returns:
             The centroid int64 (b,), float32 (b,) for it, and float32 (b,) for every other one.
         """
-
-        def lead(start: int, stop: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-            part = slice(start, stop)
-            return self._leaders(
-                block[part],
-                norms[part],
-                residuals[part],
-                thresholds[part],
-                exact_bound[part],
-                None if left_out is None else left_out[part],
-                None if floor is None else floor[part],
-            )
-
-        on_cpu = block.device.type == "cpu"
-        parts = in_parts(lead, len(block), self._rounded.numel()) if on_cpu else [lead(0, len(block))]
-        leader, of_best, of_others = (torch.cat(values) for values in zip(*parts, strict=True))
+        of_rows = (block, norms, residuals, thresholds, exact_bound, left_out, floor)
+        parts = in_row_parts(self._leaders, of_rows, self._rounded.numel())
+        leader, of_best, of_others = (
+            torch.cat(values) for values in zip(*(found for _, found in parts), strict=True)
+        )
         return leader, of_best, of_others
 
     def _leaders(
@@ -212,6 +201,22 @@ class RoundedCentroids:
             Pairs of a row of the block, int64 (p,), and a centroid, int64 (p,); None if they are so many that it is
             cheaper to compare the rows with all centroids.
         """
+        of_rows = (block, norms, residuals, thresholds, exact_bound)
+        found: list[tuple[torch.Tensor, torch.Tensor]] = []
+        for start, pairs in in_row_parts(self._contenders, of_rows, self._rounded.numel()):
+            if pairs is None:
+                return None
+            found.append((start + pairs[0], pairs[1]))
+        return torch.cat([row for row, _ in found]), torch.cat([column for _, column in found])
+
+    def _contenders(
+        self,
+        block: torch.Tensor,
+        norms: torch.Tensor,
+        residuals: torch.Tensor,
+        thresholds: torch.Tensor,
+        exact_bound: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor] | None:
         rows = _rounded_rows(block, thresholds)
         # Where a product and its own rounding cannot make up for the error; a little lower, as it is rounded too.
         lowest = (-1.02 * self._error(norms, residuals, thresholds, exact_bound)).bfloat16()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import torch
 
@@ -78,10 +80,17 @@ class _Search:
 
     def __init__(self, tiled: TiledRows, book: Codebook, *, is_first: bool) -> None:
         self._tiled, self._book = tiled, book
-        about = (book.centroids, book.bias, book.largest_norm)
+        self._is_first = is_first
         self._basis = None if is_first else tiled.basis(len(book.centroids))
-        self._sketched = SketchedCentroids.if_worthwhile(self._basis, *about)
-        self._rounded = None if is_first else RoundedCentroids.if_worthwhile(*about)
+        self._sketched = SketchedCentroids.if_worthwhile(
+            self._basis, book.centroids, book.bias, book.largest_norm
+        )
+
+    @functools.cached_property
+    def _rounded(self) -> RoundedCentroids | None:
+        if self._is_first:
+            return None
+        return RoundedCentroids.if_worthwhile(self._book.centroids, self._book.bias, self._book.largest_norm)
 
     def tile_rows(self) -> int:
         """Rows of a tile."""
@@ -106,21 +115,8 @@ class _Search:
         if self._rounded is not None:
             residuals = self._tiled.residuals()[tile]
             return _nearer_rounded(block, norms, book, known, at_least, bound, self._rounded, residuals)
-        return _improved(
-            block,
-            book,
-            known,
-            at_least,
-            bound,
-            *_by_column(top_two(block, book.centroids, book.bias, at_least)),
-        )
-
-
-def _by_column(
-    best_of: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    best, column, second = best_of
-    return column, best, second
+        best, column, second = top_two(block, book.centroids, book.bias, at_least)
+        return _improved(block, book, known, at_least, bound, column, best, second)
 
 
 def _improved(

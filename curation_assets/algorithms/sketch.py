@@ -20,6 +20,7 @@ import torch
 from curation_assets.algorithms.compiled_loops import CHUNK
 from curation_assets.algorithms.pair_kernels import search_all, search_bounded
 from curation_assets.algorithms.part_threads import in_parts
+from curation_assets.algorithms.rounding_errors import UNIT_ROUNDOFF, product_error
 from curation_assets.algorithms.row_maxima import row_argmax
 
 _LEADING, _RANDOM = 32, 48
@@ -28,10 +29,11 @@ SKETCH_COLUMNS = _DIRECTIONS + 1
 """Beside the directions 1, against minus half the squared length of a centroid's coordinates."""
 # Rows that are no wider than that are over as soon as their sketches.
 _FEWEST_DIMENSIONS = 2 * _DIRECTIONS
-_FEWEST_CENTROIDS = 128
+# With more of them the bounds of 64 rows take 16 MiB a thread.
+_FEWEST_CENTROIDS, _MOST_CENTROIDS = 128, 65_536
 # Rows times centroids below which a basis is not worth finding.
 _FEWEST_PAIRS = 500_000
-# Share of a tile's rows that may need a product with all centroids before sketches are given up.
+# Share of the rows so far that may need a product with all centroids before sketches are given up.
 _MOST_LEFT = 0.7
 # Of rows that are searched for together, and of bounds of some of them, which should stay in the cache.
 _TILE_BYTES, _BOUNDS_BYTES = 8 * 2**20, 4 * 2**20
@@ -39,9 +41,6 @@ _SAMPLE_ROWS, _PIVOTS = 2048, 128
 _POWER_STEPS = 3
 # For a pair of a row and the very centroid that is nearest to it.
 _LOG_FAILURE = math.log(1e-15)
-# See `assignment`: rounding errors of a float32 dot product.
-_ERROR_LAMBDA = 8.0
-_UNIT_ROUNDOFF = 2.0**-24
 _LARGEST_VALUE = 1e18
 _NO_SCORE = -3e38
 
@@ -126,11 +125,11 @@ class Basis:
             norms: float32 (b,): lengths of the rows.
             largest_norm: of the centroids.
         """
-        of_coordinates = math.sqrt(_DIRECTIONS) * _rounding(len(self.directions))
-        of_directions = 4 * math.sqrt(_DIRECTIONS) * _UNIT_ROUNDOFF
-        of_products = 2 * _rounding(SKETCH_COLUMNS)
+        of_coordinates = math.sqrt(_DIRECTIONS) * product_error(len(self.directions))
+        of_directions = 4 * math.sqrt(_DIRECTIONS) * UNIT_ROUNDOFF
+        of_products = 2 * product_error(SKETCH_COLUMNS)
         share = self.stretch * (1.1 * of_coordinates + of_directions + of_products)
-        return (norms + largest_norm).square() * (share + 2 * _rounding(len(self.directions)))
+        return (norms + largest_norm).square() * (share + 2 * product_error(len(self.directions)))
 
 
 class SketchedCentroids:
@@ -158,15 +157,20 @@ class SketchedCentroids:
         self._sketches[: len(centroids), :-1] = coordinates
         self._sketches[:, -1] = _NO_SCORE
         self._sketches[: len(centroids), -1] = -0.5 * coordinates.double().square().sum(dim=1)
-        self.is_open = True
-        """Whether the bounds have ruled out enough so far."""
+        self._n_searched = self._n_left = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the sketches have ruled out enough so far."""
+        return self._n_left <= _MOST_LEFT * self._n_searched
 
     @classmethod
     def if_worthwhile(
         cls, basis: Basis | None, centroids: torch.Tensor, bias: torch.Tensor, largest_norm: float
     ) -> SketchedCentroids | None:
         """The centroids with their sketches, or None where there is no basis or they are too few."""
-        if basis is None or len(centroids) < _FEWEST_CENTROIDS or not largest_norm < _LARGEST_VALUE:
+        is_fit = _FEWEST_CENTROIDS <= len(centroids) <= _MOST_CENTROIDS and largest_norm < _LARGEST_VALUE
+        if basis is None or not is_fit:
             return None
         return cls(basis, centroids, bias, largest_norm)
 
@@ -197,13 +201,13 @@ class SketchedCentroids:
 
         Returns:
             The centroid int64 (b,), its float32 score (b,), -inf where none was of interest or it does not count,
-            and float32 (b,) what no other one's score exceeds; None if sketches ruled out too few of an earlier tile.
+            and float32 (b,) what no other one's score exceeds; None if sketches ruled out too few so far.
         """
         if not self.is_open:
             return None
         n_rows = len(block)
-        above = sketches.rests + self._basis.error(norms, self._largest_norm) + 2 * bound
         slack = 2 * bound
+        above = sketches.rests + self._basis.error(norms, self._largest_norm) + slack
         if left_out is not None:
             left_out = torch.where(left_out < 0, left_out, self._positions[left_out.clamp(min=0)])
         column, best, others = (
@@ -216,17 +220,16 @@ class SketchedCentroids:
         by_score = torch.argsort(at_least)
         order = by_score[torch.argsort(sketches.groups[by_score], stable=True)]
 
-        def search_part(start: int, stop: int) -> int:
+        def search_part(start: int, stop: int) -> None:
             bounds = torch.empty(min(rows_at_once, stop - start), len(self._sketches))
-            values = sketches.values.index_select(0, order[start:stop])
-            n_left = 0
-            for first in range(start, stop, rows_at_once):
-                rows = order[first : min(first + rows_at_once, stop)]
-                here = values[first - start : first - start + len(rows)]
-                n_left += search_bounded(
+            part = order[start:stop]
+            values = sketches.values.index_select(0, part)
+            for first in range(0, len(part), rows_at_once):
+                rows = part[first : first + rows_at_once]
+                search_bounded(
                     block,
                     rows,
-                    torch.mm(here, self._sketches.T, out=bounds[: len(rows)]),
+                    torch.mm(values[first : first + rows_at_once], self._sketches.T, out=bounds[: len(rows)]),
                     self._centroids,
                     self._bias,
                     at_least,
@@ -236,33 +239,17 @@ class SketchedCentroids:
                     left_out,
                     (column, best, others),
                 )
-            part = order[start:stop]
-            left = part[column[part] < 0]
-            if len(left):
-                excluded = None if left_out is None else left_out[left]
-                column[left], best[left], others[left] = self._search_all(
-                    block.index_select(0, left), at_least[left], excluded
-                )
-            return n_left
 
-        n_left = sum(in_parts(search_part, n_rows, len(self._sketches) * SKETCH_COLUMNS))
-        self.is_open = n_left <= _MOST_LEFT * n_rows
+        in_parts(search_part, n_rows, len(self._sketches) * SKETCH_COLUMNS)
+        left = torch.nonzero(column < 0).flatten()
+        if len(left):
+            best[left], column[left], others[left] = search_all(
+                block.index_select(0, left), self._centroids, self._bias, at_least[left]
+            )
+            if left_out is not None:
+                best[left[column[left] == left_out[left]]] = -math.inf
+        self._n_searched, self._n_left = self._n_searched + n_rows, self._n_left + len(left)
         return self._numbers[column], best, others
-
-    def _search_all(
-        self, block: torch.Tensor, at_least: torch.Tensor, left_out: torch.Tensor | None
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """`search` without sketches."""
-        n_rows = len(block)
-        best, column, second = (
-            torch.empty(n_rows),
-            torch.empty(n_rows, dtype=torch.int64),
-            torch.empty(n_rows),
-        )
-        search_all(block, self._centroids, self._bias, at_least, (best, column, second))
-        if left_out is not None:
-            best[column == left_out] = -math.inf
-        return column, best, second
 
 
 def sketch_bytes(dimension: int, device: str) -> int:
@@ -295,7 +282,3 @@ def _stretch(n_directions: int, dimension: int) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if log_probability(middle) > _LOG_FAILURE else (low, middle)
     return dimension / (n_directions * high)
-
-
-def _rounding(n_terms: int) -> float:
-    return _ERROR_LAMBDA * math.sqrt(n_terms + 2) * _UNIT_ROUNDOFF

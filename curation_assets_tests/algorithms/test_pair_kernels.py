@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation_assets.algorithms import compiled_loops, pair_kernels, part_threads
-from curation_assets.algorithms.compiled_loops import CHUNK, accept_until_unsure
+from curation_assets.algorithms import pair_kernels, part_threads
+from curation_assets.algorithms.compiled_loops import CHUNK
 from curation_assets.algorithms.pair_kernels import (
     pair_scores,
     pair_squared_distances,
@@ -72,11 +71,9 @@ def test_the_best_two_of_all_scores(seed: int, k: int, with_ties: bool) -> None:
     bias = torch.zeros(k)
     at_least = torch.full((11,), -torch.inf)
     at_least[::3] = 1.0
-    found = torch.empty(11), torch.empty(11, dtype=torch.int64), torch.empty(11)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pair_kernels, "_SCORES_BYTES", 1)
-        search_all(block, centroids, bias, at_least, found)
-    best, column, second = found
+        best, column, second = search_all(block, centroids, bias, at_least)
     scores = torch.addmm(bias, block, centroids.T)
     torch.testing.assert_close(best, scores.amax(dim=1))
     of_interest = best >= at_least
@@ -98,7 +95,7 @@ def _search(
     padded = torch.full((n_rows, CHUNK), -3e38)
     padded[:, :k] = torch.tensor(bounds)
     found = torch.zeros(n_rows, dtype=torch.int64), torch.empty(n_rows), torch.empty(n_rows)
-    n_left = search_bounded(
+    search_bounded(
         torch.eye(n_rows),
         torch.arange(n_rows),
         padded,
@@ -111,17 +108,14 @@ def _search(
         None if left_out is None else torch.full((n_rows,), left_out),
         found,
     )
+    n_left = int((found[0] < 0).sum())
     return found[0].tolist(), found[1].tolist(), found[2].tolist(), n_left
 
 
 @pytest.fixture
 def _none_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    # A row of one chunk is open as a whole. What was compiled has the share built in.
-    monkeypatch.setattr(compiled_loops, "_MOST_OPEN", 1.0)
-    compiled_loops.search_rows.recompile()
-    yield
-    monkeypatch.undo()
-    compiled_loops.search_rows.recompile()
+    # A row of one chunk is open as a whole.
+    monkeypatch.setattr(pair_kernels, "_MOST_OPEN", 1.0)
 
 
 @pytest.mark.usefixtures("_none_left")
@@ -161,18 +155,3 @@ def test_rows_of_which_too_few_centroids_are_ruled_out_are_left() -> None:
     column, _, _, n_left = _search([[0.9, 0.8, 0.5]] * 5, [[0.2, 0.7, 0.4]] * 5, at_least=-1.0)
     assert column == [-1] * 5
     assert n_left == 5
-
-
-def test_proposals_are_taken_until_one_is_too_close_to_call() -> None:
-    scores = np.array([[0.0, 0.9, 0.0, 0.5], [0.9, 0, 0, 0], [0, 0, 0, 0], [0.5, 0, 0, 0]], dtype=np.float32)
-    highest = np.full(4, -np.inf, dtype=np.float32)
-    keeps = np.zeros(4, dtype=bool)
-    # The second is near the first and falls, the third may not stay, the fourth lies on its limit.
-    limits, bounds, may_keep = (
-        np.full(4, 0.5),
-        np.full(4, 0.01, dtype=np.float32),
-        np.array([1, 1, 0, 1], dtype=bool),
-    )
-    assert accept_until_unsure(scores, highest, limits, bounds, may_keep, keeps, 0) == 3
-    assert keeps.tolist() == [True, False, False, False]
-    assert accept_until_unsure(scores, highest, limits, bounds, may_keep, keeps, 4) == 4

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
 import torch
 
 from curation_assets.algorithms import part_threads
-from curation_assets.algorithms.part_threads import in_parts, parts_on_threads
+from curation_assets.algorithms.part_threads import in_parts, in_row_parts, parts_on_threads
 
 
 @pytest.fixture(autouse=True)
@@ -55,3 +56,25 @@ def test_an_error_of_a_part_comes_through() -> None:
     with pytest.raises(ValueError, match="part from 3"):
         in_parts(fail, 9, 10**6)
     assert torch.get_num_threads() == 3
+
+
+def test_a_process_that_forked_has_threads_of_its_own() -> None:
+    assert len(in_parts(lambda start, stop: start, 9, 10**6)) == 3
+    child = os.fork()
+    if not child:
+        # Whatever happens, this copy of the test run ends here.
+        code = 1
+        try:
+            code = 0 if in_parts(lambda start, stop: start, 9, 10**6) == [0, 3, 6] else 2
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_what_belongs_to_rows_is_cut_together() -> None:
+    values, squares = torch.arange(9), torch.arange(9) ** 2
+    found = in_row_parts(lambda a, b, c: (a.tolist(), b.tolist(), c), (values, squares, None), 10**6)
+    assert found[0] == (0, ([0, 1, 2], [0, 1, 4], None))
+    assert [start for start, _ in found] == [0, 3, 6]
+    whole = in_row_parts(lambda a: len(a), (torch.empty(9, device="meta"),), 10**6)
+    assert whole == [(0, 9)], "rows elsewhere are not cut"

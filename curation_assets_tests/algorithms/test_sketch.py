@@ -112,9 +112,7 @@ def test_a_search_finds_the_best(
         if is_left:
             # As if the sketches had ruled out too few of every row.
             patch.setattr(
-                sketch,
-                "search_bounded",
-                lambda block, order, *more: more[-1][0].index_fill_(0, order, -1).numel(),
+                sketch, "search_bounded", lambda block, order, *more: more[-1][0].index_fill_(0, order, -1)
             )
         found = sketched.search(rows, basis.sketches(rows, norms), norms, at_least, bound, own, left_out)
     assert found is not None
