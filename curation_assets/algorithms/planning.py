@@ -13,16 +13,17 @@ _SMALLEST_RATIO, _LARGEST_RATIO = 5.0, 20.0
 _TOP_EXPONENT = 0.45
 _FEWEST_TOP_CLUSTERS = 4
 DEFAULT_MEMORY_BUDGET = 4 * 10**9
-# Measured (benchmarks/out_of_core.py): a process with Dagster, torch and polars loaded and their buffers, and what
-# the stages of a fit hold of every row (clusters, scores, distances, the resampled subset, sorting it).
-PROCESS_BYTES = 800 * 10**6
+# Measured (benchmarks/out_of_core.py, a worker on Ray): a process with Dagster or Ray, torch, polars and numba loaded
+# and their buffers, 0.77 to 1.01 GB by the machine; and what the stages of a fit hold of every row (clusters, scores,
+# distances, the resampled subset, sorting it).
+PROCESS_BYTES = 1050 * 10**6
 ROW_STATE_BYTES = 100
 # For each value of a centroid: float64 sums, changes of them, and means or what is on its way to the sums; float32 of
 # before and after, of those that moved and of all in the order of their sketches.
 _WIDTH_BYTES = 8 + 8 + 8 + 4 + 4 + 4 + 4
 # Of a worker of a cluster: the sums and means are where what all workers send comes together.
 _WORKER_WIDTH_BYTES = 8 + 8 + 4 + 4 + 4 + 4
-# Chunks in memory: one worked on, one ready, one being prepared from another.
+# Chunks in memory: two worked on, one being prepared from another.
 _CHUNKS, _LEAST_CHUNK_BYTES, _LEAST_BUCKET_BYTES = 4, 4 * 2**20, 4 * 2**20
 
 

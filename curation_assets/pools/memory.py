@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-LEAST_MEMORY_BUDGET = 10**9
-"""The interpreter with its libraries takes more than half of it."""
+LEAST_MEMORY_BUDGET = 12 * 10**8
+"""The interpreter with its libraries takes most of it, see `planning.PROCESS_BYTES`."""
 DEFAULT_MEMORY_BUDGET = 4 * 10**9
 _SIZE = re.compile(r"(\d+(?:\.\d*)?)\s*([kmgt]?i?b)?", re.IGNORECASE)
 _FACTORS = {"b": 1} | {
@@ -42,7 +42,7 @@ def _checked_budget(value: Any) -> int:
     if size < LEAST_MEMORY_BUDGET:
         raise ValueError(
             f"{size:,} bytes are less than a process with its libraries needs: set at least "
-            f"{LEAST_MEMORY_BUDGET / 1e9:.0f} GB"
+            f"{LEAST_MEMORY_BUDGET / 1e9:g} GB"
         )
     return size
 

@@ -66,7 +66,7 @@ def test_a_split_level_is_fitted_coarsely_then_inside() -> None:
 
 def test_rows_are_held_if_they_fit_the_budget() -> None:
     spec = LevelSpec(n_clusters=5000, resampling_steps=1)
-    workload = Workload(n_rows=5 * 10**6, dimension=384, levels=[spec], memory_budget=13 * 10**9)
+    workload = Workload(n_rows=5 * 10**6, dimension=384, levels=[spec], memory_budget=15 * 10**9)
     large, small = level_memory(workload, 1), level_memory(replace(workload, memory_budget=2 * 10**9), 1)
     # 7.68 GB of rows, and half of them again as the resampled subset.
     assert (large.rows_resident, large.rows_bytes) == (True, (4 + 2) * 384 * 5 * 10**6)

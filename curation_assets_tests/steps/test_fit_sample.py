@@ -138,12 +138,12 @@ def test_sizes_are_planned_for_the_rows_that_are_fitted(tmp_path: Path) -> None:
 
 def test_a_budget_that_is_too_small_is_named_with_what_it_takes(tmp_path: Path) -> None:
     levels = [{"n_clusters": 200, "resampling_steps": 0}]
-    pool = embedded(tmp_path, levels=levels, memory_budget=10**9)
+    pool = embedded(tmp_path, levels=levels, memory_budget=2 * 10**9)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("curation_assets.algorithms.planning.PROCESS_BYTES", 2 * 10**9)
+        patch.setattr("curation_assets.algorithms.planning.PROCESS_BYTES", 3 * 10**9)
         with (
             pytest.raises(
-                PoolSpecError, match=r"level 1: memory_budget is 1\.00 GB.*needs at least 2\.\d+ GB"
+                PoolSpecError, match=r"level 1: memory_budget is 2\.00 GB.*needs at least 3\.\d+ GB"
             ),
             pool.storage.output("level_1_clusters").writing(RECIPE) as writer,
         ):

@@ -11,8 +11,9 @@ import pytest
 from curation_assets.engines.ray.engine import RayEngine
 from curation_assets.engines.ray.simulated import SimulatedCluster, simulated_cluster
 from curation_assets.pools import EngineSettings
+from curation_assets.pools.memory import LEAST_MEMORY_BUDGET
 
-BUDGET = 10**9
+BUDGET = LEAST_MEMORY_BUDGET
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

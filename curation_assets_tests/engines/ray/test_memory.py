@@ -14,8 +14,8 @@ from curation_assets.algorithms.preprocessing import PreparedRows, Preprocessing
 from curation_assets.engines.ray.engine import RayEngine
 from curation_assets.steps.fit_workers import held_inputs
 from curation_assets.storage.array_files import StoredRows
+from curation_assets_tests.engines.ray.conftest import BUDGET
 
-BUDGET = 10**9
 N_ROWS, DIMENSION = 1_500_000, 256
 
 

@@ -21,6 +21,7 @@ from curation_assets.steps.fit import FitIteration, LevelFit
 from curation_assets.steps.shard_task import MakeShard, ShardItem, ShardReport
 from curation_assets.storage.outputs import OutputWriter
 from curation_assets.storage.shards import Shard
+from curation_assets_tests.engines.ray.conftest import BUDGET
 from curation_assets_tests.formats.embedded import write_clip_retrieval
 from curation_assets_tests.steps.drawn_pool import RECIPE
 from curation_assets_tests.steps.duplicate_pool import DuplicatePool, Sample, spec_of
@@ -126,7 +127,7 @@ def fit_initial(pool: EmbeddedPool, pause: float = 0.0) -> list[int]:
         done.append(iteration.number)
         time.sleep(pause)
 
-    engine = RayEngine(pool.spec.engine, 10**9)
+    engine = RayEngine(pool.spec.engine, BUDGET)
     fit = LevelFit(pool.spec, pool.storage, 1, note, engine=engine, seconds_between=0.0)
     with pool.storage.output("level_1_initial").writing(RECIPE) as writer:
         fit.initial(writer)
