@@ -16,7 +16,7 @@ from curation_assets.algorithms.assignment import (
     reported_distance,
     squared_distances,
 )
-from curation_assets.algorithms.part_threads import parts_on_threads
+from curation_assets.algorithms.part_threads import even_size, on_threads, parts_on_threads
 from curation_assets.algorithms.rounded_scores import (
     RoundedCentroids,
     float32_accumulation,
@@ -62,27 +62,40 @@ class Assigner:
             return None
         return RoundedCentroids.if_worthwhile(book.centroids, book.bias, book.largest_norm)
 
-    def assign(self, block: np.ndarray, sketches: Sketches | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Nearest centroid and distance of prepared rows, see `assign`.
-
-        Args:
-            block: float32 (n, d).
-            sketches: of the rows, if they are at hand.
-        """
-        rows, book = _tensor(block, "cpu"), self._book
+    def assign(self, block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Nearest centroid and distance of prepared rows float32 (n, d), see `assign`."""
+        rows = _tensor(block, "cpu")
         clusters = torch.empty(len(rows), dtype=torch.int64)
         distances = torch.empty(len(rows), dtype=torch.float32)
-        step = (self._sketched or self._rounded or book).tile_rows()
+
+        def assign(tile: slice) -> None:
+            column, distance = self.assign_tile(rows[tile].to(self._device), None)
+            clusters[tile], distances[tile] = column.cpu(), distance.cpu()
+
         with float32_accumulation(), parts_on_threads():
-            for start in range(0, len(rows), step):
-                tile = rows[start : start + step].to(self._device)
-                norms = torch.linalg.vector_norm(tile, dim=1)
-                known = None if sketches is None else sketches[start : start + step]
-                column = self._nearest(tile, norms, known)
-                squared = squared_distances(tile, None, book.centroids, column)
-                clusters[start : start + step] = column.cpu()
-                distances[start : start + step] = reported_distance(squared, self._metric).cpu()
+            size = even_size(len(rows), self.tile_rows())
+            tiles = [(slice(first, first + size),) for first in range(0, len(rows), size)]
+            on_threads(assign, tiles, self._device)
         return clusters.numpy(), distances.numpy()
+
+    def tile_rows(self) -> int:
+        """Rows to assign together."""
+        return (self._sketched or self._rounded or self._book).tile_rows()
+
+    def assign_tile(self, tile: torch.Tensor, sketches: Sketches | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Nearest centroid and distance of rows that are on the device, with `float32_accumulation`.
+
+        Args:
+            tile: float32 (b, d).
+            sketches: of the rows, if they are at hand.
+
+        Returns:
+            int64 (b,) and float32 (b,), on the device.
+        """
+        norms = torch.linalg.vector_norm(tile, dim=1)
+        column = self._nearest(tile, norms, sketches)
+        squared = squared_distances(tile, None, self._book.centroids, column)
+        return column, reported_distance(squared, self._metric)
 
     def _nearest(self, tile: torch.Tensor, norms: torch.Tensor, sketches: Sketches | None) -> torch.Tensor:
         if self._sketched is not None and self._basis is not None:

@@ -13,7 +13,13 @@ from dataclasses import dataclass
 
 import torch
 
-from curation_assets.algorithms.pair_kernels import pair_scores, pair_squared_distances, search_all
+from curation_assets.algorithms import pair_kernels
+from curation_assets.algorithms.pair_kernels import (
+    moved_rows,
+    pair_scores,
+    pair_squared_distances,
+    search_all,
+)
 from curation_assets.algorithms.rounded_scores import RoundedCentroids
 from curation_assets.algorithms.rounding_errors import product_error
 from curation_assets.algorithms.row_maxima import row_argmax
@@ -40,8 +46,8 @@ class Codebook:
     @classmethod
     def of(cls, centroids: torch.Tensor) -> Codebook:
         """Prepare float32 centroids of shape (k, d)."""
-        lengths = torch.linalg.vector_norm(centroids, dim=1, dtype=torch.float64)
-        return cls(centroids, (-0.5 * lengths.square()).float(), float(lengths.max()))
+        squared = squared_lengths(centroids)
+        return cls(centroids, (-0.5 * squared).float(), math.sqrt(float(squared.max())))
 
     def error_bound(self, norms: torch.Tensor) -> torch.Tensor:
         """What a float32 score of rows with the given lengths, float32 (b,), may be off by, float32 (b,)."""
@@ -156,7 +162,7 @@ def nearest(
     bound = book.error_bound(norms)
     unsure = torch.nonzero(best - second <= 2 * bound).flatten()
     if len(unsure):
-        column[unsure] = resolve(block[unsure], book, best[unsure] - 2 * bound[unsure])
+        column[unsure] = resolve(block.index_select(0, unsure), book, best[unsure] - 2 * bound[unsure])
         second[unsure] = best[unsure]
     return column, best, second
 
@@ -234,6 +240,18 @@ def squared_distances(
     return result
 
 
+def squared_lengths(block: torch.Tensor) -> torch.Tensor:
+    """Squared Euclidean lengths of rows float32 (b, d), summed in float64 (b,)."""
+    if block.device.type == "cpu":
+        return pair_kernels.squared_lengths(block)
+    return block.double().square_().sum(dim=1)
+
+
+def moved_centroids(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+    """Which centroids, float32 (k, d), are not what they were before, bool (k,)."""
+    return moved_rows(before, after) if after.device.type == "cpu" else (before != after).any(dim=1)
+
+
 def reported_distance(squared: torch.Tensor, metric: Metric) -> torch.Tensor:
     """Squared Euclidean distances as the metric's own: 1 - cos for cosine, Euclidean for l2, float32."""
     return (squared / 2 if metric == "cosine" else squared.sqrt()).float()
@@ -271,7 +289,7 @@ def nearest_sketched(
     column, best, second = found
     unsure = torch.nonzero(best - second <= 2 * bound).flatten()
     if len(unsure):
-        column[unsure] = resolve(block[unsure], book, best[unsure] - 2 * bound[unsure])
+        column[unsure] = resolve(block.index_select(0, unsure), book, best[unsure] - 2 * bound[unsure])
         second[unsure] = best[unsure]
     return column, best, second
 

@@ -71,6 +71,7 @@ class CentroidSums:
         self._sums = torch.zeros(centroids.shape, dtype=torch.float64)
         self._counts = torch.zeros(len(centroids), dtype=torch.float64)
         self._dirty = torch.ones(len(centroids), dtype=torch.bool)
+        self._squared = torch.zeros(len(centroids), dtype=torch.float64)
 
     def add(self, delta: SumDelta) -> None:
         """Account for rows that changed cluster."""
@@ -78,6 +79,7 @@ class CentroidSums:
         self._sums.index_add_(0, clusters, _tensor(delta.sums))
         self._counts.index_add_(0, clusters, _tensor(delta.counts))
         self._dirty[clusters] = True
+        self._squared[clusters] = self._sums.index_select(0, clusters).square_().sum(dim=1)
 
     def update(self) -> np.ndarray:
         """Move the centroids of clusters that gained or lost a row; returns all of them, float32 (k, d)."""
@@ -95,11 +97,10 @@ class CentroidSums:
 
     def inertia(self) -> float:
         """Inertia of the assignments around their own best centroids, from the exact sums."""
-        lengths = self._sums.square().sum(dim=1)
         if self._metric == "cosine":
-            gain = 2 * lengths.sqrt() - self._counts
+            gain = 2 * self._squared.sqrt() - self._counts
         else:
-            gain = lengths / self._counts.clamp(min=1)
+            gain = self._squared / self._counts.clamp(min=1)
         return max(0.0, self._squared_length - float(gain.sum()))
 
 

@@ -97,6 +97,34 @@ def square_pairs(
         result[p] = total
 
 
+@_loop()
+def add_rows(
+    start: int,
+    stop: int,
+    block: np.ndarray,
+    rows: np.ndarray,
+    clusters: np.ndarray,
+    mass: np.ndarray,
+    sums: np.ndarray,
+) -> None:
+    """`row_sums.add_rows`, columns `start` to `stop` - 1."""
+    for p in range(len(rows)):
+        i, c, weight = rows[p], clusters[p], mass[p]
+        for j in range(start, stop):
+            sums[c, j] += weight * np.float64(block[i, j])
+
+
+@_loop()
+def find_moved(start: int, stop: int, before: np.ndarray, after: np.ndarray, is_moved: np.ndarray) -> None:
+    """Which of the rows `start` to `stop` - 1 of two matrices are not the same."""
+    for c in range(start, stop):
+        is_moved[c] = False
+        for j in range(before.shape[1]):
+            if before[c, j] != after[c, j]:
+                is_moved[c] = True
+                break
+
+
 @_loop(fastmath={"nnan", "nsz"})
 def _largest(chunk: np.ndarray) -> np.float32:
     # With a fixed number of turns the compiler makes a few vector operations of it.

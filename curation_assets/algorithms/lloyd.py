@@ -9,27 +9,32 @@ from __future__ import annotations
 
 import functools
 import math
+import threading
 
 import numpy as np
 import torch
 
 from curation_assets.algorithms.assignment import (
     Codebook,
+    moved_centroids,
     nearest,
     nearest_sketched,
     reported_distance,
     squared_distances,
+    squared_lengths,
     tile_rows,
     top_two,
 )
 from curation_assets.algorithms.centroid_sums import SumDelta
 from curation_assets.algorithms.rounded_scores import RoundedCentroids
+from curation_assets.algorithms.row_sums import add_rows
 from curation_assets.algorithms.rows import Metric
 from curation_assets.algorithms.sketch import Basis, SketchedCentroids, Sketches
 from curation_assets.algorithms.tiles import TiledRows
 
 # Where more than this share of the centroids moved, one full search is cheaper than a partial one.
 _FULL_SEARCH_SHARE = 0.8
+_SUMMED_ROWS = _MEASURED_ROWS = 4096
 
 
 class Lloyd:
@@ -56,6 +61,7 @@ class Lloyd:
         self._gained = torch.zeros(k, dimension, dtype=torch.float64, device=device)
         self._counts_gained = torch.zeros(k, dtype=torch.float64, device=device)
         self._dirty = torch.zeros(k, dtype=torch.bool, device=device)
+        self._sums_lock = threading.Lock()
         self._moved = torch.ones(k, dtype=torch.bool, device=device)
         self._norms = tiled.norms()
         self._weights = None if weights is None else torch.tensor(weights, device=device)
@@ -73,16 +79,11 @@ class Lloyd:
     def all_rows(self) -> tuple[SumDelta, np.ndarray]:
         """What all rows together add to the sums, and the squared length of each times its weight, float64 (n,)."""
         squared = torch.empty(len(self._clusters), dtype=torch.float64)
-        for start, block in self._tiled.tiles(tile_rows(self._tiled.rows.dimension)):
+        for start, block in self._tiled.tiles(_SUMMED_ROWS):
             tile = slice(start, start + len(block))
-            wide, clusters = block.double(), self._clusters[tile]
-            squares = wide.square().sum(dim=1)
-            if self._weights is not None:
-                wide *= self._weights[tile, None]
-                squares *= self._weights[tile]
-            squared[tile] = squares.cpu()
-            self._gained.index_add_(0, clusters, wide)
-            self._counts_gained.index_add_(0, clusters, self._mass(tile, len(block)))
+            mass = self._mass(tile, len(block))
+            squared[tile] = squared_lengths(block).mul_(mass).cpu()
+            self._add(block, None, self._clusters[tile], mass)
         self._dirty = self._counts_gained > 0
         return self._take_delta(), squared.numpy()
 
@@ -95,7 +96,7 @@ class Lloyd:
         Returns:
             How the sums change, and how many rows changed cluster.
         """
-        self._moved = (centroids != self.book.centroids).any(dim=1)
+        self._moved = moved_centroids(self.book.centroids, centroids)
         self.book = Codebook.of(centroids)
         n_reassigned = self._reassign()
         return self._take_delta(), n_reassigned
@@ -123,9 +124,13 @@ class Lloyd:
             moved = torch.arange(len(self._moved), device=moved.device)
             self._rivals.fill_(-math.inf)
         search = _Search(self.book, moved, self._tiled.basis(len(moved)))
-        n_reassigned = 0
-        for start, block in self._tiled.tiles(search.tile_rows()):
-            n_reassigned += self._reassign_tile(search, slice(start, start + len(block)), block)
+        if search.basis is not None:
+            self._tiled.make_sketches(search.basis)
+
+        def reassign(start: int, block: torch.Tensor) -> int:
+            return self._reassign_tile(search, slice(start, start + len(block)), block)
+
+        n_reassigned = sum(self._tiled.each_tile(reassign, search.tile_rows()))
         self._is_searched = True
         return n_reassigned
 
@@ -138,7 +143,13 @@ class Lloyd:
         changed = torch.nonzero(after != before).flatten()
         # Rows without a cluster yet are in no sums: `all_rows` adds them up.
         if len(changed) and self._is_assigned:
-            self._transfer(tile.start + changed, block[changed], before[changed], after[changed])
+            mass = self._mass(tile.start + changed, len(changed))
+            # Sums belong to all tiles.
+            with self._sums_lock:
+                self._add(block, changed, before[changed], -mass)
+                self._add(block, changed, after[changed], mass)
+                self._dirty[before[changed]] = True
+                self._dirty[after[changed]] = True
         return len(changed)
 
     def _refresh_own_scores(self, tile: slice, block: torch.Tensor, clusters: torch.Tensor) -> None:
@@ -169,7 +180,7 @@ class Lloyd:
         rest = torch.maximum(self._rivals[tile], others)
         rows = self._settle(tile.start, rows, search.numbers[column], score, rest, 2 * bound)
         if len(rows):
-            self._search_whole_book(search, tile.start + rows, block[rows], sketches[rows])
+            self._search_whole_book(search, tile.start + rows, block.index_select(0, rows), sketches[rows])
         return True
 
     def _search_whole_book(
@@ -281,26 +292,23 @@ class Lloyd:
             nearest_now[unsure], score[unsure], rivals[unsure] = exact
         self._clusters[rows], self._own[rows], self._rivals[rows] = nearest_now, score, rivals
 
-    def _transfer(
-        self, rows: torch.Tensor, block: torch.Tensor, before: torch.Tensor, after: torch.Tensor
+    def _add(
+        self, block: torch.Tensor, rows: torch.Tensor | None, clusters: torch.Tensor, mass: torch.Tensor
     ) -> None:
-        """Move rows from the sums of one cluster to those of another."""
-        mass = self._mass(rows, len(rows))
-        weighted = block.double() * mass[:, None]
-        self._gained.index_add_(0, before, weighted, alpha=-1)
-        self._gained.index_add_(0, after, weighted)
-        self._counts_gained.index_add_(0, before, mass, alpha=-1)
-        self._counts_gained.index_add_(0, after, mass)
-        self._dirty[before] = True
-        self._dirty[after] = True
+        """Add rows of a block, each times its mass, to the sums of clusters."""
+        add_rows(block, rows, clusters, mass, self._gained)
+        self._counts_gained.index_add_(0, clusters, mass)
 
     def result(self, metric: Metric) -> tuple[np.ndarray, np.ndarray]:
         """Assignments int64 (n,) and distances float32 (n,) as the metric reports them."""
         distances = torch.empty(len(self._clusters), dtype=torch.float32)
-        for start, block in self._tiled.tiles(4096):
+
+        def measure(start: int, block: torch.Tensor) -> None:
             tile = slice(start, start + len(block))
             squared = squared_distances(block, None, self.book.centroids, self._clusters[tile])
             distances[tile] = reported_distance(squared, metric).cpu()
+
+        self._tiled.each_tile(measure, _MEASURED_ROWS)
         return self._clusters.cpu().numpy(), distances.numpy()
 
 
@@ -316,7 +324,7 @@ class _Search:
     def __init__(self, book: Codebook, numbers: torch.Tensor, basis: Basis | None) -> None:
         self.numbers, self.basis = numbers, basis
         self._book = book
-        self.centroids, self.bias = book.centroids[numbers], book.bias[numbers]
+        self.centroids, self.bias = book.centroids.index_select(0, numbers), book.bias[numbers]
         self.sketched = SketchedCentroids.if_worthwhile(basis, self.centroids, self.bias, book.largest_norm)
         self.position = torch.full((len(book.centroids),), -1, dtype=torch.int64, device=numbers.device)
         """int64 (k,): place of each centroid among those to look at, or -1."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 
 from curation_assets.algorithms.compiled_loops import (
+    find_moved,
     score_pairs,
     search_rows,
     square_pairs,
@@ -66,6 +67,25 @@ def pair_squared_distances(
     arrays = [tensor.numpy() for tensor in (block, rows, centroids, clusters, result)]
     in_parts(lambda start, stop: square_pairs(start, stop, *arrays), len(rows), block.shape[1])
     return result
+
+
+def squared_lengths(block: torch.Tensor) -> torch.Tensor:
+    """Squared lengths, float64 (b,), of float32 rows (b, d) on the CPU."""
+    origin, number = torch.zeros(1, block.shape[1]), torch.zeros(len(block), dtype=torch.int64)
+    return pair_squared_distances(block, None, origin, number)
+
+
+def moved_rows(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+    """Which rows of two matrices differ, bool (k,).
+
+    Args:
+        before: float32 (k, d) on the CPU.
+        after: as large.
+    """
+    is_moved = torch.empty(len(before), dtype=torch.bool)
+    arrays = [tensor.numpy() for tensor in (before, after, is_moved)]
+    in_parts(lambda start, stop: find_moved(start, stop, *arrays), len(before), before.shape[1])
+    return is_moved
 
 
 def search_bounded(

@@ -7,11 +7,12 @@ could use by then. So within a fit torch stays on one thread, and ranges of rows
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +21,8 @@ Part = TypeVar("Part")
 # Below this many multiplications a pass, threads cost more than they save.
 _SINGLE_THREAD_WORK = 5 * 10**8
 _SINGLE_THREAD_PART = 10**6
+# Smaller pieces take longer to hand over than to work on.
+_FEWEST_ITEMS = 256
 _pools: dict[int, tuple[ThreadPoolExecutor, list[threading.Thread]]] = {}
 _n_parts: ContextVar[int | None] = ContextVar("_n_parts", default=None)
 
@@ -54,11 +57,51 @@ def in_parts(function: Callable[[int, int], Part], n_items: int, work: int) -> l
         n_items: to be cut into ranges.
         work: multiplications that each of them takes, about.
     """
-    n_parts = min(_n_parts.get() or torch.get_num_threads(), n_items)
+    n_parts = min(_n_threads(), n_items)
     if n_parts <= 1 or n_items * work < _SINGLE_THREAD_PART:
         return [function(0, n_items)]
     edges = np.linspace(0, n_items, n_parts + 1).astype(np.int64).tolist()
     return list(_threads(n_parts).map(function, edges[:-1], edges[1:]))
+
+
+def on_threads(
+    function: Callable[..., Part], items: Iterable[tuple[Any, ...]], device: str = "cpu"
+) -> list[Part]:
+    """Call a function with the arguments of each item, as many at a time as `in_parts` makes ranges.
+
+    An item is taken when there is a thread for it. Within the function torch has one thread, and `in_parts` makes one
+    range.
+
+    Args:
+        function: may run on several threads at once.
+        items: arguments of a call each.
+        device: torch device of the work; that of another one than the CPU is not shared out.
+
+    Returns:
+        What the calls gave, in the order of the items.
+    """
+    n_threads = _n_threads() if device == "cpu" else 1
+    if n_threads <= 1:
+        return [function(*item) for item in items]
+    pool, results = _threads(n_threads), []
+    under_way: deque[Future[Part]] = deque()
+    try:
+        for item in items:
+            under_way.append(pool.submit(function, *item))
+            if len(under_way) == n_threads:
+                results.append(under_way.popleft().result())
+        while under_way:
+            results.append(under_way.popleft().result())
+    finally:
+        wait(under_way)
+    return results
+
+
+def even_size(n_items: int, most: int) -> int:
+    """In what sizes to cut items, at most `most`, so that each thread of `on_threads` has about as many of them."""
+    n_threads = _n_threads()
+    n_pieces = max(1, -(-n_items // (most * n_threads)) * n_threads)
+    return min(most, max(_FEWEST_ITEMS, -(-n_items // n_pieces)))
 
 
 def in_row_parts(
@@ -89,6 +132,10 @@ def use_one_torch_thread() -> None:
     # A thread takes over the number of the others when it is first asked, whatever it has been told before.
     torch.get_num_threads()
     torch.set_num_threads(1)
+
+
+def _n_threads() -> int:
+    return _n_parts.get() or torch.get_num_threads()
 
 
 def _threads(n_threads: int) -> ThreadPoolExecutor:

@@ -35,6 +35,9 @@ def bfloat16_is_faster(device: str) -> bool:
     Args:
         device: torch device.
     """
+    if device == "cpu" and torch.backends.cpu.get_cpu_capability() == "AVX2":
+        # It has no instructions for them, and to find out takes a quarter of a second.
+        return False
     seconds = {}
     for kind in (torch.bfloat16, torch.float32):
         left = torch.ones(1024, 384, dtype=kind, device=device)

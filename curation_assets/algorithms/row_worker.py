@@ -10,6 +10,7 @@ import torch
 from curation_assets.algorithms.assigner import Assigner
 from curation_assets.algorithms.centroid_sums import SumDelta
 from curation_assets.algorithms.lloyd import Lloyd
+from curation_assets.algorithms.part_threads import parts_on_threads
 from curation_assets.algorithms.rounded_scores import float32_accumulation
 from curation_assets.algorithms.rows import Metric, Rows
 from curation_assets.algorithms.seed_distances import SeedDistances, draw_by_mass
@@ -18,7 +19,6 @@ from curation_assets.algorithms.tiles import TiledRows
 BLOCK_ROWS = 1024
 """Sums that float64 rounds are taken over blocks of so many rows, and added up in the order of the blocks: so they do
 not depend on how the rows are shared out, as long as every worker has whole blocks."""
-_REASSIGNED_ROWS = 8192
 
 
 class RowWorker:
@@ -146,6 +146,8 @@ class RowWorker:
         is_open = np.ones(whole.rows.n_rows, dtype=bool)
         is_open[self._rows] = False
         basis = whole.basis(len(centroids))
+        if basis is not None:
+            whole.make_sketches(basis)
         assigner = Assigner(
             centroids,
             int(is_open.sum()),
@@ -153,13 +155,17 @@ class RowWorker:
             device=whole.device,
             basis=basis,
         )
-        for start, block in whole.tiles(_REASSIGNED_ROWS):
-            inside = np.flatnonzero(is_open[start : start + len(block)])
-            rows = start + inside
-            sketches = (
-                None if basis is None else whole.sketches(basis, start, block)[torch.from_numpy(inside)]
-            )
-            assignments[rows], distances[rows] = assigner.assign(block.cpu().numpy()[inside], sketches)
+
+        def assign(start: int, block: torch.Tensor) -> None:
+            inside = torch.from_numpy(np.flatnonzero(is_open[start : start + len(block)]))
+            rows = start + inside.numpy()
+            sketches = None if basis is None else whole.sketches(basis, start, block)[inside]
+            found = assigner.assign_tile(block.index_select(0, inside.to(block.device)), sketches)
+            assignments[rows], distances[rows] = (values.cpu().numpy() for values in found)
+
+        with float32_accumulation(), parts_on_threads():
+            # Of the rows of a tile about half are looked at.
+            whole.each_tile(assign, 2 * assigner.tile_rows())
         return assignments, distances
 
     def _begin(

@@ -69,6 +69,11 @@ class ArrayRows:
         return as_float32(self._array[indices])
 
 
+def chunk_rows(rows: Rows, chunk_bytes: int | None = None) -> int:
+    """Rows of a chunk of at most `chunk_bytes` as float32, at least 1."""
+    return max(1, (chunk_bytes or CHUNK_BYTES) // (4 * max(1, rows.dimension)))
+
+
 def chunk_bounds(
     rows: Rows, chunk_bytes: int = CHUNK_BYTES, *, multiple_of: int = 1
 ) -> Iterator[tuple[int, int]]:
@@ -79,7 +84,7 @@ def chunk_bounds(
         chunk_bytes: see above.
         multiple_of: every chunk but the last has a multiple of so many rows.
     """
-    step = max(1, chunk_bytes // (4 * max(1, rows.dimension) * multiple_of)) * multiple_of
+    step = max(1, chunk_rows(rows, chunk_bytes) // multiple_of) * multiple_of
     for start in range(0, rows.n_rows, step):
         yield start, min(start + step, rows.n_rows)
 

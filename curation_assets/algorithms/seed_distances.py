@@ -39,12 +39,17 @@ class SeedDistances:
         """Account for new seeds, float32 (m, d)."""
         book = Codebook.of(points)
         search = _Search(self._tiled, book, is_first=not self.n_seeds)
-        for start, block in self._tiled.tiles(search.tile_rows()):
+        # Before several threads ask for some of them.
+        self._tiled.norms()
+
+        def look(start: int, block: torch.Tensor) -> None:
             known = torch.from_numpy(self.squared[start : start + len(block)]).to(block.device)
             improved, column, squared = search.nearer(start, block, known)
             rows = start + improved.cpu().numpy()
             self.squared[rows] = squared.cpu().numpy()
             self.nearest[rows] = self.n_seeds + column.cpu().numpy()
+
+        self._tiled.each_tile(look, search.tile_rows())
         self.n_seeds += len(points)
 
     def mass(self) -> np.ndarray:
@@ -82,6 +87,8 @@ class _Search:
         self._tiled, self._book = tiled, book
         self._is_first = is_first
         self._basis = None if is_first else tiled.basis(len(book.centroids))
+        if self._basis is not None:
+            tiled.make_sketches(self._basis)
         self._sketched = SketchedCentroids.if_worthwhile(
             self._basis, book.centroids, book.bias, book.largest_norm
         )
@@ -133,7 +140,7 @@ def _improved(
     hopeful = best >= at_least
     unsure = torch.nonzero(hopeful & (best - second <= 2 * bound)).flatten()
     if len(unsure):
-        column[unsure] = resolve(block[unsure], book, best[unsure] - 2 * bound[unsure])
+        column[unsure] = resolve(block.index_select(0, unsure), book, best[unsure] - 2 * bound[unsure])
     rows = torch.nonzero(hopeful).flatten()
     column = column[rows]
     squared = squared_distances(block, rows, book.centroids, column)

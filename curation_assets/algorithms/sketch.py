@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from curation_assets.algorithms.compiled_loops import CHUNK
-from curation_assets.algorithms.pair_kernels import search_all, search_bounded
+from curation_assets.algorithms.pair_kernels import search_all, search_bounded, squared_lengths
 from curation_assets.algorithms.part_threads import in_parts
 from curation_assets.algorithms.rounding_errors import UNIT_ROUNDOFF, product_error
 from curation_assets.algorithms.row_maxima import row_argmax
@@ -38,6 +38,7 @@ _MOST_LEFT = 0.7
 # Of rows that are searched for together, and of bounds of some of them, which should stay in the cache.
 _TILE_BYTES, _BOUNDS_BYTES = 8 * 2**20, 4 * 2**20
 _SAMPLE_ROWS, _PIVOTS = 2048, 128
+_ROWS_AT_ONCE = 1024
 _POWER_STEPS = 3
 # For a pair of a row and the very centroid that is nearest to it.
 _LOG_FAILURE = math.log(1e-15)
@@ -58,16 +59,8 @@ class Sketches:
 
     def __getitem__(self, rows: slice | torch.Tensor) -> Sketches:
         """Sketches of some of the rows."""
-        return Sketches(self.values[rows], self.rests[rows], self.groups[rows])
-
-    @classmethod
-    def joined(cls, parts: list[Sketches]) -> Sketches:
-        """Sketches of the rows of all parts, one after another."""
-        return cls(
-            torch.cat([part.values for part in parts]),
-            torch.cat([part.rests for part in parts]),
-            torch.cat([part.groups for part in parts]),
-        )
+        values = self.values[rows] if isinstance(rows, slice) else self.values.index_select(0, rows)
+        return Sketches(values, self.rests[rows], self.groups[rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +102,19 @@ class Basis:
             norms: float32 (b,): their lengths.
         """
         values = torch.empty(len(rows), SKETCH_COLUMNS)
-        values[:, :-1] = rows @ self.directions
-        values[:, -1] = 1
-        coordinates = values[:, :-1]
-        inside = torch.linalg.vector_norm(coordinates, dim=1, dtype=torch.float64)
-        rests = 0.5 * (norms.double().square() - inside.square())
+        rests, groups = torch.empty(len(rows)), torch.empty(len(rows), dtype=torch.int64)
         halves = 0.5 * self.pivots.square().sum(dim=1)
-        groups = row_argmax(torch.addmm(-halves, coordinates, self.pivots.T))
-        return Sketches(values, rests.float(), groups)
+
+        def fill(start: int, stop: int) -> None:
+            for first in range(start, stop, _ROWS_AT_ONCE):
+                part = slice(first, min(first + _ROWS_AT_ONCE, stop))
+                coordinates = rows[part] @ self.directions
+                values[part, :-1], values[part, -1] = coordinates, 1
+                rests[part] = 0.5 * (norms[part].double().square() - squared_lengths(coordinates))
+                groups[part] = row_argmax(torch.addmm(-halves, coordinates, self.pivots.T))
+
+        in_parts(fill, len(rows), self.directions.numel())
+        return Sketches(values, rests, groups)
 
     def error(self, norms: torch.Tensor, largest_norm: float) -> torch.Tensor:
         """What rounding may take from the bound of a row's scores, float32 (b,).
@@ -150,13 +148,13 @@ class SketchedCentroids:
         sketches = basis.sketches(centroids, torch.linalg.vector_norm(centroids, dim=1))
         self._numbers = torch.argsort(sketches.groups, stable=True)
         self._positions = torch.argsort(self._numbers)
-        self._centroids, self._bias = centroids[self._numbers], bias[self._numbers]
-        coordinates = sketches.values[self._numbers, :-1]
+        self._centroids, self._bias = centroids.index_select(0, self._numbers), bias[self._numbers]
+        coordinates = sketches.values.index_select(0, self._numbers)[:, :-1].contiguous()
         # Columns up to a multiple of the chunk, of centroids that are infinitely far.
         self._sketches = torch.zeros(-(-len(centroids) // CHUNK) * CHUNK, SKETCH_COLUMNS)
         self._sketches[: len(centroids), :-1] = coordinates
         self._sketches[:, -1] = _NO_SCORE
-        self._sketches[: len(centroids), -1] = -0.5 * coordinates.double().square().sum(dim=1)
+        self._sketches[: len(centroids), -1] = -0.5 * squared_lengths(coordinates)
         self._n_searched = self._n_left = 0
 
     @property

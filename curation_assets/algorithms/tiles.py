@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
 
+from curation_assets.algorithms.part_threads import even_size, on_threads
 from curation_assets.algorithms.rounded_scores import rounding_residuals
-from curation_assets.algorithms.rows import ArrayRows, Rows, read_chunks
+from curation_assets.algorithms.rows import ArrayRows, Rows, chunk_rows, read_chunks
 from curation_assets.algorithms.sketch import Basis, Sketches, is_sketchable, sample_for_basis, sketch_bytes
 
+Done = TypeVar("Done")
 # Up to this many bytes of float32 the rows are read, and moved to the device, just once per fit.
 RESIDENT_BYTES = 2 * 2**30
 _NORM_ROWS = 4096
@@ -71,22 +74,34 @@ class TiledRows:
         for start, block in read_chunks(self.rows, self._chunk_bytes, multiple_of=tile_size):
             yield from _split(self._moved(block), start, tile_size)
 
+    def each_tile(self, function: Callable[[int, torch.Tensor], Done], most_rows: int) -> list[Done]:
+        """Call a function for every row once, tile by tile: on the CPU for several tiles at a time.
+
+        Args:
+            function: of the first row's number and a block; may run on several threads.
+            most_rows: of a tile.
+
+        Returns:
+            What the calls gave, in the order of the rows.
+        """
+        n_rows = self.rows.n_rows
+        if self._resident is None:
+            # What is worked on at a time lies in two chunks at most.
+            n_rows = min(n_rows, chunk_rows(self.rows, self._chunk_bytes))
+        return on_threads(function, self.tiles(even_size(n_rows, most_rows)), self.device)
+
     def norms(self) -> torch.Tensor:
         """Euclidean length of every row, float32 (n,) on the device; measured once."""
         if self._norms is None:
-            norms = torch.empty(self.rows.n_rows, dtype=torch.float32, device=self.device)
-            for start, block in self.tiles(_NORM_ROWS):
-                norms[start : start + len(block)] = torch.linalg.vector_norm(block, dim=1)
-            self._norms = norms
+            parts = self.each_tile(lambda _, block: torch.linalg.vector_norm(block, dim=1), _NORM_ROWS)
+            self._norms = _joined(parts, self.device)
         return self._norms
 
     def residuals(self) -> torch.Tensor:
         """Length of what rounding to bfloat16 takes from every row, float32 (n,) on the device; measured once."""
         if self._residuals is None:
-            residuals = torch.empty(self.rows.n_rows, dtype=torch.float32, device=self.device)
-            for start, block in self.tiles(_NORM_ROWS):
-                residuals[start : start + len(block)] = rounding_residuals(block)
-            self._residuals = residuals
+            parts = self.each_tile(lambda _, block: rounding_residuals(block), _NORM_ROWS)
+            self._residuals = _joined(parts, self.device)
         return self._residuals
 
     def basis(self, n_centroids: int) -> Basis | None:
@@ -107,35 +122,39 @@ class TiledRows:
             start: number of the tile's first row.
             block: float32 (b, d): the tile.
         """
-        norms = self.norms()
         if self._resident is None:
-            return basis.sketches(block, norms[start : start + len(block)])
-        if self._sketches is None:
-            self._sketches = self._all_sketches(basis, self._resident)
-        return self._sketches[start : start + len(block)]
+            return basis.sketches(block, self.norms()[start : start + len(block)])
+        return self._resident_sketches(basis, self._resident)[start : start + len(block)]
+
+    def make_sketches(self, basis: Basis) -> None:
+        """Do what `sketches` does once, before several threads ask for some of them.
+
+        Args:
+            basis: that of the rows.
+        """
+        self.norms()
+        if self._resident is not None:
+            self._resident_sketches(basis, self._resident)
 
     @property
     def sketches_so_far(self) -> Sketches | None:
         """Sketches of all rows, if they have been made."""
         return self._sketches
 
-    def _all_sketches(self, basis: Basis, resident: torch.Tensor) -> Sketches:
-        if self._within is not None:
-            whole, numbers = self._within
+    def _resident_sketches(self, basis: Basis, resident: torch.Tensor) -> Sketches:
+        if self._sketches is None:
+            whole, numbers = self._within or (self, None)
             known = whole.sketches_so_far
-            if known is not None:
-                return known[torch.from_numpy(numbers)]
-        norms = self.norms()
-        parts = [
-            basis.sketches(part, norms[first : first + len(part)])
-            for first, part in _split(resident, 0, _NORM_ROWS)
-        ]
-        return Sketches.joined(parts)
+            if known is not None and numbers is not None:
+                self._sketches = known[torch.from_numpy(numbers)]
+            else:
+                self._sketches = basis.sketches(resident, self.norms())
+        return self._sketches
 
     def take(self, indices: np.ndarray) -> torch.Tensor:
         """The named rows, in the order given, float32 (len(indices), d)."""
         if self._resident is not None:
-            return self._resident[torch.tensor(indices, device=self.device)]
+            return self._resident.index_select(0, torch.tensor(indices, device=self.device))
         return torch.from_numpy(self.rows.take(indices)).to(self.device)
 
     def subset(self, indices: np.ndarray) -> TiledRows:
@@ -187,6 +206,10 @@ class _Subset:
 
     def take(self, indices: np.ndarray) -> np.ndarray:
         return self._whole.take(self._indices[indices]).cpu().numpy()
+
+
+def _joined(parts: list[torch.Tensor], device: str) -> torch.Tensor:
+    return torch.cat(parts) if parts else torch.empty(0, device=device)
 
 
 def _split(block: torch.Tensor, first: int, tile_size: int) -> Iterator[tuple[int, torch.Tensor]]:

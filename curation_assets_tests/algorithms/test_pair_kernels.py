@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from curation_assets.algorithms import pair_kernels, part_threads
 from curation_assets.algorithms.compiled_loops import CHUNK
 from curation_assets.algorithms.pair_kernels import (
+    moved_rows,
     pair_scores,
     pair_squared_distances,
     search_all,
     search_bounded,
+    squared_lengths,
 )
 
 
@@ -39,6 +41,17 @@ def test_squared_distances_by_hand() -> None:
     block, centroids = torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 3.0]])
     zero = torch.zeros(2, dtype=torch.int64)
     assert pair_squared_distances(block, zero, centroids, torch.arange(2)).tolist() == [14.0, 4.0]
+
+
+def test_squared_lengths_by_hand() -> None:
+    assert squared_lengths(torch.tensor([[3.0, 4.0], [0.0, 0.0], [-1.0, 2.0]])).tolist() == [25.0, 0.0, 5.0]
+    assert squared_lengths(torch.empty(0, 3)).tolist() == []
+
+
+def test_rows_that_moved() -> None:
+    before = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0], [0.0, 7.0]])
+    after = torch.tensor([[1.0, 2.0], [3.0, 4.5], [5.5, 6.0], [-0.0, 7.0]])
+    assert moved_rows(before, after).tolist() == [False, True, True, False]
 
 
 @given(st.integers(0, 1000), st.integers(1, 40))

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 
 import pytest
 import torch
 
 from curation_assets.algorithms import part_threads
-from curation_assets.algorithms.part_threads import in_parts, in_row_parts, parts_on_threads
+from curation_assets.algorithms.part_threads import (
+    even_size,
+    in_parts,
+    in_row_parts,
+    on_threads,
+    parts_on_threads,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +63,64 @@ def test_an_error_of_a_part_comes_through() -> None:
     with pytest.raises(ValueError, match="part from 3"):
         in_parts(fail, 9, 10**6)
     assert torch.get_num_threads() == 3
+
+
+def test_items_run_side_by_side_and_their_results_come_in_order() -> None:
+    together, taken = threading.Barrier(3), []
+
+    def items() -> Iterator[tuple[int]]:
+        for number in range(6):
+            taken.append(number)
+            yield (number,)
+
+    def square(number: int) -> tuple[int, int, int]:
+        together.wait(timeout=10)
+        return number**2, torch.get_num_threads(), len(in_parts(lambda start, stop: 0, 9, 10**6))
+
+    assert on_threads(square, items()) == [(n**2, 1, 1) for n in range(6)]
+    assert taken == list(range(6))
+    assert torch.get_num_threads() == 3
+
+
+def test_no_more_items_are_taken_than_there_are_threads() -> None:
+    under_way = []
+
+    def items() -> Iterator[tuple[int]]:
+        for number in range(20):
+            assert len(under_way) < 3
+            under_way.append(number)
+            yield (number,)
+
+    assert on_threads(lambda number: under_way.remove(number), items()) == [None] * 20
+
+
+def test_items_of_another_device_and_of_little_work_stay_in_the_thread_that_asks() -> None:
+    here = threading.get_ident()
+    assert set(on_threads(threading.get_ident, [()] * 4, device="cuda")) == {here}
+    with parts_on_threads(work=1):
+        assert set(on_threads(threading.get_ident, [()] * 4)) == {here}
+    assert here not in on_threads(threading.get_ident, [()] * 4)
+
+
+def test_an_error_of_an_item_comes_when_the_others_are_done() -> None:
+    done = []
+
+    def fail_on_first(number: int) -> None:
+        if not number:
+            raise ValueError("item 0")
+        done.append(number)
+
+    with pytest.raises(ValueError, match="item 0"):
+        on_threads(fail_on_first, [(number,) for number in range(3)])
+    assert sorted(done) == [1, 2]
+
+
+def test_pieces_are_even_and_no_smaller_than_pays() -> None:
+    assert even_size(10_000, 5461) == 3334
+    assert even_size(20_000, 5461) == 3334, "six pieces, two for each thread"
+    assert even_size(300, 5461) == 256
+    assert even_size(10_000, 64) == 64
+    assert even_size(0, 64) == 64
 
 
 def test_a_process_that_forked_has_threads_of_its_own() -> None:

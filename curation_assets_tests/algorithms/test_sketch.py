@@ -168,9 +168,10 @@ def test_a_basis_is_orthogonal_and_holds_what_the_sample_does() -> None:
 
 def test_parts_of_sketches() -> None:
     sketches = Sketches(torch.arange(6.0).view(3, 2), torch.arange(3.0), torch.arange(3))
-    joined = Sketches.joined([sketches[:1], sketches[torch.tensor([2, 1])]])
-    assert joined.values.tolist() == [[0, 1], [4, 5], [2, 3]]
-    assert joined.rests.tolist() == joined.groups.tolist() == [0, 2, 1]
+    first, others = sketches[:1], sketches[torch.tensor([2, 1])]
+    assert (first.values.tolist(), others.values.tolist()) == ([[0, 1]], [[4, 5], [2, 3]])
+    assert (first.rests.tolist(), others.rests.tolist()) == ([0], [2, 1])
+    assert (first.groups.tolist(), others.groups.tolist()) == ([0], [2, 1])
 
 
 def test_where_sketches_pay() -> None:
