@@ -145,11 +145,10 @@ def study() -> None:
 def scaling(dimension: int, picture: Path) -> None:
     """Time of a fit of ten iterations against n and against k, with the slopes of the log-log lines."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator
 
-    # At least 250 rows to a cluster: with fewer, the more of them the fewer centroids come to rest within ten
-    # iterations and need no search, so that the time grows faster than n (by n^1.28 from 25 to 200 of them).
-    ns, ks = [25_000, 50_000, 100_000, 200_000], [50, 100, 200, 400]
-    fixed_k, fixed_n = 100, 100_000
+    ns, ks = [25_000, 50_000, 100_000, 200_000], [250, 500, 1000, 2000]
+    fixed_k, fixed_n = 1000, 100_000
     # Loading compiled code takes most of a second, which is of the process and not of a fit.
     _timed_fit(2000, 300, dimension)
     against_n = [_timed_fit(n, fixed_k, dimension) for n in ns]
@@ -181,6 +180,8 @@ def scaling(dimension: int, picture: Path) -> None:
         axes.set_xlabel(label)
         axes.set_ylabel("seconds")
         axes.set_xticks(values, [f"{v:,}" for v in values])
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
         axes.minorticks_off()
         axes.legend(frameon=False)
         axes.spines[["top", "right"]].set_visible(False)
@@ -190,10 +191,14 @@ def scaling(dimension: int, picture: Path) -> None:
 
 
 def _timed_fit(n: int, k: int, dimension: int) -> float:
+    """Seconds of the faster of two fits."""
     x = clustered_pool(n, dimension)
-    began = time.perf_counter()
-    ours(x, k, max_iterations=10, tolerance=0.0)
-    return time.perf_counter() - began
+    runs = []
+    for _ in range(2):
+        began = time.perf_counter()
+        ours(x, k, max_iterations=10, tolerance=0.0)
+        runs.append(time.perf_counter() - began)
+    return min(runs)
 
 
 def main() -> None:  # noqa: D103 - see the module

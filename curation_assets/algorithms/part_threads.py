@@ -23,6 +23,7 @@ _SINGLE_THREAD_WORK = 5 * 10**8
 _SINGLE_THREAD_PART = 10**6
 # Smaller pieces take longer to hand over than to work on.
 _FEWEST_ITEMS = 256
+_FULL_PIECES = 4
 _pools: dict[int, tuple[ThreadPoolExecutor, list[threading.Thread]]] = {}
 _n_parts: ContextVar[int | None] = ContextVar("_n_parts", default=None)
 
@@ -98,8 +99,14 @@ def on_threads(
 
 
 def even_size(n_items: int, most: int) -> int:
-    """In what sizes to cut items, at most `most`, so that each thread of `on_threads` has about as many of them."""
+    """In what sizes to cut items, so that each thread of `on_threads` has about as many of them.
+
+    Args:
+        n_items: to be cut.
+        most: items of a piece; many threads get fewer, so that all of them together hold about what four would.
+    """
     n_threads = _n_threads()
+    most = min(most, max(4 * _FEWEST_ITEMS, most * _FULL_PIECES // n_threads))
     n_pieces = max(1, -(-n_items // (most * n_threads)) * n_threads)
     return min(most, max(_FEWEST_ITEMS, -(-n_items // n_pieces)))
 

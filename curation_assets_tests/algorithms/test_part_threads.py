@@ -121,6 +121,10 @@ def test_pieces_are_even_and_no_smaller_than_pays() -> None:
     assert even_size(300, 5461) == 256
     assert even_size(10_000, 64) == 64
     assert even_size(0, 64) == 64
+    torch.set_num_threads(8)
+    assert even_size(10**6, 5461) == 2718, "368 pieces of half the size, on twice the threads"
+    torch.set_num_threads(40)
+    assert even_size(10**6, 5461) == 1000
 
 
 def test_a_process_that_forked_has_threads_of_its_own() -> None:
