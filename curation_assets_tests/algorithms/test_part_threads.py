@@ -18,13 +18,7 @@ from curation_assets.algorithms.part_threads import (
     parts_on_threads,
 )
 
-
-@pytest.fixture(autouse=True)
-def _three_torch_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(3)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("three_torch_threads")
 
 
 def test_every_item_is_in_one_part_and_parts_come_in_order() -> None:

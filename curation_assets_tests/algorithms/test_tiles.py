@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -16,12 +15,7 @@ from curation_assets.algorithms.tiles import TiledRows
 N_ROWS, DIMENSION = 4000, 200
 
 
-@pytest.fixture(autouse=True)
-def _three_torch_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(3)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("three_torch_threads")
 
 
 @pytest.fixture
