@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar
+from itertools import chain, islice
 from typing import Any, TypeVar
 
 import numpy as np
@@ -71,7 +72,7 @@ def on_threads(
     """Call a function with the arguments of each item, as many at a time as `in_parts` makes ranges.
 
     An item is taken when there is a thread for it. Within the function torch has one thread, and `in_parts` makes one
-    range.
+    range; a single item is worked on in the thread that asks.
 
     Args:
         function: may run on several threads at once.
@@ -84,10 +85,15 @@ def on_threads(
     n_threads = _n_threads() if device == "cpu" else 1
     if n_threads <= 1:
         return [function(*item) for item in items]
+    coming = iter(items)
+    ahead = list(islice(coming, 2))
+    if len(ahead) < 2:
+        # What it does with `in_parts` is shared out instead.
+        return [function(*item) for item in ahead]
     pool, results = _threads(n_threads), []
     under_way: deque[Future[Part]] = deque()
     try:
-        for item in items:
+        for item in chain(ahead, coming):
             under_way.append(pool.submit(function, *item))
             if len(under_way) == n_threads:
                 results.append(under_way.popleft().result())

@@ -81,19 +81,21 @@ def test_no_more_items_are_taken_than_there_are_threads() -> None:
 
     def items() -> Iterator[tuple[int]]:
         for number in range(20):
-            assert len(under_way) < 3
+            assert len(under_way) < 3, "beside the one that is taken"
             under_way.append(number)
             yield (number,)
 
     assert on_threads(lambda number: under_way.remove(number), items()) == [None] * 20
 
 
-def test_items_of_another_device_and_of_little_work_stay_in_the_thread_that_asks() -> None:
+def test_items_of_another_device_and_of_little_work_and_a_single_one_stay_in_the_thread_that_asks() -> None:
     here = threading.get_ident()
     assert set(on_threads(threading.get_ident, [()] * 4, device="cuda")) == {here}
     with parts_on_threads(work=1):
         assert set(on_threads(threading.get_ident, [()] * 4)) == {here}
     assert here not in on_threads(threading.get_ident, [()] * 4)
+    assert on_threads(lambda: len(in_parts(lambda start, stop: 0, 9, 10**6)), [()]) == [3]
+    assert on_threads(threading.get_ident, []) == []
 
 
 def test_an_error_of_an_item_comes_when_the_others_are_done() -> None:
