@@ -19,7 +19,13 @@ CHUNK = 16
 _MULTIPLY_ADD = {"reassoc", "contract"}
 
 
-def _loop(*, fastmath: set[str] | bool = False) -> Callable[[Loop], Loop]:
+def compiled(*, fastmath: set[str] | bool = False) -> Callable[[Loop], Loop]:
+    """Compile a loop, which then lets other threads run beside it.
+
+    Args:
+        fastmath: what the compiler may do to floating-point operations, see numba.
+    """
+
     def decorate(loop: Loop) -> Loop:
         compiled: Loop
         try:
@@ -32,7 +38,7 @@ def _loop(*, fastmath: set[str] | bool = False) -> Callable[[Loop], Loop]:
     return decorate
 
 
-@_loop(fastmath=_MULTIPLY_ADD)
+@compiled(fastmath=_MULTIPLY_ADD)
 def _product(row: np.ndarray, centroid: np.ndarray) -> np.float32:
     total = np.float32(0)
     for j in range(len(row)):
@@ -40,7 +46,7 @@ def _product(row: np.ndarray, centroid: np.ndarray) -> np.float32:
     return total
 
 
-@_loop()
+@compiled()
 def score_pairs(
     start: int,
     stop: int,
@@ -57,7 +63,7 @@ def score_pairs(
         result[p] = _product(block[rows[p]], centroids[c]) + bias[c]
 
 
-@_loop()
+@compiled()
 def square_pairs(
     start: int,
     stop: int,
@@ -70,34 +76,30 @@ def square_pairs(
     """`pair_squared_distances` for pairs `start` to `stop` - 1: eight sums side by side, then those of them."""
     dimension = block.shape[1]
     whole = dimension - dimension % 8
+    squares = np.empty(dimension)
     for p in range(start, stop):
-        i, c = rows[p], clusters[p]
+        row, centroid = block[rows[p]], centroids[clusters[p]]
+        # Apart from the sums, of which the compiler would make no vector operations together with the conversion.
+        for j in range(dimension):
+            difference = np.float64(row[j]) - np.float64(centroid[j])
+            squares[j] = difference * difference
         s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
         for j in range(0, whole, 8):
-            d0 = np.float64(block[i, j]) - np.float64(centroids[c, j])
-            d1 = np.float64(block[i, j + 1]) - np.float64(centroids[c, j + 1])
-            d2 = np.float64(block[i, j + 2]) - np.float64(centroids[c, j + 2])
-            d3 = np.float64(block[i, j + 3]) - np.float64(centroids[c, j + 3])
-            d4 = np.float64(block[i, j + 4]) - np.float64(centroids[c, j + 4])
-            d5 = np.float64(block[i, j + 5]) - np.float64(centroids[c, j + 5])
-            d6 = np.float64(block[i, j + 6]) - np.float64(centroids[c, j + 6])
-            d7 = np.float64(block[i, j + 7]) - np.float64(centroids[c, j + 7])
-            s0 += d0 * d0
-            s1 += d1 * d1
-            s2 += d2 * d2
-            s3 += d3 * d3
-            s4 += d4 * d4
-            s5 += d5 * d5
-            s6 += d6 * d6
-            s7 += d7 * d7
+            s0 += squares[j]
+            s1 += squares[j + 1]
+            s2 += squares[j + 2]
+            s3 += squares[j + 3]
+            s4 += squares[j + 4]
+            s5 += squares[j + 5]
+            s6 += squares[j + 6]
+            s7 += squares[j + 7]
         total = ((s0 + s4) + (s2 + s6)) + ((s1 + s5) + (s3 + s7))
         for j in range(whole, dimension):
-            d0 = np.float64(block[i, j]) - np.float64(centroids[c, j])
-            total += d0 * d0
+            total += squares[j]
         result[p] = total
 
 
-@_loop()
+@compiled()
 def add_rows(
     start: int,
     stop: int,
@@ -114,18 +116,19 @@ def add_rows(
             sums[c, j] += weight * np.float64(block[i, j])
 
 
-@_loop()
+@compiled()
 def find_moved(start: int, stop: int, before: np.ndarray, after: np.ndarray, is_moved: np.ndarray) -> None:
     """Which of the rows `start` to `stop` - 1 of two matrices are not the same."""
     for c in range(start, stop):
-        is_moved[c] = False
-        for j in range(before.shape[1]):
-            if before[c, j] != after[c, j]:
-                is_moved[c] = True
-                break
+        left, right = before[c], after[c]
+        n_different = 0
+        # To the end of each row: so the compiler makes vector operations of it.
+        for j in range(len(left)):
+            n_different += left[j] != right[j]
+        is_moved[c] = n_different > 0
 
 
-@_loop(fastmath={"nnan", "nsz"})
+@compiled(fastmath={"nnan", "nsz"})
 def _largest(chunk: np.ndarray) -> np.float32:
     # With a fixed number of turns the compiler makes a few vector operations of it.
     largest = chunk[0]
@@ -134,26 +137,34 @@ def _largest(chunk: np.ndarray) -> np.float32:
     return largest
 
 
-@_loop(fastmath=_MULTIPLY_ADD)
-def _four_products(block: np.ndarray, rows: np.ndarray, centroid: np.ndarray, products: np.ndarray) -> None:
+@compiled(fastmath=_MULTIPLY_ADD)
+def _eight_products(
+    block: np.ndarray, rows: np.ndarray, left: np.ndarray, right: np.ndarray, products: np.ndarray
+) -> None:
+    """Products of four rows with each of two centroids, float32 (2, 4): as many as keep a processor busy."""
     row0, row1, row2, row3 = block[rows[0]], block[rows[1]], block[rows[2]], block[rows[3]]
-    total0 = total1 = total2 = total3 = np.float32(0)
-    for j in range(len(centroid)):
-        value = centroid[j]
-        total0 += row0[j] * value
-        total1 += row1[j] * value
-        total2 += row2[j] * value
-        total3 += row3[j] * value
-    products[0], products[1], products[2], products[3] = total0, total1, total2, total3
+    left0 = left1 = left2 = left3 = right0 = right1 = right2 = right3 = np.float32(0)
+    for j in range(len(left)):
+        value0, value1, value2, value3 = row0[j], row1[j], row2[j], row3[j]
+        left0 += value0 * left[j]
+        left1 += value1 * left[j]
+        left2 += value2 * left[j]
+        left3 += value3 * left[j]
+        right0 += value0 * right[j]
+        right1 += value1 * right[j]
+        right2 += value2 * right[j]
+        right3 += value3 * right[j]
+    products[0, 0], products[0, 1], products[0, 2], products[0, 3] = left0, left1, left2, left3
+    products[1, 0], products[1, 1], products[1, 2], products[1, 3] = right0, right1, right2, right3
 
 
-@_loop()
+@compiled()
 def _chunk_maxima(row: np.ndarray, maxima: np.ndarray) -> None:
     for chunk in range(len(maxima)):
         maxima[chunk] = _largest(row[chunk * CHUNK : chunk * CHUNK + CHUNK])
 
 
-@_loop()
+@compiled()
 def _leader(row: np.ndarray, maxima: np.ndarray) -> int:
     """Position of the largest value of a row, given the largest of each chunk."""
     best = 0
@@ -166,7 +177,27 @@ def _leader(row: np.ndarray, maxima: np.ndarray) -> int:
     return 0
 
 
-@_loop()
+@compiled()
+def _mark_open(bounds: np.ndarray, places: np.ndarray, limit: np.ndarray, is_open: np.ndarray) -> None:
+    """Mark the columns whose bound for any of four rows reaches the row's limit."""
+    row0, row1, row2, row3 = bounds[places[0]], bounds[places[1]], bounds[places[2]], bounds[places[3]]
+    limit0, limit1, limit2, limit3 = limit
+    for j in range(len(is_open)):
+        # Without branches, so that the compiler makes vector operations of it.
+        is_open[j] = (row0[j] >= limit0) | (row1[j] >= limit1) | (row2[j] >= limit2) | (row3[j] >= limit3)
+
+
+@compiled()
+def _marked(is_marked: np.ndarray, columns: np.ndarray) -> int:
+    """List what is marked; returns how many there are."""
+    n_marked = 0
+    for j in range(len(is_marked)):
+        columns[n_marked] = j
+        n_marked += is_marked[j]
+    return n_marked
+
+
+@compiled()
 def search_rows(
     is_alone: bool,
     most_open: float,
@@ -184,74 +215,60 @@ def search_rows(
     best: np.ndarray,
     others: np.ndarray,
 ) -> None:
-    """`search_bounded`; of a row no more than the share `most_open` of the chunks may be open."""
-    n_rows, n_chunks, none = len(order), bounds.shape[1] // CHUNK, np.float32(-np.inf)
-    rows = np.empty(4, dtype=np.int64)
-    found = np.empty(4, dtype=np.int64)
-    leaders = np.empty(4, dtype=np.int64)
-    top, second, rest = np.empty(4, np.float32), np.empty(4, np.float32), np.empty(4, np.float32)
-    limit, products = np.empty(4, np.float32), np.empty(4, np.float32)
-    maxima = np.empty((4, n_chunks), np.float32)
+    """`search_bounded`; of four rows no more than the share `most_open` of the centroids may be open."""
+    n_rows, n_columns, none = len(order), bounds.shape[1], np.float32(-np.inf)
+    rows, places = np.empty(4, dtype=np.int64), np.empty(4, dtype=np.int64)
+    found, leaders = np.empty(4, dtype=np.int64), np.empty(4, dtype=np.int64)
+    top, second = np.empty(4, np.float32), np.empty(4, np.float32)
+    limit, products = np.empty(4, np.float32), np.empty((2, 4), np.float32)
+    is_open, columns = np.empty(n_columns, dtype=np.bool_), np.empty(n_columns + 1, dtype=np.int64)
+    pair, maxima = np.empty(2, dtype=np.int64), np.empty(n_columns // CHUNK, np.float32)
     for first_row in range(0, n_rows, 4):
         for r in range(4):
             # Four rows at a time; the last one again, and again with the same result, where they run out.
-            q = min(first_row + r, n_rows - 1)
+            q = places[r] = min(first_row + r, n_rows - 1)
             i = order[q]
             rows[r], found[r], leaders[r] = i, 0, -1
             if left_out[i] >= 0:
                 bounds[q, left_out[i]] = none
-            _chunk_maxima(bounds[q], maxima[r])
-            top[r] = second[r] = rest[r] = none
+            top[r] = second[r] = none
             if is_alone:
                 # The largest bound is a good guess, and what it scores rules out most.
-                leader = _leader(bounds[q], maxima[r])
+                _chunk_maxima(bounds[q], maxima)
+                leader = _leader(bounds[q], maxima)
                 top[r] = _product(block[i], centroids[leader]) + bias[leader]
                 found[r] = leaders[r] = leader
             limit[r] = max(at_least[i], top[r] - slack[i]) - error[i]
-        q1, q2, q3 = (
-            min(first_row + 1, n_rows - 1),
-            min(first_row + 2, n_rows - 1),
-            min(first_row + 3, n_rows - 1),
-        )
-        bounds0, bounds1, bounds2, bounds3 = bounds[first_row], bounds[q1], bounds[q2], bounds[q3]
-        n_open = 0
-        for chunk in range(n_chunks):
-            n_open += (
-                maxima[0, chunk] >= limit[0]
-                or maxima[1, chunk] >= limit[1]
-                or maxima[2, chunk] >= limit[2]
-                or maxima[3, chunk] >= limit[3]
-            )
-        if n_open > most_open * n_chunks:
+        _mark_open(bounds, places, limit, is_open)
+        n_open = _marked(is_open, columns)
+        if n_open > most_open * n_columns:
             for r in range(4):
                 column[rows[r]] = -1
             continue
-        for chunk in range(n_chunks):
-            if (
-                maxima[0, chunk] < limit[0]
-                and maxima[1, chunk] < limit[1]
-                and maxima[2, chunk] < limit[2]
-                and maxima[3, chunk] < limit[3]
-            ):
-                for r in range(4):
-                    rest[r] = max(rest[r], maxima[r, chunk])
-                continue
-            for j in range(chunk * CHUNK, chunk * CHUNK + CHUNK):
+        at = 0
+        while at < n_open:
+            n_taken = 0
+            while at < n_open and n_taken < 2:
+                j, at = columns[at], at + 1
+                # What has been scored since may rule it out.
                 if (
-                    bounds0[j] < limit[0]
-                    and bounds1[j] < limit[1]
-                    and bounds2[j] < limit[2]
-                    and bounds3[j] < limit[3]
+                    bounds[places[0], j] >= limit[0]
+                    or bounds[places[1], j] >= limit[1]
+                    or bounds[places[2], j] >= limit[2]
+                    or bounds[places[3], j] >= limit[3]
                 ):
-                    rest[0], rest[1] = max(rest[0], bounds0[j]), max(rest[1], bounds1[j])
-                    rest[2], rest[3] = max(rest[2], bounds2[j]), max(rest[3], bounds3[j])
-                    continue
-                _four_products(block, rows, centroids[j], products)
+                    pair[n_taken], n_taken = j, n_taken + 1
+            if n_taken == 0:
+                break
+            _eight_products(block, rows, centroids[pair[0]], centroids[pair[n_taken - 1]], products)
+            for c in range(n_taken):
+                j = pair[c]
                 for r in range(4):
                     i = rows[r]
+                    bounds[places[r], j] = none
                     if j in (leaders[r], left_out[i]):
                         continue
-                    score = products[r] + bias[j]
+                    score = products[c, r] + bias[j]
                     if score > top[r]:
                         second[r], top[r], found[r] = top[r], score, j
                     elif score > second[r]:
@@ -265,10 +282,14 @@ def search_rows(
                         limit[r] = max(at_least[i], second[r], min(top[r], own[i])) - error[i]
         for r in range(4):
             i = rows[r]
-            column[i], best[i], others[i] = found[r], top[r], max(second[r], rest[r] + error[i])
+            # Those that have been scored are out.
+            if is_alone:
+                bounds[places[r], leaders[r]] = none
+            _chunk_maxima(bounds[places[r]], maxima)
+            column[i], best[i], others[i] = found[r], top[r], max(second[r], maxima.max() + error[i])
 
 
-@_loop()
+@compiled()
 def top_two_rows(
     scores: np.ndarray, at_least: np.ndarray, best: np.ndarray, column: np.ndarray, second: np.ndarray
 ) -> None:
@@ -304,38 +325,3 @@ def top_two_rows(
             else:
                 runner_up = max(runner_up, row[j])
         column[i], second[i] = found, runner_up
-
-
-@_loop()
-def accept_until_unsure(
-    scores: np.ndarray,
-    highest: np.ndarray,
-    limits: np.ndarray,
-    bounds: np.ndarray,
-    may_keep: np.ndarray,
-    keeps: np.ndarray,
-    first: int,
-) -> int:
-    """Go through proposed seeds as `seeding` does, up to one whose score is too close to its limit.
-
-    Args:
-        scores: float32 (m, m) of each proposal against the others.
-        highest: float32 (m,): best score against seeds kept; updated.
-        limits: float64 (m,): scores from which a proposal is rejected.
-        bounds: float32 (m,): what scores may be off by.
-        may_keep: bool (m,): not rejected for another reason.
-        keeps: bool (m,): filled in.
-        first: proposal to begin with.
-
-    Returns:
-        The proposal that is not decided, or m.
-    """
-    for candidate in range(first, len(highest)):
-        excess = highest[candidate] - limits[candidate]
-        if highest[candidate] > -np.inf and not abs(excess) > bounds[candidate]:
-            return candidate
-        if excess < 0 and may_keep[candidate]:
-            keeps[candidate] = True
-            for other in range(candidate + 1, len(highest)):
-                highest[other] = max(highest[other], scores[candidate, other])
-    return len(highest)

@@ -18,8 +18,8 @@ from curation_assets.algorithms.part_threads import in_parts
 
 # Of scores that a thread looks at while they are in the cache.
 _SCORES_BYTES = 4 * 2**20
-# Share of a row's chunks beyond which a product with all centroids is faster than scoring them one by one.
-_MOST_OPEN = 0.6
+# Share of the centroids beyond which a product with all of them is faster than scoring them two by two.
+_MOST_OPEN = 0.7
 
 
 def pair_scores(

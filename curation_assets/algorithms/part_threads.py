@@ -7,9 +7,8 @@ could use by then. So within a fit torch stays on one thread, and ranges of rows
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import chain, islice
@@ -20,10 +19,10 @@ import torch
 
 Part = TypeVar("Part")
 # Below this many multiplications a pass, threads cost more than they save.
-_SINGLE_THREAD_WORK = 5 * 10**8
-_SINGLE_THREAD_PART = 10**6
-# Smaller pieces take longer to hand over than to work on.
-_FEWEST_ITEMS = 256
+_SINGLE_THREAD_WORK = 5 * 10**7
+_SINGLE_THREAD_PART = 10**7
+# Smaller pieces take longer to hand over, to begin and to end than to work on: their products are shared out instead.
+_FEWEST_ITEMS = 1024
 _FULL_PIECES = 4
 _pools: dict[int, tuple[ThreadPoolExecutor, list[threading.Thread]]] = {}
 _n_parts: ContextVar[int | None] = ContextVar("_n_parts", default=None)
@@ -90,18 +89,19 @@ def on_threads(
     if len(ahead) < 2:
         # What it does with `in_parts` is shared out instead.
         return [function(*item) for item in ahead]
-    pool, results = _threads(n_threads), []
-    under_way: deque[Future[Part]] = deque()
+    pool, all_of_them = _threads(n_threads), []
+    under_way: set[Future[Part]] = set()
     try:
         for item in chain(ahead, coming):
-            under_way.append(pool.submit(function, *item))
+            all_of_them.append(pool.submit(function, *item))
+            under_way.add(all_of_them[-1])
             if len(under_way) == n_threads:
-                results.append(under_way.popleft().result())
-        while under_way:
-            results.append(under_way.popleft().result())
+                done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+                for future in done:
+                    future.result()
+        return [future.result() for future in all_of_them]
     finally:
         wait(under_way)
-    return results
 
 
 def even_size(n_items: int, most: int) -> int:
@@ -112,9 +112,10 @@ def even_size(n_items: int, most: int) -> int:
         most: items of a piece; many threads get fewer, so that all of them together hold about what four would.
     """
     n_threads = _n_threads()
-    most = min(most, max(4 * _FEWEST_ITEMS, most * _FULL_PIECES // n_threads))
+    most = min(most, max(_FEWEST_ITEMS, most * _FULL_PIECES // n_threads))
     n_pieces = max(1, -(-n_items // (most * n_threads)) * n_threads)
-    return min(most, max(_FEWEST_ITEMS, -(-n_items // n_pieces)))
+    n_pieces = max(1, min(n_pieces, n_items // min(most, _FEWEST_ITEMS)))
+    return min(most, max(1, -(-n_items // n_pieces)))
 
 
 def in_row_parts(

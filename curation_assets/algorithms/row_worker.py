@@ -13,7 +13,8 @@ from curation_assets.algorithms.lloyd import Lloyd
 from curation_assets.algorithms.part_threads import parts_on_threads
 from curation_assets.algorithms.rounded_scores import float32_accumulation
 from curation_assets.algorithms.rows import Metric, Rows
-from curation_assets.algorithms.seed_distances import SeedDistances, draw_by_mass
+from curation_assets.algorithms.seed_distances import SeedDistances
+from curation_assets.algorithms.seeding_loops import draw_in_blocks
 from curation_assets.algorithms.tiles import TiledRows
 
 BLOCK_ROWS = 1024
@@ -83,12 +84,8 @@ class RowWorker:
             themselves, float32 (m, d).
         """
         seeds, found = self._state(self._seeds), np.empty(len(blocks), dtype=np.int64)
-        mass = seeds.mass()
-        edges = np.append(self._blocks, len(mass))
-        for block in np.unique(blocks):
-            mine = blocks == block
-            inside = slice(edges[block], edges[block + 1])
-            found[mine] = edges[block] + draw_by_mass(mass[inside], positions[mine])
+        edges = np.append(self._blocks, self._fitted.rows.n_rows)
+        draw_in_blocks(seeds.mass(), edges, blocks, positions, found)
         return found, seeds.squared[found], self.take(found)
 
     def begin(self, centroids: np.ndarray, n_pieces: int) -> tuple[np.ndarray, list[SumDelta]]:

@@ -15,6 +15,7 @@ from curation_assets.algorithms.assignment import (
     top_two,
 )
 from curation_assets.algorithms.rounded_scores import RoundedCentroids
+from curation_assets.algorithms.seeding_loops import draw_in_blocks
 from curation_assets.algorithms.sketch import SketchedCentroids
 from curation_assets.algorithms.tiles import TiledRows
 
@@ -67,10 +68,8 @@ def draw_by_mass(mass: np.ndarray, positions: np.ndarray) -> np.ndarray:
     Returns:
         int64 (m,): rows whose mass is not zero.
     """
-    drawn = np.searchsorted(np.cumsum(mass), positions, side="right")
-    if drawn.max(initial=0) == len(mass) or not mass[drawn].all():
-        # Rounding at the very end of the cumulative sum: the last row that can be drawn.
-        drawn = np.minimum(drawn, np.flatnonzero(mass)[-1])
+    drawn = np.empty(len(positions), dtype=np.int64)
+    draw_in_blocks(mass, np.array([0, len(mass)]), np.zeros_like(drawn), positions, drawn)
     return drawn
 
 

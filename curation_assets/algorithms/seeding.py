@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal
 
 import numpy as np
 import torch
 
-from curation_assets.algorithms.assignment import Codebook, top_two
-from curation_assets.algorithms.compiled_loops import accept_until_unsure
+from curation_assets.algorithms.assignment import Codebook, squared_distances, top_two
 from curation_assets.algorithms.fit_inputs import FitInputs
+from curation_assets.algorithms.part_threads import in_parts
 from curation_assets.algorithms.rows import Rows
 from curation_assets.algorithms.seed_distances import draw_by_mass
+from curation_assets.algorithms.seeding_loops import accept_until_unsure, keep_best_candidate
 from curation_assets.algorithms.tiles import TiledRows
 
 # More proposals a round would cost more in their pairwise distances than the round saves.
@@ -27,7 +29,6 @@ _MOST_ROWS_IN_PAIRS = 2000
 GREEDY_LIMIT = 10**8
 # Float64 rounding leaves a copy of a seed this far away, relative to its squared length.
 _SAME_POINT = 1e-13
-_SAME_TOTAL = 1e-12
 
 
 def kmeans_plus_plus(
@@ -165,8 +166,9 @@ class _GreedySearch:
         self._n_local_trials = n_local_trials
         self._points = tiled.take(np.arange(tiled.rows.n_rows)).double()
         self._lengths = self._points.square().sum(dim=1)
-        self._weights = inputs.weights
-        self._squared = np.full(tiled.rows.n_rows, np.inf)
+        n_rows = tiled.rows.n_rows
+        self._weights = np.ones(n_rows) if inputs.weights is None else inputs.weights
+        self._squared = np.full(n_rows, np.inf)
         self._total = math.inf
         self._pairs: np.ndarray | None = None
         # All distances at once, where they are fewer than those to all candidates: each round then takes rows of
@@ -185,27 +187,19 @@ class _GreedySearch:
 
     def more(self, n_seeds: int, room: int, rng: np.random.Generator) -> list[int]:
         """One more seed: of the rows drawn, the one that leaves the smallest total."""
-        mass = self._squared if self._weights is None else self._squared * self._weights
+        mass = self._squared * self._weights
         positions = rng.random(self._n_local_trials) * np.cumsum(mass)[-1]
         return [self._add_best_of(draw_by_mass(mass, positions))]
 
     def _add_best_of(self, candidates: np.ndarray) -> int:
-        squared = np.minimum(self._distances(candidates), self._squared)
-        totals = squared.sum(axis=1) if self._weights is None else squared @ self._weights
-        # Of two rows far from all others either lowers the total alike, but for rounding: the first one drawn wins, so
-        # that the choice does not hang on the BLAS library.
-        winner = int(np.flatnonzero(totals <= totals.min() * (1 + _SAME_TOTAL))[0])
-        self._squared = squared[winner]
-        self._squared[candidates[winner]] = 0.0
-        self._total = float(totals[winner])
-        return int(candidates[winner])
-
-    def _distances(self, candidates: np.ndarray) -> np.ndarray:
-        """Squared distances float64 (c, n) of rows to all rows."""
         if self._pairs is not None:
-            return self._pairs[candidates]
-        chosen = torch.from_numpy(candidates).to(self._points.device)
-        return _pairwise(self._points[chosen], self._points, self._lengths[chosen], self._lengths)
+            distances, places = self._pairs, candidates
+        else:
+            chosen = torch.from_numpy(candidates).to(self._points.device)
+            distances = _pairwise(self._points[chosen], self._points, self._lengths[chosen], self._lengths)
+            places = np.arange(len(candidates))
+        row, self._total = keep_best_candidate(distances, places, candidates, self._weights, self._squared)
+        return int(row)
 
 
 def _weighted_choice(weights: np.ndarray, rng: np.random.Generator) -> int:
@@ -231,15 +225,23 @@ def _accepted(points: torch.Tensor, stale: np.ndarray, rng: np.random.Generator)
     limits = 0.5 * (norms.square().numpy() - draws)
     keeps = np.zeros(len(points), dtype=bool)
     survivors, kept_bias = torch.empty_like(points), torch.empty_like(book.bias)
+    blocks = [slice(start, start + _ACCEPT_BLOCK) for start in range(0, len(points), _ACCEPT_BLOCK)]
+
+    def score_inside(start: int, stop: int) -> list[np.ndarray]:
+        # Of each proposal of a block as a seed, with the others.
+        return [
+            torch.addmm(book.bias[block, None], points[block], points[block].T).numpy()
+            for block in blocks[start:stop]
+        ]
+
+    inside_blocks = chain.from_iterable(in_parts(score_inside, len(blocks), _ACCEPT_BLOCK * points.numel()))
     n_kept = 0
     # Block by block, against those kept so far: rejected proposals need no scores against later ones.
-    for start in range(0, len(points), _ACCEPT_BLOCK):
-        block = slice(start, start + _ACCEPT_BLOCK)
+    for block, inside in zip(blocks, inside_blocks, strict=True):
         highest = np.full(len(points[block]), -np.inf, dtype=np.float32)
         if n_kept:
             best, _, _ = top_two(points[block], survivors[:n_kept], kept_bias[:n_kept])
             highest = best.numpy()
-        inside = torch.addmm(book.bias[block], points[block], points[block].T).T.contiguous().numpy()
         candidate = 0
         while candidate < len(highest):
             candidate = accept_until_unsure(
@@ -252,8 +254,8 @@ def _accepted(points: torch.Tensor, stale: np.ndarray, rng: np.random.Generator)
                 candidate,
             )
             if candidate < len(highest):
-                number = start + candidate
-                nearest_kept = _nearest_squared(points[number], points[torch.from_numpy(keeps)])
+                number = block.start + candidate
+                nearest_kept = _nearest_squared(points, number, np.flatnonzero(keeps))
                 if draws[number] < min(stale[number], nearest_kept):
                     keeps[number] = True
                     np.maximum(highest, inside[candidate], out=highest)
@@ -265,8 +267,11 @@ def _accepted(points: torch.Tensor, stale: np.ndarray, rng: np.random.Generator)
     return np.flatnonzero(keeps)
 
 
-def _nearest_squared(point: torch.Tensor, others: torch.Tensor) -> float:
-    return float((others.double() - point.double()).square_().sum(dim=1).min())
+def _nearest_squared(points: torch.Tensor, number: int, others: np.ndarray) -> float:
+    """The smallest squared distance of a point to others of the same matrix; infinite if there are none."""
+    origin = torch.zeros(len(others), dtype=torch.int64)
+    squared = squared_distances(points, torch.from_numpy(others), points[number : number + 1], origin)
+    return float(squared.min()) if len(others) else math.inf
 
 
 def _pairwise(

@@ -125,13 +125,6 @@ def _search(
     return found[0].tolist(), found[1].tolist(), found[2].tolist(), n_left
 
 
-@pytest.fixture
-def _none_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    # A row of one chunk is open as a whole.
-    monkeypatch.setattr(pair_kernels, "_MOST_OPEN", 1.0)
-
-
-@pytest.mark.usefixtures("_none_left")
 def test_a_search_for_the_best_alone() -> None:
     # The first bound is the largest, but the second score is: the third is ruled out by it and stays a bound.
     column, best, others, n_left = _search([[0.9, 0.8, 0.5]], [[0.2, 0.7, 0.4]], at_least=-1.0)
@@ -140,7 +133,12 @@ def test_a_search_for_the_best_alone() -> None:
     assert others == pytest.approx([0.5])
 
 
-@pytest.mark.usefixtures("_none_left")
+def test_rows_of_which_most_stays_open_are_left() -> None:
+    bounds, scores = [[0.9] * 12], [[0.1 * number for number in range(12)]]
+    assert _search([[0.9] * 11 + [0.0]], scores, at_least=0.5)[3] == 0, "11 of 16 are fewer than 0.7"
+    assert _search(bounds, scores, at_least=0.5)[3] == 1
+
+
 def test_a_search_beside_an_own_centroid_goes_on_to_the_second_best() -> None:
     # Own scores 0.6, so a rival of 0.45 has to be known though it cannot win.
     column, best, others, _ = _search([[0.5, 0.46, 0.3]], [[0.4, 0.45, 0.1]], at_least=0.0, own=0.6)
@@ -149,22 +147,14 @@ def test_a_search_beside_an_own_centroid_goes_on_to_the_second_best() -> None:
     assert others == pytest.approx([0.4])
 
 
-@pytest.mark.usefixtures("_none_left")
 def test_the_one_that_is_left_out_does_not_count() -> None:
     column, best, _, _ = _search([[0.9, 0.8, 0.5]], [[0.8, 0.7, 0.4]], at_least=-1.0, own=0.8, left_out=0)
     assert column == [1]
     assert best == pytest.approx([0.7])
 
 
-@pytest.mark.usefixtures("_none_left")
 def test_rows_that_do_not_come_by_fours() -> None:
     scores = [[0.1 * ((row + column) % 7) for column in range(7)] for row in range(6)]
     column, best, _, _ = _search(scores, scores, at_least=-1.0)
     assert column == [(6 - row) % 7 for row in range(6)]
     assert best == pytest.approx([0.6] * 6)
-
-
-def test_rows_of_which_too_few_centroids_are_ruled_out_are_left() -> None:
-    column, _, _, n_left = _search([[0.9, 0.8, 0.5]] * 5, [[0.2, 0.7, 0.4]] * 5, at_least=-1.0)
-    assert column == [-1] * 5
-    assert n_left == 5
