@@ -103,14 +103,14 @@ def search_bounded(
 ) -> None:
     """Find the best centroid of each row, of which only those are scored whose bound does not rule them out.
 
-    Rows of which the bounds rule out too few are left: their centroid is -1.
+    Four rows of which the bounds rule out too few are left: their centroid is -1.
 
     Args:
         block: float32 (b, d) on the CPU.
         order: int64 (o,): rows to search for, those that resemble each other in a row: four at a time share what is
             scored.
         bounds: float32 (o, q), in that order, q >= m a multiple of `CHUNK`: with `error` added, no
-            less than the scores, and lower than any score from column m on; overwritten at `left_out`.
+            less than the scores, and lower than any score from column m on; overwritten.
         centroids: float32 (m, d).
         bias: float32 (m,).
         at_least: float32 (b,): lower scores are of no interest; -inf where nothing is known.
