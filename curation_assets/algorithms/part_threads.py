@@ -7,8 +7,9 @@ could use by then. So within a fit torch stays on one thread, and ranges of rows
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import chain, islice
@@ -89,32 +90,32 @@ def on_threads(
     if len(ahead) < 2:
         # What it does with `in_parts` is shared out instead.
         return [function(*item) for item in ahead]
-    pool, all_of_them = _threads(n_threads), []
-    under_way: set[Future[Part]] = set()
+    pool, results = _threads(n_threads), []
+    under_way: deque[Future[Part]] = deque()
     try:
         for item in chain(ahead, coming):
-            all_of_them.append(pool.submit(function, *item))
-            under_way.add(all_of_them[-1])
+            under_way.append(pool.submit(function, *item))
             if len(under_way) == n_threads:
-                done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
-                for future in done:
-                    future.result()
-        return [future.result() for future in all_of_them]
+                results.append(under_way.popleft().result())
+        while under_way:
+            results.append(under_way.popleft().result())
     finally:
         wait(under_way)
+    return results
 
 
-def even_size(n_items: int, most: int) -> int:
+def even_size(n_items: int, most: int, fewest: int = _FEWEST_ITEMS) -> int:
     """In what sizes to cut items, so that each thread of `on_threads` has about as many of them.
 
     Args:
         n_items: to be cut.
         most: items of a piece; many threads get fewer, so that all of them together hold about what four would.
+        fewest: items of a piece, if there are so many.
     """
     n_threads = _n_threads()
-    most = min(most, max(_FEWEST_ITEMS, most * _FULL_PIECES // n_threads))
+    most = min(most, max(fewest, most * _FULL_PIECES // n_threads))
     n_pieces = max(1, -(-n_items // (most * n_threads)) * n_threads)
-    n_pieces = max(1, min(n_pieces, n_items // min(most, _FEWEST_ITEMS)))
+    n_pieces = max(1, min(n_pieces, n_items // min(most, fewest)))
     return min(most, max(1, -(-n_items // n_pieces)))
 
 

@@ -84,11 +84,13 @@ class TiledRows:
         Returns:
             What the calls gave, in the order of the rows.
         """
-        n_rows = self.rows.n_rows
+        size = even_size(self.rows.n_rows, most_rows)
         if self._resident is None:
-            # What is worked on at a time lies in two chunks at most.
-            n_rows = min(n_rows, chunk_rows(self.rows, self._chunk_bytes))
-        return on_threads(function, self.tiles(even_size(n_rows, most_rows)), self.device)
+            # What is worked on at a time lies in two chunks at most, however small they are.
+            size = even_size(
+                min(self.rows.n_rows, chunk_rows(self.rows, self._chunk_bytes)), most_rows, fewest=1
+            )
+        return on_threads(function, self.tiles(size), self.device)
 
     def norms(self) -> torch.Tensor:
         """Euclidean length of every row, float32 (n,) on the device; measured once."""

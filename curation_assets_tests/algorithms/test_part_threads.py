@@ -55,7 +55,7 @@ def test_an_error_of_a_part_comes_through() -> None:
             raise ValueError(f"part from {start}")
 
     with pytest.raises(ValueError, match="part from 3"):
-        in_parts(fail, 9, 10**6)
+        in_parts(fail, 9, 10**7)
     assert torch.get_num_threads() == 3
 
 
@@ -69,7 +69,7 @@ def test_items_run_side_by_side_and_their_results_come_in_order() -> None:
 
     def square(number: int) -> tuple[int, int, int]:
         together.wait(timeout=10)
-        return number**2, torch.get_num_threads(), len(in_parts(lambda start, stop: 0, 9, 10**6))
+        return number**2, torch.get_num_threads(), len(in_parts(lambda start, stop: 0, 9, 10**7))
 
     assert on_threads(square, items()) == [(n**2, 1, 1) for n in range(6)]
     assert taken == list(range(6))
@@ -94,7 +94,7 @@ def test_items_of_another_device_and_of_little_work_and_a_single_one_stay_in_the
     with parts_on_threads(work=1):
         assert set(on_threads(threading.get_ident, [()] * 4)) == {here}
     assert here not in on_threads(threading.get_ident, [()] * 4)
-    assert on_threads(lambda: len(in_parts(lambda start, stop: 0, 9, 10**6)), [()]) == [3]
+    assert on_threads(lambda: len(in_parts(lambda start, stop: 0, 9, 10**7)), [()]) == [3]
     assert on_threads(threading.get_ident, []) == []
 
 
@@ -116,6 +116,7 @@ def test_pieces_are_even_and_no_smaller_than_pays() -> None:
     assert even_size(20_000, 5461) == 3334, "six pieces, two for each thread"
     assert even_size(2000, 5461) == 2000, "halves would be too small"
     assert even_size(2100, 5461) == 1050
+    assert even_size(900, 5461, fewest=1) == 300
     assert even_size(10_000, 64) == 64
     assert even_size(0, 64) == 1
     torch.set_num_threads(8)
