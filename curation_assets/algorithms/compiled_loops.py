@@ -27,13 +27,13 @@ def compiled(*, fastmath: set[str] | bool = False) -> Callable[[Loop], Loop]:
     """
 
     def decorate(loop: Loop) -> Loop:
-        compiled: Loop
+        fast: Loop
         try:
-            compiled = numba.njit(nogil=True, cache=True, fastmath=fastmath)(loop)
+            fast = numba.njit(nogil=True, cache=True, fastmath=fastmath)(loop)
         except RuntimeError:
             # There is no place to keep what was compiled: every process compiles for itself.
-            compiled = numba.njit(nogil=True, fastmath=fastmath)(loop)
-        return compiled
+            fast = numba.njit(nogil=True, fastmath=fastmath)(loop)
+        return fast
 
     return decorate
 

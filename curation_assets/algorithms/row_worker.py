@@ -85,7 +85,10 @@ class RowWorker:
         """
         seeds, found = self._state(self._seeds), np.empty(len(blocks), dtype=np.int64)
         edges = np.append(self._blocks, self._fitted.rows.n_rows)
-        draw_in_blocks(seeds.mass(), edges, blocks, positions, found)
+        by_block = np.argsort(blocks, kind="stable")
+        drawn = np.empty_like(found)
+        draw_in_blocks(seeds.mass(), edges, blocks[by_block], positions[by_block], drawn)
+        found[by_block] = drawn
         return found, seeds.squared[found], self.take(found)
 
     def begin(self, centroids: np.ndarray, n_pieces: int) -> tuple[np.ndarray, list[SumDelta]]:

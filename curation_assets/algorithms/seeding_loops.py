@@ -19,28 +19,25 @@ def draw_in_blocks(
     Args:
         mass: float64 (n,).
         edges: int64 (b + 1,): block i has the rows from edges[i] up to edges[i + 1], one of them with mass.
-        blocks: int64 (m,).
+        blocks: int64 (m,); those of one block in a row share the sum of its mass.
         positions: float64 (m,), from 0 to the sum of the block's mass.
         drawn: int64 (m,): filled in, rows whose mass is not zero.
     """
-    cumulative, last = np.empty(len(mass)), np.zeros(len(edges), dtype=np.int64)
+    largest = 0
     for block in range(len(edges) - 1):
-        total = 0.0
-        for i in range(edges[block], edges[block + 1]):
-            total += mass[i]
-            cumulative[i] = total
-            if mass[i] > 0:
-                last[block] = i
+        largest = max(largest, edges[block + 1] - edges[block])
+    cumulative, summed, last = np.empty(largest), -1, 0
     for p in range(len(blocks)):
-        low, high = edges[blocks[p]], edges[blocks[p] + 1]
-        while low < high:
-            middle = (low + high) // 2
-            if cumulative[middle] > positions[p]:
-                high = middle
-            else:
-                low = middle + 1
+        start, size = edges[blocks[p]], edges[blocks[p] + 1] - edges[blocks[p]]
+        if blocks[p] != summed:
+            summed, total = blocks[p], 0.0
+            for i in range(size):
+                total += mass[start + i]
+                cumulative[i] = total
+                if mass[start + i] > 0:
+                    last = i
         # Rounding at the very end of the cumulative sum: the last row that can be drawn.
-        drawn[p] = min(low, last[blocks[p]])
+        drawn[p] = start + min(np.searchsorted(cumulative[:size], positions[p], side="right"), last)
 
 
 @compiled()
@@ -66,11 +63,10 @@ def keep_best_candidate(
     Returns:
         The candidate's row and the total it leaves.
     """
-    totals = np.empty(len(candidates))
+    totals, whole = np.empty(len(candidates)), len(squared) - len(squared) % 2
     for c in range(len(candidates)):
         to_candidate = distances[places[c]]
         even = odd = 0.0
-        whole = len(squared) - len(squared) % 2
         for i in range(0, whole, 2):
             even += min(to_candidate[i], squared[i]) * weights[i]
             odd += min(to_candidate[i + 1], squared[i + 1]) * weights[i + 1]

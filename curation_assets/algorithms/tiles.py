@@ -84,12 +84,12 @@ class TiledRows:
         Returns:
             What the calls gave, in the order of the rows.
         """
-        size = even_size(self.rows.n_rows, most_rows)
-        if self._resident is None:
+        n_rows = self.rows.n_rows
+        if self._resident is not None:
+            size = even_size(n_rows, most_rows)
+        else:
             # What is worked on at a time lies in two chunks at most, however small they are.
-            size = even_size(
-                min(self.rows.n_rows, chunk_rows(self.rows, self._chunk_bytes)), most_rows, fewest=1
-            )
+            size = even_size(min(n_rows, chunk_rows(self.rows, self._chunk_bytes)), most_rows, fewest=1)
         return on_threads(function, self.tiles(size), self.device)
 
     def norms(self) -> torch.Tensor:

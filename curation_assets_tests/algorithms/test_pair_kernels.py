@@ -134,9 +134,13 @@ def test_a_search_for_the_best_alone() -> None:
 
 
 def test_rows_of_which_most_stays_open_are_left() -> None:
-    bounds, scores = [[0.9] * 12], [[0.1 * number for number in range(12)]]
-    assert _search([[0.9] * 11 + [0.0]], scores, at_least=0.5)[3] == 0, "11 of 16 are fewer than 0.7"
-    assert _search(bounds, scores, at_least=0.5)[3] == 1
+    scores = [[0.1 * number for number in range(12)]] * 5
+    column, _, _, n_left = _search([[0.9] * 11 + [0.0]] * 5, scores, at_least=0.5)
+    assert column == [10] * 5, "11 of 16 are fewer than 0.7"
+    assert n_left == 0
+    column, _, _, n_left = _search([[0.9] * 12] * 5, scores, at_least=0.5)
+    assert column == [-1] * 5
+    assert n_left == 5
 
 
 def test_a_search_beside_an_own_centroid_goes_on_to_the_second_best() -> None:

@@ -114,6 +114,7 @@ def test_an_error_of_an_item_comes_when_the_others_are_done() -> None:
 def test_pieces_are_even_and_no_smaller_than_pays() -> None:
     assert even_size(10_000, 5461) == 3334
     assert even_size(20_000, 5461) == 3334, "six pieces, two for each thread"
+    assert even_size(300, 5461) == 300
     assert even_size(2000, 5461) == 2000, "halves would be too small"
     assert even_size(2100, 5461) == 1050
     assert even_size(900, 5461, fewest=1) == 300
