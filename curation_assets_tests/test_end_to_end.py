@@ -163,14 +163,14 @@ def test_from_runs_a_level_and_its_descendants_again_with_the_same_bytes(
 
 # Every pass reads the rows anew in tiny chunks, and every product takes its first look in bfloat16.
 _STREAMED_RUN = """
-from curation_assets.algorithms import planning, rounded_scores
+from curation_assets.algorithms import planning, rounded_scores, sketch
 from curation_assets.algorithms.tiles import FitMemory
 from curation_assets.cli.main import cli
 
 fits = []
 planning.fit_memory = lambda *about: fits.append(about) or FitMemory(resident_bytes=0, chunk_bytes=8192)
 rounded_scores._FEWEST_CENTROIDS = 1
-rounded_scores.bfloat16_is_faster = lambda device: True
+rounded_scores.bfloat16_is_faster = sketch.bfloat16_is_faster = lambda device: True
 cli(["run", "--pool", "emoji", "--from", "level_1_initial"], standalone_mode=False)
 assert fits
 """

@@ -198,9 +198,22 @@ def _marked(is_marked: np.ndarray, columns: np.ndarray) -> int:
 
 
 @compiled()
+def _lowered(value: np.float32, share: np.float32) -> np.float32:
+    """A value less a share of its size; infinite values stay."""
+    return value * (np.float32(1) - share) if value > 0 else value * (np.float32(1) + share)
+
+
+@compiled()
+def _raised(value: np.float32, share: np.float32) -> np.float32:
+    """A value and a share of its size more; infinite values stay."""
+    return value * (np.float32(1) + share) if value > 0 else value * (np.float32(1) - share)
+
+
+@compiled()
 def search_rows(
     is_alone: bool,
     most_open: float,
+    roundoff: np.float32,
     block: np.ndarray,
     order: np.ndarray,
     bounds: np.ndarray,
@@ -238,7 +251,7 @@ def search_rows(
                 leader = _leader(bounds[q], maxima)
                 top[r] = _product(block[i], centroids[leader]) + bias[leader]
                 found[r] = leaders[r] = leader
-            limit[r] = max(at_least[i], top[r] - slack[i]) - error[i]
+            limit[r] = _lowered(max(at_least[i], top[r] - slack[i]) - error[i], roundoff)
         _mark_open(bounds, places, limit, is_open)
         n_open = _marked(is_open, columns)
         if n_open > most_open * n_columns:
@@ -276,17 +289,20 @@ def search_rows(
                     else:
                         continue
                     if is_alone:
-                        limit[r] = max(at_least[i], top[r] - slack[i]) - error[i]
+                        limit[r] = _lowered(max(at_least[i], top[r] - slack[i]) - error[i], roundoff)
                     else:
                         # Of the best two, its own included, the second is to be known: what is no better need not.
-                        limit[r] = max(at_least[i], second[r], min(top[r], own[i])) - error[i]
+                        limit[r] = _lowered(
+                            max(at_least[i], second[r], min(top[r], own[i])) - error[i], roundoff
+                        )
         for r in range(4):
             i = rows[r]
             # Those that have been scored are out.
             if is_alone:
                 bounds[places[r], leaders[r]] = none
             _chunk_maxima(bounds[places[r]], maxima)
-            column[i], best[i], others[i] = found[r], top[r], max(second[r], maxima.max() + error[i])
+            rest = _raised(maxima.max(), roundoff) + error[i]
+            column[i], best[i], others[i] = found[r], top[r], max(second[r], rest)
 
 
 @compiled()

@@ -5,6 +5,7 @@ See `compiled_loops` for what their sums may be off by.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from curation_assets.algorithms.compiled_loops import (
@@ -14,7 +15,7 @@ from curation_assets.algorithms.compiled_loops import (
     square_pairs,
     top_two_rows,
 )
-from curation_assets.algorithms.part_threads import in_parts
+from curation_assets.algorithms.part_threads import VALUE_WORK, in_parts
 
 # Of scores that a thread looks at while they are in the cache.
 _SCORES_BYTES = 4 * 2**20
@@ -44,7 +45,7 @@ def pair_scores(
     rows = torch.arange(len(clusters)) if rows is None else rows
     result = torch.empty(len(rows), dtype=torch.float32)
     arrays = [tensor.numpy() for tensor in (block, rows, centroids, bias, clusters, result)]
-    in_parts(lambda start, stop: score_pairs(start, stop, *arrays), len(rows), block.shape[1])
+    in_parts(lambda start, stop: score_pairs(start, stop, *arrays), len(rows), VALUE_WORK * block.shape[1])
     return result
 
 
@@ -65,7 +66,7 @@ def pair_squared_distances(
     rows = torch.arange(len(clusters)) if rows is None else rows
     result = torch.empty(len(rows), dtype=torch.float64)
     arrays = [tensor.numpy() for tensor in (block, rows, centroids, clusters, result)]
-    in_parts(lambda start, stop: square_pairs(start, stop, *arrays), len(rows), block.shape[1])
+    in_parts(lambda start, stop: square_pairs(start, stop, *arrays), len(rows), VALUE_WORK * block.shape[1])
     return result
 
 
@@ -84,7 +85,7 @@ def moved_rows(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
     """
     is_moved = torch.empty(len(before), dtype=torch.bool)
     arrays = [tensor.numpy() for tensor in (before, after, is_moved)]
-    in_parts(lambda start, stop: find_moved(start, stop, *arrays), len(before), before.shape[1])
+    in_parts(lambda start, stop: find_moved(start, stop, *arrays), len(before), VALUE_WORK * before.shape[1])
     return is_moved
 
 
@@ -100,6 +101,8 @@ def search_bounded(
     own: torch.Tensor | None,
     left_out: torch.Tensor | None,
     found: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
+    *,
+    roundoff: float = 0.0,
 ) -> None:
     """Find the best centroid of each row, of which only those are scored whose bound does not rule them out.
 
@@ -121,6 +124,7 @@ def search_bounded(
         left_out: int64 (b,): position of a centroid that does not count, or -1.
         found: filled in: the centroid int64 (b,), its float32 score (b,), -inf where none was scored, and float32
             (b,) what no other one's score exceeds.
+        roundoff: share of itself by which a bound may be lower than what is no less than a score.
     """
     column, best, others = found
     is_alone = own is None
@@ -128,7 +132,7 @@ def search_bounded(
     left_out = torch.full_like(column, -1) if left_out is None else left_out
     of_rows = (at_least, error, slack, own, left_out, column, best, others)
     tensors = (block, order, bounds, centroids, bias, *of_rows)
-    search_rows(is_alone, _MOST_OPEN, *(tensor.numpy() for tensor in tensors))
+    search_rows(is_alone, _MOST_OPEN, np.float32(roundoff), *(tensor.numpy() for tensor in tensors))
 
 
 def search_all(

@@ -19,6 +19,8 @@ import numpy as np
 import torch
 
 Part = TypeVar("Part")
+VALUE_WORK = 16
+"""Multiplications of a matrix product in the time that a loop over values takes for one of them."""
 # Below this many multiplications a pass, threads cost more than they save.
 _SINGLE_THREAD_WORK = 5 * 10**7
 _SINGLE_THREAD_PART = 10**7

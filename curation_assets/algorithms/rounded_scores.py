@@ -14,7 +14,11 @@ from curation_assets.algorithms.part_threads import in_row_parts
 from curation_assets.algorithms.row_maxima import row_argmax, row_maxima
 
 # Rounding to bfloat16 keeps 8 bits; the sum of two such numbers keeps 16.
-_ROUNDOFF, _TWO_TERM_ROUNDOFF = 2.0**-8, 2.0**-16
+_ROUNDOFF = 2.0**-8
+TWO_TERM_ROUNDOFF = 2.0**-16
+"""What two numbers in bfloat16 may be off by of the one they stand for, see `two_terms`."""
+PRODUCT_ROUNDOFF = 2 * _ROUNDOFF
+"""Share of a product in bfloat16 by which it may be lower than the sum that was rounded to it."""
 # Columns beside the row itself: 1, 1 and minus the row's threshold, against the bias and 1, 1.
 _EXTRA = 4
 # With a smaller advantage the second, exact look costs more than the first one saves.
@@ -91,7 +95,7 @@ class RoundedCentroids:
             len(centroids), centroids.shape[1] + _EXTRA, dtype=torch.bfloat16, device=bias.device
         )
         rounded[:, :-_EXTRA] = centroids
-        rounded[:, -4], rounded[:, -3] = _two_terms(bias)
+        rounded[:, -4], rounded[:, -3] = two_terms(bias)
         rounded[:, -2:] = 1
         self._rounded = rounded
         self._residual = float(rounding_residuals(centroids).max())
@@ -243,7 +247,7 @@ class RoundedCentroids:
         exact_bound: torch.Tensor,
     ) -> torch.Tensor:
         error = self._error(norms, residuals, thresholds, exact_bound)
-        return products + products.abs() * (2 * _ROUNDOFF) + error
+        return products + products.abs() * PRODUCT_ROUNDOFF + error
 
     def _error(
         self,
@@ -255,7 +259,7 @@ class RoundedCentroids:
         """What a product may be off by before it is rounded itself, float32 (b,)."""
         of_rows = residuals * self._largest_norm
         of_centroids = (norms + residuals) * self._residual
-        of_constants = _TWO_TERM_ROUNDOFF * (thresholds.abs() + self._largest_bias)
+        of_constants = TWO_TERM_ROUNDOFF * (thresholds.abs() + self._largest_bias)
         return (of_rows + of_centroids + of_constants) * (1 + 1e-5) + 4 * exact_bound
 
 
@@ -283,10 +287,11 @@ def _rounded_rows(block: torch.Tensor, thresholds: torch.Tensor) -> torch.Tensor
     rows = torch.empty(len(block), block.shape[1] + _EXTRA, dtype=torch.bfloat16, device=block.device)
     rows[:, :-_EXTRA] = block
     rows[:, -4:-2] = 1
-    rows[:, -2], rows[:, -1] = _two_terms(-thresholds)
+    rows[:, -2], rows[:, -1] = two_terms(-thresholds)
     return rows
 
 
-def _two_terms(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def two_terms(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two numbers in bfloat16 for each of float32 (b,), whose sum is that, up to `TWO_TERM_ROUNDOFF`."""
     first = values.bfloat16()
     return first, (values - first.float()).bfloat16()

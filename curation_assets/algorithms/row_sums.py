@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from curation_assets.algorithms.compiled_loops import add_rows as add_rows_compiled
-from curation_assets.algorithms.part_threads import in_parts
+from curation_assets.algorithms.part_threads import VALUE_WORK, in_parts
 
 
 def add_rows(
@@ -31,4 +31,6 @@ def add_rows(
     rows = torch.arange(len(block)) if rows is None else rows
     arrays = [tensor.numpy() for tensor in (block, rows, clusters, mass, sums)]
     # Each thread has some of the columns: two rows of one cluster do not meet.
-    in_parts(lambda start, stop: add_rows_compiled(start, stop, *arrays), block.shape[1], len(rows))
+    in_parts(
+        lambda start, stop: add_rows_compiled(start, stop, *arrays), block.shape[1], VALUE_WORK * len(rows)
+    )

@@ -43,6 +43,7 @@ class RowWorker:
         """The rows that the present fit is on."""
         return self._fitted
 
+    @parts_on_threads()
     def select(self, rows: np.ndarray | None, weights: np.ndarray | None) -> None:
         """Begin a fit on some of the rows.
 
@@ -61,10 +62,12 @@ class RowWorker:
         else:
             self._blocks = np.unique(self._rows // BLOCK_ROWS, return_index=True)[1]
 
+    @parts_on_threads()
     def take(self, numbers: np.ndarray) -> np.ndarray:
         """Rows of the fit by their numbers within this worker's share of it, float32 (m, d)."""
         return self._fitted.take(np.asarray(numbers)).cpu().numpy()
 
+    @parts_on_threads()
     def add_seeds(self, points: np.ndarray) -> np.ndarray:
         """Account for new seeds, float32 (m, d); returns the mass of each block, float64 (b,)."""
         self._seeds = self._seeds or SeedDistances(self._fitted, self._weights)
@@ -72,6 +75,7 @@ class RowWorker:
             self._seeds.add(self._tensor(points))
         return self._block_sums(self._seeds.mass())
 
+    @parts_on_threads()
     def draw(self, blocks: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rows at given positions of the cumulative mass of their blocks.
 
@@ -91,6 +95,7 @@ class RowWorker:
         found[by_block] = drawn
         return found, seeds.squared[found], self.take(found)
 
+    @parts_on_threads()
     def begin(self, centroids: np.ndarray, n_pieces: int) -> tuple[np.ndarray, list[SumDelta]]:
         """Begin Lloyd's iterations from centroids whose nearest rows are looked for.
 
@@ -103,12 +108,14 @@ class RowWorker:
         """
         return self._begin(centroids, None, n_pieces)
 
+    @parts_on_threads()
     def begin_at_seeds(self, centroids: np.ndarray, n_pieces: int) -> tuple[np.ndarray, list[SumDelta]]:
         """`begin` from the seeds, whose nearest rows the search for seeds has found."""
         nearest = torch.from_numpy(self._state(self._seeds).nearest)
         self._seeds = None
         return self._begin(centroids, nearest, n_pieces)
 
+    @parts_on_threads()
     def step(self, centroids: np.ndarray, n_pieces: int) -> tuple[int, list[SumDelta]]:
         """Assign the rows to centroids that have moved.
 
@@ -123,10 +130,12 @@ class RowWorker:
             delta, n_reassigned = self._state(self._lloyd).step(self._tensor(centroids))
         return n_reassigned, delta.sliced(len(centroids), n_pieces)
 
+    @parts_on_threads()
     def result(self) -> tuple[np.ndarray, np.ndarray]:
         """Assignments int64 (m,) and distances float32 (m,) of the rows of the fit."""
         return self._state(self._lloyd).result(self._metric)
 
+    @parts_on_threads()
     def assign_all(self, centroids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Nearest centroids of all rows of the worker, those of the fit as the fit left them.
 
@@ -163,7 +172,7 @@ class RowWorker:
             found = assigner.assign_tile(block.index_select(0, inside.to(block.device)), sketches)
             assignments[rows], distances[rows] = (values.cpu().numpy() for values in found)
 
-        with float32_accumulation(), parts_on_threads():
+        with float32_accumulation():
             # Of the rows of a tile about half are looked at.
             whole.each_tile(assign, 2 * assigner.tile_rows())
         return assignments, distances

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from typing import Literal
@@ -21,7 +22,9 @@ from curation_assets.algorithms.tiles import TiledRows
 
 # More proposals a round would cost more in their pairwise distances than the round saves.
 _MOST_PROPOSALS = 4096
-_ACCEPT_BLOCK = 256
+# Proposals that are decided together, and how many times as many are scored in one go: what comes after the last seed
+# is scored in vain.
+_ACCEPT_BLOCK, _BLOCKS_AT_ONCE = 256, 4
 # Whose pairwise distances take 32 MB.
 _MOST_ROWS_IN_PAIRS = 2000
 # n * k * d up to which trying several candidates for each seed takes a second or so. Greedy seeds spread
@@ -148,7 +151,7 @@ class _BatchedSearch:
         # Twice as many as there are seeds: measured, fewer rounds save more than rejections cost.
         n_proposals = min(max(8, 2 * n_seeds), _MOST_PROPOSALS, 2 * room)
         rows, stale, points = self._inputs.draw(self._masses, rng.random(n_proposals))
-        kept = _accepted(torch.tensor(points), stale, rng)[:room]
+        kept = _accepted(torch.tensor(points), stale, rng, room)
         self._add(points[kept])
         return [int(row) for row in rows[kept]]
 
@@ -207,8 +210,8 @@ def _weighted_choice(weights: np.ndarray, rng: np.random.Generator) -> int:
     return int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))
 
 
-def _accepted(points: torch.Tensor, stale: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Which proposals sequential sampling would have kept, int64, in order.
+def _accepted(points: torch.Tensor, stale: np.ndarray, rng: np.random.Generator, room: int) -> np.ndarray:
+    """The first `room` proposals that sequential sampling would have kept, int64, in order.
 
     A proposal is kept if no seed kept before it is nearer than its draw, a share of the distance it was proposed for.
     Float32 scores decide that, unless the draw lies within their error.
@@ -217,6 +220,7 @@ def _accepted(points: torch.Tensor, stale: np.ndarray, rng: np.random.Generator)
         points: float32 (m, d): the proposed rows.
         stale: float64 (m,): their squared distances when they were proposed.
         rng: source of the decisions.
+        room: seeds that are still missing.
     """
     draws = rng.random(len(points)) * stale
     book, norms = Codebook.of(points), torch.linalg.vector_norm(points, dim=1, dtype=torch.float64)
@@ -225,19 +229,11 @@ def _accepted(points: torch.Tensor, stale: np.ndarray, rng: np.random.Generator)
     limits = 0.5 * (norms.square().numpy() - draws)
     keeps = np.zeros(len(points), dtype=bool)
     survivors, kept_bias = torch.empty_like(points), torch.empty_like(book.bias)
-    blocks = [slice(start, start + _ACCEPT_BLOCK) for start in range(0, len(points), _ACCEPT_BLOCK)]
-
-    def score_inside(start: int, stop: int) -> list[np.ndarray]:
-        # Of each proposal of a block as a seed, with the others.
-        return [
-            torch.addmm(book.bias[block, None], points[block], points[block].T).numpy()
-            for block in blocks[start:stop]
-        ]
-
-    inside_blocks = chain.from_iterable(in_parts(score_inside, len(blocks), _ACCEPT_BLOCK * points.numel()))
     n_kept = 0
     # Block by block, against those kept so far: rejected proposals need no scores against later ones.
-    for block, inside in zip(blocks, inside_blocks, strict=True):
+    for block, inside in _scores_inside(points, book):
+        if n_kept >= room:
+            break
         highest = np.full(len(points[block]), -np.inf, dtype=np.float32)
         if n_kept:
             best, _, _ = top_two(points[block], survivors[:n_kept], kept_bias[:n_kept])
@@ -264,7 +260,26 @@ def _accepted(points: torch.Tensor, stale: np.ndarray, rng: np.random.Generator)
         survivors[n_kept : n_kept + len(new)] = new
         kept_bias[n_kept : n_kept + len(new)] = book.bias[block][torch.from_numpy(keeps[block])]
         n_kept += len(new)
-    return np.flatnonzero(keeps)
+    return np.flatnonzero(keeps)[:room]
+
+
+def _scores_inside(points: torch.Tensor, book: Codebook) -> Iterator[tuple[slice, np.ndarray]]:
+    """Blocks of proposals, and the score of each of a block as a seed with the others, float32 (b, b)."""
+    every = [slice(start, start + _ACCEPT_BLOCK) for start in range(0, len(points), _ACCEPT_BLOCK)]
+    for first in range(0, len(every), _BLOCKS_AT_ONCE):
+        blocks = every[first : first + _BLOCKS_AT_ONCE]
+        score = functools.partial(_scores_of_blocks, points, book, blocks)
+        scores = in_parts(score, len(blocks), _ACCEPT_BLOCK**2 * points.shape[1])
+        yield from zip(blocks, chain.from_iterable(scores), strict=True)
+
+
+def _scores_of_blocks(
+    points: torch.Tensor, book: Codebook, blocks: list[slice], start: int, stop: int
+) -> list[np.ndarray]:
+    return [
+        torch.addmm(book.bias[block, None], points[block], points[block].T).numpy()
+        for block in blocks[start:stop]
+    ]
 
 
 def _nearest_squared(points: torch.Tensor, number: int, others: np.ndarray) -> float:

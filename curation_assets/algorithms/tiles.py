@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from curation_assets.algorithms.part_threads import even_size, on_threads
+from curation_assets.algorithms.part_threads import VALUE_WORK, even_size, in_parts, on_threads
 from curation_assets.algorithms.rounded_scores import rounding_residuals
 from curation_assets.algorithms.rows import ArrayRows, Rows, chunk_rows, read_chunks
 from curation_assets.algorithms.sketch import Basis, Sketches, is_sketchable, sample_for_basis, sketch_bytes
@@ -155,8 +155,16 @@ class TiledRows:
 
     def take(self, indices: np.ndarray) -> torch.Tensor:
         """The named rows, in the order given, float32 (len(indices), d)."""
-        if self._resident is not None:
-            return self._resident.index_select(0, torch.tensor(indices, device=self.device))
+        resident = self._resident
+        if resident is not None:
+            numbers = torch.tensor(indices, device=self.device)
+            taken = resident.new_empty(len(numbers), resident.shape[1])
+
+            def take(start: int, stop: int) -> None:
+                torch.index_select(resident, 0, numbers[start:stop], out=taken[start:stop])
+
+            in_parts(take, len(numbers), VALUE_WORK * resident.shape[1] if self.device == "cpu" else 0)
+            return taken
         return torch.from_numpy(self.rows.take(indices)).to(self.device)
 
     def subset(self, indices: np.ndarray) -> TiledRows:

@@ -24,8 +24,8 @@ def blobs(seed: int, n: int = 600, d: int = 6) -> np.ndarray:
     return rng.normal(size=(12, d))[rng.integers(12, size=n)] * 2 + rng.normal(size=(n, d))
 
 
-Look = Literal["float32", "bfloat16", "sketches"]
-LOOKS: tuple[Look, ...] = ("float32", "bfloat16", "sketches")
+Look = Literal["float32", "bfloat16", "sketches", "rounded sketches"]
+LOOKS: tuple[Look, ...] = ("float32", "bfloat16", "sketches", "rounded sketches")
 
 
 @contextmanager
@@ -35,19 +35,18 @@ def first_look(kind: Look) -> Iterator[None]:
         patch.setattr(rounded_scores, "_FEWEST_CENTROIDS", 1 if kind == "bfloat16" else 10**9)
         patch.setattr(rounded_scores, "_FEWEST_DIMENSIONS", 1)
         patch.setattr(rounded_scores, "bfloat16_is_faster", lambda device: True)
-        patch.setattr(sketch, "_FEWEST_CENTROIDS", 1 if kind == "sketches" else 10**9)
+        patch.setattr(sketch, "_FEWEST_CENTROIDS", 1 if "sketches" in kind else 10**9)
         patch.setattr(sketch, "_FEWEST_PAIRS", 1)
-        small_sketches(patch)
+        small_sketches(patch, is_rounded=kind == "rounded sketches")
         yield
 
 
-def small_sketches(patch: pytest.MonkeyPatch, leading: int = 2, random: int = 2) -> None:
-    """Sketches of rows that have only a few dimensions."""
-    for name, value in {
-        "_LEADING": leading,
-        "_RANDOM": random,
-        "_DIRECTIONS": leading + random,
-        "SKETCH_COLUMNS": leading + random + 1,
-        "_FEWEST_DIMENSIONS": leading + random + 1,
-    }.items():
-        patch.setattr(sketch, name, value)
+def small_sketches(
+    patch: pytest.MonkeyPatch, leading: int = 2, random: int = 2, *, is_rounded: bool = False
+) -> None:
+    """Sketches of rows that have only a few dimensions, in float32 or bfloat16 whatever is faster here."""
+    patch.setattr(sketch, "bfloat16_is_faster", lambda device: is_rounded)
+    patch.setattr(sketch, "_DIRECTIONS", (leading, random))
+    patch.setattr(sketch, "_ROUNDED_DIRECTIONS", (leading, random))
+    # One dimension more than directions is enough.
+    patch.setattr(sketch, "_FEWEST_WIDTHS", 1 + 1e-9)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -108,17 +111,21 @@ def test_a_step_names_only_clusters_that_gained_or_lost_a_row() -> None:
 def test_the_first_look_is_taken_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     looks = []
 
-    def count(owner: type, method: str, kind: str) -> None:
+    def count(owner: type, method: str, kind: Callable[[Any], str]) -> None:
         original = getattr(owner, method)
 
         def counted(self: object, *arguments: torch.Tensor, **more: torch.Tensor) -> object:
-            looks.append(kind)
+            looks.append(kind(self))
             return original(self, *arguments, **more)
 
         monkeypatch.setattr(owner, method, counted)
 
-    count(rounded_scores.RoundedCentroids, "leaders", "bfloat16")
-    count(sketch.SketchedCentroids, "search", "sketches")
+    count(rounded_scores.RoundedCentroids, "leaders", lambda rounded: "bfloat16")
+    count(
+        sketch.SketchedCentroids,
+        "search",
+        lambda sketched: "rounded sketches" if sketched._basis.is_rounded else "sketches",
+    )
     inputs = prepared(blobs(1))
     for look in LOOKS:
         with first_look(look):

@@ -102,6 +102,7 @@ def _search(
     at_least: float,
     own: float | None = None,
     left_out: int | None = None,
+    roundoff: float = 0.0,
 ) -> tuple[list[int], list[float], list[float], int]:
     """Search for rows that are unit vectors, so that the centroids' coordinates are their scores."""
     n_rows, k = len(scores), len(scores[0])
@@ -120,6 +121,7 @@ def _search(
         None if own is None else torch.full((n_rows,), own),
         None if left_out is None else torch.full((n_rows,), left_out),
         found,
+        roundoff=roundoff,
     )
     n_left = int((found[0] < 0).sum())
     return found[0].tolist(), found[1].tolist(), found[2].tolist(), n_left
@@ -131,6 +133,19 @@ def test_a_search_for_the_best_alone() -> None:
     assert (column, n_left) == ([1], 0)
     assert best == pytest.approx([0.7])
     assert others == pytest.approx([0.5])
+
+
+def test_bounds_that_rounding_has_lowered_rule_out_less() -> None:
+    # The second bound was 0.71 before it lost a tenth: it is below what the first one scores, but may not be.
+    assert _search([[0.9, 0.64]], [[0.7, 0.705]], at_least=-1.0)[0] == [0]
+    column, best, others, _ = _search([[0.9, 0.64]], [[0.7, 0.705]], at_least=-1.0, roundoff=0.125)
+    assert column == [1]
+    assert best == pytest.approx([0.705])
+    assert others == pytest.approx([0.7])
+    # Of what is not looked at the bound is handed on as it may have been; negative ones were lowered away from zero.
+    assert _search([[0.9, 0.4]], [[0.7, 0.2]], at_least=-1.0, roundoff=0.125)[2] == pytest.approx([0.45])
+    assert _search([[0.9, -0.4]], [[0.7, -0.5]], at_least=-1.0, roundoff=0.125)[2] == pytest.approx([-0.35])
+    assert _search([[-0.1, -0.5]], [[-0.5, -0.45]], at_least=-1.0, roundoff=0.125)[0] == [1]
 
 
 def test_rows_of_which_most_stays_open_are_left() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,6 +57,33 @@ def test_arrays_of_another_process_are_read_only() -> None:
     squared, (delta,) = worker.begin(centroids, 1)
     assert delta.counts.sum() == 1200
     assert squared.tolist() == pytest.approx([2 * float((rows.read(0, 600).astype(float) ** 2).sum())])
+
+
+def test_no_stage_wakes_threads_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Once woken they turn round for milliseconds on the cores that ranges of rows are shared out to.
+    seen = []
+    worker = RowWorker(TiledRows(prepared(blobs(2)), "cpu"), 0, "l2")
+    for name in ("subset", "take", "each_tile", "norms"):
+        original = getattr(TiledRows, name)
+
+        def noting(self: TiledRows, *arguments: Any, original: Any = original) -> Any:
+            seen.append(torch.get_num_threads())
+            return original(self, *arguments)
+
+        monkeypatch.setattr(TiledRows, name, noting)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        worker.select(np.arange(0, 600, 2), None)
+        seeds = worker.take(np.arange(20))
+        worker.add_seeds(seeds)
+        worker.begin_at_seeds(seeds, 1)
+        worker.step(seeds + 0.1, 1)
+        worker.assign_all(seeds + 0.1)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert set(seen) == {1}
 
 
 def test_a_stage_without_the_one_before_is_refused() -> None:

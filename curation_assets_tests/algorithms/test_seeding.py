@@ -48,7 +48,7 @@ def test_a_batch_of_stale_proposals_is_thinned_to_the_exact_distribution() -> No
     seen = np.zeros((6, 6))
     for _ in range(n):
         proposed = rng.choice(6, 64, p=stale / stale.sum())
-        kept = seeding._accepted(torch.from_numpy(points[proposed]), stale[proposed], rng)
+        kept = seeding._accepted(torch.from_numpy(points[proposed]), stale[proposed], rng, len(proposed))
         first, second = proposed[kept[:2]]
         seen[first, second] += 1
     current = np.minimum(stale, pairwise)
@@ -98,7 +98,7 @@ def test_draws_within_the_error_of_float32_are_decided_in_float64() -> None:
 
     draws = Mock(random=lambda n: np.array([0.0, 0.0, 0.07, 0.2])[:n])
     # The first is kept; its copy at distance 0 is not; 0.0625 < 0.07 is not; 0.25 > 0.2 is.
-    kept = seeding._accepted(torch.from_numpy(points), np.ones(4), draws)
+    kept = seeding._accepted(torch.from_numpy(points), np.ones(4), draws, 4)
     assert kept.tolist() == [0, 3]
 
 
@@ -117,3 +117,15 @@ def test_greedy_seeds_lie_closer_to_the_data() -> None:
 def test_impossible_numbers_are_refused(k: int) -> None:
     with pytest.raises(ValueError, match=rf"n_clusters is {k}, .*from 1 to 10"):
         kmeans_plus_plus(ArrayRows(np.zeros((10, 2), dtype=np.float32)), k, np.random.default_rng(0))
+
+
+def test_no_more_proposals_are_kept_than_seeds_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seeding, "_ACCEPT_BLOCK", 8)
+    monkeypatch.setattr(seeding, "_BLOCKS_AT_ONCE", 2)
+    points = torch.from_numpy(np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32))
+    stale = np.full(60, 8.0)
+    every = seeding._accepted(points, stale, np.random.default_rng(1), 60)
+    assert 20 < len(every) < 60
+    for room in (1, 8, 19):
+        kept = seeding._accepted(points, stale, np.random.default_rng(1), room)
+        assert kept.tolist() == every[:room].tolist()

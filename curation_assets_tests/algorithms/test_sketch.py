@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 
 from curation_assets.algorithms import sketch
 from curation_assets.algorithms.assignment import Codebook
+from curation_assets.algorithms.rounded_scores import PRODUCT_ROUNDOFF
 from curation_assets.algorithms.sketch import (
     Basis,
     SketchedCentroids,
     Sketches,
     is_sketchable,
     sample_for_basis,
+    sketch_bytes,
 )
 from curation_assets_tests.algorithms.small_fits import small_sketches
 
@@ -44,30 +46,43 @@ def _norms(rows: torch.Tensor) -> torch.Tensor:
     st.sampled_from([0.01, 1.0, 300.0]),
     st.sampled_from([0.0, 0.3, 3.0]),
     st.sampled_from([20, 60, 200]),
+    st.booleans(),
 )
-def test_no_true_score_exceeds_the_bound(seed: int, scale: float, noise: float, dimension: int) -> None:
+def test_no_true_score_exceeds_the_bound(
+    seed: int, scale: float, noise: float, dimension: int, is_rounded: bool
+) -> None:
     rows = _heaps(seed, 60, dimension, scale, noise)
     # Some centroids on rows, some between two, some anywhere.
     centroids = torch.cat([rows[:10], 0.5 * (rows[10:20] + rows[20:30]), scale * torch.randn(10, dimension)])
     book, norms = Codebook.of(centroids), _norms(rows)
     with pytest.MonkeyPatch.context() as patch:
-        small_sketches(patch, 5, 7)
+        small_sketches(patch, 5, 7, is_rounded=is_rounded)
         basis = Basis.of(rows)
+        assert basis.is_rounded == is_rounded
         sketched = SketchedCentroids(basis, book.centroids, book.bias, book.largest_norm)
         found = basis.sketches(rows, norms)
-        bounds = (found.values @ sketched._sketches.T)[:, : len(centroids)]
-        bounds = bounds + (found.rests + basis.error(norms, book.largest_norm))[:, None]
-    assert (bounds.double() >= _true_scores(rows, centroids[sketched._numbers])).all()
+        products = (found.values @ sketched._sketches.T)[:, : len(centroids)].float()
+        above = found.rests + basis.error(norms, book.largest_norm)
+        if is_rounded:
+            products += PRODUCT_ROUNDOFF * products.abs()
+            above += sketched._rounding_error(found, norms, book.error_bound(norms))
+    bounds = products + above[:, None]
+    scores = _true_scores(rows, centroids[sketched._numbers])
+    assert (bounds.double() >= scores).all()
+    # A bound that holds nothing back would rule nothing out.
+    assert float((bounds - scores).amin(dim=1).median()) < 0.3 * float(norms.square().mean())
 
 
-def test_bounds_rule_out_other_heaps() -> None:
+@pytest.mark.parametrize("is_rounded", [False, True])
+def test_bounds_rule_out_other_heaps(monkeypatch: pytest.MonkeyPatch, is_rounded: bool) -> None:
+    monkeypatch.setattr(sketch, "bfloat16_is_faster", lambda device: is_rounded)
     rows = _heaps(1, 2000, 384)
     centroids = _heaps(1, 300, 384)
     book, norms = Codebook.of(centroids), _norms(rows)
     basis = Basis.of(rows[:500])
     sketched = SketchedCentroids(basis, book.centroids, book.bias, book.largest_norm)
     found = basis.sketches(rows, norms)
-    bounds = (found.values @ sketched._sketches.T)[:, :300]
+    bounds = (found.values @ sketched._sketches.T)[:, :300].float()
     above = found.rests + basis.error(norms, book.largest_norm)
     scores = _true_scores(rows, centroids)
     is_open = bounds + above[:, None] >= scores.amax(dim=1)[:, None]
@@ -86,9 +101,16 @@ def test_the_stretch_is_what_random_directions_hardly_exceed() -> None:
 
 
 @settings(deadline=None, max_examples=40)
-@given(st.integers(0, 10_000), st.booleans(), st.booleans(), st.sampled_from([0.1, 1.0]), st.booleans())
+@given(
+    st.integers(0, 10_000),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from([0.1, 1.0]),
+    st.booleans(),
+    st.booleans(),
+)
 def test_a_search_finds_the_best(
-    seed: int, is_alone: bool, has_left_out: bool, noise: float, is_left: bool
+    seed: int, is_alone: bool, has_left_out: bool, noise: float, is_left: bool, is_rounded: bool
 ) -> None:
     rows, centroids = _heaps(seed, 150, 24, noise=noise), _heaps(seed, 40, 24, noise=noise)
     book, norms = Codebook.of(centroids), _norms(rows)
@@ -105,14 +127,16 @@ def test_a_search_finds_the_best(
     )
     own = None if is_alone else ranked[:, 0].float() + 0.1
     with pytest.MonkeyPatch.context() as patch:
-        small_sketches(patch, 3, 4)
+        small_sketches(patch, 3, 4, is_rounded=is_rounded)
         patch.setattr(sketch, "_BOUNDS_BYTES", 1)
         basis = Basis.of(rows)
         sketched = SketchedCentroids(basis, book.centroids, book.bias, book.largest_norm)
         if is_left:
             # As if the sketches had ruled out too few of every row.
             patch.setattr(
-                sketch, "search_bounded", lambda block, order, *more: more[-1][0].index_fill_(0, order, -1)
+                sketch,
+                "search_bounded",
+                lambda block, order, *more, roundoff: more[-1][0].index_fill_(0, order, -1),
             )
         found = sketched.search(rows, basis.sketches(rows, norms), norms, at_least, bound, own, left_out)
     assert found is not None
@@ -155,23 +179,42 @@ def test_sketches_that_rule_out_too_few_are_given_up() -> None:
     assert sketched.search(*arguments) is None
 
 
-def test_a_basis_is_orthogonal_and_holds_what_the_sample_does() -> None:
-    rows = torch.randn(300, 8, generator=torch.Generator().manual_seed(0)) @ torch.randn(8, 200)
+@pytest.mark.parametrize("is_rounded", [False, True])
+def test_a_basis_is_orthogonal_and_holds_what_the_sample_does(
+    monkeypatch: pytest.MonkeyPatch, is_rounded: bool
+) -> None:
+    monkeypatch.setattr(sketch, "bfloat16_is_faster", lambda device: is_rounded)
+    n_leading, n_random = (64, 64) if is_rounded else (32, 48)
+    rows = torch.randn(300, 8, generator=torch.Generator().manual_seed(0)) @ torch.randn(8, 260)
     basis = Basis.of(rows)
     products = basis.directions.T @ basis.directions
-    expected = torch.ones(80)
-    expected[32:] = basis.stretch
+    expected = torch.ones(n_leading + n_random)
+    expected[n_leading:] = basis.stretch
     torch.testing.assert_close(products, torch.diag(expected), rtol=0, atol=1e-5)
     rests = basis.sketches(rows, _norms(rows)).rests
     assert (rests.abs() <= 1e-3 * _norms(rows).square()).all(), "all rows lie in eight dimensions"
 
 
 def test_parts_of_sketches() -> None:
-    sketches = Sketches(torch.arange(6.0).view(3, 2), torch.arange(3.0), torch.arange(3))
+    sketches = Sketches(
+        torch.arange(6.0).view(3, 2), torch.arange(3.0), torch.arange(3.0, 6.0), torch.arange(3)
+    )
     first, others = sketches[:1], sketches[torch.tensor([2, 1])]
     assert (first.values.tolist(), others.values.tolist()) == ([[0, 1]], [[4, 5], [2, 3]])
     assert (first.rests.tolist(), others.rests.tolist()) == ([0], [2, 1])
+    assert (first.residuals.tolist(), others.residuals.tolist()) == ([3], [5, 4])
     assert (first.groups.tolist(), others.groups.tolist()) == ([0], [2, 1])
+
+
+@pytest.mark.parametrize("is_rounded", [False, True])
+def test_what_a_sketch_takes(monkeypatch: pytest.MonkeyPatch, is_rounded: bool) -> None:
+    monkeypatch.setattr(sketch, "bfloat16_is_faster", lambda device: is_rounded)
+    for dimension in (200, 384):
+        rows = torch.randn(50, dimension)
+        sketches = Basis.of(rows).sketches(rows, _norms(rows))
+        parts = (sketches.values, sketches.rests, sketches.residuals, sketches.groups)
+        assert sum(part.nbytes for part in parts) == 50 * sketch_bytes(dimension, "cpu")
+    assert sketch_bytes(100, "cpu") == sketch_bytes(384, "cuda") == 0
 
 
 def test_where_sketches_pay() -> None:
