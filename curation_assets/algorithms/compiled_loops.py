@@ -198,14 +198,8 @@ def _marked(is_marked: np.ndarray, columns: np.ndarray) -> int:
 
 
 @compiled()
-def _lowered(value: np.float32, share: np.float32) -> np.float32:
-    """A value less a share of its size; infinite values stay."""
-    return value * (np.float32(1) - share) if value > 0 else value * (np.float32(1) + share)
-
-
-@compiled()
 def _raised(value: np.float32, share: np.float32) -> np.float32:
-    """A value and a share of its size more; infinite values stay."""
+    """A value and a share of its size more, or less where that is negative; infinite values stay."""
     return value * (np.float32(1) + share) if value > 0 else value * (np.float32(1) - share)
 
 
@@ -251,7 +245,7 @@ def search_rows(
                 leader = _leader(bounds[q], maxima)
                 top[r] = _product(block[i], centroids[leader]) + bias[leader]
                 found[r] = leaders[r] = leader
-            limit[r] = _lowered(max(at_least[i], top[r] - slack[i]) - error[i], roundoff)
+            limit[r] = _raised(max(at_least[i], top[r] - slack[i]) - error[i], -roundoff)
         _mark_open(bounds, places, limit, is_open)
         n_open = _marked(is_open, columns)
         if n_open > most_open * n_columns:
@@ -289,11 +283,11 @@ def search_rows(
                     else:
                         continue
                     if is_alone:
-                        limit[r] = _lowered(max(at_least[i], top[r] - slack[i]) - error[i], roundoff)
+                        limit[r] = _raised(max(at_least[i], top[r] - slack[i]) - error[i], -roundoff)
                     else:
                         # Of the best two, its own included, the second is to be known: what is no better need not.
-                        limit[r] = _lowered(
-                            max(at_least[i], second[r], min(top[r], own[i])) - error[i], roundoff
+                        limit[r] = _raised(
+                            max(at_least[i], second[r], min(top[r], own[i])) - error[i], -roundoff
                         )
         for r in range(4):
             i = rows[r]

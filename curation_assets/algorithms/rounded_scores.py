@@ -78,6 +78,27 @@ def rounding_residuals(block: torch.Tensor) -> torch.Tensor:
     return torch.linalg.vector_norm(block - block.bfloat16().float(), dim=1) * (1 + 1e-5)
 
 
+def rounding_error(
+    norms: torch.Tensor,
+    residuals: torch.Tensor,
+    largest_norm: float,
+    largest_residual: float,
+    of_constants: torch.Tensor | float,
+) -> torch.Tensor:
+    """What rounding rows and centroids to bfloat16 may take from their products, float32 (b,).
+
+    Args:
+        norms: float32 (b,): lengths of the rows.
+        residuals: float32 (b,), see `rounding_residuals`.
+        largest_norm: of the centroids.
+        largest_residual: of the centroids.
+        of_constants: what it may take from numbers that are added to a product.
+    """
+    of_rows = residuals * largest_norm
+    of_centroids = (norms + residuals) * largest_residual
+    return (of_rows + of_centroids + of_constants) * (1 + 1e-5)
+
+
 class RoundedCentroids:
     """Centroids in bfloat16, ready for products with rounded rows.
 
@@ -257,10 +278,9 @@ class RoundedCentroids:
         exact_bound: torch.Tensor,
     ) -> torch.Tensor:
         """What a product may be off by before it is rounded itself, float32 (b,)."""
-        of_rows = residuals * self._largest_norm
-        of_centroids = (norms + residuals) * self._residual
         of_constants = TWO_TERM_ROUNDOFF * (thresholds.abs() + self._largest_bias)
-        return (of_rows + of_centroids + of_constants) * (1 + 1e-5) + 4 * exact_bound
+        of_products = rounding_error(norms, residuals, self._largest_norm, self._residual, of_constants)
+        return of_products + 4 * exact_bound
 
 
 def _pairs_at_least(

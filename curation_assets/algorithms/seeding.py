@@ -232,8 +232,6 @@ def _accepted(points: torch.Tensor, stale: np.ndarray, rng: np.random.Generator,
     n_kept = 0
     # Block by block, against those kept so far: rejected proposals need no scores against later ones.
     for block, inside in _scores_inside(points, book):
-        if n_kept >= room:
-            break
         highest = np.full(len(points[block]), -np.inf, dtype=np.float32)
         if n_kept:
             best, _, _ = top_two(points[block], survivors[:n_kept], kept_bias[:n_kept])
@@ -260,6 +258,8 @@ def _accepted(points: torch.Tensor, stale: np.ndarray, rng: np.random.Generator,
         survivors[n_kept : n_kept + len(new)] = new
         kept_bias[n_kept : n_kept + len(new)] = book.bias[block][torch.from_numpy(keeps[block])]
         n_kept += len(new)
+        if n_kept >= room:
+            break
     return np.flatnonzero(keeps)[:room]
 
 

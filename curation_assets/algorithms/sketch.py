@@ -28,6 +28,7 @@ from curation_assets.algorithms.rounded_scores import (
     PRODUCT_ROUNDOFF,
     TWO_TERM_ROUNDOFF,
     bfloat16_is_faster,
+    rounding_error,
     rounding_residuals,
     two_terms,
 )
@@ -285,7 +286,7 @@ class SketchedCentroids:
                 rows = part[first : first + rows_at_once]
                 here = slice(len(rows))
                 torch.mm(values[first : first + rows_at_once], self._sketches.T, out=products[here])
-                if products is not bounds:
+                if self._basis.is_rounded:
                     bounds[here] = products[here]
                 search_bounded(
                     block,
@@ -317,10 +318,9 @@ class SketchedCentroids:
         """What rounding to bfloat16 may take from the bound of a row's scores before its product is rounded too."""
         # Of the coordinates' length, which is what `rests` leave of the row's, up to rounding.
         lengths = (norms.square() * (1 + 1e-5) - 2 * sketches.rests).clamp(min=0).sqrt()
-        of_rows = sketches.residuals * self._largest_length
-        of_centroids = (lengths + sketches.residuals) * self._residual
         of_constants = TWO_TERM_ROUNDOFF * self._largest_length**2
-        return (of_rows + of_centroids + of_constants) * (1 + 1e-5) + bound
+        largest = self._largest_length, self._residual
+        return rounding_error(lengths, sketches.residuals, *largest, of_constants) + bound
 
 
 def sketch_bytes(dimension: int, device: str) -> int:

@@ -77,8 +77,11 @@ def test_no_stage_wakes_threads_of_torch(monkeypatch: pytest.MonkeyPatch) -> Non
         worker.select(np.arange(0, 600, 2), None)
         seeds = worker.take(np.arange(20))
         worker.add_seeds(seeds)
+        worker.draw(np.array([0]), np.array([0.5]))
         worker.begin_at_seeds(seeds, 1)
         worker.step(seeds + 0.1, 1)
+        worker.result()
+        worker.begin(seeds, 1)
         worker.assign_all(seeds + 0.1)
         assert torch.get_num_threads() == 2
     finally:
