@@ -23,7 +23,8 @@ from curation_assets.algorithms.rounded_scores import (
     rounding_residuals,
 )
 from curation_assets.algorithms.rows import Metric
-from curation_assets.algorithms.sketch import Basis, SketchedCentroids, Sketches, is_sketchable
+from curation_assets.algorithms.sketch import Basis, Sketches, WholeRows, are_worth_rounding, is_sketchable
+from curation_assets.algorithms.sketched_centroids import SketchedCentroids
 
 
 class Assigner:
@@ -34,7 +35,7 @@ class Assigner:
         n_rows: how many rows will come, about.
         metric: how distances are reported.
         device: torch device.
-        basis: for sketches of the rows; None takes one from the centroids, if it pays.
+        basis: for sketches of the rows; None takes one from the centroids, or whole rows, if it pays.
     """
 
     def __init__(
@@ -44,12 +45,12 @@ class Assigner:
         *,
         metric: Metric,
         device: str = "cpu",
-        basis: Basis | None = None,
+        basis: Basis | WholeRows | None = None,
     ) -> None:
         self._book, self._metric, self._device = Codebook.of(_tensor(centroids, device)), metric, device
         book = self._book
-        if basis is None and is_sketchable(n_rows, len(book.centroids), book.centroids.shape[1], device):
-            basis = Basis.of(book.centroids)
+        if basis is None:
+            basis = _basis(book.centroids, n_rows, device)
         self._basis = basis
         self._sketched = SketchedCentroids.if_worthwhile(basis, book.centroids, book.bias, book.largest_norm)
         self._n_rows = n_rows
@@ -124,6 +125,13 @@ def assign(
         clusters int64 (n,) and distances float32 (n,).
     """
     return Assigner(centroids, len(block), metric=metric, device=device).assign(block)
+
+
+def _basis(centroids: torch.Tensor, n_rows: int, device: str) -> Basis | WholeRows | None:
+    search = n_rows, len(centroids), centroids.shape[1], device
+    if is_sketchable(*search):
+        return Basis.of(centroids)
+    return WholeRows(centroids.shape[1]) if are_worth_rounding(*search) else None
 
 
 def _nearest_rounded(

@@ -24,7 +24,8 @@ from curation_assets.algorithms.rounded_scores import RoundedCentroids
 from curation_assets.algorithms.rounding_errors import product_error
 from curation_assets.algorithms.row_maxima import row_argmax
 from curation_assets.algorithms.rows import Metric
-from curation_assets.algorithms.sketch import SketchedCentroids, Sketches
+from curation_assets.algorithms.sketch import Sketches
+from curation_assets.algorithms.sketched_centroids import SketchedCentroids
 
 # A tile of rows against all columns should stay in the last-level cache: measured on 2 cores, k = 2,000,
 # d = 384, the top-2 search then adds 20 % to the product instead of 60 %.

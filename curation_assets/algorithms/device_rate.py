@@ -16,7 +16,8 @@ from curation_assets.algorithms.rounded_scores import (
     float32_accumulation,
     rounding_residuals,
 )
-from curation_assets.algorithms.sketch import Basis, SketchedCentroids, is_sketchable
+from curation_assets.algorithms.sketch import Basis, is_sketchable
+from curation_assets.algorithms.sketched_centroids import SketchedCentroids
 
 A100_TFLOPS = 312.0
 """bfloat16 tensor cores, dense, NVIDIA's data sheet."""

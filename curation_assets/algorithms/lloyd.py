@@ -29,7 +29,8 @@ from curation_assets.algorithms.centroid_sums import SumDelta
 from curation_assets.algorithms.rounded_scores import RoundedCentroids
 from curation_assets.algorithms.row_sums import add_rows
 from curation_assets.algorithms.rows import Metric
-from curation_assets.algorithms.sketch import Basis, SketchedCentroids, Sketches
+from curation_assets.algorithms.sketch import Basis, Sketches, WholeRows
+from curation_assets.algorithms.sketched_centroids import SketchedCentroids
 from curation_assets.algorithms.tiles import TiledRows
 
 # Where more than this share of the centroids moved, one full search is cheaper than a partial one.
@@ -321,7 +322,7 @@ class _Search:
         basis: of the rows' sketches; None to do without.
     """
 
-    def __init__(self, book: Codebook, numbers: torch.Tensor, basis: Basis | None) -> None:
+    def __init__(self, book: Codebook, numbers: torch.Tensor, basis: Basis | WholeRows | None) -> None:
         self.numbers, self.basis = numbers, basis
         self._book = book
         self.centroids, self.bias = book.centroids.index_select(0, numbers), book.bias[numbers]

@@ -8,10 +8,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from curation_assets.algorithms.bounded_search import search_rows
 from curation_assets.algorithms.compiled_loops import (
     find_moved,
     score_pairs,
-    search_rows,
     square_pairs,
     top_two_rows,
 )
@@ -112,8 +112,8 @@ def search_bounded(
         block: float32 (b, d) on the CPU.
         order: int64 (o,): rows to search for, those that resemble each other in a row: four at a time share what is
             scored.
-        bounds: float32 (o, q), in that order, q >= m a multiple of `CHUNK`: with `error` added, no
-            less than the scores, and lower than any score from column m on; overwritten.
+        bounds: float32 or bfloat16 (o, q), in that order, q >= m a multiple of 8: with `error` added, no less than
+            the scores, and lower than any score from column m on; overwritten.
         centroids: float32 (m, d).
         bias: float32 (m,).
         at_least: float32 (b,): lower scores are of no interest; -inf where nothing is known.
@@ -123,7 +123,7 @@ def search_bounded(
             the others is known too. None looks for the best alone.
         left_out: int64 (b,): position of a centroid that does not count, or -1.
         found: filled in: the centroid int64 (b,), its float32 score (b,), -inf where none was scored, and float32
-            (b,) what no other one's score exceeds.
+            (b,) what no other one's score exceeds, no tighter than need be where the best alone is looked for.
         roundoff: share of itself by which a bound may be lower than what is no less than a score.
     """
     column, best, others = found
@@ -131,7 +131,8 @@ def search_bounded(
     own = best if own is None else own
     left_out = torch.full_like(column, -1) if left_out is None else left_out
     of_rows = (at_least, error, slack, own, left_out, column, best, others)
-    tensors = (block, order, bounds, centroids, bias, *of_rows)
+    bits = bounds.view(torch.int16 if bounds.dtype == torch.bfloat16 else torch.int32)
+    tensors = (block, order, bits, centroids, bias, *of_rows)
     search_rows(is_alone, _MOST_OPEN, np.float32(roundoff), *(tensor.numpy() for tensor in tensors))
 
 

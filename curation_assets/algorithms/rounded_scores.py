@@ -13,11 +13,11 @@ import torch
 from curation_assets.algorithms.part_threads import in_row_parts
 from curation_assets.algorithms.row_maxima import row_argmax, row_maxima
 
-# Rounding to bfloat16 keeps 8 bits; the sum of two such numbers keeps 16.
-_ROUNDOFF = 2.0**-8
+VALUE_ROUNDOFF = 2.0**-8
+"""Share of itself by which rounding to bfloat16 may change a number."""
 TWO_TERM_ROUNDOFF = 2.0**-16
 """What two numbers in bfloat16 may be off by of the one they stand for, see `two_terms`."""
-PRODUCT_ROUNDOFF = 2 * _ROUNDOFF
+PRODUCT_ROUNDOFF = 2 * VALUE_ROUNDOFF
 """Share of a product in bfloat16 by which it may be lower than the sum that was rounded to it."""
 # Columns beside the row itself: 1, 1 and minus the row's threshold, against the bias and 1, 1.
 _EXTRA = 4

@@ -16,7 +16,7 @@ from curation_assets.algorithms.assignment import (
 )
 from curation_assets.algorithms.rounded_scores import RoundedCentroids
 from curation_assets.algorithms.seeding_loops import draw_in_blocks
-from curation_assets.algorithms.sketch import SketchedCentroids
+from curation_assets.algorithms.sketched_centroids import SketchedCentroids
 from curation_assets.algorithms.tiles import TiledRows
 
 

@@ -21,39 +21,28 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from curation_assets.algorithms.compiled_loops import CHUNK
-from curation_assets.algorithms.pair_kernels import search_all, search_bounded, squared_lengths
+from curation_assets.algorithms.pair_kernels import squared_lengths
 from curation_assets.algorithms.part_threads import in_parts
-from curation_assets.algorithms.rounded_scores import (
-    PRODUCT_ROUNDOFF,
-    TWO_TERM_ROUNDOFF,
-    bfloat16_is_faster,
-    rounding_error,
-    rounding_residuals,
-    two_terms,
-)
+from curation_assets.algorithms.rounded_scores import VALUE_ROUNDOFF, bfloat16_is_faster, rounding_residuals
 from curation_assets.algorithms.rounding_errors import UNIT_ROUNDOFF, product_error
 from curation_assets.algorithms.row_maxima import row_argmax
 
 # Directions, leading and random ones: those of float32 and those of bfloat16.
-_DIRECTIONS, _ROUNDED_DIRECTIONS = (32, 48), (64, 64)
+_DIRECTIONS, _ROUNDED_DIRECTIONS = (32, 48), (48, 48)
 # Rows that are no wider than so many times their directions are over as soon as their sketches.
 _FEWEST_WIDTHS = 2
-# With more of them the bounds of 64 rows take 16 MiB a thread.
-_FEWEST_CENTROIDS, _MOST_CENTROIDS = 128, 65_536
+# Among fewer centroids sketches rule out too little of what a product costs: where whole rows in bfloat16 take their
+# place, already among more (measured).
+_FEWEST_CENTROIDS, _FEWEST_ROUNDED_CENTROIDS = 128, 256
 # Rows times centroids below which a basis is not worth finding.
 _FEWEST_PAIRS = 500_000
-# Share of the rows so far that may need a product with all centroids before sketches are given up.
-_MOST_LEFT = 0.7
-# Of rows that are searched for together, and of bounds of some of them, which should stay in the cache.
-_TILE_BYTES, _BOUNDS_BYTES = 8 * 2**20, 4 * 2**20
+# Of whole rows: below this a product in float32 is over as soon.
+_FEWEST_WHOLE_CENTROIDS, _FEWEST_DIMENSIONS, _FEWEST_WHOLE_PAIRS = 16, 64, 100_000
 _SAMPLE_ROWS, _PIVOTS = 2048, 128
 _ROWS_AT_ONCE = 1024
 _POWER_STEPS = 3
 # For a pair of a row and the very centroid that is nearest to it.
 _LOG_FAILURE = math.log(1e-15)
-_LARGEST_VALUE = 1e18
-_NO_SCORE = -3e38
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +55,14 @@ class Sketches:
     """float32 (n,): half of what the squared length of a row exceeds that of its coordinates by."""
     residuals: torch.Tensor
     """float32 (n,): length of what rounding took from the coordinates, 0 in float32."""
-    groups: torch.Tensor
-    """int64 (n,): rows of one group resemble each other."""
+    groups: torch.Tensor | None
+    """int64 (n,): rows of one group resemble each other; None if that is not known."""
 
     def __getitem__(self, rows: slice | torch.Tensor) -> Sketches:
         """Sketches of some of the rows."""
         values = self.values[rows] if isinstance(rows, slice) else self.values.index_select(0, rows)
-        return Sketches(values, self.rests[rows], self.residuals[rows], self.groups[rows])
+        groups = None if self.groups is None else self.groups[rows]
+        return Sketches(values, self.rests[rows], self.residuals[rows], groups)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +99,11 @@ class Basis:
         single = directions.float()
         spread = np.linspace(0, len(sample) - 1, min(len(sample), _PIVOTS)).astype(np.int64)
         return cls(single, stretch, sample[torch.from_numpy(spread)] @ single, is_rounded)
+
+    @property
+    def fewest_centroids(self) -> int:
+        """Among fewer of them a search is over as soon without."""
+        return _fewest_centroids(self.is_rounded)
 
     @property
     def columns(self) -> int:
@@ -179,148 +174,50 @@ class Basis:
         return (norms + largest_norm).square() * (share + 2 * product_error(len(self.directions)))
 
 
-class SketchedCentroids:
-    """Centroids with their sketches, to search among.
+@dataclass(frozen=True, slots=True)
+class WholeRows:
+    """In the place of a basis: every coordinate of rows, in bfloat16.
 
-    Args:
-        basis: of the sketches, of the rows too.
-        centroids: float32 (m, d).
-        bias: float32 (m,), see `Codebook`.
-        largest_norm: of the centroids.
+    Nothing is left over that a bound has to allow for, but for what rounding takes. Among few centroids the product
+    costs little more than to read the rows.
     """
 
-    def __init__(
-        self, basis: Basis, centroids: torch.Tensor, bias: torch.Tensor, largest_norm: float
-    ) -> None:
-        self._basis, self._largest_norm = basis, largest_norm
-        # Centroids that resemble each other in a row: what is not ruled out then lies close together.
-        coordinates, groups = basis.coordinates(centroids)
-        self._numbers = torch.argsort(groups, stable=True)
-        self._positions = torch.argsort(self._numbers)
-        self._centroids, self._bias = centroids.index_select(0, self._numbers), bias[self._numbers]
-        coordinates = coordinates.index_select(0, self._numbers)
-        squared = squared_lengths(coordinates)
-        halves = (-0.5 * squared).float()
-        # Columns up to a multiple of the chunk, of centroids that are infinitely far.
-        self._sketches = torch.zeros(-(-len(centroids) // CHUNK) * CHUNK, basis.columns, dtype=basis.kind)
-        here, width = self._sketches[: len(centroids)], coordinates.shape[1]
-        here[:, :width] = coordinates
-        self._sketches[len(centroids) :, width] = _NO_SCORE
-        if basis.is_rounded:
-            here[:, width], here[:, width + 1] = two_terms(halves)
-            self._residual = float(rounding_residuals(coordinates).max())
-            self._largest_length = math.sqrt(float(squared.max()))
-        else:
-            here[:, width] = halves
-        self._n_searched = self._n_left = 0
+    dimension: int
 
     @property
-    def is_open(self) -> bool:
-        """Whether the sketches have ruled out enough so far."""
-        return self._n_left <= _MOST_LEFT * self._n_searched
+    def fewest_centroids(self) -> int:
+        """See `Basis`."""
+        return _FEWEST_WHOLE_CENTROIDS
 
-    @classmethod
-    def if_worthwhile(
-        cls, basis: Basis | None, centroids: torch.Tensor, bias: torch.Tensor, largest_norm: float
-    ) -> SketchedCentroids | None:
-        """The centroids with their sketches, or None where there is no basis or they are too few."""
-        is_fit = _FEWEST_CENTROIDS <= len(centroids) <= _MOST_CENTROIDS and largest_norm < _LARGEST_VALUE
-        if basis is None or not is_fit:
-            return None
-        return cls(basis, centroids, bias, largest_norm)
+    @property
+    def is_rounded(self) -> bool:
+        """See `Basis`."""
+        return True
 
-    def tile_rows(self) -> int:
-        """Rows to search for together."""
-        return max(256, _TILE_BYTES // (4 * self._centroids.shape[1]))
+    @property
+    def columns(self) -> int:
+        """See `Basis`."""
+        return self.dimension + 2
 
-    def search(
-        self,
-        block: torch.Tensor,
-        sketches: Sketches,
-        norms: torch.Tensor,
-        at_least: torch.Tensor,
-        bound: torch.Tensor,
-        own: torch.Tensor | None = None,
-        left_out: torch.Tensor | None = None,
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None:
-        """The centroid with the best score of each row.
+    @property
+    def kind(self) -> torch.dtype:
+        """See `Basis`."""
+        return torch.bfloat16
 
-        Args:
-            block: float32 (b, d).
-            sketches: of the rows.
-            norms: float32 (b,): their lengths.
-            at_least: float32 (b,): lower scores are of no interest; -inf where nothing is known.
-            bound: float32 (b,): what a float32 score may be off by.
-            own: see `search_bounded`.
-            left_out: see `search_bounded`.
+    def sketches(self, rows: torch.Tensor, norms: torch.Tensor) -> Sketches:
+        """See `Basis`."""
+        values = torch.empty(len(rows), self.columns, dtype=self.kind)
+        values[:, : self.dimension], values[:, self.dimension :] = rows, 1
+        # To measure what rounding takes would cost as much as the product among few centroids.
+        return Sketches(values, torch.zeros_like(norms), norms * (VALUE_ROUNDOFF * (1 + 1e-5)), None)
 
-        Returns:
-            The centroid int64 (b,), its float32 score (b,), -inf where none was of interest or it does not count,
-            and float32 (b,) what no other one's score exceeds; None if sketches ruled out too few so far.
-        """
-        if not self.is_open:
-            return None
-        n_rows = len(block)
-        slack = 2 * bound
-        above = sketches.rests + self._basis.error(norms, self._largest_norm) + slack
-        if self._basis.is_rounded:
-            above += self._rounding_error(sketches, norms, bound)
-        if left_out is not None:
-            left_out = torch.where(left_out < 0, left_out, self._positions[left_out.clamp(min=0)])
-        column, best, others = (
-            torch.zeros(n_rows, dtype=torch.int64),
-            torch.empty(n_rows),
-            torch.empty(n_rows),
-        )
-        rows_at_once = max(64, _BOUNDS_BYTES // (4 * len(self._sketches)))
-        # Rows that resemble each other, and have as much to rule out, in a row.
-        by_score = torch.argsort(at_least)
-        order = by_score[torch.argsort(sketches.groups[by_score], stable=True)]
+    def coordinates(self, rows: torch.Tensor) -> tuple[torch.Tensor, None]:
+        """See `Basis`."""
+        return rows, None
 
-        def search_part(start: int, stop: int) -> None:
-            part = order[start:stop]
-            values = sketches.values.index_select(0, part)
-            bounds = torch.empty(min(rows_at_once, len(part)), len(self._sketches))
-            products = torch.empty_like(bounds, dtype=values.dtype) if self._basis.is_rounded else bounds
-            for first in range(0, len(part), rows_at_once):
-                rows = part[first : first + rows_at_once]
-                here = slice(len(rows))
-                torch.mm(values[first : first + rows_at_once], self._sketches.T, out=products[here])
-                if self._basis.is_rounded:
-                    bounds[here] = products[here]
-                search_bounded(
-                    block,
-                    rows,
-                    bounds[here],
-                    self._centroids,
-                    self._bias,
-                    at_least,
-                    above,
-                    slack,
-                    own,
-                    left_out,
-                    (column, best, others),
-                    roundoff=PRODUCT_ROUNDOFF if self._basis.is_rounded else 0.0,
-                )
-
-        in_parts(search_part, n_rows, self._sketches.numel())
-        left = torch.nonzero(column < 0).flatten()
-        if len(left):
-            best[left], column[left], others[left] = search_all(
-                block.index_select(0, left), self._centroids, self._bias, at_least[left]
-            )
-            if left_out is not None:
-                best[left[column[left] == left_out[left]]] = -math.inf
-        self._n_searched, self._n_left = self._n_searched + n_rows, self._n_left + len(left)
-        return self._numbers[column], best, others
-
-    def _rounding_error(self, sketches: Sketches, norms: torch.Tensor, bound: torch.Tensor) -> torch.Tensor:
-        """What rounding to bfloat16 may take from the bound of a row's scores before its product is rounded too."""
-        # Of the coordinates' length, which is what `rests` leave of the row's, up to rounding.
-        lengths = (norms.square() * (1 + 1e-5) - 2 * sketches.rests).clamp(min=0).sqrt()
-        of_constants = TWO_TERM_ROUNDOFF * self._largest_length**2
-        largest = self._largest_length, self._residual
-        return rounding_error(lengths, sketches.residuals, *largest, of_constants) + bound
+    def error(self, norms: torch.Tensor, largest_norm: float) -> torch.Tensor:
+        """See `Basis`: bounds are of the scores themselves."""
+        return torch.zeros_like(norms)
 
 
 def sketch_bytes(dimension: int, device: str) -> int:
@@ -332,13 +229,29 @@ def sketch_bytes(dimension: int, device: str) -> int:
 
 def is_sketchable(n_rows: int, n_centroids: int, dimension: int, device: str) -> bool:
     """Whether a basis pays for a search of so many rows among so many centroids: only on the CPU."""
-    wide = _is_wide(dimension, _DIRECTIONS) and n_centroids >= _FEWEST_CENTROIDS
-    return device == "cpu" and wide and n_rows * n_centroids >= _FEWEST_PAIRS
+    if device != "cpu" or not _is_wide(dimension, _DIRECTIONS) or n_rows * n_centroids < _FEWEST_PAIRS:
+        return False
+    return n_centroids >= _fewest_centroids(_is_rounded(dimension))
+
+
+def are_worth_rounding(n_rows: int, n_centroids: int, dimension: int, device: str) -> bool:
+    """Whether `WholeRows` pay for a search of so many rows among so many centroids: only on the CPU."""
+    large = n_centroids >= _FEWEST_WHOLE_CENTROIDS and dimension >= _FEWEST_DIMENSIONS
+    return (
+        device == "cpu"
+        and large
+        and n_rows * n_centroids >= _FEWEST_WHOLE_PAIRS
+        and bfloat16_is_faster(device)
+    )
 
 
 def sample_for_basis(n_rows: int) -> np.ndarray:
     """Rows, evenly spread, from which to take a basis, int64 (s,)."""
     return np.unique(np.linspace(0, n_rows - 1, min(n_rows, _SAMPLE_ROWS)).astype(np.int64))
+
+
+def _fewest_centroids(is_rounded: bool) -> int:
+    return _FEWEST_ROUNDED_CENTROIDS if is_rounded else _FEWEST_CENTROIDS
 
 
 def _is_wide(dimension: int, directions: tuple[int, int]) -> bool:

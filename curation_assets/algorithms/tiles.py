@@ -12,7 +12,15 @@ import torch
 from curation_assets.algorithms.part_threads import VALUE_WORK, even_size, in_parts, on_threads
 from curation_assets.algorithms.rounded_scores import rounding_residuals
 from curation_assets.algorithms.rows import ArrayRows, Rows, chunk_rows, read_chunks
-from curation_assets.algorithms.sketch import Basis, Sketches, is_sketchable, sample_for_basis, sketch_bytes
+from curation_assets.algorithms.sketch import (
+    Basis,
+    Sketches,
+    WholeRows,
+    are_worth_rounding,
+    is_sketchable,
+    sample_for_basis,
+    sketch_bytes,
+)
 
 Done = TypeVar("Done")
 # Up to this many bytes of float32 the rows are read, and moved to the device, just once per fit.
@@ -106,17 +114,18 @@ class TiledRows:
             self._residuals = _joined(parts, self.device)
         return self._residuals
 
-    def basis(self, n_centroids: int) -> Basis | None:
-        """Directions for sketches of the rows, or None where they do not pay among so many centroids."""
-        if not is_sketchable(self.rows.n_rows, n_centroids, self.rows.dimension, self.device):
-            return None
+    def basis(self, n_centroids: int) -> Basis | WholeRows | None:
+        """Of which sketches are that pay among so many centroids, or None if none do."""
+        search = self.rows.n_rows, n_centroids, self.rows.dimension, self.device
+        if not is_sketchable(*search):
+            return WholeRows(self.rows.dimension) if are_worth_rounding(*search) else None
         if self._within is not None:
             return self._within[0].basis(n_centroids)
         if self._basis is None:
             self._basis = Basis.of(self.take(sample_for_basis(self.rows.n_rows)))
         return self._basis
 
-    def sketches(self, basis: Basis, start: int, block: torch.Tensor) -> Sketches:
+    def sketches(self, basis: Basis | WholeRows, start: int, block: torch.Tensor) -> Sketches:
         """Sketches of a tile; made once for rows that are resident.
 
         Args:
@@ -124,18 +133,18 @@ class TiledRows:
             start: number of the tile's first row.
             block: float32 (b, d): the tile.
         """
-        if self._resident is None:
+        if self._resident is None or isinstance(basis, WholeRows):
             return basis.sketches(block, self.norms()[start : start + len(block)])
         return self._resident_sketches(basis, self._resident)[start : start + len(block)]
 
-    def make_sketches(self, basis: Basis) -> None:
+    def make_sketches(self, basis: Basis | WholeRows) -> None:
         """Do what `sketches` does once, before several threads ask for some of them.
 
         Args:
             basis: that of the rows.
         """
         self.norms()
-        if self._resident is not None:
+        if self._resident is not None and isinstance(basis, Basis):
             self._resident_sketches(basis, self._resident)
 
     @property

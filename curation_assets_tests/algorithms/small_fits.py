@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 import pytest
+import torch
 
 from curation_assets.algorithms import rounded_scores, sketch
 from curation_assets.algorithms.preprocessing import PreparedRows, fit_preprocessing
@@ -24,8 +25,19 @@ def blobs(seed: int, n: int = 600, d: int = 6) -> np.ndarray:
     return rng.normal(size=(12, d))[rng.integers(12, size=n)] * 2 + rng.normal(size=(n, d))
 
 
-Look = Literal["float32", "bfloat16", "sketches", "rounded sketches"]
-LOOKS: tuple[Look, ...] = ("float32", "bfloat16", "sketches", "rounded sketches")
+def heaps(seed: int, n_rows: int, dimension: int, scale: float = 1.0, noise: float = 0.3) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    centres = torch.randn(12, dimension, generator=generator)
+    chosen = torch.randint(12, (n_rows,), generator=generator)
+    return scale * (centres[chosen] + noise * torch.randn(n_rows, dimension, generator=generator))
+
+
+def lengths(rows: torch.Tensor) -> torch.Tensor:
+    return torch.linalg.vector_norm(rows, dim=1)
+
+
+Look = Literal["float32", "bfloat16", "sketches", "rounded sketches", "whole rows"]
+LOOKS: tuple[Look, ...] = ("float32", "bfloat16", "sketches", "rounded sketches", "whole rows")
 
 
 @contextmanager
@@ -35,9 +47,12 @@ def first_look(kind: Look) -> Iterator[None]:
         patch.setattr(rounded_scores, "_FEWEST_CENTROIDS", 1 if kind == "bfloat16" else 10**9)
         patch.setattr(rounded_scores, "_FEWEST_DIMENSIONS", 1)
         patch.setattr(rounded_scores, "bfloat16_is_faster", lambda device: True)
-        patch.setattr(sketch, "_FEWEST_CENTROIDS", 1 if "sketches" in kind else 10**9)
-        patch.setattr(sketch, "_FEWEST_PAIRS", 1)
-        small_sketches(patch, is_rounded=kind == "rounded sketches")
+        for kinds in ("_FEWEST_CENTROIDS", "_FEWEST_ROUNDED_CENTROIDS"):
+            patch.setattr(sketch, kinds, 1 if "sketches" in kind else 10**9)
+        patch.setattr(sketch, "_FEWEST_WHOLE_CENTROIDS", 1 if kind == "whole rows" else 10**9)
+        for at_least in ("_FEWEST_PAIRS", "_FEWEST_WHOLE_PAIRS", "_FEWEST_DIMENSIONS"):
+            patch.setattr(sketch, at_least, 1)
+        small_sketches(patch, is_rounded=kind in ("rounded sketches", "whole rows"))
         yield
 
 

@@ -11,10 +11,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation_assets.algorithms import rounded_scores, sketch
+from curation_assets.algorithms import rounded_scores
 from curation_assets.algorithms.centroid_sums import CentroidSums
 from curation_assets.algorithms.lloyd import Lloyd
 from curation_assets.algorithms.preprocessing import PreparedRows
+from curation_assets.algorithms.sketch import WholeRows
+from curation_assets.algorithms.sketched_centroids import SketchedCentroids
 from curation_assets.algorithms.tiles import TiledRows
 from curation_assets_tests.algorithms.small_fits import LOOKS, Look, blobs, first_look, prepared
 
@@ -121,11 +123,13 @@ def test_the_first_look_is_taken_where_it_is_asked_for(monkeypatch: pytest.Monke
         monkeypatch.setattr(owner, method, counted)
 
     count(rounded_scores.RoundedCentroids, "leaders", lambda rounded: "bfloat16")
-    count(
-        sketch.SketchedCentroids,
-        "search",
-        lambda sketched: "rounded sketches" if sketched._basis.is_rounded else "sketches",
-    )
+
+    def of_sketches(sketched: SketchedCentroids) -> str:
+        if isinstance(sketched._basis, WholeRows):
+            return "whole rows"
+        return "rounded sketches" if sketched._basis.is_rounded else "sketches"
+
+    count(SketchedCentroids, "search", of_sketches)
     inputs = prepared(blobs(1))
     for look in LOOKS:
         with first_look(look):
