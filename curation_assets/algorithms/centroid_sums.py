@@ -6,13 +6,14 @@ added up, and how the rows were shared out among them, cannot move a centroid by
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-import torch
 
+from curation_assets.algorithms.compiled_loops import add_sums, divide_sums
+from curation_assets.algorithms.part_threads import VALUE_WORK, in_parts
 from curation_assets.algorithms.rows import Metric
 
 
@@ -68,42 +69,39 @@ class CentroidSums:
         self.centroids = centroids
         self._metric = metric
         self._squared_length = squared_length
-        self._sums = torch.zeros(centroids.shape, dtype=torch.float64)
-        self._counts = torch.zeros(len(centroids), dtype=torch.float64)
-        self._dirty = torch.ones(len(centroids), dtype=torch.bool)
-        self._squared = torch.zeros(len(centroids), dtype=torch.float64)
+        self._sums = np.zeros_like(centroids, dtype=np.float64)
+        self._counts = np.zeros(len(centroids))
+        self._dirty = np.ones(len(centroids), dtype=np.bool_)
+        self._squared = np.zeros(len(centroids))
 
     def add(self, delta: SumDelta) -> None:
         """Account for rows that changed cluster."""
-        clusters = _tensor(delta.clusters)
-        self._sums.index_add_(0, clusters, _tensor(delta.sums))
-        self._counts.index_add_(0, clusters, _tensor(delta.counts))
+        clusters = delta.clusters
+        self._counts[clusters] += delta.counts
         self._dirty[clusters] = True
-        self._squared[clusters] = self._sums.index_select(0, clusters).square_().sum(dim=1)
+        arrays = clusters, delta.sums, self._sums, self._squared
+        self._in_parts(len(clusters), lambda start, stop: add_sums(start, stop, *arrays))
 
     def update(self) -> np.ndarray:
         """Move the centroids of clusters that gained or lost a row; returns all of them, float32 (k, d)."""
-        changed = torch.nonzero(self._dirty & (self._counts > 0)).flatten()
-        means = self._sums.index_select(0, changed).div_(self._counts[changed, None])
-        if self._metric == "cosine":
-            lengths = torch.linalg.vector_norm(means, dim=1)
-            # Rows that cancel out have no direction: their centroid stays where it was.
-            changed, means = changed[lengths > 0], means[lengths > 0].div_(lengths[lengths > 0, None])
+        # Rows that cancel out have no direction: their centroid stays where it was.
+        divisors = np.sqrt(self._squared) if self._metric == "cosine" else self._counts
+        changed = np.flatnonzero(self._dirty & (self._counts > 0) & (divisors > 0))
         centroids = self.centroids.copy()
-        centroids[changed.numpy()] = means.float().numpy()
-        self._dirty.zero_()
+        arrays = changed, self._sums, divisors, centroids
+        self._in_parts(len(changed), lambda start, stop: divide_sums(start, stop, *arrays))
+        self._dirty[:] = False
         self.centroids = centroids
         return centroids
 
     def inertia(self) -> float:
         """Inertia of the assignments around their own best centroids, from the exact sums."""
         if self._metric == "cosine":
-            gain = 2 * self._squared.sqrt() - self._counts
+            gain = 2 * np.sqrt(self._squared) - self._counts
         else:
-            gain = self._squared / self._counts.clamp(min=1)
-        return max(0.0, self._squared_length - float(gain.sum()))
+            gain = self._squared / np.maximum(self._counts, 1)
+        # One after the other, on any machine.
+        return max(0.0, self._squared_length - float(np.cumsum(gain)[-1]))
 
-
-def _tensor(array: np.ndarray) -> torch.Tensor:
-    # What another process sent is read-only, which torch tensors cannot be.
-    return torch.from_numpy(np.require(array, requirements=["C", "W"]))
+    def _in_parts(self, n_clusters: int, function: Callable[[int, int], None]) -> None:
+        in_parts(function, n_clusters, VALUE_WORK * self._sums.shape[1])

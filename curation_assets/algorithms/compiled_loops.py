@@ -66,6 +66,26 @@ def score_pairs(
 
 
 @compiled()
+def _total(values: np.ndarray) -> float:
+    """Sum of float64: eight sums side by side, then those of them."""
+    whole = len(values) - len(values) % 8
+    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
+    for j in range(0, whole, 8):
+        s0 += values[j]
+        s1 += values[j + 1]
+        s2 += values[j + 2]
+        s3 += values[j + 3]
+        s4 += values[j + 4]
+        s5 += values[j + 5]
+        s6 += values[j + 6]
+        s7 += values[j + 7]
+    total = ((s0 + s4) + (s2 + s6)) + ((s1 + s5) + (s3 + s7))
+    for j in range(whole, len(values)):
+        total += values[j]
+    return total
+
+
+@compiled()
 def square_pairs(
     start: int,
     stop: int,
@@ -75,9 +95,8 @@ def square_pairs(
     clusters: np.ndarray,
     result: np.ndarray,
 ) -> None:
-    """`pair_squared_distances` for pairs `start` to `stop` - 1: eight sums side by side, then those of them."""
+    """`pair_squared_distances` for pairs `start` to `stop` - 1."""
     dimension = block.shape[1]
-    whole = dimension - dimension % 8
     squares = np.empty(dimension)
     for p in range(start, stop):
         row, centroid = block[rows[p]], centroids[clusters[p]]
@@ -85,20 +104,7 @@ def square_pairs(
         for j in range(dimension):
             difference = np.float64(row[j]) - np.float64(centroid[j])
             squares[j] = difference * difference
-        s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
-        for j in range(0, whole, 8):
-            s0 += squares[j]
-            s1 += squares[j + 1]
-            s2 += squares[j + 2]
-            s3 += squares[j + 3]
-            s4 += squares[j + 4]
-            s5 += squares[j + 5]
-            s6 += squares[j + 6]
-            s7 += squares[j + 7]
-        total = ((s0 + s4) + (s2 + s6)) + ((s1 + s5) + (s3 + s7))
-        for j in range(whole, dimension):
-            total += squares[j]
-        result[p] = total
+        result[p] = _total(squares)
 
 
 @compiled()
@@ -116,6 +122,37 @@ def add_rows(
         i, c, weight = rows[p], clusters[p], mass[p]
         for j in range(start, stop):
             sums[c, j] += weight * np.float64(block[i, j])
+
+
+@compiled()
+def add_sums(
+    start: int, stop: int, clusters: np.ndarray, added: np.ndarray, sums: np.ndarray, squared: np.ndarray
+) -> None:
+    """Add rows `start` to `stop` - 1 to the sums of clusters that are all different, whose squared lengths follow."""
+    squares = np.empty(added.shape[1])
+    for p in range(start, stop):
+        row, here = added[p], sums[clusters[p]]
+        for j in range(len(row)):
+            here[j] += row[j]
+        for j in range(len(row)):
+            squares[j] = here[j] * here[j]
+        squared[clusters[p]] = _total(squares)
+
+
+@compiled()
+def divide_sums(
+    start: int,
+    stop: int,
+    clusters: np.ndarray,
+    sums: np.ndarray,
+    divisors: np.ndarray,
+    quotients: np.ndarray,
+) -> None:
+    """Sums of clusters over their divisors in float32, of the clusters at `start` to `stop` - 1."""
+    for p in range(start, stop):
+        here, quotient, divisor = sums[clusters[p]], quotients[clusters[p]], divisors[clusters[p]]
+        for j in range(len(here)):
+            quotient[j] = np.float32(here[j] / divisor)
 
 
 @compiled()

@@ -73,6 +73,11 @@ class TiledRows:
         if rows.n_rows * self._row_bytes <= resident_bytes:
             self._resident = self._read_all()
 
+    @property
+    def is_resident(self) -> bool:
+        """Whether all rows are kept."""
+        return self._resident is not None
+
     def tiles(self, tile_size: int) -> Iterator[tuple[int, torch.Tensor]]:
         """Every row once: the first row's number and a block of at most `tile_size` rows."""
         if self._resident is not None:
@@ -195,6 +200,8 @@ class TiledRows:
         if isinstance(self.rows, ArrayRows):
             # In memory already: no second copy of what is float32.
             return self._moved(self.rows.read(0, self.rows.n_rows))
+        if isinstance(self.rows, _Subset) and self.rows.is_at_hand:
+            return self.rows.gathered(np.arange(self.rows.n_rows))
         every = torch.empty(self.rows.n_rows, self.rows.dimension, dtype=torch.float32, device=self.device)
         for start, block in read_chunks(self.rows, self._chunk_bytes):
             every[start : start + len(block)] = self._moved(block)
@@ -220,11 +227,20 @@ class _Subset:
     def dimension(self) -> int:
         return self._whole.rows.dimension
 
+    @property
+    def is_at_hand(self) -> bool:
+        """Whether nothing has to be read for it."""
+        return self._whole.is_resident
+
+    def gathered(self, indices: np.ndarray) -> torch.Tensor:
+        """Rows on the device, float32 (len(indices), d)."""
+        return self._whole.take(self._indices[indices])
+
     def read(self, start: int, stop: int) -> np.ndarray:
         return self.take(np.arange(start, stop))
 
     def take(self, indices: np.ndarray) -> np.ndarray:
-        return self._whole.take(self._indices[indices]).cpu().numpy()
+        return self.gathered(indices).cpu().numpy()
 
 
 def _joined(parts: list[torch.Tensor], device: str) -> torch.Tensor:
