@@ -6,11 +6,15 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from curation_assets.algorithms.seeding import GREEDY_LIMIT
+from curation_assets.algorithms.seeding import (
+    FEWEST_PROPOSALS,
+    GREEDY_LIMIT,
+    MOST_PROPOSALS,
+    PROPOSALS_PER_SEED,
+)
 
-# Of `seeding.choose_seeds`: proposals of a round, and the share of them that is accepted (measured: 0.87 to 0.93).
-MOST_PROPOSALS = 4096
-_FIRST_PROPOSALS, _ACCEPTED_SHARE = 8, 0.9
+# Share of the proposals that is accepted in the first round and later (measured: 0.4 to 0.6, and 0.65 to 0.9).
+_ACCEPTED_AT_FIRST, _ACCEPTED_SHARE = 0.5, 0.8
 # Iterations until the inertia falls by less than 1e-4, and the share of the centroids that an iteration compares with
 # (those that moved): powers of the rows per cluster. Measured on two kinds of generated pools of 384 dimensions with
 # 10 to 500 rows per cluster (benchmarks/cost_model.py --study): pools differ by a factor of 2 around them.
@@ -68,11 +72,12 @@ def seeding_cost(
         )
     chosen, rounds, pairs = 1, 1, 0
     while chosen < n_clusters:
-        room = n_clusters - chosen
-        proposals = min(max(_FIRST_PROPOSALS, 2 * chosen), MOST_PROPOSALS, 2 * room)
-        accepted = min(room, math.ceil(_ACCEPTED_SHARE * proposals))
-        # Each proposal is compared with those kept before it, half of the accepted ones on average.
-        pairs += proposals * accepted // 2
+        room, share = n_clusters - chosen, _ACCEPTED_AT_FIRST if chosen == 1 else _ACCEPTED_SHARE
+        most = min(MOST_PROPOSALS, PROPOSALS_PER_SEED * room)
+        proposals = min(max(FEWEST_PROPOSALS, PROPOSALS_PER_SEED * chosen), most)
+        accepted = min(room, math.ceil(share * proposals))
+        # Each proposal up to the last seed is compared with those kept before it, half of them on average.
+        pairs += math.ceil(accepted / share) * accepted // 2
         chosen, rounds = chosen + accepted, rounds + 1
     return FitCost(n_rows * n_clusters + pairs, rounds, rounds + _SEED_READS)
 

@@ -20,8 +20,9 @@ from curation_assets.algorithms.seed_distances import draw_by_mass
 from curation_assets.algorithms.seeding_loops import accept_until_unsure, keep_best_candidate
 from curation_assets.algorithms.tiles import TiledRows
 
-# More proposals a round would cost more in their pairwise distances than the round saves.
-_MOST_PROPOSALS = 4096
+# Of a round, for each of the seeds so far, and for each that is missing. More would cost more in their pairwise
+# distances than the round saves.
+FEWEST_PROPOSALS, PROPOSALS_PER_SEED, MOST_PROPOSALS = 256, 4, 4096
 # Proposals that are decided together, and how many times as many are scored in one go: what comes after the last seed
 # is scored in vain.
 _ACCEPT_BLOCK, _BLOCKS_AT_ONCE = 256, 4
@@ -148,8 +149,9 @@ class _BatchedSearch:
 
     def more(self, n_seeds: int, room: int, rng: np.random.Generator) -> list[int]:
         """Up to `room` more seeds, after the `n_seeds` so far."""
-        # Twice as many as there are seeds: measured, fewer rounds save more than rejections cost.
-        n_proposals = min(max(8, 2 * n_seeds), _MOST_PROPOSALS, 2 * room)
+        # Measured: fewer rounds save more than rejections cost.
+        wanted = PROPOSALS_PER_SEED * n_seeds
+        n_proposals = min(max(FEWEST_PROPOSALS, wanted), MOST_PROPOSALS, PROPOSALS_PER_SEED * room)
         rows, stale, points = self._inputs.draw(self._masses, rng.random(n_proposals))
         kept = _accepted(torch.tensor(points), stale, rng, room)
         self._add(points[kept])

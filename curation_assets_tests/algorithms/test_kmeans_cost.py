@@ -11,7 +11,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from curation_assets.algorithms import seeding
 from curation_assets.algorithms.kmeans_cost import (
-    MOST_PROPOSALS,
     FitCost,
     inside_assignment_cost,
     lloyd_cost,
@@ -49,14 +48,14 @@ def test_greedy_seeds_compare_every_row_with_every_candidate() -> None:
 
 
 def test_batched_seeds_compare_every_row_with_every_seed_once() -> None:
-    # One seed; 8 proposals, of which 0.9 x 8 -> 8 are accepted (9 seeds); 2 x room = 2 proposals, 1 needed.
-    cost = seeding_cost(100, 10, 8, n_local_trials=1)
-    assert cost.distances == 100 * 10 + 8 * 8 // 2 + 2 * 1 // 2
-    assert (cost.passes, cost.reads, cost.steps) == (3, 5, 0)
-
-
-def test_the_batches_are_those_of_the_search() -> None:
-    assert MOST_PROPOSALS == seeding._MOST_PROPOSALS
+    # One seed; 4 x 9 missing ones = 36 proposals, of which the first 18 give the 9: half of them are accepted.
+    cost = seeding_cost(1000, 10, 8, n_local_trials=1)
+    assert cost.distances == 1000 * 10 + 18 * 9 // 2
+    assert (cost.passes, cost.reads, cost.steps) == (2, 4, 0)
+    # 256 proposals and 128 seeds; 4 x 129 = 516 proposals, 0.8 of which are 413; 4 x 58 = 232, enough for 58.
+    cost = seeding_cost(1000, 600, 8, n_local_trials=1)
+    assert cost.distances == 1000 * 600 + 256 * 128 // 2 + 517 * 413 // 2 + 73 * 58 // 2
+    assert (cost.passes, cost.reads, cost.steps) == (4, 6, 0)
 
 
 def test_planned_seeding_is_close_to_what_a_search_computes() -> None:
