@@ -7,8 +7,9 @@ directions hold a share that can hardly be exceeded: with probability 1 - 1e-15 
 wide as rows of 384 dimensions, so leaves a few centroids of a hundred to be scored, on any data whose points lie in
 more than one heap.
 
-Processors that multiply bfloat16 several times faster take wider sketches, rounded to it: the product then costs less
-still, and more is ruled out. What rounding takes from a bound is measured and added to it.
+Processors that multiply bfloat16 clearly faster take wider sketches, rounded to it: the product then costs less still,
+and more is ruled out. What rounding takes from a bound is measured and added to it. Among few centroids whole rows in
+bfloat16 take the place of sketches.
 """
 
 from __future__ import annotations
