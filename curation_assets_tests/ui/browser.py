@@ -48,6 +48,11 @@ class Box:
             and other.bottom <= self.bottom + slack
         )
 
+    def meets(self, other: Box) -> bool:
+        """Whether the two have some room in common."""
+        beside = self.right <= other.left or other.right <= self.left
+        return not beside and self.top < other.bottom and other.top < self.bottom
+
 
 @dataclass(frozen=True)
 class Screen:

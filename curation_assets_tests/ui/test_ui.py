@@ -67,7 +67,8 @@ def test_the_graph_is_grouped_into_lanes_and_every_name_is_readable(
     screen.keep("2_graph")
 
     for left, right in itertools.pairwise(LANES):
-        assert lanes[left].right <= lanes[right].left, f"{left} is not left of {right}"
+        assert lanes[left].left < lanes[right].left, f"{left} does not begin left of {right}"
+        assert not lanes[left].meets(lanes[right]), f"{left} and {right} are drawn over each other"
     for asset, lane in lane_of_asset.items():
         assert lanes[lane].holds(box_of(node_of(screen, asset))), f"{asset} is not drawn in {lane}"
     for name in [*LANES, *lane_of_asset]:
@@ -324,7 +325,7 @@ def test_the_checks_show_with_their_results(
 @pytest.mark.parametrize(
     ("asset", "key"),
     [
-        ("selection", "top_level_quotas"),
+        ("selection", "top_level_quotas_in_samples"),
         ("level_1_initial", "cluster_sizes"),
         ("level_1_clusters", "inertia_curve"),
     ],
