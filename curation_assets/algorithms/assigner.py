@@ -23,7 +23,7 @@ from curation_assets.algorithms.rounded_scores import (
     rounding_residuals,
 )
 from curation_assets.algorithms.rows import Metric
-from curation_assets.algorithms.sketch import Basis, Sketches, WholeRows, are_worth_rounding, is_sketchable
+from curation_assets.algorithms.sketch import Basis, Sketches, WholeRows, basis_for
 from curation_assets.algorithms.sketched_centroids import SketchedCentroids
 
 
@@ -50,7 +50,8 @@ class Assigner:
         self._book, self._metric, self._device = Codebook.of(_tensor(centroids, device)), metric, device
         book = self._book
         if basis is None:
-            basis = _basis(book.centroids, n_rows, device)
+            find = functools.partial(Basis.of, book.centroids)
+            basis = basis_for(n_rows, len(book.centroids), book.centroids.shape[1], device, find)
         self._basis = basis
         self._sketched = SketchedCentroids.if_worthwhile(basis, book.centroids, book.bias, book.largest_norm)
         self._n_rows = n_rows
@@ -125,13 +126,6 @@ def assign(
         clusters int64 (n,) and distances float32 (n,).
     """
     return Assigner(centroids, len(block), metric=metric, device=device).assign(block)
-
-
-def _basis(centroids: torch.Tensor, n_rows: int, device: str) -> Basis | WholeRows | None:
-    search = n_rows, len(centroids), centroids.shape[1], device
-    if is_sketchable(*search):
-        return Basis.of(centroids)
-    return WholeRows(centroids.shape[1]) if are_worth_rounding(*search) else None
 
 
 def _nearest_rounded(

@@ -14,8 +14,8 @@ import numba
 import numpy as np
 
 Loop = TypeVar("Loop", bound=Callable[..., object])
-CHUNK = 16
-"""Columns of bounds come in multiples of it."""
+# Scores whose largest is found at a time.
+_CHUNK = 16
 MULTIPLY_ADD = {"reassoc", "contract"}
 """What a compiler may do to a sum of products: add up in any order, and round once for a product and its sum."""
 
@@ -171,7 +171,7 @@ def find_moved(start: int, stop: int, before: np.ndarray, after: np.ndarray, is_
 def _largest(chunk: np.ndarray) -> np.float32:
     # With a fixed number of turns the compiler makes a few vector operations of it.
     largest = chunk[0]
-    for j in range(1, CHUNK):
+    for j in range(1, _CHUNK):
         largest = chunk[j] if chunk[j] > largest else largest
     return largest
 
@@ -179,7 +179,7 @@ def _largest(chunk: np.ndarray) -> np.float32:
 @compiled()
 def _chunk_maxima(row: np.ndarray, maxima: np.ndarray) -> None:
     for chunk in range(len(maxima)):
-        maxima[chunk] = _largest(row[chunk * CHUNK : chunk * CHUNK + CHUNK])
+        maxima[chunk] = _largest(row[chunk * _CHUNK : chunk * _CHUNK + _CHUNK])
 
 
 @compiled()
@@ -188,7 +188,7 @@ def top_two_rows(
 ) -> None:
     """Best and second-best of each row of scores, see `search_all`."""
     n_columns = scores.shape[1]
-    whole = n_columns // CHUNK
+    whole = n_columns // _CHUNK
     maxima = np.empty(whole, np.float32)
     none = np.float32(-np.inf)
     for i in range(len(scores)):
@@ -198,19 +198,21 @@ def top_two_rows(
         for chunk in range(whole):
             if maxima[chunk] > largest:
                 largest, where = maxima[chunk], chunk
-        for j in range(whole * CHUNK, n_columns):
+        for j in range(whole * _CHUNK, n_columns):
             if row[j] > largest:
                 largest, where = row[j], whole
         best[i], column[i], second[i] = largest, 0, largest
         if largest < at_least[i]:
             continue
         runner_up, found = none, -1
-        first, last = (where * CHUNK, where * CHUNK + CHUNK) if where < whole else (whole * CHUNK, n_columns)
+        first, last = (
+            (where * _CHUNK, where * _CHUNK + _CHUNK) if where < whole else (whole * _CHUNK, n_columns)
+        )
         for chunk in range(whole):
             if chunk != where:
                 runner_up = max(runner_up, maxima[chunk])
         if where < whole:
-            for j in range(whole * CHUNK, n_columns):
+            for j in range(whole * _CHUNK, n_columns):
                 runner_up = max(runner_up, row[j])
         for j in range(first, last):
             if found < 0 and row[j] == largest:

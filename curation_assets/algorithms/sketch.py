@@ -246,6 +246,24 @@ def are_worth_rounding(n_rows: int, n_centroids: int, dimension: int, device: st
     )
 
 
+def basis_for(
+    n_rows: int, n_centroids: int, dimension: int, device: str, find: Callable[[], Basis]
+) -> Basis | WholeRows | None:
+    """Of which sketches are that pay for a search of so many rows among so many centroids; None if none do.
+
+    Args:
+        n_rows: to search for.
+        n_centroids: to search among.
+        dimension: of both.
+        device: torch device.
+        find: gives the basis, if one pays.
+    """
+    search = n_rows, n_centroids, dimension, device
+    if is_sketchable(*search):
+        return find()
+    return WholeRows(dimension) if are_worth_rounding(*search) else None
+
+
 def sample_for_basis(n_rows: int) -> np.ndarray:
     """Rows, evenly spread, from which to take a basis, int64 (s,)."""
     return np.unique(np.linspace(0, n_rows - 1, min(n_rows, _SAMPLE_ROWS)).astype(np.int64))

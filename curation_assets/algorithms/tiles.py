@@ -16,8 +16,7 @@ from curation_assets.algorithms.sketch import (
     Basis,
     Sketches,
     WholeRows,
-    are_worth_rounding,
-    is_sketchable,
+    basis_for,
     sample_for_basis,
     sketch_bytes,
 )
@@ -121,11 +120,12 @@ class TiledRows:
 
     def basis(self, n_centroids: int) -> Basis | WholeRows | None:
         """Of which sketches are that pay among so many centroids, or None if none do."""
-        search = self.rows.n_rows, n_centroids, self.rows.dimension, self.device
-        if not is_sketchable(*search):
-            return WholeRows(self.rows.dimension) if are_worth_rounding(*search) else None
+        return basis_for(self.rows.n_rows, n_centroids, self.rows.dimension, self.device, self.directions)
+
+    def directions(self) -> Basis:
+        """Directions for sketches of the rows, those of the whole for some of its rows; found once."""
         if self._within is not None:
-            return self._within[0].basis(n_centroids)
+            return self._within[0].directions()
         if self._basis is None:
             self._basis = Basis.of(self.take(sample_for_basis(self.rows.n_rows)))
         return self._basis
@@ -200,8 +200,9 @@ class TiledRows:
         if isinstance(self.rows, ArrayRows):
             # In memory already: no second copy of what is float32.
             return self._moved(self.rows.read(0, self.rows.n_rows))
-        if isinstance(self.rows, _Subset) and self.rows.is_at_hand:
-            return self.rows.gathered(np.arange(self.rows.n_rows))
+        if self._within is not None and self._within[0].is_resident:
+            whole, numbers = self._within
+            return whole.take(numbers)
         every = torch.empty(self.rows.n_rows, self.rows.dimension, dtype=torch.float32, device=self.device)
         for start, block in read_chunks(self.rows, self._chunk_bytes):
             every[start : start + len(block)] = self._moved(block)
@@ -227,20 +228,11 @@ class _Subset:
     def dimension(self) -> int:
         return self._whole.rows.dimension
 
-    @property
-    def is_at_hand(self) -> bool:
-        """Whether nothing has to be read for it."""
-        return self._whole.is_resident
-
-    def gathered(self, indices: np.ndarray) -> torch.Tensor:
-        """Rows on the device, float32 (len(indices), d)."""
-        return self._whole.take(self._indices[indices])
-
     def read(self, start: int, stop: int) -> np.ndarray:
         return self.take(np.arange(start, stop))
 
     def take(self, indices: np.ndarray) -> np.ndarray:
-        return self.gathered(indices).cpu().numpy()
+        return self._whole.take(self._indices[indices]).cpu().numpy()
 
 
 def _joined(parts: list[torch.Tensor], device: str) -> torch.Tensor:
