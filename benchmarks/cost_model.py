@@ -28,18 +28,18 @@ from pools_of_vectors import POOLS
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from curation_assets.algorithms import LevelSpec
-from curation_assets.algorithms.cost_model import StageCost, Workload, plan_cost
-from curation_assets.algorithms.cost_time import Hardware, stage_time
-from curation_assets.algorithms.device_rate import DeviceRate, gpu_rate, measure_rate
-from curation_assets.algorithms.fit_inputs import FitInputs
+from curation_assets.algorithms.costs.device_rate import DeviceRate, gpu_rate, measure_rate
+from curation_assets.algorithms.costs.duration import Hardware, stage_time
+from curation_assets.algorithms.costs.kmeans_cost import lloyd_iterations, moved_share
+from curation_assets.algorithms.costs.model import StageCost, Workload, plan_cost
+from curation_assets.algorithms.costs.planning import PROCESS_BYTES, bucket_bytes, fit_memory
 from curation_assets.algorithms.hierarchy import LevelFitter, centroid_inputs
-from curation_assets.algorithms.kmeans import fit_kmeans
-from curation_assets.algorithms.kmeans_cost import lloyd_iterations, moved_share
-from curation_assets.algorithms.planning import PROCESS_BYTES, bucket_bytes, fit_memory
+from curation_assets.algorithms.kmeans.fit import fit_kmeans
+from curation_assets.algorithms.kmeans.inputs import FitInputs
+from curation_assets.algorithms.kmeans.tiles import FitMemory
 from curation_assets.algorithms.preprocessing import PreparedRows, fit_preprocessing
 from curation_assets.algorithms.rows import ArrayRows, Rows, read_chunks
 from curation_assets.algorithms.splitting import split_level
-from curation_assets.algorithms.tiles import FitMemory
 from curation_assets.algorithms.tree import Level, assign_to_level
 
 MEMORY_BUDGET = 4 * 10**9

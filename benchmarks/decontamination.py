@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from curation_assets.algorithms.nearest import best_matches, nearest_rows, pair_cosines
+from curation_assets.algorithms.search.references import best_matches, nearest_rows, pair_cosines
 from curation_assets.demo.openmoji import write_openmoji_pool
 from curation_assets.demo.openmoji_labels import load_openmoji_labels
 from curation_assets.encoders import build_encoder

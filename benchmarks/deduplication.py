@@ -20,13 +20,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from curation_assets.algorithms.coarse_clusters import fit_coarse_clusters, visit_clusters
-from curation_assets.algorithms.near_duplicates import close_pairs
+from curation_assets.algorithms.duplicates.coarse_clusters import fit_coarse_clusters, visit_clusters
+from curation_assets.algorithms.duplicates.near_duplicates import close_pairs
 from curation_assets.algorithms.preprocessing import Preprocessing
 from curation_assets.formats.base import SourceFile
 from curation_assets.pools import PoolSpec
-from curation_assets.steps.duplicates import find_duplicates
-from curation_assets.steps.ingest import _SCHEMA, hash_id
+from curation_assets.steps.cleaning.duplicates import find_duplicates
+from curation_assets.steps.ingest.raw_pool import _SCHEMA, hash_id
 from curation_assets.storage.outputs import Recipe
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import Shard

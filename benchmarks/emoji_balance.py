@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 
 from curation_assets.algorithms import effective_number, fit_hierarchy, sample_balanced
-from curation_assets.home import find_home
-from curation_assets.level_plan import level_specs
+from curation_assets.graph.levels import level_specs
 from curation_assets.pools import load_pool_spec
+from curation_assets.project import find_home
 from curation_assets.storage.pool_storage import PoolStorage
 
 

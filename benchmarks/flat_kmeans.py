@@ -18,11 +18,11 @@ import torch
 from machine import describe_machine
 from pools_of_vectors import POOLS, clustered_pool, plane_pool
 
-from curation_assets.algorithms.assigner import assign
 from curation_assets.algorithms.balance import kl_to_uniform
-from curation_assets.algorithms.kmeans import fit_kmeans
+from curation_assets.algorithms.kmeans.fit import fit_kmeans
 from curation_assets.algorithms.preprocessing import PreparedRows, fit_preprocessing
 from curation_assets.algorithms.rows import ArrayRows
+from curation_assets.algorithms.search.assigner import assign
 
 ITERATIONS = 20
 Fit = Callable[[np.ndarray, int], np.ndarray]

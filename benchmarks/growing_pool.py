@@ -25,14 +25,14 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from curation_assets.defs.dead_runs import ACTIVE_STATUSES
+from curation_assets.defs.run.dead_runs import ACTIVE_STATUSES
 from curation_assets.defs.watch import Cursor, Watcher
 from curation_assets.formats.base import SourceFile
-from curation_assets.freshness import Freshness
-from curation_assets.home import Home
-from curation_assets.lineage import pool_steps
+from curation_assets.graph.freshness import Freshness
+from curation_assets.graph.refit import choose_fit_rows
+from curation_assets.graph.steps import pool_steps
 from curation_assets.pools import PoolSpec, load_pool_spec
-from curation_assets.refit import choose_fit_rows
+from curation_assets.project import Home
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import group_files
 

@@ -8,8 +8,8 @@ from typing import Any
 from curation_assets.encoders import Encoder
 from curation_assets.formats import build_reader
 from curation_assets.pools import PoolSpec
-from curation_assets.steps.embed import embed_shard
-from curation_assets.steps.ingest import ingest_shard
+from curation_assets.steps.ingest.embed import embed_shard
+from curation_assets.steps.ingest.raw_pool import ingest_shard
 from curation_assets.storage.outputs import Output, Recipe
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import group_files

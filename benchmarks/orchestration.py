@@ -74,7 +74,7 @@ class Clock:
 
     def watch_steps(self) -> None:
         """Time every step of this process from now on."""
-        from curation_assets.defs.step_runs import StepRun
+        from curation_assets.defs.run.step_run import StepRun
 
         for method in ("over_shards", "once"):
             setattr(StepRun, method, self._timed(getattr(StepRun, method)))

@@ -69,8 +69,8 @@ def make_step(name: str) -> int:
     import dagster as dg
     from rich.console import Console
 
-    from curation_assets.cli.project import find_spec, open_home
     from curation_assets.cli.runner import Runner
+    from curation_assets.project import find_spec, open_home
 
     home = open_home()
     with dg.DagsterInstance.get() as instance:
@@ -97,7 +97,7 @@ def peak_of(name: str, environment: dict[str, str]) -> tuple[float, float]:
 
 def measure(folder: Path, options: argparse.Namespace) -> None:
     """Make the pool and print the table."""
-    from curation_assets.lineage import pool_steps
+    from curation_assets.graph.steps import pool_steps
     from curation_assets.pools import load_pool_spec
 
     began = time.perf_counter()

@@ -19,11 +19,11 @@ from pools_of_vectors import clustered_pool
 from upath import UPath
 
 from curation_assets.algorithms.hierarchy import FitProgress, LevelFitter, LevelSpec
+from curation_assets.algorithms.kmeans.row_worker import RowsPart
 from curation_assets.algorithms.preprocessing import PreparedRows, fit_preprocessing
-from curation_assets.algorithms.row_worker import RowsPart
 from curation_assets.engines import build_engine
 from curation_assets.pools import EngineSettings
-from curation_assets.steps.fit_workers import held_inputs
+from curation_assets.steps.tree.fit_workers import held_inputs
 from curation_assets.storage.array_files import StoredRows
 
 BUDGET = 4 * 10**9

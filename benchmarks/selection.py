@@ -29,11 +29,11 @@ from curation_assets.algorithms import sample_balanced
 from curation_assets.algorithms.preprocessing import Preprocessing
 from curation_assets.algorithms.randomness import Purpose, keyed_priorities
 from curation_assets.algorithms.resampling import rank_in_group
-from curation_assets.algorithms.sampling import plan_quotas
+from curation_assets.algorithms.sampling.balanced import plan_quotas
 from curation_assets.algorithms.tree import ClusterTree, Level
 from curation_assets.pools import PoolSpec
-from curation_assets.steps.select import select
-from curation_assets.steps.selected import SELECTED, part_of_shard
+from curation_assets.steps.dataset.selected import SELECTED, part_of_shard
+from curation_assets.steps.dataset.selection import select
 from curation_assets.storage.outputs import Facts, Recipe
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import Shard

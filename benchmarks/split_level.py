@@ -26,7 +26,7 @@ from curation_assets.algorithms.hierarchy import LevelFitter
 from curation_assets.algorithms.preprocessing import PreparedRows, fit_preprocessing
 from curation_assets.algorithms.rows import ArrayRows
 from curation_assets.algorithms.splitting import BUCKET_BYTES
-from curation_assets.steps.split import SplitFit, SplitProgress
+from curation_assets.steps.tree.split import SplitFit, SplitProgress
 from curation_assets.storage.embeddings import ARRAY, ShardedEmbeddings
 from curation_assets.storage.outputs import Recipe
 from curation_assets.storage.pool_storage import PoolStorage

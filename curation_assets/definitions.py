@@ -3,8 +3,8 @@
 import dagster as dg
 
 from curation_assets.defs.pool_definitions import build_definitions
-from curation_assets.home import find_home
 from curation_assets.pools import load_pool_specs
+from curation_assets.project import find_home
 
 
 @dg.definitions

@@ -13,8 +13,8 @@ import dagster as dg
 import yaml
 
 from curation_assets.demo.openmoji import write_openmoji_pool
-from curation_assets.home import Home
 from curation_assets.pools import PoolSpec, load_pool_spec
+from curation_assets.project import Home
 from curation_assets.storage.pool_storage import PoolStorage
 
 SMALL_POOL: dict[str, Any] = {

@@ -163,8 +163,10 @@ def test_from_runs_a_level_and_its_descendants_again_with_the_same_bytes(
 
 # Every pass reads the rows anew in tiny chunks, and every product takes its first look in bfloat16.
 _STREAMED_RUN = """
-from curation_assets.algorithms import planning, rounded_scores, sketch
-from curation_assets.algorithms.tiles import FitMemory
+from curation_assets.algorithms.costs import planning
+from curation_assets.algorithms.search import rounded_scores
+from curation_assets.algorithms.search.cpu import sketch
+from curation_assets.algorithms.kmeans.tiles import FitMemory
 from curation_assets.cli.main import cli
 
 fits = []

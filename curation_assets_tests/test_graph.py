@@ -12,8 +12,8 @@ import pytest
 
 from curation_assets.defs.io_managers import HandleIOManager
 from curation_assets.defs.pool_definitions import build_definitions
-from curation_assets.home import Home
 from curation_assets.pools import PoolSpec
+from curation_assets.project import Home
 from curation_assets_tests.projects import SMALL_POOL, Project, make_project
 
 

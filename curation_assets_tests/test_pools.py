@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from curation_assets.errors import PoolSpecError
-from curation_assets.lineage import pool_steps
+from curation_assets.graph.steps import pool_steps
 from curation_assets.pools import EngineSettings, load_pool_spec, load_pool_specs, resolve_engine
 from curation_assets_tests.projects import SMALL_POOL
 

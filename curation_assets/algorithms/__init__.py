@@ -6,7 +6,7 @@ indices = sample_balanced(tree, target_size=5000, seed=0)
 
 from curation_assets.algorithms.balance import effective_number
 from curation_assets.algorithms.hierarchy import LevelSpec, fit_hierarchy
-from curation_assets.algorithms.sampling import sample_balanced
+from curation_assets.algorithms.sampling.balanced import sample_balanced
 from curation_assets.algorithms.tree import ClusterTree
 
 __all__ = ["ClusterTree", "LevelSpec", "effective_number", "fit_hierarchy", "sample_balanced"]

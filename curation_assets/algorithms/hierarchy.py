@@ -8,14 +8,14 @@ from typing import Literal
 
 import numpy as np
 
-from curation_assets.algorithms.fit_inputs import FitInputs
-from curation_assets.algorithms.kmeans import Checkpoints, Iteration, KMeansFit, fit_inputs
+from curation_assets.algorithms.kmeans.fit import Checkpoints, Iteration, KMeansFit, fit_inputs
+from curation_assets.algorithms.kmeans.inputs import FitInputs
+from curation_assets.algorithms.kmeans.tiles import FitMemory
 from curation_assets.algorithms.preprocessing import PreparedRows, fit_preprocessing
 from curation_assets.algorithms.randomness import Purpose, generator
 from curation_assets.algorithms.resampling import ResampledSubset, Strategy, resample
 from curation_assets.algorithms.rows import ArrayRows, Metric, Rows
 from curation_assets.algorithms.splitting import BUCKET_BYTES, split_level
-from curation_assets.algorithms.tiles import FitMemory
 from curation_assets.algorithms.tree import ClusterTree, Level
 
 DEFAULT_RESAMPLING_STEPS = 10

@@ -14,10 +14,10 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from curation_assets.algorithms.fit_inputs import FitInputs
-from curation_assets.algorithms.kmeans import KMeansFit
-from curation_assets.algorithms.part_threads import use_one_torch_thread
+from curation_assets.algorithms.kmeans.fit import KMeansFit
+from curation_assets.algorithms.kmeans.inputs import FitInputs
 from curation_assets.algorithms.rows import ArrayRows, Rows
+from curation_assets.algorithms.threads import use_one_torch_thread
 from curation_assets.algorithms.tree import CoarseClusters, Level
 
 BUCKET_BYTES = 128 * 2**20

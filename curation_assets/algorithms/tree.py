@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curation_assets.algorithms.assigner import assign
-from curation_assets.algorithms.inside_assignment import assign_inside
 from curation_assets.algorithms.preprocessing import Preprocessing
 from curation_assets.algorithms.resampling import ResampledSubset
 from curation_assets.algorithms.rows import Metric, Rows, chunk_bounds
+from curation_assets.algorithms.search.assigner import assign
+from curation_assets.algorithms.search.groups import assign_inside
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,13 +16,13 @@ from curation_assets.cli.choice import (
     steps_between,
     steps_of_shards,
 )
-from curation_assets.cli.project import find_spec, open_home
 from curation_assets.cli.redo import Redo
 from curation_assets.cli.runner import Runner
 from curation_assets.cli.terminal import TerminalSink
+from curation_assets.defs.run.pool_lock import only_runner
 from curation_assets.errors import PoolSpecError
-from curation_assets.freshness import Again
-from curation_assets.pool_lock import only_runner
+from curation_assets.graph.freshness import Again
+from curation_assets.project import find_spec, open_home
 
 
 def backfill_pool(
@@ -50,9 +50,9 @@ def backfill_pool(
         PoolSpecError: if a step or shard does not exist, or the combination would mix clusters.
         PoolBusyError: if another process runs the same pool.
     """
-    from curation_assets.defs.dead_runs import close_dead_runs
-    from curation_assets.defs.event_log import open_instance
-    from curation_assets.defs.shared_lock import only_runner_of_all
+    from curation_assets.defs.run.dead_runs import close_dead_runs
+    from curation_assets.defs.run.event_log import open_instance
+    from curation_assets.defs.run.shared_lock import only_runner_of_all
 
     some = [
         option
@@ -120,8 +120,8 @@ def backfill_pool(
 def work(pool: str, names: list[str], block: tuple[str, str], again: str) -> int:
     """One block of shards on behalf of a backfill in another process, which holds the pool's lock."""
     from curation_assets.cli.workers import die_with_parent
-    from curation_assets.defs.event_log import open_instance
-    from curation_assets.defs.run_tags import AGAIN_TAG, again_of
+    from curation_assets.defs.run.event_log import open_instance
+    from curation_assets.defs.run.tags import AGAIN_TAG, again_of
 
     die_with_parent()
     home = open_home()

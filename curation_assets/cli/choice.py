@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from curation_assets.errors import PoolSpecError
-from curation_assets.freshness import Freshness
-from curation_assets.lineage import Step, ancestors, descendants, fit_steps, ingest_steps
+from curation_assets.graph.freshness import Freshness
+from curation_assets.graph.steps import Step, ancestors, descendants, fit_steps, ingest_steps
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -129,7 +129,7 @@ def failed_shards(
     """Shards that failed in one of the pool's latest runs and are still out of date in one of the named steps."""
     import dagster as dg
 
-    from curation_assets.defs.run_tags import POOL_TAG
+    from curation_assets.defs.run.tags import POOL_TAG
 
     failed: set[str] = set()
     filters = dg.RunsFilter(tags={POOL_TAG: pool}, statuses=[dg.DagsterRunStatus.FAILURE])

@@ -10,13 +10,13 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from curation_assets.cli.project import find_spec, open_home
 from curation_assets.errors import PoolSpecError
-from curation_assets.freshness import Freshness
-from curation_assets.lineage import pool_steps
+from curation_assets.graph.freshness import Freshness
+from curation_assets.graph.steps import pool_steps
 from curation_assets.pools import PoolSpec, load_pool_specs
-from curation_assets.steps.sample_search import close_ids, find_sample
-from curation_assets.steps.story import Story, tell
+from curation_assets.project import find_spec, open_home
+from curation_assets.steps.ingest.sample_search import close_ids, find_sample
+from curation_assets.steps.report.story import Story, tell
 from curation_assets.storage.pool_storage import PoolStorage
 
 

@@ -12,15 +12,15 @@ from rich.console import Console
 from rich.table import Table
 
 from curation_assets.cli.numbers import duration, size
-from curation_assets.cli.project import embedded_size, find_spec, open_home
 from curation_assets.errors import PoolSpecError
-from curation_assets.level_plan import level_specs
+from curation_assets.graph.levels import level_specs
 from curation_assets.pools.memory import DEFAULT_MEMORY_BUDGET
+from curation_assets.project import embedded_size, find_spec, open_home
 from curation_assets.storage.pool_storage import PoolStorage
 
 if TYPE_CHECKING:
-    from curation_assets.algorithms.cost_model import Plan, StageCost, Workload
-    from curation_assets.algorithms.cost_time import Hardware
+    from curation_assets.algorithms.costs.duration import Hardware
+    from curation_assets.algorithms.costs.model import Plan, StageCost, Workload
 
 _GPU_MEMORY = 80 * 10**9
 _DEFAULT_LEVELS = 4
@@ -67,7 +67,7 @@ class PricedPlan:
 
     def seconds(self, plan: Plan) -> float:
         """Of all stages, one after another, and embedding."""
-        from curation_assets.algorithms.cost_time import stage_time
+        from curation_assets.algorithms.costs.duration import stage_time
 
         times = (stage_time(stage, self.workload.dimension, self.hardware) for stage in plan.stages)
         return self.embedding_seconds + sum(time.total for time in times)
@@ -98,7 +98,7 @@ def show_plan(options: PlanOptions) -> None:
 
 
 def _priced(options: PlanOptions) -> PricedPlan:
-    from curation_assets.algorithms.cost_model import plan_cost
+    from curation_assets.algorithms.costs.model import plan_cost
 
     title, workload, device = _of_pool(options) if options.pool else _of_options(options)
     return PricedPlan(
@@ -112,7 +112,7 @@ def _priced(options: PlanOptions) -> PricedPlan:
 
 
 def _of_pool(options: PlanOptions) -> tuple[str, Workload, str]:
-    from curation_assets.algorithms.cost_model import Workload
+    from curation_assets.algorithms.costs.model import Workload
 
     given = {
         "--clusters": options.clusters,
@@ -151,9 +151,9 @@ def _of_pool(options: PlanOptions) -> tuple[str, Workload, str]:
 
 
 def _of_options(options: PlanOptions) -> tuple[str, Workload, str]:
-    from curation_assets.algorithms.cost_model import Workload
+    from curation_assets.algorithms.costs.model import Workload
+    from curation_assets.algorithms.costs.planning import plan_n_clusters
     from curation_assets.algorithms.hierarchy import LevelSpec
-    from curation_assets.algorithms.planning import plan_n_clusters
 
     if options.rows is None or options.dimension is None:
         raise PoolSpecError("without --pool, --rows N and --dim D are needed, e.g. --rows 743e6 --dim 1024")
@@ -187,13 +187,13 @@ def _workers(options: PlanOptions) -> int:
 
 
 def _hardware(options: PlanOptions, workload: Workload, device: str) -> Hardware:
-    from curation_assets.algorithms.cost_time import Hardware
-    from curation_assets.algorithms.device_rate import (
+    from curation_assets.algorithms.costs.device_rate import (
         A100_TFLOPS,
         DEFAULT_UTILISATION,
         gpu_rate,
         measure_rate,
     )
+    from curation_assets.algorithms.costs.duration import Hardware
     from curation_assets.encoders import resolve_device
 
     if not options.gpus and (options.tflops or options.utilisation):
@@ -212,7 +212,7 @@ def _hardware(options: PlanOptions, workload: Workload, device: str) -> Hardware
 
 
 def _table(priced: PricedPlan) -> Table:
-    from curation_assets.algorithms.cost_time import stage_time
+    from curation_assets.algorithms.costs.duration import stage_time
 
     workload = priced.workload
     table = Table(
@@ -289,7 +289,7 @@ def _assumptions(priced: PricedPlan, options: PlanOptions) -> Iterator[str]:
 
 
 def _as_json(priced: PricedPlan) -> dict[str, Any]:
-    from curation_assets.algorithms.cost_time import stage_time
+    from curation_assets.algorithms.costs.duration import stage_time
 
     def stage_json(stage: StageCost) -> dict[str, Any]:
         time = stage_time(stage, priced.workload.dimension, priced.hardware)

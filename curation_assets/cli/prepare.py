@@ -7,8 +7,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from curation_assets.cli.project import open_home
 from curation_assets.cli.terminal import TerminalSink
+from curation_assets.project import open_home
 
 Write = Callable[[Path, Callable[[int, int], None]], list[Path]]
 

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 import yaml
 from rich.console import Console
 
-from curation_assets.cli.project import open_home
 from curation_assets.errors import CurationError
 from curation_assets.pools import load_pool_spec
+from curation_assets.project import open_home
 from curation_assets.storage.outputs import Output
 from curation_assets.storage.pool_storage import PoolStorage
 
 if TYPE_CHECKING:
     from curation_assets.engines.ray.simulated import SimulatedCluster
-    from curation_assets.home import Home
+    from curation_assets.project import Home
 
 KILLED_AFTER = "level_1_initial"
 """When this is stored, the next fit begins: its workers are what the killed node takes with it."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from curation_assets.home import Home
+from curation_assets.project import Home
 from curation_assets.storage.outputs import timestamp
 
 

@@ -8,14 +8,14 @@ from rich.console import Console
 
 from curation_assets import progress
 from curation_assets.cli.choice import find_step, shards_named
-from curation_assets.cli.project import find_spec, open_home
 from curation_assets.cli.redo import Redo
 from curation_assets.cli.runner import Runner
 from curation_assets.cli.terminal import TerminalSink
+from curation_assets.defs.run.pool_lock import only_runner
 from curation_assets.errors import PoolSpecError
-from curation_assets.freshness import Again
-from curation_assets.lineage import descendants, descendants_to_force, ingest_steps
-from curation_assets.pool_lock import only_runner
+from curation_assets.graph.freshness import Again
+from curation_assets.graph.steps import descendants, descendants_to_force, ingest_steps
+from curation_assets.project import find_spec, open_home
 
 
 def run_pool(pool: str, *, first: str | None, shards: str | None) -> int:
@@ -30,9 +30,9 @@ def run_pool(pool: str, *, first: str | None, shards: str | None) -> int:
         PoolSpecError: if the pool, the step or a shard does not exist, or the combination would mix clusters.
         PoolBusyError: if another process runs the same pool.
     """
-    from curation_assets.defs.dead_runs import close_dead_runs
-    from curation_assets.defs.event_log import open_instance
-    from curation_assets.defs.shared_lock import only_runner_of_all
+    from curation_assets.defs.run.dead_runs import close_dead_runs
+    from curation_assets.defs.run.event_log import open_instance
+    from curation_assets.defs.run.shared_lock import only_runner_of_all
 
     home = open_home()
     spec = find_spec(home, pool)

@@ -10,12 +10,12 @@ from rich.console import Console
 
 from curation_assets.cli.workers import run_workers
 from curation_assets.errors import CurationError
-from curation_assets.freshness import Again, Freshness
-from curation_assets.home import Home
-from curation_assets.lineage import fit_steps, pool_steps
+from curation_assets.graph.freshness import Again, Freshness
+from curation_assets.graph.refit import choose_fit_rows, due_refit
+from curation_assets.graph.steps import fit_steps, pool_steps
+from curation_assets.graph.waves import MOST_RUNS_OF_A_WAVE, Wave, contiguous_blocks, next_wave
 from curation_assets.pools import PoolSpec
-from curation_assets.refit import choose_fit_rows, due_refit
-from curation_assets.run_plan import MOST_RUNS_OF_A_WAVE, Wave, contiguous_blocks, next_wave
+from curation_assets.project import Home
 from curation_assets.storage.pool_storage import PoolStorage
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Runner:
         """List the files of the pool and of its evaluation sets as they are now; every shard takes part."""
         from curation_assets.defs.partitions import take_listing
         from curation_assets.formats import build_reader
-        from curation_assets.steps.evaluation import evaluation_readers, take_evaluation_listing
+        from curation_assets.steps.cleaning.evaluation_sets import evaluation_readers, take_evaluation_listing
 
         take_evaluation_listing(self.spec, evaluation_readers(self.spec, self.home.folder), self.storage)
         files = build_reader(self.spec.source, self.home.folder).list_files()
@@ -128,7 +128,7 @@ class Runner:
 
         from curation_assets.defs.jobs import whole_pool_job
         from curation_assets.defs.pool_definitions import build_definitions
-        from curation_assets.defs.run_tags import run_tags
+        from curation_assets.defs.run.tags import run_tags
 
         job = build_definitions([self.spec], self.home).resolve_job_def(whole_pool_job(self.spec.name))
         result = job.execute_in_process(

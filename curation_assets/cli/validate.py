@@ -7,9 +7,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from curation_assets.cli.project import embedded_size, open_home
-from curation_assets.level_plan import level_specs
+from curation_assets.graph.levels import level_specs
 from curation_assets.pools import PoolSpec, load_pool_spec
+from curation_assets.project import embedded_size, open_home
 from curation_assets.storage.pool_storage import PoolStorage
 
 _TYPICAL_DIMENSION = 1024
@@ -24,7 +24,7 @@ def validate_pool(path: Path, rows: int | None, dimension: int | None) -> None:
         dimension: of an embedding; that of the stored ones if not given.
     """
     from curation_assets.formats import build_reader
-    from curation_assets.steps.evaluation import evaluation_readers, list_evaluation_sets
+    from curation_assets.steps.cleaning.evaluation_sets import evaluation_readers, list_evaluation_sets
 
     home = open_home()
     spec = load_pool_spec(path)
@@ -49,7 +49,7 @@ def validate_pool(path: Path, rows: int | None, dimension: int | None) -> None:
 
 
 def _show_plan(console: Console, spec: PoolSpec, rows: int, dimension: int) -> None:
-    from curation_assets.algorithms.cost_model import Workload, plan_cost
+    from curation_assets.algorithms.costs.model import Workload, plan_cost
 
     spec.require_feasible(rows)
     levels = level_specs(spec, rows)

@@ -56,7 +56,7 @@ def run_workers(
 
 
 def _work(runner: Runner, names: Sequence[str], chunk: tuple[str, str], environment: dict[str, str]) -> bool:
-    from curation_assets.defs.run_tags import again_text
+    from curation_assets.defs.run.tags import again_text
 
     again = again_text(runner.again) if runner.again else ""
     command = [

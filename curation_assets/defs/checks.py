@@ -9,14 +9,14 @@ from curation_assets.defs.assets.base import PoolGraph
 from curation_assets.defs.resources import CurationResource
 from curation_assets.encoders import resolve_device
 from curation_assets.errors import CurationError
-from curation_assets.freshness import Freshness
+from curation_assets.graph.freshness import Freshness
 from curation_assets.pools import PoolSpec, RefitSettings
-from curation_assets.steps.accounts import audit_ledger, missed_targets
-from curation_assets.steps.clean_selection import contaminated_selection
-from curation_assets.steps.drift import SHARDS as DRIFT_SHARDS
+from curation_assets.steps.dataset.accounts import audit_ledger, missed_targets
+from curation_assets.steps.dataset.clean_selection import contaminated_selection
+from curation_assets.steps.dataset.selection import QUOTAS
 from curation_assets.steps.report import DOMINATING_SHARE, dominating_share
-from curation_assets.steps.select import QUOTAS
 from curation_assets.steps.soundness import miscounted_shards, unsound_embeddings
+from curation_assets.steps.tree.drift import SHARDS as DRIFT_SHARDS
 from curation_assets.storage.pool_storage import PoolStorage
 
 _ROWS_SHOWN = 50

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import dagster as dg
 
-from curation_assets.defs.executors import chosen_executor
-from curation_assets.defs.run_tags import AGAIN_TAG, POOL_TAG, THIS_RUN
-from curation_assets.home import Home
-from curation_assets.lineage import (
+from curation_assets.defs.run.executors import chosen_executor
+from curation_assets.defs.run.tags import AGAIN_TAG, POOL_TAG, THIS_RUN
+from curation_assets.graph.steps import (
     Step,
     descendants,
     descendants_to_force,
@@ -19,6 +18,7 @@ from curation_assets.lineage import (
     pool_steps,
 )
 from curation_assets.pools import PoolSpec
+from curation_assets.project import Home
 
 if TYPE_CHECKING:
     # Dagster exports what makes these, not their class.

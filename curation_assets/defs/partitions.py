@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import dagster as dg
 
 from curation_assets.formats.base import SourceFile
-from curation_assets.lineage import pool_steps
+from curation_assets.graph.steps import pool_steps
 from curation_assets.pools import PoolSpec
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import Shard, group_files

@@ -19,14 +19,14 @@ from curation_assets.defs.assets.selection import build_ledger, build_selection
 from curation_assets.defs.assets.token_counts import build_token_counts
 from curation_assets.defs.assets.tree import build_drift, build_tree
 from curation_assets.defs.checks import build_checks
-from curation_assets.defs.executors import chosen_executor
 from curation_assets.defs.io_managers import HandleIOManager
 from curation_assets.defs.jobs import Job, build_jobs
 from curation_assets.defs.resources import CurationResource
+from curation_assets.defs.run.executors import chosen_executor
 from curation_assets.defs.schedules import build_schedules
 from curation_assets.defs.sensors import build_sensor
-from curation_assets.home import Home
 from curation_assets.pools import PoolSpec
+from curation_assets.project import Home
 
 
 def build_definitions(specs: list[PoolSpec], home: Home) -> dg.Definitions:

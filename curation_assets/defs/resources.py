@@ -12,7 +12,7 @@ from pydantic import Field
 from curation_assets.formats import build_reader
 from curation_assets.formats.base import ShardReader
 from curation_assets.pools import EncoderSettings, PoolSpec
-from curation_assets.steps.evaluation import evaluation_readers
+from curation_assets.steps.cleaning.evaluation_sets import evaluation_readers
 from curation_assets.storage.pool_storage import PoolStorage
 
 if TYPE_CHECKING:

@@ -4,11 +4,11 @@ import dagster as dg
 
 from curation_assets.defs.jobs import curate_job, recluster_job
 from curation_assets.defs.partitions import partitions_name
-from curation_assets.defs.run_tags import RANGE_END_TAG, RANGE_START_TAG, REASON_TAG
-from curation_assets.freshness import Freshness
-from curation_assets.home import Home
-from curation_assets.lineage import pool_steps
+from curation_assets.defs.run.tags import RANGE_END_TAG, RANGE_START_TAG, REASON_TAG
+from curation_assets.graph.freshness import Freshness
+from curation_assets.graph.steps import pool_steps
 from curation_assets.pools import PoolSpec
+from curation_assets.project import Home
 from curation_assets.storage.pool_storage import PoolStorage
 
 

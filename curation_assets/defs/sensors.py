@@ -6,8 +6,8 @@ import dagster as dg
 
 from curation_assets.defs.jobs import Job, sensed_jobs
 from curation_assets.defs.watch import Cursor, Watcher
-from curation_assets.home import Home
 from curation_assets.pools import PoolSpec
+from curation_assets.project import Home
 
 
 def sensor_name(pool: str) -> str:

@@ -12,23 +12,23 @@ from dataclasses import asdict, dataclass, field
 
 import dagster as dg
 
-from curation_assets.defs.dead_runs import ACTIVE_STATUSES, close_dead_runs
 from curation_assets.defs.jobs import job_for
 from curation_assets.defs.partitions import ListingChange, partitions_name, take_listing
-from curation_assets.defs.run_tags import POOL_TAG, run_tags
-from curation_assets.defs.shared_lock import only_runner_of_all
+from curation_assets.defs.run.arrivals import Unsettled, settle
+from curation_assets.defs.run.dead_runs import ACTIVE_STATUSES, close_dead_runs
+from curation_assets.defs.run.pool_lock import only_runner
+from curation_assets.defs.run.shared_lock import only_runner_of_all
+from curation_assets.defs.run.tags import POOL_TAG, run_tags
 from curation_assets.errors import CurationError, PoolBusyError
 from curation_assets.formats import build_reader
-from curation_assets.formats.arrivals import Unsettled, settle
 from curation_assets.formats.base import ShardReader, SourceFile
-from curation_assets.freshness import Freshness
-from curation_assets.home import Home
-from curation_assets.lineage import level_asset, pool_steps, shard_steps
-from curation_assets.pool_lock import only_runner
+from curation_assets.graph.freshness import Freshness
+from curation_assets.graph.refit import choose_fit_rows, due_refit
+from curation_assets.graph.steps import level_asset, pool_steps, shard_steps
+from curation_assets.graph.waves import MOST_RUNS_OF_A_WAVE, Wave, contiguous_blocks, next_wave
 from curation_assets.pools import PoolSpec
-from curation_assets.refit import choose_fit_rows, due_refit
-from curation_assets.run_plan import MOST_RUNS_OF_A_WAVE, Wave, contiguous_blocks, next_wave
-from curation_assets.steps.evaluation import evaluation_readers, take_evaluation_listing
+from curation_assets.project import Home
+from curation_assets.steps.cleaning.evaluation_sets import evaluation_readers, take_evaluation_listing
 from curation_assets.storage.fingerprint import fingerprint
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import Shard

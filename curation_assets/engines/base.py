@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from curation_assets.algorithms.worker_pool import WorkerPool
+    from curation_assets.algorithms.kmeans.worker_pool import WorkerPool
 
 
 Item = TypeVar("Item")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from curation_assets.engines.base import Item, Result
 
 if TYPE_CHECKING:
-    from curation_assets.algorithms.worker_pool import WorkerPool
+    from curation_assets.algorithms.kmeans.worker_pool import WorkerPool
 
 
 class LocalEngine:
@@ -32,7 +32,7 @@ class LocalEngine:
         """
         if n_workers != 1:
             raise ValueError(f"n_workers is {n_workers}, but the local engine has one process: use 1")
-        from curation_assets.algorithms.worker_pool import InProcessPool
+        from curation_assets.algorithms.kmeans.worker_pool import InProcessPool
 
         yield InProcessPool(build(0))
 

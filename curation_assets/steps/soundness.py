@@ -8,7 +8,7 @@ import numpy as np
 
 from curation_assets.errors import CurationError
 from curation_assets.formats.base import RejectionReason
-from curation_assets.lineage import level_asset
+from curation_assets.graph.steps import level_asset
 from curation_assets.pools import PoolSpec
 from curation_assets.storage.clusters import read_preprocessing
 from curation_assets.storage.embeddings import ARRAY

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from curation_assets.algorithms import rounded_scores, sketch
 from curation_assets.algorithms.preprocessing import PreparedRows, fit_preprocessing
 from curation_assets.algorithms.rows import ArrayRows
+from curation_assets.algorithms.search import rounded_scores
+from curation_assets.algorithms.search.cpu import sketch
 
 
 def prepared(x: np.ndarray, metric: str = "l2") -> PreparedRows:

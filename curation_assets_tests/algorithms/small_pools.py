@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from curation_assets.algorithms.fit_inputs import FitInputs
-from curation_assets.algorithms.row_worker import RowsPart, RowWorker, part_bounds
+from curation_assets.algorithms.kmeans.inputs import FitInputs
+from curation_assets.algorithms.kmeans.row_worker import RowsPart, RowWorker, part_bounds
+from curation_assets.algorithms.kmeans.tiles import TiledRows
+from curation_assets.algorithms.kmeans.worker_pool import Arguments, Call
 from curation_assets.algorithms.rows import Metric, Rows
-from curation_assets.algorithms.tiles import TiledRows
-from curation_assets.algorithms.worker_pool import Arguments, Call
 
 
 class ForgetfulPool:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from curation_assets.algorithms import LevelSpec, splitting
 from curation_assets.algorithms.hierarchy import LevelFitter
-from curation_assets.algorithms.kmeans import KMeansFit, fit_kmeans
+from curation_assets.algorithms.kmeans.fit import KMeansFit, fit_kmeans
 from curation_assets.algorithms.preprocessing import PreparedRows, fit_preprocessing
 from curation_assets.algorithms.randomness import Purpose, generator
 from curation_assets.algorithms.rows import ArrayRows, Rows

@@ -13,8 +13,8 @@ from curation_assets.cli.choice import (
     steps_of_shards,
 )
 from curation_assets.errors import PoolSpecError
-from curation_assets.freshness import Freshness
-from curation_assets.lineage import pool_steps
+from curation_assets.graph.freshness import Freshness
+from curation_assets.graph.steps import pool_steps
 from curation_assets.pools import PoolSpec
 from curation_assets_tests.projects import SMALL_POOL
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from curation_assets.cli.status import tree_lines, why_not
-from curation_assets.freshness import Freshness
-from curation_assets.lineage import Step, pool_steps
+from curation_assets.graph.freshness import Freshness
+from curation_assets.graph.steps import Step, pool_steps
 from curation_assets.pools import PoolSpec
 from curation_assets.storage.fit_rows import FitRows, FittedShard
 from curation_assets.storage.outputs import Recipe

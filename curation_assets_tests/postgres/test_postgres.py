@@ -12,8 +12,8 @@ import dagster as dg
 import pytest
 import yaml
 
-from curation_assets.defs.event_log import open_instance
 from curation_assets.defs.partitions import partitions_name
+from curation_assets.defs.run.event_log import open_instance
 from curation_assets.errors import CurationError
 from curation_assets_tests.projects import Project, make_project, materialized
 

@@ -13,7 +13,7 @@ import dagster as dg
 import pytest
 import yaml
 
-from curation_assets.defs.shared_lock import only_runner_of_all
+from curation_assets.defs.run.shared_lock import only_runner_of_all
 from curation_assets.errors import PoolBusyError
 from curation_assets_tests.projects import Project, make_project
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.postgres
 HOLD = """
 import time
 import dagster as dg
-from curation_assets.defs.shared_lock import only_runner_of_all
+from curation_assets.defs.run.shared_lock import only_runner_of_all
 with dg.DagsterInstance.get() as instance, only_runner_of_all(instance, "p"):
     print("held", flush=True)
     time.sleep(60)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from curation_assets.home import Home
+from curation_assets.project import Home
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets_tests.projects import Project
 

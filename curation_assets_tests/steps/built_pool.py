@@ -11,10 +11,10 @@ import numpy as np
 import polars as pl
 
 from curation_assets.pools import PoolSpec
-from curation_assets.steps.ingest import _SCHEMA as RAW_SCHEMA
-from curation_assets.steps.ingest import hash_id
-from curation_assets.steps.ledger import write_ledger
-from curation_assets.steps.select import select
+from curation_assets.steps.dataset.ledger import write_ledger
+from curation_assets.steps.dataset.selection import select
+from curation_assets.steps.ingest.raw_pool import _SCHEMA as RAW_SCHEMA
+from curation_assets.steps.ingest.raw_pool import hash_id
 from curation_assets.storage.admission import EXCLUDED_SCHEMA
 from curation_assets.storage.evaluation import SAMPLES_SCHEMA
 from curation_assets.storage.outputs import Recipe

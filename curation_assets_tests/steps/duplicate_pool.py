@@ -14,8 +14,8 @@ import polars as pl
 from curation_assets.formats.base import SourceFile
 from curation_assets.formats.texts import normalized_digest
 from curation_assets.pools import PoolSpec
-from curation_assets.steps.duplicates import find_duplicates
-from curation_assets.steps.ingest import _SCHEMA, hash_id
+from curation_assets.steps.cleaning.duplicates import find_duplicates
+from curation_assets.steps.ingest.raw_pool import _SCHEMA, hash_id
 from curation_assets.storage.admission import EVIDENCE, EVIDENCE_SCHEMA
 from curation_assets.storage.outputs import Recipe
 from curation_assets.storage.pool_storage import PoolStorage

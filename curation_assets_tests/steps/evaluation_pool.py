@@ -13,11 +13,11 @@ from PIL import Image
 from curation_assets.encoders.base import Encoder
 from curation_assets.formats.base import RawSample, Rejection, ShardReader, SourceFile
 from curation_assets.pools import PoolSpec
-from curation_assets.steps.admit import admit_shard
-from curation_assets.steps.contamination import find_contaminated
-from curation_assets.steps.embed import embed_shard
-from curation_assets.steps.evaluation import read_evaluation_sets
-from curation_assets.steps.ingest import ingest_shard
+from curation_assets.steps.cleaning.admitted import admit_shard
+from curation_assets.steps.cleaning.contaminated import find_contaminated
+from curation_assets.steps.cleaning.evaluation_sets import read_evaluation_sets
+from curation_assets.steps.ingest.embed import embed_shard
+from curation_assets.steps.ingest.raw_pool import ingest_shard
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import group_files
 from curation_assets_tests.steps.drawn_pool import RECIPE

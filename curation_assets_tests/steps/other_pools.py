@@ -12,8 +12,8 @@ import numpy as np
 from curation_assets.encoders.base import Encoder
 from curation_assets.formats.base import RawSample, Rejection, ShardReader, SourceFile
 from curation_assets.formats.embeddings import EmbeddingsReader
-from curation_assets.steps.embed import embed_shard
-from curation_assets.steps.precomputed import take_embeddings
+from curation_assets.steps.ingest.embed import embed_shard
+from curation_assets.steps.ingest.precomputed import take_embeddings
 from curation_assets_tests.steps.drawn_pool import RECIPE, Pool
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from curation_assets.errors import CurationError
 from curation_assets.pools import PoolSpec
-from curation_assets.steps.fit import LevelFit
 from curation_assets.steps.soundness import miscounted_shards, require_usable_pool, unsound_embeddings
+from curation_assets.steps.tree.fit import LevelFit
 from curation_assets_tests.steps.drawn_pool import RECIPE, Pool, png, write_tar
 
 

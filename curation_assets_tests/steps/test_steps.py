@@ -13,8 +13,8 @@ from PIL import Image
 
 from curation_assets.algorithms import fit_hierarchy
 from curation_assets.errors import CurationError, ShardError
-from curation_assets.level_plan import level_specs
-from curation_assets.steps.ledger import write_ledger
+from curation_assets.graph.levels import level_specs
+from curation_assets.steps.dataset.ledger import write_ledger
 from curation_assets.steps.report import gather_report
 from curation_assets.storage.admission import EXCLUDED_SCHEMA
 from curation_assets.storage.fit_rows import FitRows, FittedShard

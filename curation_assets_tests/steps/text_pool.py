@@ -14,11 +14,11 @@ from curation_assets.encoders.base import Encoder
 from curation_assets.encoders.tokenizers import WordCounter
 from curation_assets.formats import build_reader
 from curation_assets.pools import PoolSpec
-from curation_assets.steps.admit import admit_shard
-from curation_assets.steps.embed import embed_shard
-from curation_assets.steps.evaluation import evaluation_readers, read_evaluation_sets
-from curation_assets.steps.ledger import write_ledger
-from curation_assets.steps.tokens import count_tokens
+from curation_assets.steps.cleaning.admitted import admit_shard
+from curation_assets.steps.cleaning.evaluation_sets import evaluation_readers, read_evaluation_sets
+from curation_assets.steps.dataset.ledger import write_ledger
+from curation_assets.steps.ingest.embed import embed_shard
+from curation_assets.steps.ingest.token_counts import count_tokens
 from curation_assets.storage.admission import EVIDENCE, EVIDENCE_SCHEMA
 from curation_assets.storage.fit_rows import FitRows, FittedShard
 from curation_assets.storage.pool_storage import PoolStorage

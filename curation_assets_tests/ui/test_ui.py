@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import pytest
 
-from curation_assets.defs.run_tags import POOL_TAG
+from curation_assets.defs.run.tags import POOL_TAG
 from curation_assets.defs.sensors import sensor_name
 from curation_assets.demo.openmoji import write_openmoji_pool
-from curation_assets.lineage import pool_steps
+from curation_assets.graph.steps import pool_steps
 from curation_assets_tests.projects import materialized
 from curation_assets_tests.ui.browser import Box, Screen, box_of
 from curation_assets_tests.ui.dev_server import DevServer, wait_for

@@ -4,8 +4,8 @@ import dagster as dg
 
 from curation_assets.defs.assets.base import INGEST, PoolGraph
 from curation_assets.defs.resources import CurationResource
-from curation_assets.defs.step_runs import Report, StepRun
-from curation_assets.steps.admit import admit_shard
+from curation_assets.defs.run.step_run import Report, StepRun
+from curation_assets.steps.cleaning.admitted import admit_shard
 from curation_assets.storage.outputs import OutputWriter
 from curation_assets.storage.shards import Shard
 

@@ -5,8 +5,8 @@ import dagster as dg
 from curation_assets.defs.assets.base import REPORT, PoolGraph
 from curation_assets.defs.metadata import picture
 from curation_assets.defs.resources import CurationResource
-from curation_assets.defs.step_runs import Report, StepRun
-from curation_assets.steps.atlas import PICTURE, TABLE, X, Y, atlas_command, export_atlas
+from curation_assets.defs.run.step_run import Report, StepRun
+from curation_assets.steps.dataset.atlas import PICTURE, TABLE, X, Y, atlas_command, export_atlas
 from curation_assets.storage.outputs import OutputWriter
 
 

@@ -4,9 +4,9 @@ import dagster as dg
 
 from curation_assets.defs.assets.base import BALANCE, PoolGraph
 from curation_assets.defs.resources import CurationResource
-from curation_assets.defs.step_runs import Report, StepRun
+from curation_assets.defs.run.step_run import Report, StepRun
 from curation_assets.formats import output_suffix
-from curation_assets.steps.dataset import row_formats, write_dataset
+from curation_assets.steps.dataset.balanced_dataset import row_formats, write_dataset
 from curation_assets.storage.outputs import OutputWriter
 from curation_assets.storage.shards import Shard
 

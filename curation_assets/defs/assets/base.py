@@ -11,7 +11,7 @@ import dagster as dg
 
 from curation_assets.defs.partitions import pool_partitions
 from curation_assets.errors import CurationError
-from curation_assets.lineage import Step, direct_inputs, pool_steps
+from curation_assets.graph.steps import Step, direct_inputs, pool_steps
 from curation_assets.pools import PoolSpec
 
 INGEST, HIERARCHY, BALANCE, REPORT = "1_ingest", "2_hierarchy", "3_balance", "4_report"

@@ -4,8 +4,8 @@ import dagster as dg
 
 from curation_assets.defs.assets.base import BALANCE, PoolGraph
 from curation_assets.defs.resources import CurationResource
-from curation_assets.defs.step_runs import Report, StepRun
-from curation_assets.steps.release import write_release
+from curation_assets.defs.run.step_run import Report, StepRun
+from curation_assets.steps.dataset.dataset_release import write_release
 from curation_assets.storage.outputs import Output, OutputWriter
 
 

@@ -4,9 +4,9 @@ import dagster as dg
 
 from curation_assets.defs.assets.base import INGEST, PoolGraph
 from curation_assets.defs.resources import CurationResource
-from curation_assets.defs.step_runs import Report, StepRun
-from curation_assets.steps.duplicate_groups import largest_groups
-from curation_assets.steps.duplicates import find_duplicates
+from curation_assets.defs.run.step_run import Report, StepRun
+from curation_assets.steps.cleaning.duplicate_groups import largest_groups
+from curation_assets.steps.cleaning.duplicates import find_duplicates
 from curation_assets.storage.admission import EVIDENCE
 from curation_assets.storage.outputs import Output, OutputWriter
 

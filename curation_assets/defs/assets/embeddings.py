@@ -6,9 +6,9 @@ import dagster as dg
 
 from curation_assets.defs.assets.base import INGEST, PoolGraph
 from curation_assets.defs.resources import CurationResource
-from curation_assets.defs.step_runs import StepRun
-from curation_assets.steps.embed_shards import EmbedShard
-from curation_assets.steps.throughput import RunThroughput
+from curation_assets.defs.run.step_run import StepRun
+from curation_assets.steps.ingest.embeddings import EmbedShard
+from curation_assets.steps.ingest.throughput import RunThroughput
 from curation_assets.storage.pool_storage import PoolStorage
 
 

@@ -7,10 +7,10 @@ import polars as pl
 
 from curation_assets.defs.assets.base import INGEST, PoolGraph
 from curation_assets.defs.resources import CurationResource
-from curation_assets.defs.step_runs import Report, StepRun
+from curation_assets.defs.run.step_run import Report, StepRun
 from curation_assets.encoders import resolve_device
-from curation_assets.steps.contamination import EvaluationSamples, find_contaminated
-from curation_assets.steps.evaluation import read_evaluation_sets, take_evaluation_listing
+from curation_assets.steps.cleaning.contaminated import EvaluationSamples, find_contaminated
+from curation_assets.steps.cleaning.evaluation_sets import read_evaluation_sets, take_evaluation_listing
 from curation_assets.storage.admission import EVIDENCE
 from curation_assets.storage.evaluation import REJECTED
 from curation_assets.storage.outputs import Output, OutputWriter

@@ -7,11 +7,11 @@ import dagster as dg
 from curation_assets.defs.assets.base import HIERARCHY, PoolGraph
 from curation_assets.defs.metadata import fit_metadata
 from curation_assets.defs.resources import CurationResource
-from curation_assets.defs.step_runs import Report, StepRun
-from curation_assets.lineage import level_asset
-from curation_assets.steps.assign import AssignShard
-from curation_assets.steps.fit import FitIteration, LevelFit
-from curation_assets.steps.split import COARSE_SHARE, SplitProgress
+from curation_assets.defs.run.step_run import Report, StepRun
+from curation_assets.graph.steps import level_asset
+from curation_assets.steps.tree.assign import AssignShard
+from curation_assets.steps.tree.fit import FitIteration, LevelFit
+from curation_assets.steps.tree.split import COARSE_SHARE, SplitProgress
 from curation_assets.storage.outputs import OutputWriter
 
 _FITS: dict[str, tuple[Callable[[LevelFit, OutputWriter], None], str]] = {

@@ -5,7 +5,7 @@ import dagster as dg
 from curation_assets.defs.assets.base import REPORT, PoolGraph
 from curation_assets.defs.metadata import picture
 from curation_assets.defs.resources import CurationResource
-from curation_assets.defs.step_runs import Report, StepRun
+from curation_assets.defs.run.step_run import Report, StepRun
 from curation_assets.steps.report import gather_report
 from curation_assets.storage.outputs import Output, OutputWriter
 

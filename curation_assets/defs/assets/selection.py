@@ -6,9 +6,9 @@ import polars as pl
 from curation_assets.defs.assets.base import BALANCE, PoolGraph
 from curation_assets.defs.metadata import size_metadata
 from curation_assets.defs.resources import CurationResource
-from curation_assets.defs.step_runs import Report, StepRun
-from curation_assets.steps.ledger import write_ledger
-from curation_assets.steps.select import QUOTAS, select
+from curation_assets.defs.run.step_run import Report, StepRun
+from curation_assets.steps.dataset.ledger import write_ledger
+from curation_assets.steps.dataset.selection import QUOTAS, select
 from curation_assets.storage.outputs import Output, OutputWriter
 from curation_assets.storage.shards import Shard
 

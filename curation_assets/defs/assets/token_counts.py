@@ -4,10 +4,10 @@ import dagster as dg
 
 from curation_assets.defs.assets.base import INGEST, PoolGraph
 from curation_assets.defs.resources import CurationResource
-from curation_assets.defs.step_runs import Report, StepRun
+from curation_assets.defs.run.step_run import Report, StepRun
 from curation_assets.pools import PoolSpec
 from curation_assets.pools.source import EmbeddingsSource
-from curation_assets.steps.tokens import count_tokens
+from curation_assets.steps.ingest.token_counts import count_tokens
 from curation_assets.storage.outputs import OutputWriter
 from curation_assets.storage.shards import Shard
 

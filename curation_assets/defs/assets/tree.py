@@ -5,9 +5,9 @@ import polars as pl
 
 from curation_assets.defs.assets.base import HIERARCHY, PoolGraph
 from curation_assets.defs.resources import CurationResource
-from curation_assets.defs.step_runs import Report, StepRun
-from curation_assets.steps.drift import SHARDS, measure_pool_drift
-from curation_assets.steps.tree import keep_tree, map_file
+from curation_assets.defs.run.step_run import Report, StepRun
+from curation_assets.steps.tree.archive import keep_tree, map_file
+from curation_assets.steps.tree.drift import SHARDS, measure_pool_drift
 from curation_assets.storage.outputs import Output, OutputWriter
 
 _ROWS_SHOWN = 20

@@ -16,7 +16,7 @@ from curation_assets.engines.ray.session import connect, require_ray
 from curation_assets.pools import EngineSettings
 
 if TYPE_CHECKING:
-    from curation_assets.algorithms.worker_pool import WorkerPool
+    from curation_assets.algorithms.kmeans.worker_pool import WorkerPool
 
 
 class RayEngine:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from curation_assets.algorithms.worker_pool import Arguments, Call
+    from curation_assets.algorithms.kmeans.worker_pool import Arguments, Call
 
 
 # Pieces that together are smaller are merged by whoever leads the fit: another hop would cost more.

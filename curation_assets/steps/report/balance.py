@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from curation_assets.lineage import level_asset
+from curation_assets.graph.steps import level_asset
 from curation_assets.report.data import LevelSummary, SubsetMetrics
-from curation_assets.steps.fit_sample import read_sample
 from curation_assets.steps.report.pool import ReportPool
+from curation_assets.steps.tree.fit_sample import read_sample
 from curation_assets.storage.admission import KEPT
 from curation_assets.storage.clusters import ASSIGNMENTS
 
@@ -94,7 +94,7 @@ def _metrics(pool: ReportPool, name: str, draws: Sequence[np.ndarray]) -> Subset
 def _flat_kmeans_rows(pool: ReportPool, size: int) -> np.ndarray | None:
     """The same draw from plain k-means with level 1's k: what the hierarchy and resampling add to it."""
     from curation_assets.algorithms.randomness import Purpose, keyed_priorities
-    from curation_assets.algorithms.sampling import draw, plan_quotas
+    from curation_assets.algorithms.sampling.balanced import draw, plan_quotas
 
     if not pool.spec.levels[0].steps:
         return None

@@ -16,7 +16,7 @@ from curation_assets.report.data import (
     EvidencePair,
     SampleView,
 )
-from curation_assets.steps.duplicate_groups import group_sizes
+from curation_assets.steps.cleaning.duplicate_groups import group_sizes
 from curation_assets.steps.report.pool import ReportPool
 from curation_assets.steps.report.samples import PoolViews, evaluation_views
 from curation_assets.storage.admission import EVIDENCE, EVIDENCE_SCHEMA, KIND_WORDS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from curation_assets.pools import PoolSpec
 from curation_assets.report.data import AtlasSummary
-from curation_assets.steps.atlas import PICTURE, atlas_command
+from curation_assets.steps.dataset.atlas import PICTURE, atlas_command
 from curation_assets.storage.pool_storage import PoolStorage
 
 

@@ -7,8 +7,8 @@ from collections import Counter
 import polars as pl
 
 from curation_assets.report.data import FateSummary
-from curation_assets.steps.ledger import NOT_SELECTED_FATE, REJECTED_FATE, SELECTED_FATE
-from curation_assets.steps.ledger import TABLE as LEDGER
+from curation_assets.steps.dataset.ledger import NOT_SELECTED_FATE, REJECTED_FATE, SELECTED_FATE
+from curation_assets.steps.dataset.ledger import TABLE as LEDGER
 from curation_assets.storage.admission import CONTAMINATED_FATE, DUPLICATE_FATE, EXCLUDED, KIND_WORDS
 from curation_assets.storage.pool_storage import PoolStorage
 

@@ -9,9 +9,11 @@ import numpy as np
 import polars as pl
 
 from curation_assets.formats.base import ShardReader
-from curation_assets.lineage import level_asset
+from curation_assets.graph.steps import level_asset
 from curation_assets.pools import PoolSpec, TargetSettings
 from curation_assets.report.data import ClusterCard, ReportData, TargetSummary
+from curation_assets.steps.dataset.selected import SELECTED, part_of_target
+from curation_assets.steps.ingest.throughput import RunThroughput
 from curation_assets.steps.report.balance import compare_subsets, label_table, summarise_levels
 from curation_assets.steps.report.cleaning import (
     read_evidence,
@@ -23,8 +25,6 @@ from curation_assets.steps.report.fates import summarise_fates
 from curation_assets.steps.report.pool import ReportPool
 from curation_assets.steps.report.samples import PoolViews
 from curation_assets.steps.report.warnings import tree_warnings
-from curation_assets.steps.selected import SELECTED, part_of_target
-from curation_assets.steps.throughput import RunThroughput
 from curation_assets.storage.pool_storage import PoolStorage
 
 GRID_SAMPLES = 96

@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 
 from curation_assets.pools import PoolSpec
-from curation_assets.steps.ingest import LABEL_PREFIX
-from curation_assets.steps.ingest import TABLE as RAW_TABLE
-from curation_assets.steps.pool_index import PoolIndex
+from curation_assets.steps.dataset.pool_index import PoolIndex
+from curation_assets.steps.ingest.raw_pool import LABEL_PREFIX
+from curation_assets.steps.ingest.raw_pool import TABLE as RAW_TABLE
 from curation_assets.storage.clusters import read_parents
 from curation_assets.storage.embeddings import ROWS
 from curation_assets.storage.pool_storage import PoolStorage

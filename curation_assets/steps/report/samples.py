@@ -10,8 +10,8 @@ import numpy as np
 from curation_assets.formats.base import RawSample, RejectedSampleError, ShardReader
 from curation_assets.pools import SourceSettings
 from curation_assets.report.data import SampleView
+from curation_assets.steps.ingest.samples import read_pool_samples, sample_text, sample_thumbnail
 from curation_assets.steps.report.pool import ReportPool
-from curation_assets.steps.samples import read_pool_samples, sample_text, sample_thumbnail
 
 _TEXT_CHARACTERS = 200
 _THUMBNAIL_PIXELS = 64

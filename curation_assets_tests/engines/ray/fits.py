@@ -12,10 +12,10 @@ import numpy as np
 from upath import UPath
 
 from curation_assets.algorithms.hierarchy import FitProgress, LevelFitter, LevelSpec
+from curation_assets.algorithms.kmeans.row_worker import RowWorker
 from curation_assets.algorithms.preprocessing import PreparedRows, fit_preprocessing
-from curation_assets.algorithms.row_worker import RowWorker
 from curation_assets.engines.ray.engine import RayEngine
-from curation_assets.steps.fit_workers import RowWorkers, held_inputs
+from curation_assets.steps.tree.fit_workers import RowWorkers, held_inputs
 from curation_assets.storage.array_files import StoredRows
 
 Fitted = tuple[bytes, bytes, bytes, Any]

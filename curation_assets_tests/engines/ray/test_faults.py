@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from curation_assets.algorithms.fit_inputs import FitInputs
 from curation_assets.algorithms.hierarchy import FitProgress
-from curation_assets.algorithms.row_worker import part_bounds
+from curation_assets.algorithms.kmeans.inputs import FitInputs
+from curation_assets.algorithms.kmeans.row_worker import part_bounds
 from curation_assets.engines.ray.engine import RayEngine
 from curation_assets.engines.ray.simulated import SimulatedCluster
-from curation_assets.steps.fit_workers import RowWorkers
+from curation_assets.steps.tree.fit_workers import RowWorkers
 from curation_assets_tests.engines.ray.conftest import make_engine
 from curation_assets_tests.engines.ray.fits import SignedWorkers, fit_here, fitter, level_bytes, stored_rows
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from upath import UPath
 
+from curation_assets.algorithms.costs.planning import fit_memory
 from curation_assets.algorithms.hierarchy import LevelFitter, LevelSpec
-from curation_assets.algorithms.planning import fit_memory
 from curation_assets.algorithms.preprocessing import PreparedRows, Preprocessing
 from curation_assets.engines.ray.engine import RayEngine
-from curation_assets.steps.fit_workers import held_inputs
+from curation_assets.steps.tree.fit_workers import held_inputs
 from curation_assets.storage.array_files import StoredRows
 from curation_assets_tests.engines.ray.conftest import BUDGET
 

@@ -15,10 +15,10 @@ import numpy as np
 from curation_assets.engines.ray.engine import RayEngine
 from curation_assets.engines.ray.simulated import SimulatedCluster
 from curation_assets.pools import PoolSpec
-from curation_assets.steps.assign import AssignShard
-from curation_assets.steps.duplicates import find_duplicates
-from curation_assets.steps.fit import FitIteration, LevelFit
+from curation_assets.steps.cleaning.duplicates import find_duplicates
 from curation_assets.steps.shard_task import MakeShard, ShardItem, ShardReport
+from curation_assets.steps.tree.assign import AssignShard
+from curation_assets.steps.tree.fit import FitIteration, LevelFit
 from curation_assets.storage.outputs import OutputWriter
 from curation_assets.storage.shards import Shard
 from curation_assets_tests.engines.ray.conftest import BUDGET
@@ -26,7 +26,7 @@ from curation_assets_tests.formats.embedded import write_clip_retrieval
 from curation_assets_tests.steps.drawn_pool import RECIPE
 from curation_assets_tests.steps.duplicate_pool import DuplicatePool, Sample, spec_of
 from curation_assets_tests.steps.other_pools import EmbeddedPool
-from curation_assets_tests.steps.test_split import make_pool
+from curation_assets_tests.steps.tree.test_split import make_pool
 
 SPREAD = {"engine": {"kind": "ray", "least_work": 1, "cpus_per_worker": 0.5}}
 

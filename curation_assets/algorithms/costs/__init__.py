@@ -1,0 +1,1 @@
+"""What a fit costs: distance computations, memory and time."""

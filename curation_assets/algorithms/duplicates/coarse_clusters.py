@@ -1,0 +1,115 @@
+"""Coarse clusters: where near duplicates are looked for, and which neighbours of a row's own are looked at too."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from curation_assets.algorithms.kmeans.fit import fit_kmeans
+from curation_assets.algorithms.preprocessing import GRID_BITS
+from curation_assets.algorithms.rows import ArrayRows
+
+MEAN_CLUSTER_ROWS = 1000
+"""Below a million rows; above, the square root balances the search for clusters with that inside them."""
+SAMPLE_PER_CLUSTER = 128
+VISITED_CLUSTERS = 4
+_MAX_ITERATIONS = 10
+_SCORE_BYTES = 64 * 2**20
+
+
+def n_coarse_clusters(n_rows: int) -> int:
+    """How many clusters to look in: of about 1,000 rows each, at most the square root of the rows.
+
+    Args:
+        n_rows: rows to deduplicate.
+    """
+    return max(1, round(n_rows / max(MEAN_CLUSTER_ROWS, math.sqrt(n_rows))))
+
+
+def fit_coarse_clusters(
+    sample: np.ndarray, n_clusters: int, *, rng: np.random.Generator, device: str = "cpu"
+) -> np.ndarray:
+    """Spherical k-means on a sample; its centroids are rounded to the grid of prepared rows.
+
+    Args:
+        sample: float32 (m, d), prepared for cosines.
+        n_clusters: k, lowered to m where that is less.
+        rng: source of the seeds.
+        device: torch device.
+
+    Returns:
+        float32 (k, d).
+    """
+    fit = fit_kmeans(
+        ArrayRows(sample),
+        min(n_clusters, len(sample)),
+        metric="cosine",
+        rng=rng,
+        max_iterations=_MAX_ITERATIONS,
+        tolerance=1e-3,
+        device=device,
+    )
+    step = np.float32(2.0**-GRID_BITS)
+    return np.asarray(np.rint(fit.centroids / step) * step, dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Visits:
+    """The coarse clusters in which rows are compared."""
+
+    clusters: np.ndarray
+    """int32 (n, v): its own first, then neighbours, then -1."""
+    similarities: np.ndarray
+    """float64 (n,): exact cosine to the own centroid."""
+
+
+def visit_clusters(
+    block: np.ndarray, centroids: np.ndarray, *, threshold: float, most: int = VISITED_CLUSTERS
+) -> Visits:
+    """A row's own cluster, and the next nearest ones where near duplicates of it may lie.
+
+    The border between two clusters is the plane of equal cosines. Two rows on either side of it that lie within
+    the threshold's angle cannot both be further from it than half that angle: so a row visits the clusters
+    across borders that are no further, and the pair meets where one of them is at home. Only the `most` nearest
+    clusters are visited; what that misses was measured (docs/deduplication.md).
+
+    Scores are summed in float64 on the grid, without rounding: chunks and threads change nothing.
+
+    Args:
+        block: float32 (n, d), prepared.
+        centroids: float32 (k, d) on the grid.
+        threshold: cosine of near duplicates.
+        most: clusters of a row, its own among them.
+
+    Returns:
+        The visits, v = most. Peak memory: 64 MiB of scores.
+    """
+    most_here = min(most, len(centroids))
+    clusters = np.full((len(block), most), -1, dtype=np.int32)
+    similarities = np.empty(len(block))
+    wide = centroids.astype(np.float64)
+    reach = math.sin(math.acos(min(1.0, threshold)) / 2)
+    step = max(1, _SCORE_BYTES // (8 * len(centroids)))
+    for start in range(0, len(block), step):
+        piece = slice(start, start + step)
+        scores = block[piece].astype(np.float64) @ wide.T
+        nearest = _largest(scores, most_here)
+        best = np.take_along_axis(scores, nearest, axis=1)
+        apart = np.linalg.norm(wide[nearest[:, :1]] - wide[nearest], axis=2)
+        # Rows of two equal centroids have no border: they visit both.
+        across = best[:, :1] - best <= reach * apart
+        clusters[piece, :most_here] = np.where(across, nearest, -1)
+        similarities[piece] = best[:, 0]
+    return Visits(clusters, similarities)
+
+
+def _largest(scores: np.ndarray, most: int) -> np.ndarray:
+    """Columns of each row's largest scores, falling; of equal ones the lowest column first."""
+    if most < scores.shape[1]:
+        found = np.sort(np.argpartition(-scores, most - 1, axis=1)[:, :most], axis=1)
+    else:
+        found = np.broadcast_to(np.arange(scores.shape[1]), scores.shape)
+    order = np.argsort(-np.take_along_axis(scores, found, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(found, order, axis=1)

@@ -1,0 +1,299 @@
+"""k-means++ seeds (Arthur and Vassilvitskii 2007), drawn in exact batches by rejection."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from typing import Literal
+
+import numpy as np
+import torch
+
+from curation_assets.algorithms.kmeans.inputs import FitInputs
+from curation_assets.algorithms.kmeans.seed_distances import draw_by_mass
+from curation_assets.algorithms.kmeans.seeding_loops import accept_until_unsure, keep_best_candidate
+from curation_assets.algorithms.kmeans.tiles import TiledRows
+from curation_assets.algorithms.rows import Rows
+from curation_assets.algorithms.search.assignment import Codebook, squared_distances, top_two
+from curation_assets.algorithms.threads import in_parts
+
+# Of a round, for each of the seeds so far, and for each that is missing. More would cost more in their pairwise
+# distances than the round saves.
+FEWEST_PROPOSALS, PROPOSALS_PER_SEED, MOST_PROPOSALS = 256, 4, 4096
+# Proposals that are decided together, and how many times as many are scored in one go: what comes after the last seed
+# is scored in vain.
+_ACCEPT_BLOCK, _BLOCKS_AT_ONCE = 256, 4
+# Whose pairwise distances take 32 MB.
+_MOST_ROWS_IN_PAIRS = 2000
+# n * k * d up to which trying several candidates for each seed takes a second or so. Greedy seeds spread
+# better where clusters are small: on the paper's 2-D study a KL of 0.037 against 0.047.
+GREEDY_LIMIT = 10**8
+# Float64 rounding leaves a copy of a seed this far away, relative to its squared length.
+_SAME_POINT = 1e-13
+
+
+def kmeans_plus_plus(
+    rows: Rows | TiledRows,
+    n_clusters: int,
+    rng: np.random.Generator,
+    *,
+    n_local_trials: int | Literal["auto"] = "auto",
+    device: str = "cpu",
+    on_progress: Callable[[int], None] | None = None,
+) -> np.ndarray:
+    """Choose rows as seeds, each with probability proportional to its squared distance to those before.
+
+    Batched by rejection: with the distances known for the seeds so far, M rows are proposed at once, and one
+    after the other is accepted with probability (distance now) / (distance when proposed). The accepted rows
+    have exactly the distribution of one-at-a-time sampling, at the speed of a matrix product.
+
+    Args:
+        rows: prepared inputs.
+        n_clusters: seeds to choose, at most the number of rows.
+        rng: source of every random choice.
+        n_local_trials: candidates tried for each seed, of which the one that lowers the inertia most is kept
+            (greedy k-means++, sequential); 1 samples in batches; 'auto' is greedy with 2 + log k candidates
+            where n * k * d is at most `GREEDY_LIMIT`.
+        device: torch device.
+        on_progress: called with the number of seeds chosen so far.
+
+    Returns:
+        int64 (n_clusters,): row numbers, all different. Where fewer rows than seeds are distinct, the rest
+        are rows drawn evenly from those not chosen.
+
+    Raises:
+        ValueError: if n_clusters is not between 1 and the number of rows.
+    """
+    inputs = FitInputs.in_process(rows, "l2", device=device)
+    return choose_seeds(inputs, n_clusters, rng, n_local_trials=n_local_trials, on_progress=on_progress).rows
+
+
+@dataclass(frozen=True, slots=True)
+class Seeds:
+    """Seeds of a fit."""
+
+    rows: np.ndarray
+    """int64 (k,): row numbers."""
+    points: np.ndarray
+    """float32 (k, d): the rows themselves."""
+    nearest_known: bool
+    """Whether the workers know every row's nearest seed; not after a greedy search."""
+
+
+def choose_seeds(
+    inputs: FitInputs,
+    n_clusters: int,
+    rng: np.random.Generator,
+    *,
+    n_local_trials: int | Literal["auto"],
+    on_progress: Callable[[int], None] | None = None,
+) -> Seeds:
+    """`kmeans_plus_plus` on the rows that the workers of a fit hold, weighted if the fit is.
+
+    Args:
+        inputs: prepared rows.
+        n_clusters: see `kmeans_plus_plus`.
+        rng: see `kmeans_plus_plus`.
+        n_local_trials: see `kmeans_plus_plus`; a greedy search brings all rows into this process.
+        on_progress: see `kmeans_plus_plus`.
+
+    Raises:
+        ValueError: see `kmeans_plus_plus`.
+    """
+    n_rows = inputs.n_rows
+    if not 1 <= n_clusters <= n_rows:
+        raise ValueError(
+            f"n_clusters is {n_clusters:,}, but there are {n_rows:,} rows to choose seeds from: use a value "
+            f"from 1 to {n_rows:,}"
+        )
+    if n_local_trials == "auto":
+        small = n_rows * n_clusters * inputs.dimension <= GREEDY_LIMIT
+        n_local_trials = 2 + int(math.log(n_clusters)) if small else 1
+    greedy = n_local_trials > 1
+    search = (
+        _GreedySearch(inputs, n_clusters, n_local_trials) if greedy else _BatchedSearch(inputs, n_clusters)
+    )
+    chosen = [int(rng.integers(n_rows)) if inputs.weights is None else _weighted_choice(inputs.weights, rng)]
+    search.begin(chosen[0])
+    while len(chosen) < n_clusters and search.is_open:
+        chosen.extend(search.more(len(chosen), n_clusters - len(chosen), rng))
+        if on_progress:
+            on_progress(len(chosen))
+    if len(chosen) < n_clusters:
+        rest = np.setdiff1d(np.arange(n_rows), chosen)
+        chosen.extend(rng.choice(rest, n_clusters - len(chosen), replace=False).tolist())
+    rows = np.array(chosen, dtype=np.int64)
+    return Seeds(rows, inputs.take(rows), nearest_known=not greedy)
+
+
+class _BatchedSearch:
+    """Many proposals at once, thinned to the distribution of one-at-a-time sampling."""
+
+    def __init__(self, inputs: FitInputs, n_clusters: int) -> None:
+        self._inputs = inputs
+        self._points = np.empty((n_clusters, inputs.dimension), dtype=np.float32)
+        self._n_seeds = 0
+        self._masses: list[np.ndarray] = []
+
+    @property
+    def is_open(self) -> bool:
+        """Whether some row is no copy of a seed."""
+        return any(mass.any() for mass in self._masses)
+
+    def begin(self, row: int) -> None:
+        """Account for the first seed."""
+        self._add(self._inputs.take(np.array([row])))
+
+    def more(self, n_seeds: int, room: int, rng: np.random.Generator) -> list[int]:
+        """Up to `room` more seeds, after the `n_seeds` so far."""
+        # Measured: fewer rounds save more than rejections cost.
+        wanted = PROPOSALS_PER_SEED * n_seeds
+        n_proposals = min(max(FEWEST_PROPOSALS, wanted), MOST_PROPOSALS, PROPOSALS_PER_SEED * room)
+        rows, stale, points = self._inputs.draw(self._masses, rng.random(n_proposals))
+        kept = _accepted(torch.tensor(points), stale, rng, room)
+        self._add(points[kept])
+        return [int(row) for row in rows[kept]]
+
+    def _add(self, points: np.ndarray) -> None:
+        first, self._n_seeds = self._n_seeds, self._n_seeds + len(points)
+        self._points[first : self._n_seeds] = points
+        self._masses = self._inputs.add_seeds(points, self._points[: self._n_seeds])
+
+
+class _GreedySearch:
+    """Greedy choice of seeds on few rows, of which a float64 copy stays on the device."""
+
+    def __init__(self, inputs: FitInputs, n_clusters: int, n_local_trials: int) -> None:
+        tiled = inputs.gathered()
+        self._n_local_trials = n_local_trials
+        self._points = tiled.take(np.arange(tiled.rows.n_rows)).double()
+        self._lengths = self._points.square().sum(dim=1)
+        n_rows = tiled.rows.n_rows
+        self._weights = np.ones(n_rows) if inputs.weights is None else inputs.weights
+        self._squared = np.full(n_rows, np.inf)
+        self._total = math.inf
+        self._pairs: np.ndarray | None = None
+        # All distances at once, where they are fewer than those to all candidates: each round then takes rows of
+        # them instead of a product and six small operations.
+        if len(self._points) <= min(n_clusters * n_local_trials, _MOST_ROWS_IN_PAIRS):
+            self._pairs = _pairwise(self._points, self._points, self._lengths, self._lengths)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether some row is no copy of a seed."""
+        return self._total > 0
+
+    def begin(self, row: int) -> None:
+        """Account for the first seed."""
+        self._add_best_of(np.array([row]))
+
+    def more(self, n_seeds: int, room: int, rng: np.random.Generator) -> list[int]:
+        """One more seed: of the rows drawn, the one that leaves the smallest total."""
+        mass = self._squared * self._weights
+        positions = rng.random(self._n_local_trials) * np.cumsum(mass)[-1]
+        return [self._add_best_of(draw_by_mass(mass, positions))]
+
+    def _add_best_of(self, candidates: np.ndarray) -> int:
+        if self._pairs is not None:
+            distances, places = self._pairs, candidates
+        else:
+            chosen = torch.from_numpy(candidates).to(self._points.device)
+            distances = _pairwise(self._points[chosen], self._points, self._lengths[chosen], self._lengths)
+            places = np.arange(len(candidates))
+        row, self._total = keep_best_candidate(distances, places, candidates, self._weights, self._squared)
+        return int(row)
+
+
+def _weighted_choice(weights: np.ndarray, rng: np.random.Generator) -> int:
+    cumulative = np.cumsum(weights)
+    return int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))
+
+
+def _accepted(points: torch.Tensor, stale: np.ndarray, rng: np.random.Generator, room: int) -> np.ndarray:
+    """The first `room` proposals that sequential sampling would have kept, int64, in order.
+
+    A proposal is kept if no seed kept before it is nearer than its draw, a share of the distance it was proposed for.
+    Float32 scores decide that, unless the draw lies within their error.
+
+    Args:
+        points: float32 (m, d): the proposed rows.
+        stale: float64 (m,): their squared distances when they were proposed.
+        rng: source of the decisions.
+        room: seeds that are still missing.
+    """
+    draws = rng.random(len(points)) * stale
+    book, norms = Codebook.of(points), torch.linalg.vector_norm(points, dim=1, dtype=torch.float64)
+    bounds = book.error_bound(norms.float()).numpy()
+    # |x - c|^2 = |x|^2 - 2 score: from this score on a seed is nearer than the draw.
+    limits = 0.5 * (norms.square().numpy() - draws)
+    keeps = np.zeros(len(points), dtype=bool)
+    survivors, kept_bias = torch.empty_like(points), torch.empty_like(book.bias)
+    n_kept = 0
+    # Block by block, against those kept so far: rejected proposals need no scores against later ones.
+    for block, inside in _scores_inside(points, book):
+        highest = np.full(len(points[block]), -np.inf, dtype=np.float32)
+        if n_kept:
+            best, _, _ = top_two(points[block], survivors[:n_kept], kept_bias[:n_kept])
+            highest = best.numpy()
+        candidate = 0
+        while candidate < len(highest):
+            candidate = accept_until_unsure(
+                inside,
+                highest,
+                limits[block],
+                bounds[block],
+                draws[block] < stale[block],
+                keeps[block],
+                candidate,
+            )
+            if candidate < len(highest):
+                number = block.start + candidate
+                nearest_kept = _nearest_squared(points, number, np.flatnonzero(keeps))
+                if draws[number] < min(stale[number], nearest_kept):
+                    keeps[number] = True
+                    np.maximum(highest, inside[candidate], out=highest)
+                candidate += 1
+        new = points[block][torch.from_numpy(keeps[block])]
+        survivors[n_kept : n_kept + len(new)] = new
+        kept_bias[n_kept : n_kept + len(new)] = book.bias[block][torch.from_numpy(keeps[block])]
+        n_kept += len(new)
+        if n_kept >= room:
+            break
+    return np.flatnonzero(keeps)[:room]
+
+
+def _scores_inside(points: torch.Tensor, book: Codebook) -> Iterator[tuple[slice, np.ndarray]]:
+    """Blocks of proposals, and the score of each of a block as a seed with the others, float32 (b, b)."""
+    every = [slice(start, start + _ACCEPT_BLOCK) for start in range(0, len(points), _ACCEPT_BLOCK)]
+    for first in range(0, len(every), _BLOCKS_AT_ONCE):
+        blocks = every[first : first + _BLOCKS_AT_ONCE]
+        score = functools.partial(_scores_of_blocks, points, book, blocks)
+        scores = in_parts(score, len(blocks), _ACCEPT_BLOCK**2 * points.shape[1])
+        yield from zip(blocks, chain.from_iterable(scores), strict=True)
+
+
+def _scores_of_blocks(
+    points: torch.Tensor, book: Codebook, blocks: list[slice], start: int, stop: int
+) -> list[np.ndarray]:
+    return [
+        torch.addmm(book.bias[block, None], points[block], points[block].T).numpy()
+        for block in blocks[start:stop]
+    ]
+
+
+def _nearest_squared(points: torch.Tensor, number: int, others: np.ndarray) -> float:
+    """The smallest squared distance of a point to others of the same matrix; infinite if there are none."""
+    origin = torch.zeros(len(others), dtype=torch.int64)
+    squared = squared_distances(points, torch.from_numpy(others), points[number : number + 1], origin)
+    return float(squared.min()) if len(others) else math.inf
+
+
+def _pairwise(
+    points: torch.Tensor, others: torch.Tensor, lengths: torch.Tensor, other_lengths: torch.Tensor
+) -> np.ndarray:
+    """Squared distances float64 (p, q); exactly 0 between copies of a row."""
+    squared = torch.addmm(other_lengths, points, others.T, alpha=-2).add_(lengths[:, None])
+    return squared.masked_fill_(squared <= _SAME_POINT * lengths[:, None], 0.0).cpu().numpy()

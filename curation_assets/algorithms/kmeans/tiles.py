@@ -1,0 +1,244 @@
+"""Tiles: rows on the device in cache-sized blocks, resident where they are few, streamed where they are many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from curation_assets.algorithms.rows import ArrayRows, Rows, chunk_rows, read_chunks
+from curation_assets.algorithms.search.cpu.sketch import (
+    Basis,
+    Sketches,
+    WholeRows,
+    basis_for,
+    sample_for_basis,
+    sketch_bytes,
+)
+from curation_assets.algorithms.search.rounded_scores import rounding_residuals
+from curation_assets.algorithms.threads import VALUE_WORK, even_size, in_parts, on_threads
+
+Done = TypeVar("Done")
+# Up to this many bytes of float32 the rows are read, and moved to the device, just once per fit.
+RESIDENT_BYTES = 2 * 2**30
+_NORM_ROWS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class FitMemory:
+    """What rows of a fit may take; results are the same whatever it says."""
+
+    resident_bytes: int = RESIDENT_BYTES
+    """Rows that take no more as float32 are read once and kept; 0 reads all rows anew in every pass."""
+    chunk_bytes: int | None = None
+    """Of a chunk that is read at once, as float32; None leaves it to `read_chunks`."""
+
+
+class TiledRows:
+    """Rows of a fit as float32 tensors on a device.
+
+    Args:
+        rows: prepared inputs.
+        device: torch device.
+        resident_bytes: up to so many bytes of float32 the rows are read just once and kept; 0 reads them anew
+            in every pass, one chunk ahead of the computation. Results are the same.
+        chunk_bytes: of a chunk that is read at once, see `read_chunks`.
+        within: rows that these are some of, which share their basis and sketches, and their numbers among them.
+    """
+
+    def __init__(
+        self,
+        rows: Rows,
+        device: str,
+        *,
+        resident_bytes: int = RESIDENT_BYTES,
+        chunk_bytes: int | None = None,
+        within: tuple[TiledRows, np.ndarray] | None = None,
+    ) -> None:
+        self.rows = rows
+        self.device = device
+        self._resident_bytes = resident_bytes
+        self._chunk_bytes = chunk_bytes
+        self._resident: torch.Tensor | None = None
+        self._norms: torch.Tensor | None = None
+        self._residuals: torch.Tensor | None = None
+        self._within = within
+        self._basis: Basis | None = None
+        self._sketches: Sketches | None = None
+        self._row_bytes = 4 * rows.dimension + sketch_bytes(rows.dimension, device)
+        if rows.n_rows * self._row_bytes <= resident_bytes:
+            self._resident = self._read_all()
+
+    @property
+    def is_resident(self) -> bool:
+        """Whether all rows are kept."""
+        return self._resident is not None
+
+    def tiles(self, tile_size: int) -> Iterator[tuple[int, torch.Tensor]]:
+        """Every row once: the first row's number and a block of at most `tile_size` rows."""
+        if self._resident is not None:
+            yield from _split(self._resident, 0, tile_size)
+            return
+        # The same tiles as of resident rows: what is summed up tile by tile is then the same to the last bit.
+        for start, block in read_chunks(self.rows, self._chunk_bytes, multiple_of=tile_size):
+            yield from _split(self._moved(block), start, tile_size)
+
+    def each_tile(self, function: Callable[[int, torch.Tensor], Done], most_rows: int) -> list[Done]:
+        """Call a function for every row once, tile by tile: on the CPU for several tiles at a time.
+
+        Args:
+            function: of the first row's number and a block; may run on several threads.
+            most_rows: of a tile.
+
+        Returns:
+            What the calls gave, in the order of the rows.
+        """
+        n_rows = self.rows.n_rows
+        if self._resident is not None:
+            size = even_size(n_rows, most_rows)
+        else:
+            # What is worked on at a time lies in two chunks at most, however small they are.
+            size = even_size(min(n_rows, chunk_rows(self.rows, self._chunk_bytes)), most_rows, fewest=1)
+        return on_threads(function, self.tiles(size), self.device)
+
+    def norms(self) -> torch.Tensor:
+        """Euclidean length of every row, float32 (n,) on the device; measured once."""
+        if self._norms is None:
+            parts = self.each_tile(lambda _, block: torch.linalg.vector_norm(block, dim=1), _NORM_ROWS)
+            self._norms = _joined(parts, self.device)
+        return self._norms
+
+    def residuals(self) -> torch.Tensor:
+        """Length of what rounding to bfloat16 takes from every row, float32 (n,) on the device; measured once."""
+        if self._residuals is None:
+            parts = self.each_tile(lambda _, block: rounding_residuals(block), _NORM_ROWS)
+            self._residuals = _joined(parts, self.device)
+        return self._residuals
+
+    def basis(self, n_centroids: int) -> Basis | WholeRows | None:
+        """Of which sketches are that pay among so many centroids, or None if none do."""
+        return basis_for(self.rows.n_rows, n_centroids, self.rows.dimension, self.device, self.directions)
+
+    def directions(self) -> Basis:
+        """Directions for sketches of the rows, those of the whole for some of its rows; found once."""
+        if self._within is not None:
+            return self._within[0].directions()
+        if self._basis is None:
+            self._basis = Basis.of(self.take(sample_for_basis(self.rows.n_rows)))
+        return self._basis
+
+    def sketches(self, basis: Basis | WholeRows, start: int, block: torch.Tensor) -> Sketches:
+        """Sketches of a tile; made once for rows that are resident.
+
+        Args:
+            basis: that of the rows.
+            start: number of the tile's first row.
+            block: float32 (b, d): the tile.
+        """
+        if self._resident is None or isinstance(basis, WholeRows):
+            return basis.sketches(block, self.norms()[start : start + len(block)])
+        return self._resident_sketches(basis, self._resident)[start : start + len(block)]
+
+    def make_sketches(self, basis: Basis | WholeRows) -> None:
+        """Do what `sketches` does once, before several threads ask for some of them.
+
+        Args:
+            basis: that of the rows.
+        """
+        self.norms()
+        if self._resident is not None and isinstance(basis, Basis):
+            self._resident_sketches(basis, self._resident)
+
+    @property
+    def sketches_so_far(self) -> Sketches | None:
+        """Sketches of all rows, if they have been made."""
+        return self._sketches
+
+    def _resident_sketches(self, basis: Basis, resident: torch.Tensor) -> Sketches:
+        if self._sketches is None:
+            whole, numbers = self._within or (self, None)
+            known = whole.sketches_so_far
+            if known is not None and numbers is not None:
+                self._sketches = known[torch.from_numpy(numbers)]
+            else:
+                self._sketches = basis.sketches(resident, self.norms())
+        return self._sketches
+
+    def take(self, indices: np.ndarray) -> torch.Tensor:
+        """The named rows, in the order given, float32 (len(indices), d)."""
+        resident = self._resident
+        if resident is not None:
+            numbers = torch.tensor(indices, device=self.device)
+            taken = resident.new_empty(len(numbers), resident.shape[1])
+
+            def take(start: int, stop: int) -> None:
+                torch.index_select(resident, 0, numbers[start:stop], out=taken[start:stop])
+
+            in_parts(take, len(numbers), VALUE_WORK * resident.shape[1] if self.device == "cpu" else 0)
+            return taken
+        return torch.from_numpy(self.rows.take(indices)).to(self.device)
+
+    def subset(self, indices: np.ndarray) -> TiledRows:
+        """Some of the rows, as rows of a fit of their own: resident if there is room beside these.
+
+        Args:
+            indices: int64 (m,); ascending ones are read in one go.
+        """
+        resident = 0 if self._resident is None else self.rows.n_rows * self._row_bytes
+        return TiledRows(
+            _Subset(self, indices),
+            self.device,
+            resident_bytes=max(0, self._resident_bytes - resident),
+            chunk_bytes=self._chunk_bytes,
+            within=(self, indices),
+        )
+
+    def _read_all(self) -> torch.Tensor:
+        if isinstance(self.rows, ArrayRows):
+            # In memory already: no second copy of what is float32.
+            return self._moved(self.rows.read(0, self.rows.n_rows))
+        if self._within is not None and self._within[0].is_resident:
+            whole, numbers = self._within
+            return whole.take(numbers)
+        every = torch.empty(self.rows.n_rows, self.rows.dimension, dtype=torch.float32, device=self.device)
+        for start, block in read_chunks(self.rows, self._chunk_bytes):
+            every[start : start + len(block)] = self._moved(block)
+        return every
+
+    def _moved(self, block: np.ndarray) -> torch.Tensor:
+        # A memory map is read-only, which torch tensors cannot be.
+        return torch.from_numpy(np.require(block, dtype=np.float32, requirements=["C", "W"])).to(self.device)
+
+
+class _Subset:
+    """Rows of a `TiledRows`, see `Rows`: gathered from what is resident, else read again."""
+
+    def __init__(self, whole: TiledRows, indices: np.ndarray) -> None:
+        self._whole = whole
+        self._indices = indices
+
+    @property
+    def n_rows(self) -> int:
+        return len(self._indices)
+
+    @property
+    def dimension(self) -> int:
+        return self._whole.rows.dimension
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        return self.take(np.arange(start, stop))
+
+    def take(self, indices: np.ndarray) -> np.ndarray:
+        return self._whole.take(self._indices[indices]).cpu().numpy()
+
+
+def _joined(parts: list[torch.Tensor], device: str) -> torch.Tensor:
+    return torch.cat(parts) if parts else torch.empty(0, device=device)
+
+
+def _split(block: torch.Tensor, first: int, tile_size: int) -> Iterator[tuple[int, torch.Tensor]]:
+    for start in range(0, len(block), tile_size):
+        yield first + start, block[start : start + tile_size]

@@ -1,0 +1,1 @@
+"""The balanced draw down the tree."""

@@ -1,0 +1,1 @@
+"""The exact nearest centroid of each row."""

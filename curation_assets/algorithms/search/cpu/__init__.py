@@ -1,0 +1,1 @@
+"""The nearest centroid on CPUs: sketches, compiled loops and the exact decision."""

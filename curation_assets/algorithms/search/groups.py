@@ -1,0 +1,118 @@
+"""Nearest sub-clusters inside coarse clusters that are known, thousands of them in one pass."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from curation_assets.algorithms.rows import Metric
+from curation_assets.algorithms.search.assigner import assign
+from curation_assets.algorithms.search.assignment import Codebook, reported_distance, squared_distances
+from curation_assets.algorithms.search.rounded_scores import float32_accumulation
+
+# Coarse clusters are searched together while their rows and sub-clusters stay below these numbers, which fit the
+# cache (measured on 43,690 rows, 2,000 x 50, d = 384: 0.15 s, with 16,384 sub-clusters together 0.21 s, with a
+# search for each coarse cluster 0.49 s); one with more of either is searched by itself.
+_ROWS, _CENTROIDS, _WIDTH = 4096, 1024, 1024
+
+
+def assign_inside(
+    block: np.ndarray,
+    coarse: np.ndarray,
+    centroids: np.ndarray,
+    bounds: np.ndarray,
+    *,
+    metric: Metric,
+    device: str = "cpu",
+) -> tuple[np.ndarray, np.ndarray]:
+    """Nearest sub-cluster of prepared rows in their own coarse cluster, exact as `assign` is.
+
+    Args:
+        block: float32 (n, d).
+        coarse: int64 (n,): coarse cluster of each row; it has at least one sub-cluster.
+        centroids: float32 (k, d), may be memory-mapped: what the rows need is read, once.
+        bounds: int64 (k_coarse + 1,): sub-clusters of coarse cluster c are bounds[c] up to bounds[c + 1].
+        metric: how distances are reported.
+        device: torch device.
+
+    Returns:
+        clusters int64 (n,) and distances float32 (n,). Peak memory beside them: about 60 MB at d = 384.
+    """
+    order = np.argsort(coarse, kind="stable")
+    present, starts = np.unique(coarse[order], return_index=True)
+    sizes, widths = np.diff(np.append(starts, len(order))), bounds[present + 1] - bounds[present]
+    clusters = np.empty(len(block), dtype=np.int64)
+    distances = np.empty(len(block), dtype=np.float32)
+    is_large = (sizes > _ROWS) | (widths > _WIDTH)
+    for group in np.flatnonzero(is_large):
+        rows = order[starts[group] : starts[group] + sizes[group]]
+        first = bounds[present[group]]
+        inside = centroids[first : first + widths[group]]
+        found, distances[rows] = assign(block[rows], inside, metric=metric, device=device)
+        clusters[rows] = first + found
+    small = np.flatnonzero(~is_large)
+    for batch in _batches(small, sizes, widths):
+        rows = order[_ranges(starts[batch], sizes[batch])]
+        columns = _ranges(bounds[present[batch]], widths[batch])
+        tile = torch.from_numpy(block[rows]).to(device)
+        book = Codebook.of(torch.from_numpy(np.asarray(centroids[columns], dtype=np.float32)).to(device))
+        with float32_accumulation():
+            column = _nearest(tile, book, sizes[batch], widths[batch])
+        squared = squared_distances(tile, None, book.centroids, column)
+        clusters[rows] = columns[column.cpu().numpy()]
+        distances[rows] = reported_distance(squared, metric).cpu().numpy()
+    return clusters, distances
+
+
+def _batches(groups: np.ndarray, sizes: np.ndarray, widths: np.ndarray) -> Iterator[np.ndarray]:
+    """Consecutive groups with no more rows and sub-clusters than a batch holds, at least one each."""
+    rows, columns = np.cumsum(sizes[groups]), np.cumsum(widths[groups])
+    start = 0
+    while start < len(groups):
+        before = (rows[start - 1], columns[start - 1]) if start else (0, 0)
+        by_rows = np.searchsorted(rows, before[0] + _ROWS, side="right")
+        by_columns = np.searchsorted(columns, before[1] + _CENTROIDS, side="right")
+        stop = max(start + 1, int(min(by_rows, by_columns)))
+        yield groups[start:stop]
+        start = stop
+
+
+def _ranges(starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """The numbers of ranges, one range after another."""
+    offsets = np.cumsum(sizes) - sizes
+    return np.arange(int(sizes.sum())) + np.repeat(starts - offsets, sizes)
+
+
+def _nearest(tile: torch.Tensor, book: Codebook, sizes: np.ndarray, widths: np.ndarray) -> torch.Tensor:
+    """Column of `book` nearest to each row, int64: rows and columns come group after group."""
+    column_starts = np.cumsum(widths) - widths
+    scores = tile.new_full((len(tile), int(widths.max())), -math.inf)
+    row = column = 0
+    # One small product for each group is cheaper than a padded one for all (measured).
+    for size, width in zip(sizes.tolist(), widths.tolist(), strict=True):
+        inside = slice(column, column + width)
+        rows = slice(row, row + size)
+        torch.addmm(book.bias[inside], tile[rows], book.centroids[inside].T, out=scores[rows, :width])
+        row, column = row + size, column + width
+    best, found = scores.max(dim=1)
+    bound = book.error_bound(torch.linalg.vector_norm(tile, dim=1))
+    close = scores >= (best - 2 * bound)[:, None]
+    unsure = torch.nonzero(close.sum(dim=1) > 1).flatten()
+    offsets = torch.from_numpy(np.repeat(column_starts, sizes)).to(tile.device)
+    if len(unsure):
+        pairs = torch.nonzero(close[unsure])
+        mine = unsure[pairs[:, 0]]
+        squared = squared_distances(tile, mine, book.centroids, offsets[mine] + pairs[:, 1])
+        found[unsure] = _lowest(pairs[:, 0], pairs[:, 1], squared, len(unsure))
+    return offsets + found
+
+
+def _lowest(row: torch.Tensor, column: torch.Tensor, squared: torch.Tensor, n_rows: int) -> torch.Tensor:
+    """Of each row's pairs the column of the smallest distance, the lowest among equally near ones."""
+    smallest = squared.new_full((n_rows,), math.inf).scatter_reduce(0, row, squared, "amin")
+    at_minimum = squared == smallest[row]
+    farthest = torch.full((n_rows,), 2**62, dtype=torch.int64, device=row.device)
+    return farthest.scatter_reduce(0, row[at_minimum], column[at_minimum], "amin")

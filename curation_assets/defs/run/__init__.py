@@ -1,0 +1,1 @@
+"""The life of a run: driver, locks, dead runs, tags, event log, executors."""

@@ -1,0 +1,1 @@
+"""The steps of a pool, what is out of date, and what runs next."""

@@ -1,0 +1,301 @@
+"""What of a pool is out of date, and why: our own fingerprints decide.
+
+An output is up to date if the recipe in its facts (settings, digests of its inputs, code version) is what it
+would be made of now. Level 1 is the exception that makes a tree last: what it was fitted on is recorded, and
+shards that come, change or go later leave it as it is until a refit is decided.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from curation_assets.graph.steps import CLEANING_STEPS, Step, fit_steps, rows_step
+from curation_assets.storage.fingerprint import canonical, combined_digest, fingerprint
+from curation_assets.storage.fit_rows import FitRows, FittedShard
+from curation_assets.storage.outputs import Facts, Recipe
+from curation_assets.storage.pool_storage import PoolStorage
+from curation_assets.storage.shards import Shard
+
+FIT_ROWS = "fit_rows"
+SOURCE = "source"
+_SHARE_READ_WHOLE = 4
+"""Facts of a whole step are read together where one shard in so many is judged."""
+_UNKNOWN = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Steps to make again although they are up to date."""
+
+    steps: frozenset[str]
+    since: str
+    """Timestamp: what was made later counts as made again, so that a killed run goes on where it was."""
+
+
+class Freshness:
+    """What is up to date, judged by the facts beside the outputs; facts are read once per instance.
+
+    Args:
+        storage: the pool's outputs.
+        steps: of the pool.
+        shards: those that take part.
+        again: steps to make again whatever their facts say.
+    """
+
+    def __init__(
+        self,
+        storage: PoolStorage,
+        steps: Mapping[str, Step],
+        shards: Sequence[Shard],
+        again: Again | None = None,
+    ) -> None:
+        self.steps = steps
+        self.shards = {shard.key: shard for shard in shards}
+        self._storage = storage
+        self._again = again
+        self._facts: dict[tuple[str, str | None], Facts | None] = {}
+        self._read_whole: set[str] = set()
+        self._combined: dict[str, str | None] = {}
+        self._settings_seen: dict[str, Mapping[str, Any]] = {}
+        self.rows_step = rows_step(steps)
+        self._settings_text = {name: canonical(step.settings) for name, step in steps.items()}
+        self._recorded_fit_rows = storage.fit_rows()
+        self._standing_fit_rows: object = _UNKNOWN
+
+    def keys_of(self, step: Step) -> list[str | None]:
+        """The outputs of a step: one per shard, or one (None)."""
+        return list(self.shards) if step.partitioned else [None]
+
+    def facts(self, step: str, shard: str | None) -> Facts | None:
+        """Facts of an output, if it is complete."""
+        if (step, shard) not in self._facts:
+            self._facts[step, shard] = self._storage.output(step, shard).facts()
+        return self._facts[step, shard]
+
+    def facts_by_shard(self, step: str) -> dict[str, Facts | None]:
+        """Facts of a partitioned step for every shard, read together."""
+        if step not in self._read_whole:
+            found = self._storage.shard_facts(step)
+            for key in self.shards:
+                self._facts.setdefault((step, key), found.get(key))
+            self._read_whole.add(step)
+        return {key: self._facts[step, key] for key in self.shards}
+
+    def read_facts(self, step: str, shards: Collection[str]) -> None:
+        """Read at once what judging many shards of a step needs: one by one that takes several times as long."""
+        if len(shards) * _SHARE_READ_WHOLE < len(self.shards):
+            return
+        for name in (step, *self.steps[step].inputs):
+            if self.steps[name].partitioned:
+                self.facts_by_shard(name)
+
+    def fit_rows(self) -> FitRows | None:
+        """The rows that the tree stands on; None if level 1 has to be fitted on all rows there are now."""
+        if self._standing_fit_rows is _UNKNOWN:
+            self._standing_fit_rows = self._judged_fit_rows()
+        return self._standing_fit_rows  # type: ignore[return-value]
+
+    def _judged_fit_rows(self) -> FitRows | None:
+        recorded = self._recorded_fit_rows
+        if recorded is None or recorded.encoder != self._rows_settings():
+            return None
+        now = self.facts_by_shard(self.rows_step) if self.rows_step in self.steps else {}
+        if all(
+            (facts := now.get(key)) and facts.digest == was.digest for key, was in recorded.shards.items()
+        ):
+            return recorded
+        # Some of its rows are gone: that matters only if level 1 is still to be fitted on them.
+        return recorded if all(map(self._was_fitted, fit_steps(self.steps, 1))) else None
+
+    def _was_fitted(self, name: str) -> bool:
+        step, facts, recorded = self.steps[name], self.facts(name, None), self._recorded_fit_rows
+        return (
+            facts is not None
+            and recorded is not None
+            and facts.code_version == step.code_version
+            and fingerprint(facts.settings) == fingerprint(step.settings)
+            and facts.inputs.get(self.rows_step) == recorded.digest
+        )
+
+    def all_rows(self, reason: str) -> FitRows | None:
+        """All rows there are now, as the rows of a fit; None while a shard is not embedded and cleaned."""
+        now = self.facts_by_shard(self.rows_step)
+        if not now or not all(now.values()):
+            return None
+        embedded = {} if self.rows_step == "embeddings" else self.facts_by_shard("embeddings")
+        shards = {
+            key: FittedShard(facts.digest, int(facts.summary["n_rows"]), whole.digest if whole else "")
+            for key, facts in now.items()
+            if facts and ((whole := embedded.get(key)) or not embedded)
+        }
+        return FitRows(shards, self._rows_settings(), reason)
+
+    def _rows_settings(self) -> str:
+        """Fingerprint of the settings and code that decide which rows there are, and how they are embedded."""
+        cleaning = [step.config_fingerprint for name, step in self.steps.items() if name in CLEANING_STEPS]
+        encoder = self.steps["embeddings"].config_fingerprint
+        return fingerprint([encoder, cleaning])[:12] if cleaning else encoder
+
+    def tree_version(self, level: int | None = None) -> str | None:
+        """Version of the tree up to a level (the top if None): settings, encoder and rows of its fits.
+
+        The same version gives the same cluster ids. None while the rows of the fit are not known.
+        """
+        digest = self._fit_rows_digest()
+        if digest is None:
+            return None
+        top = max(step.level for step in self.steps.values())
+        decisive = [
+            [name, self.steps[name].config_fingerprint]
+            for name in fit_steps(self.steps)
+            if self.steps[name].level <= (top if level is None else level)
+        ]
+        return fingerprint([digest, self._rows_settings(), decisive])[:12]
+
+    def recipe(self, name: str, shard: str | None) -> Recipe | None:
+        """What the output would be made of now; None while an input is missing."""
+        step = self.steps[name]
+        inputs: dict[str, str] = {}
+        if name == "raw_pool" and shard is not None:
+            inputs[SOURCE] = self.shards[shard].source_digest
+        if name == "evaluation_sets":
+            inputs[SOURCE] = self._storage.evaluation_digest() or ""
+        if name == "drift":
+            inputs[FIT_ROWS] = self._fit_rows_digest() or ""
+        for input_name in step.inputs:
+            digest = self._input_digest(self.steps[input_name], step, shard)
+            if digest is None:
+                return None
+            inputs[input_name] = digest
+        return Recipe(step.settings, inputs, step.code_version)
+
+    def _fit_rows_digest(self) -> str | None:
+        rows = self.fit_rows()
+        return rows.digest if rows else self._combined_digest(self.rows_step)
+
+    def _combined_digest(self, name: str) -> str | None:
+        if name not in self._combined:
+            every = self.facts_by_shard(name)
+            complete = {key: facts.digest for key, facts in every.items() if facts}
+            self._combined[name] = combined_digest(complete) if len(complete) == len(every) else None
+        return self._combined[name]
+
+    def _input_digest(self, source: Step, step: Step, shard: str | None) -> str | None:
+        if source.partitioned and step.partitioned:
+            facts = self.facts(source.name, shard)
+            return facts.digest if facts else None
+        if source.partitioned:
+            rests_on_fit = step.on_fit_rows and source.name == self.rows_step
+            return self._fit_rows_digest() if rests_on_fit else self._combined_digest(source.name)
+        facts = self.facts(source.name, None)
+        if facts is None:
+            return None
+        if not step.partitioned:
+            return facts.digest
+        # A part of its own for this step comes before the one for all steps of the shard.
+        own = facts.parts.get(f"{step.name}/{shard}")
+        return own or facts.parts.get(str(shard), facts.digest)
+
+    def reason(self, name: str, shard: str | None) -> str | None:
+        """Why an output is out of date, None if it is not; inputs count as they are stored now."""
+        facts = self.facts(name, shard)
+        if facts is None:
+            return "not made yet"
+        recipe = self.recipe(name, shard)
+        if recipe is None:
+            return f"input missing: {', '.join(self.missing_inputs(name, shard))}"
+        if self.is_forced(name, shard):
+            return "to be made again"
+        if self._is_of(facts, recipe, name):
+            return None
+        return explain_change(facts, recipe, self._refit_reason(name), self.rows_step)
+
+    def is_forced(self, name: str, shard: str | None) -> bool:
+        """Whether an output that is there is to be made again, whatever its facts say."""
+        facts = self.facts(name, shard)
+        return bool(facts and self._again and name in self._again.steps and facts.made_at < self._again.since)
+
+    def _is_of(self, facts: Facts, recipe: Recipe, name: str) -> bool:
+        """Whether the output was made by the recipe; of thousands of shards only the first is hashed."""
+        alike = self._settings_seen.get(name)
+        if alike == facts.settings and facts.inputs == recipe.inputs:
+            return facts.code_version == recipe.code_version
+        if recipe.fingerprint_with(self._settings_text[name]) != facts.fingerprint:
+            return False
+        self._settings_seen[name] = facts.settings
+        return True
+
+    def missing_inputs(self, name: str, shard: str | None) -> list[str]:
+        """Inputs of an output that were never made, or not for every shard they are needed of."""
+        return [source for source in self.steps[name].inputs if not self._is_made(source, shard)]
+
+    def _refit_reason(self, name: str) -> str | None:
+        rows = self.fit_rows()
+        return rows.reason if rows and self.steps[name].on_fit_rows else None
+
+    def _is_made(self, name: str, shard: str | None) -> bool:
+        step = self.steps[name]
+        if step.partitioned and shard is None:
+            return all(self.facts_by_shard(name).values())
+        return self.facts(name, shard if step.partitioned else None) is not None
+
+    def outdated(self) -> dict[str, dict[str | None, str]]:
+        """Every out-of-date output by step, with its reason; steps downstream of one are out of date too."""
+        found: dict[str, dict[str | None, str]] = {}
+        for step in self.steps.values():
+            if step.partitioned:
+                self.facts_by_shard(step.name)
+            reasons = {key: reason for key in self.keys_of(step) if (reason := self.reason(step.name, key))}
+            upstream = [name for name in step.inputs if name in found]
+            for key in self.keys_of(step) if upstream else ():
+                changed = [name for name in upstream if not self._spared(name, step, key, found)]
+                if changed and key not in reasons:
+                    reasons[key] = f"upstream is out of date: {', '.join(changed)}"
+            if reasons:
+                found[step.name] = reasons
+        return found
+
+    def _spared(self, name: str, step: Step, key: str | None, found: Mapping[str, Any]) -> bool:
+        """Whether an outdated input does not matter: it concerns other shards, or not the rows of the fit."""
+        if step.on_fit_rows and name == self.rows_step:
+            return self.fit_rows() is not None
+        return self.steps[name].partitioned and step.partitioned and key not in found[name]
+
+
+def explain_change(
+    facts: Facts, recipe: Recipe, refit_reason: str | None = None, rows_step: str = "embeddings"
+) -> str:
+    """What differs between a stored output and what it would be made of now, in words.
+
+    Args:
+        facts: of the stored output.
+        recipe: of the same output now.
+        refit_reason: why the rows of the fit were chosen anew, for a step that is fitted on them.
+        rows_step: the step those rows come from.
+    """
+    changes = []
+    if facts.code_version != recipe.code_version:
+        changes.append(f"code version {facts.code_version} -> {recipe.code_version}")
+    for key in sorted({*facts.settings, *recipe.settings}):
+        before, after = facts.settings.get(key), recipe.settings.get(key)
+        if before != after:
+            changes.append(f"{key} changed from {_shown(before)} to {_shown(after)}")
+    changed = [
+        name
+        for name in sorted({*facts.inputs, *recipe.inputs})
+        if facts.inputs.get(name) != recipe.inputs.get(name)
+    ]
+    if refit_reason and rows_step in changed:
+        changed.remove(rows_step)
+        changes.append(f"refit: {refit_reason}")
+    if changed:
+        changes.append(f"input{'s' if len(changed) > 1 else ''} {', '.join(changed)} changed")
+    return "; ".join(changes) or "recorded recipe differs"
+
+
+def _shown(value: Any) -> str:
+    """A setting as it looks in YAML, whether it comes from there or from stored JSON."""
+    return json.dumps(value, sort_keys=True) if isinstance(value, list | tuple | dict) else str(value)

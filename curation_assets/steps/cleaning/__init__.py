@@ -1,0 +1,1 @@
+"""Contaminated samples and duplicates."""

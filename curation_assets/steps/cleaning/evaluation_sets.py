@@ -1,0 +1,174 @@
+"""evaluation_sets: what must not be in the result, read and encoded as the pool is."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import numpy as np
+
+from curation_assets.errors import CurationError
+from curation_assets.formats import build_reader
+from curation_assets.formats.base import RawSample, RejectedSampleError, Rejection, ShardReader, SourceFile
+from curation_assets.formats.decoding import decode_sample, inspect_sample
+from curation_assets.pools import EmbeddingsSource, EvaluationSet, PoolSpec
+from curation_assets.steps.cleaning.evaluation_samples import SetSamples, write_samples
+from curation_assets.storage.outputs import OutputWriter
+from curation_assets.storage.pool_storage import PoolStorage
+
+if TYPE_CHECKING:
+    from curation_assets.encoders import Encoder
+
+Readers = Mapping[str, ShardReader]
+
+
+class ArrayReader(Protocol):
+    """What a reader of embeddings has besides `ShardReader`."""
+
+    def read_array(self, file: str) -> Iterator[np.ndarray]:
+        """The rows of an array in order, in chunks (m, d); a sample's `offset` is its row."""
+        ...
+
+
+def evaluation_readers(spec: PoolSpec, home: Path) -> dict[str, ShardReader]:
+    """Readers of the pool's evaluation sets by name; none without decontamination.
+
+    Args:
+        spec: the pool.
+        home: the project's folder.
+    """
+    entries = spec.decontamination.evaluation_sets if spec.decontamination else ()
+    return {entry.name: build_reader(entry.source, home) for entry in entries}
+
+
+def list_evaluation_sets(readers: Readers) -> dict[str, list[SourceFile]]:
+    """The files of every evaluation set.
+
+    Raises:
+        PoolSpecError: if the folder of a set does not exist or holds no matching file, naming the set.
+    """
+    listing = {}
+    for name, reader in readers.items():
+        with _naming(name):
+            listing[name] = reader.list_files()
+    return listing
+
+
+def take_evaluation_listing(spec: PoolSpec, readers: Readers, storage: PoolStorage) -> None:
+    """Record the files of the evaluation sets as they are now, so that a change makes the step out of date.
+
+    Raises:
+        PoolSpecError: as `list_evaluation_sets`.
+    """
+    if spec.decontamination:
+        storage.save_evaluation_listing(list_evaluation_sets(readers))
+
+
+def read_evaluation_sets(
+    spec: PoolSpec,
+    readers: Readers,
+    encoder: Encoder | None,
+    writer: OutputWriter,
+    *,
+    on_progress: Callable[[str, int], None] | None = None,
+) -> None:
+    """Digest and embed every sample of every set; one that cannot be decoded still counts by its bytes.
+
+    Peak memory is one decoded window of the encoder, the embeddings in float16 and the samples' digests.
+
+    Args:
+        spec: the pool.
+        readers: of its evaluation sets.
+        encoder: the pool's; None for a pool that is embedded already.
+        writer: gets the samples, their embeddings and pixel signatures, and what was rejected.
+        on_progress: called with a set's name and its samples done so far.
+
+    Raises:
+        CurationError: naming the set that is missing or empty, has embeddings of another dimension, or of
+            which more is rejected than its `max_rejected_share`.
+    """
+    entries = spec.decontamination.evaluation_sets if spec.decontamination else ()
+    dimension = encoder.dimension if encoder else getattr(spec.source, "dimension", None)
+    parts: list[SetSamples] = []
+    for entry in entries:
+        with _naming(entry.name):
+            part = SetSamples(dimension, on_progress=_counter(on_progress, entry.name))
+            files = readers[entry.name].list_files()
+            if isinstance(entry.source, EmbeddingsSource):
+                for file in files:
+                    _read_embeddings(readers[entry.name], file.path, part)
+            elif encoder is not None:
+                _read_samples(readers[entry.name], files, entry, encoder, part)
+            part.require_usable(entry.source.max_rejected_share)
+            parts.append(part)
+            dimension = part.dimension
+    write_samples(writer, dict(zip([entry.name for entry in entries], parts, strict=True)), dimension or 0)
+    writer.summary["encoder"] = encoder.identity if encoder else {}
+
+
+def _read_samples(
+    reader: ShardReader, files: Sequence[SourceFile], entry: EvaluationSet, encoder: Encoder, part: SetSamples
+) -> None:
+    from curation_assets.formats.images import pixel_signatures
+
+    # Across files: in a folder each holds one sample, and a batch of one wastes the encoder.
+    items = (item for file in files for item in reader.read(file.path))
+    decoded = _decoded(items, entry, part)
+    while batch := list(islice(decoded, encoder.window)):
+        values = [value for _, _, value in batch]
+        block = np.asarray(encoder.encode(values), dtype=np.float32)
+        good = part.keep([(number, sample) for number, sample, _ in batch], block)
+        if entry.source.modality == "image":
+            part.signatures.append(pixel_signatures([values[i] for i in good]))
+
+
+def _decoded(
+    items: Iterator[RawSample | Rejection], entry: EvaluationSet, part: SetSamples
+) -> Iterator[tuple[int, RawSample, Any]]:
+    for item in _accepted(items, part):
+        number = part.add(item, hashlib.sha256(item.content).hexdigest())
+        try:
+            part.normalized[number] = inspect_sample(item, entry.source).normalized_sha256
+            yield number, item, decode_sample(item, entry.source)
+        except RejectedSampleError as error:
+            part.reject(item, error.reason, error.detail)
+
+
+def _read_embeddings(reader: ShardReader, file: str, part: SetSamples) -> None:
+    samples = _accepted(reader.read(file), part)
+    waiting = next(samples, None)
+    start = 0
+    for block in cast(ArrayReader, reader).read_array(file):
+        batch: list[RawSample] = []
+        while waiting is not None and waiting.offset < start + len(block):
+            batch.append(waiting)
+            waiting = next(samples, None)
+        if batch:
+            rows = np.asarray(block[[sample.offset - start for sample in batch]], dtype=np.float32)
+            part.keep([(part.add(sample, None), sample) for sample in batch], rows)
+        start += len(block)
+
+
+def _accepted(items: Iterator[RawSample | Rejection], part: SetSamples) -> Iterator[RawSample]:
+    for item in items:
+        if isinstance(item, RawSample):
+            yield item
+        else:
+            part.refuse(item)
+
+
+def _counter(on_progress: Callable[[str, int], None] | None, name: str) -> Callable[[int], None]:
+    return (lambda done: on_progress(name, done)) if on_progress else (lambda _: None)
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Let errors say which evaluation set they are about."""
+    try:
+        yield
+    except CurationError as error:
+        raise type(error)(f"evaluation set '{name}': {error}") from error

@@ -1,0 +1,1 @@
+"""The balanced dataset: selection, ledger, files, release and map."""

@@ -1,0 +1,212 @@
+"""atlas: samples of the pool with their fates, a projection and neighbours, as Embedding Atlas opens them."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from curation_assets.errors import CurationError
+from curation_assets.formats.base import RejectedSampleError, ShardReader
+from curation_assets.graph.steps import level_asset
+from curation_assets.pools import EmbeddingsSource, PoolSpec
+from curation_assets.pools.spec import AtlasSettings
+from curation_assets.steps.dataset.ledger import TABLE as LEDGER
+from curation_assets.steps.ingest.raw_pool import LABEL_PREFIX
+from curation_assets.steps.ingest.samples import read_pool_samples, sample_text, sample_thumbnail
+from curation_assets.steps.tree.assign import TABLE as ASSIGN_TABLE
+from curation_assets.storage.clusters import read_preprocessing
+from curation_assets.storage.embeddings import ROWS
+from curation_assets.storage.outputs import Output, OutputWriter
+from curation_assets.storage.pool_storage import PoolStorage
+
+TABLE = "atlas.parquet"
+PICTURE = "projection.png"
+X, Y, NEIGHBOURS = "projection_x", "projection_y", "neighbors"
+_TEXT_CHARACTERS = 2_000
+_LEDGER_COLUMNS: dict[str, Any] = {
+    "fate": pl.String,
+    "reason": pl.String,
+    "twin_set": pl.String,
+    "twin_id": pl.String,
+    "similarity": pl.Float32,
+    "targets": pl.List(pl.String),
+}
+
+
+def export_atlas(
+    spec: PoolSpec, settings: AtlasSettings, storage: PoolStorage, reader: ShardReader, writer: OutputWriter
+) -> pl.DataFrame:
+    """Store one table for Embedding Atlas: a row per shown sample, excluded ones too.
+
+    Of a pool with more than `max_rows` embedded rows a sample is shown that hashes of ids and the seed decide,
+    with some rows of every fate. Peak memory is one shard's tables and what `max_rows` rows need.
+
+    Args:
+        spec: the pool.
+        settings: how much is shown.
+        storage: the pool's outputs, complete up to the ledger.
+        reader: for texts and thumbnails.
+        writer: gets the table.
+
+    Returns:
+        The table.
+    """
+    shown, fates = _choose_rows(spec, settings, storage)
+    table = shown.with_columns(_geometry(spec, settings, storage, shown["pool_row"].to_numpy()))
+    table = table.join(
+        _contents(spec, settings, storage, reader, shown),
+        on=["shard", "raw_row"],
+        how="left",
+        maintain_order="left",
+    )
+    # Embedding Atlas colours by text columns and would lay numbers out on an axis; its table shows first
+    # columns first.
+    levels = [f"level_{level}" for level in range(1, spec.n_levels + 1)]
+    table = table.with_columns(
+        pl.col(levels).cast(pl.String), pl.col("targets").list.sort().list.join(", ")
+    ).select(
+        pl.col("sample_id").alias("id"),
+        pl.col("^(text|image)$"),
+        *("fate", "targets", *reversed(levels)),
+        pl.col(f"^{LABEL_PREFIX}.*$"),
+        *("distance", "reason", "twin_set", "twin_id", "similarity", "shard", "file", X, Y, NEIGHBOURS),
+    )
+    writer.table(TABLE, table)
+    counts = dict(table.group_by("fate").len().sort("fate").iter_rows())
+    writer.summary.update(n_rows=len(table), n_pool_rows=sum(fates.values()), fates=counts)
+    return table
+
+
+def atlas_command(output: Output, spec: PoolSpec) -> str:
+    """The shell command that opens the stored table in Embedding Atlas."""
+    words = ["embedding-atlas", str(output.path(TABLE)), "--x", X, "--y", Y, "--neighbors", NEIGHBOURS]
+    if spec.modality == "image":
+        words += ["--image", "image"]
+    elif spec.modality == "text" or (isinstance(spec.source, EmbeddingsSource) and spec.source.text_field):
+        words += ["--text", "text"]
+    return shlex.join(words)
+
+
+def _choose_rows(
+    spec: PoolSpec, settings: AtlasSettings, storage: PoolStorage
+) -> tuple[pl.DataFrame, dict[str, int]]:
+    """The rows that are shown, in canonical order, and the embedded rows of the pool by fate."""
+    from curation_assets.algorithms.atlas.strata import strata_quotas
+    from curation_assets.algorithms.randomness import Purpose, keyed_priorities
+
+    parts: list[pl.DataFrame] = []
+    sizes: dict[str, int] = {}
+    start = 0
+    for shard in storage.shards():
+        rows = storage.output("embeddings", shard.key).table(ROWS, ["raw_row", "sample_id", "id_hash"])
+        rows = rows.with_columns(
+            shard=pl.lit(shard.key),
+            pool_row=pl.int_range(start, start + len(rows), dtype=pl.Int64, eager=True),
+            priority=pl.Series(keyed_priorities(rows["id_hash"].to_numpy(), spec.seed, Purpose.ATLAS)),
+        )
+        rows = rows.hstack(_fates(storage, shard.key, rows))
+        for fate, count in rows.group_by("fate").len().iter_rows():
+            sizes[fate] = sizes.get(fate, 0) + count
+        start += len(rows)
+        kept = pl.concat([*parts, rows])
+        parts = [kept.filter(pl.col("priority").rank("ordinal").over("fate") <= settings.max_rows)]
+    candidates = parts[0]
+    names = sorted(sizes)
+    quotas = strata_quotas(np.array([sizes[name] for name in names]), settings.max_rows)
+    quota = pl.col("fate").replace_strict(
+        dict(zip(names, quotas.tolist(), strict=True)), return_dtype=pl.Int64
+    )
+    shown = candidates.filter(pl.col("priority").rank("ordinal").over("fate") <= quota).sort("pool_row")
+    return _with_clusters(spec, storage, shown), sizes
+
+
+def _fates(storage: PoolStorage, shard: str, rows: pl.DataFrame) -> pl.DataFrame:
+    """What the ledger says of embedded rows of a shard; columns that an older one lacks are null."""
+    ledger = storage.output("ledger", shard).table(LEDGER)
+    places = rows["raw_row"]
+    known = ledger["sample_id"].gather(places.clip(upper_bound=max(0, len(ledger) - 1)))
+    if len(places) and (known != rows["sample_id"]).any():
+        raise CurationError(
+            f"shard '{shard}': the ledger is of other rows than the embeddings: materialize ledger again"
+        )
+    present = ledger[places]
+    return present.select(
+        pl.col(name).cast(dtype) if name in present.columns else pl.lit(None, dtype).alias(name)
+        for name, dtype in _LEDGER_COLUMNS.items()
+    )
+
+
+def _with_clusters(spec: PoolSpec, storage: PoolStorage, shown: pl.DataFrame) -> pl.DataFrame:
+    """Adds the rows' clusters at every level, and the distance to the centroid of level 1."""
+    first_rows = dict(
+        zip((s.key for s in storage.shards()), storage.embeddings().starts.tolist(), strict=True)
+    )
+    parts = []
+    for (shard,), mine in shown.partition_by("shard", as_dict=True, maintain_order=True).items():
+        places = mine["pool_row"] - first_rows[str(shard)]
+        columns = []
+        for level in range(1, spec.n_levels + 1):
+            assigned = storage.output(level_asset(level, "assign"), str(shard)).table(ASSIGN_TABLE)[places]
+            columns.append(assigned["cluster"].alias(f"level_{level}"))
+            if level == 1:
+                columns.append(assigned["distance"])
+        parts.append(mine.with_columns(columns))
+    return pl.concat(parts)
+
+
+def _geometry(
+    spec: PoolSpec, settings: AtlasSettings, storage: PoolStorage, pool_rows: np.ndarray
+) -> list[pl.Series]:
+    """Projection and neighbours of the shown rows: zero-based positions in the table, as Embedding Atlas reads."""
+    from curation_assets.algorithms.atlas.neighbours import nearest_neighbours
+    from curation_assets.algorithms.atlas.projection import project
+
+    preprocessing = read_preprocessing(storage.output(level_asset(1, "clusters")))
+    rows = preprocessing.apply(storage.embeddings().take(pool_rows))
+    plane = project(rows, seed=spec.seed)
+    indices, distances = nearest_neighbours(rows, settings.n_neighbours, metric=preprocessing.metric)
+    neighbours = pl.DataFrame(
+        {"ids": pl.Series(indices.tolist(), dtype=pl.List(pl.Int64)),
+         "distances": pl.Series(distances.tolist(), dtype=pl.List(pl.Float32))}
+    )  # fmt: skip
+    return [
+        pl.Series(X, plane[:, 0]),
+        pl.Series(Y, plane[:, 1]),
+        neighbours.to_struct(NEIGHBOURS),
+    ]
+
+
+def _contents(
+    spec: PoolSpec, settings: AtlasSettings, storage: PoolStorage, reader: ShardReader, shown: pl.DataFrame
+) -> pl.DataFrame:
+    """File, labels, and text or thumbnail of the shown rows, by shard and raw_row."""
+    source = spec.source
+    schema: dict[str, Any] = {"shard": pl.String, "raw_row": pl.UInt32, "file": pl.String}
+    labels = [LABEL_PREFIX + name for name in source.label_fields]
+    schema |= dict.fromkeys(labels, pl.String)
+    if spec.modality == "image":
+        # The form of Hugging Face datasets: Embedding Atlas makes a data URI of it.
+        schema["image"] = pl.Struct({"bytes": pl.Binary, "path": pl.String})
+    elif spec.modality == "text" or (isinstance(source, EmbeddingsSource) and source.text_field):
+        schema["text"] = pl.String
+    wanted = {
+        str(shard): mine["raw_row"].to_list()
+        for (shard,), mine in shown.partition_by("shard", as_dict=True, maintain_order=True).items()
+    }
+    rows = []
+    for found in read_pool_samples(storage, reader, source, wanted):
+        row = {"shard": found.shard, "raw_row": found.raw_row, "file": found.record["file"]}
+        row |= {name: found.record[name] for name in labels}
+        try:
+            text = sample_text(found.sample, source)
+            picture = sample_thumbnail(found.sample, source, settings.thumbnail_pixels)
+        except RejectedSampleError:
+            # Its file changed since it was embedded: it is shown as a point without content.
+            text = picture = None
+        row["text"] = None if text is None else text[:_TEXT_CHARACTERS]
+        row["image"] = picture and {"bytes": picture, "path": f"{found.record['sample_id']}.webp"}
+        rows.append({name: row[name] for name in schema})
+    return pl.DataFrame(rows, schema=schema, orient="row")

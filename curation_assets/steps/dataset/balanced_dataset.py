@@ -1,0 +1,120 @@
+"""balanced_dataset: the selected samples of a shard, written in the forms that hold samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from curation_assets.errors import ShardError
+from curation_assets.formats import ROW_FORMATS, RowFormat, build_writer, output_suffix
+from curation_assets.formats.base import RawSample, ShardReader
+from curation_assets.pools import PoolSpec
+from curation_assets.steps.dataset.embedding_dataset import copy_rows
+from curation_assets.steps.dataset.selected import SELECTED, part_of_shard
+from curation_assets.steps.ingest.raw_pool import LABEL_PREFIX
+from curation_assets.steps.ingest.raw_pool import TABLE as RAW_TABLE
+from curation_assets.storage.outputs import OutputWriter
+from curation_assets.storage.pool_storage import PoolStorage
+from curation_assets.storage.shards import Shard
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def write_dataset(
+    reader: ShardReader, shard: Shard, storage: PoolStorage, spec: PoolSpec, writer: OutputWriter
+) -> None:
+    """Copy a shard's selected samples, byte for byte, with a record of where they came from and why.
+
+    Args:
+        reader: of the pool's format.
+        shard: its files.
+        storage: the pool's outputs.
+        spec: the pool: its outputs, and the levels of its tree, each a column of the record.
+        writer: gets one file per target and form that holds samples; none for a target that takes nothing of
+            this shard.
+
+    Raises:
+        ShardError: if a selected sample is no longer where the raw pool found it.
+    """
+    formats = row_formats(spec)
+    raw = storage.output("raw_pool", shard.key).table(RAW_TABLE).with_row_index("raw_row")
+    selected = part_of_shard(storage, SELECTED, shard.key)
+    schema = _record_schema(raw, spec.n_levels)
+    n_selected: dict[str, int] = {}
+    for (target,), part in selected.partition_by("target", as_dict=True, maintain_order=True).items():
+        n_selected[str(target)] = len(part)
+        if not formats:
+            continue
+        records = _records(part, raw, schema)
+        if spec.modality == "embedding":
+            n_written = copy_rows(reader, shard, records, schema, writer.file(f"{target}/parquet"))
+        else:
+            n_written = _copy(reader, shard, records, str(target), spec, schema, writer)
+        if n_written != len(part):
+            raise ShardError(
+                f"shard '{shard.key}': {len(part) - n_written} selected samples are no longer in its "
+                f"files: run raw_pool again"
+            )
+    writer.summary.update(n_written=n_selected, formats=list(formats))
+
+
+def row_formats(spec: PoolSpec) -> Sequence[RowFormat]:
+    """Those of the pool's outputs that hold the samples themselves."""
+    return [output_format for output_format in ROW_FORMATS if output_format in spec.output_formats]
+
+
+def _copy(
+    reader: ShardReader,
+    shard: Shard,
+    records: pl.DataFrame,
+    target: str,
+    spec: PoolSpec,
+    schema: pa.Schema,
+    writer: OutputWriter,
+) -> int:
+    by_place = {
+        (row["source_file"], row.pop("offset")): {**row, "source_shard": shard.key}
+        for row in records.iter_rows(named=True)
+    }
+    n_written = 0
+    with ExitStack() as stack:
+        files = [
+            stack.enter_context(
+                build_writer(
+                    output_format,
+                    writer.file(f"{target}/{output_suffix(output_format)}"),
+                    record_schema=schema,
+                    modality="text" if spec.modality == "text" else "image",
+                )
+            )
+            for output_format in row_formats(spec)
+        ]
+        for file in shard.files:
+            for item in reader.read(file.path):
+                if isinstance(item, RawSample) and (record := by_place.get((file.path, item.offset))):
+                    for dataset_writer in files:
+                        dataset_writer.write(item, record)
+                    n_written += 1
+    return n_written
+
+
+def _records(selected: pl.DataFrame, raw: pl.DataFrame, schema: pa.Schema) -> pl.DataFrame:
+    """What goes out with each selected sample, and its place in the files."""
+    columns = [name for name in schema.names if name != "source_shard"]
+    return (
+        selected.join(raw.drop("sample_id"), on="raw_row", maintain_order="left")
+        .rename({"file": "source_file", "member": "source_member"})
+        .select("sample_id", "source_file", "source_member", "offset", *columns)
+    )
+
+
+def _record_schema(raw: pl.DataFrame, n_levels: int) -> pa.Schema:
+    import pyarrow as pa
+
+    levels = [(f"level_{level}", pa.int64()) for level in range(1, n_levels + 1)]
+    labels = [(name, pa.string()) for name in raw.columns if name.startswith(LABEL_PREFIX)]
+    return pa.schema([("source_shard", pa.string()), *levels, ("distance", pa.float32()), *labels])

@@ -1,0 +1,152 @@
+"""dataset_release: each target as a folder that can be handed on, with its card, ids, weights and manifest."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from curation_assets.errors import CurationError
+from curation_assets.pools import PoolSpec, TargetSettings
+from curation_assets.steps.dataset.embedding_dataset import conformed, unified_schema
+from curation_assets.steps.dataset.release_card import dataset_card
+from curation_assets.steps.dataset.selected import SELECTED, part_of_target
+from curation_assets.steps.dataset.weights import write_weights
+from curation_assets.storage.outputs import Output, OutputWriter
+from curation_assets.storage.pool_storage import PoolStorage
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+CARD, IDS, WEIGHTS, MANIFEST = "README.md", "ids.txt", "weights.parquet", "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasedFile:
+    """One file of a release, as its manifest lists it."""
+
+    path: str
+    """Below the target's folder."""
+    rows: int | None
+    sha256: str
+
+
+def write_release(spec: PoolSpec, storage: PoolStorage, writer: OutputWriter) -> None:
+    """Make the folder of every target: `data/`, `ids.txt`, `weights.parquet`, `README.md`, `manifest.json`.
+
+    The Parquet of `balanced_dataset` is linked, not copied; only where shards differ in their columns (a pool of
+    embeddings) are the differing ones rewritten. Nothing of time or machine goes in.
+
+    Args:
+        spec: the pool.
+        storage: its outputs, complete up to `balanced_dataset`.
+        writer: gets the folders.
+
+    Raises:
+        CurationError: if ids or columns cannot be written as asked, or the weights do not add up.
+    """
+    facts = storage.output("selection").require_facts()
+    tree_version = str(facts.summary.get("tree_version") or "")
+    for target in spec.targets:
+        files: list[ReleasedFile] = []
+        if "parquet" in spec.output_formats:
+            files += _link_data(spec, storage, target.name, writer)
+        if "ids" in spec.output_formats:
+            files.append(_write_ids(storage, target.name, writer))
+        if "weights" in spec.output_formats:
+            n_rows = write_weights(spec, storage, target, writer.file(f"{target.name}/{WEIGHTS}"))
+            files.append(_listed(writer, target.name, WEIGHTS, n_rows))
+        size = int(facts.summary["targets"][target.name])
+        about = {
+            "pool": spec.name,
+            "target": target.name,
+            "requested": _requested(target),
+            "strategy": target.strategy,
+            "size": size,
+            "tree_version": tree_version,
+            "fingerprint": facts.digest,
+        }
+        writer.text(f"{target.name}/{CARD}", dataset_card(spec, about, facts.summary, files))
+        files.append(_listed(writer, target.name, CARD, None))
+        manifest = about | {"files": [asdict(file) for file in files]}
+        writer.text(f"{target.name}/{MANIFEST}", json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+        writer.summary[target.name] = {"n_samples": size, "n_files": len(files) + 1}
+
+
+def _requested(target: TargetSettings) -> dict[str, Any]:
+    return target.model_dump(mode="json", include={"size", "fraction", "tokens"}, exclude_none=True)
+
+
+def _listed(writer: OutputWriter, target: str, path: str, rows: int | None) -> ReleasedFile:
+    return ReleasedFile(path, rows, writer.digest(f"{target}/{path}"))
+
+
+def _write_ids(storage: PoolStorage, target: str, writer: OutputWriter) -> ReleasedFile:
+    ids = part_of_target(storage, SELECTED, target, ["sample_id"])["sample_id"]
+    broken = ids.filter(ids.str.contains("[\n\r]"))
+    if len(broken):
+        raise CurationError(
+            f"target '{target}': the id {broken[0]!r} has a line break, so cannot stand in a list of one id per "
+            f"line: leave 'ids' out of outputs, or name another source.id_field"
+        )
+    pl.DataFrame({"sample_id": ids}).write_csv(
+        writer.file(f"{target}/{IDS}"), include_header=False, quote_style="never"
+    )
+    return _listed(writer, target, IDS, len(ids))
+
+
+def _link_data(spec: PoolSpec, storage: PoolStorage, target: str, writer: OutputWriter) -> list[ReleasedFile]:
+    """The Parquet files of the shards that give something, under the names Hugging Face gives splits."""
+    suffix = f"{target}/parquet"
+    every = storage.shard_facts("balanced_dataset")
+    found = [(key, facts) for shard in storage.shards() if suffix in (facts := every[key := shard.key]).files]
+    outputs = [storage.output("balanced_dataset", key) for key, _ in found]
+    schemas = [_schema(output, suffix) for output in outputs] if spec.modality == "embedding" else []
+    common = _common_schema(target, schemas)
+    files = []
+    for number, ((_, facts), output) in enumerate(zip(found, outputs, strict=True)):
+        path = f"data/train-{number:05}-of-{len(found):05}.parquet"
+        if common is None or schemas[number].equals(common):
+            writer.link(f"{target}/{path}", output.path(suffix), facts.files[suffix])
+        else:
+            _rewrite(output, suffix, common, writer, f"{target}/{path}")
+        files.append(_listed(writer, target, path, int(facts.summary["n_written"][target])))
+    return files
+
+
+def _schema(output: Output, name: str) -> pa.Schema:
+    import pyarrow.parquet as pq
+
+    path = output.path(name)
+    with path.fs.open(path.path, "rb") as file:
+        return pq.read_schema(file)
+
+
+def _common_schema(target: str, schemas: list[pa.Schema]) -> pa.Schema | None:
+    import pyarrow as pa
+
+    if not schemas:
+        return None
+    try:
+        return unified_schema(schemas)
+    except pa.ArrowException as error:
+        raise CurationError(
+            f"target '{target}': the shards' metadata do not agree on a column's type ({error}): write the source's "
+            f"Parquet with one schema"
+        ) from error
+
+
+def _rewrite(output: Output, name: str, schema: pa.Schema, writer: OutputWriter, new_name: str) -> None:
+    """Copy a Parquet file row group by row group into a schema that holds its own."""
+    import pyarrow.parquet as pq
+
+    path = output.path(name)
+    with (
+        path.fs.open(path.path, "rb") as file,
+        pq.ParquetFile(file) as parquet,
+        pq.ParquetWriter(writer.file(new_name), schema, compression="zstd") as rewritten,
+    ):
+        for group in range(parquet.num_row_groups):
+            rewritten.write_table(conformed(parquet.read_row_group(group), schema))

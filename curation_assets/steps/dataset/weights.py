@@ -1,0 +1,69 @@
+"""Per-sample weights: a weighted sampler that draws by them sees the clusters as balanced as the target is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from curation_assets.errors import CurationError
+from curation_assets.graph.steps import level_asset
+from curation_assets.pools import PoolSpec, TargetSettings
+from curation_assets.steps.dataset.selected import DUPLICATES, QUOTAS, part_of_target
+from curation_assets.steps.soundness import require_assigned_rows
+from curation_assets.steps.tree.assign import TABLE as ASSIGN_TABLE
+from curation_assets.storage.admission import KEPT
+from curation_assets.storage.embeddings import ROWS
+from curation_assets.storage.pool_storage import PoolStorage
+
+
+def write_weights(spec: PoolSpec, storage: PoolStorage, target: TargetSettings, path: Path) -> int:
+    """Write sample_id, source_shard and weight (float64) of every admissible sample; returns how many there are.
+
+    The weight is the quota of the sample's level-1 cluster divided by the cluster's admissible size, both as the
+    draw counted them: samples, or tokens for a target in tokens. So the weights of a target in samples sum to
+    its size, and weight times tokens to a target in tokens. Memory is one shard's rows and 16 bytes a cluster.
+
+    Raises:
+        CurationError: if the admissible samples are not those of the selection.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    quotas = part_of_target(storage, QUOTAS, target.name, ["level", "cluster", "size", "quota"])
+    level_1 = quotas.filter(pl.col("level") == 1).drop("level").sort("cluster")
+    sizes, quota = level_1["size"].to_numpy(), level_1["quota"].to_numpy()
+    weights = quota / np.maximum(sizes, 1)
+    del quotas, level_1
+    counts = np.zeros(len(sizes), dtype=np.int64)
+    schema = pa.schema([("sample_id", pa.string()), ("source_shard", pa.string()), ("weight", pa.float64())])
+    with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=["source_shard"]) as writer:
+        for shard, ids, clusters in _admissible(spec, storage):
+            # Not by bincount: it would walk through all clusters for every shard.
+            np.add.at(counts, clusters, 1)
+            columns = [ids.to_arrow(), pa.repeat(shard, len(ids)), pa.array(weights[clusters])]
+            arrays = [column.cast(field.type) for column, field in zip(columns, schema, strict=True)]
+            writer.write_table(pa.table(arrays, schema=schema))
+    if target.tokens is None and not np.array_equal(counts, sizes):
+        raise CurationError(
+            f"target '{target.name}': {int(counts.sum()):,} samples are admissible, but the selection counted "
+            f"{int(sizes.sum()):,}: run selection again"
+        )
+    return int(counts.sum())
+
+
+def _admissible(spec: PoolSpec, storage: PoolStorage) -> Iterator[tuple[str, pl.Series, np.ndarray]]:
+    """Shard, ids and level-1 clusters of the rows that may be drawn, shard by shard."""
+    repeated = storage.output("selection").table(DUPLICATES)
+    for shard in storage.shards():
+        rows = storage.output("embeddings", shard.key).table(ROWS, ["raw_row", "sample_id"])
+        clusters = storage.output(level_asset(1, "assign"), shard.key).table(ASSIGN_TABLE, ["cluster"])
+        require_assigned_rows(shard.key, len(rows), len(clusters))
+        table = rows.with_columns(clusters["cluster"])
+        if spec.is_cleaned:
+            table = table[np.asarray(storage.output("admitted", shard.key).array(KEPT))]
+        mine = repeated.filter(pl.col("shard") == shard.key)
+        table = table.filter(~pl.col("raw_row").is_in(mine["raw_row"].implode()))
+        yield shard.key, table["sample_id"], table["cluster"].to_numpy()

@@ -1,0 +1,1 @@
+"""From the pool's files to embedded rows."""

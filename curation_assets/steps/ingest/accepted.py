@@ -1,0 +1,71 @@
+"""The accepted samples of a shard, read again from its files, and in groups that are worked on together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import polars as pl
+
+from curation_assets.errors import ShardError
+from curation_assets.formats.base import RawSample, ShardReader
+from curation_assets.steps.ingest.raw_pool import TABLE
+from curation_assets.storage.outputs import Output
+from curation_assets.storage.shards import Shard
+
+# A window has thousands of texts, and one text may have millions of characters.
+MAX_CHARACTERS = 2**26
+
+
+def accepted_rows(raw_pool: Output) -> pl.DataFrame:
+    """The raw pool's accepted rows, with their position `raw_row` in the whole table."""
+    return raw_pool.table(TABLE).with_row_index("raw_row").filter(pl.col("reason").is_null())
+
+
+def accepted_samples(
+    reader: ShardReader, shard: Shard, accepted: pl.DataFrame
+) -> Iterator[tuple[int, RawSample]]:
+    """Stream the samples of `accepted`, each with its `raw_row`.
+
+    Args:
+        reader: of the pool's format.
+        shard: its files.
+        accepted: from `accepted_rows`.
+
+    Raises:
+        ShardError: at the end, if samples of the raw pool are no longer in the files; or if storage fails.
+    """
+    places = zip(accepted["file"], accepted["offset"], accepted["raw_row"], strict=True)
+    expected = {(file, offset): row for file, offset, row in places}
+    n_found = 0
+    for file in shard.files:
+        for item in reader.read(file.path):
+            if isinstance(item, RawSample) and (file.path, item.offset) in expected:
+                n_found += 1
+                yield expected[file.path, item.offset], item
+    if missing := len(expected) - n_found:
+        raise ShardError(
+            f"shard '{shard.key}': {missing} samples of the raw pool are no longer in its files: run raw_pool again"
+        )
+
+
+def windows(
+    samples: Iterable[tuple[int, Any]], size: int, max_characters: int = MAX_CHARACTERS
+) -> Iterator[list[tuple[int, Any]]]:
+    """Group neighbouring samples.
+
+    Args:
+        samples: pairs of a row and its sample: a text, or anything that does not count in characters.
+        size: samples of a window at most.
+        max_characters: of all its texts together, after which a window ends: one text may go beyond.
+    """
+    window: list[tuple[int, Any]] = []
+    n_characters = 0
+    for row, sample in samples:
+        window.append((row, sample))
+        n_characters += len(sample) if isinstance(sample, str) else 0
+        if len(window) >= size or n_characters >= max_characters:
+            yield window
+            window, n_characters = [], 0
+    if window:
+        yield window

@@ -1,0 +1,115 @@
+"""A shard's samples as the encoder takes them: decoded, prepared and in windows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from curation_assets.formats.base import RawSample, RejectedSampleError
+from curation_assets.formats.decoding import decode_sample
+from curation_assets.steps.ingest.accepted import windows
+from curation_assets.steps.ingest.read_ahead import map_in_order
+
+if TYPE_CHECKING:
+    from curation_assets.encoders import Encoder
+    from curation_assets.pools import SourceSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Undecodable:
+    """A sample that was accepted by its header or its bytes, but cannot be decoded."""
+
+    raw_row: int
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedWindow:
+    """What the encoder gets at once; without samples only for what was rejected after the last one."""
+
+    raw_rows: list[int]
+    samples: list[Any]
+    """As `Encoder.prepare` leaves them."""
+    signatures: list[np.ndarray]
+    """Of images, each uint8 (1, 192); empty for texts."""
+    rejected: list[Undecodable]
+    """Met on the way to the window's last sample, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    raw_row: int
+    sample: Any
+    signature: np.ndarray | None
+
+
+def decoded_windows(
+    samples: Iterable[tuple[int, RawSample]], encoder: Encoder, source: SourceSettings, *, n_threads: int
+) -> Generator[DecodedWindow, None, None]:
+    """Decode samples and group them, the same whatever the number of threads.
+
+    Images are decoded and prepared by several threads; of an image only what the encoder needs is kept, so that
+    whole ones are in memory as many as there are threads. Texts are decoded as they come: Python's lock lets only
+    one thread do so.
+
+    Args:
+        samples: each with its row of the raw pool, as from `accepted_samples`.
+        encoder: prepares the samples, and says how many make a window; its texts end it at 64 Mi characters.
+        source: settings of the pool's source, which say how a sample is decoded.
+        n_threads: for images; below 2 the caller's own thread decodes them.
+
+    Raises:
+        ShardError: as `samples` does.
+    """
+    is_image = source.modality == "image"
+
+    def decode(numbered: tuple[int, RawSample]) -> _Decoded | Undecodable:
+        row, raw = numbered
+        try:
+            sample = decode_sample(raw, source)
+        except RejectedSampleError as error:
+            return Undecodable(row, error.reason.value, error.detail)
+        return _Decoded(row, encoder.prepare(sample), _signature(sample) if is_image else None)
+
+    rejected: list[Undecodable] = []
+    signatures: list[np.ndarray] = []
+
+    def usable() -> Iterator[tuple[int, Any]]:
+        for outcome in map_in_order(decode, samples, n_threads if is_image else 1):
+            if isinstance(outcome, Undecodable):
+                rejected.append(outcome)
+                continue
+            if outcome.signature is not None:
+                signatures.append(outcome.signature)
+            yield outcome.raw_row, outcome.sample
+
+    for window in windows(usable(), encoder.window):
+        rows, prepared = [row for row, _ in window], [sample for _, sample in window]
+        yield DecodedWindow(rows, prepared, signatures, rejected)
+        rejected, signatures = [], []
+    if rejected:
+        yield DecodedWindow([], [], [], rejected)
+
+
+def resolve_decode_threads(setting: int | Literal["auto"]) -> int:
+    """Turn the `decode_threads` setting into a number: 'auto' takes the cores that this process may use.
+
+    The command line's workers share the cores and say so by OMP_NUM_THREADS.
+    """
+    if setting != "auto":
+        return setting
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    share = os.environ.get("OMP_NUM_THREADS", "")
+    return min(cores, int(share)) if share.isdecimal() and int(share) > 0 else cores
+
+
+def _signature(image: Any) -> np.ndarray:
+    from curation_assets.formats.images import pixel_signatures
+
+    return pixel_signatures([image])

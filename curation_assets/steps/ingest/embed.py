@@ -1,0 +1,86 @@
+"""embeddings: the accepted samples of a shard through the encoder, while the next ones are read and decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from curation_assets.formats.base import ShardReader
+from curation_assets.steps.ingest.accepted import accepted_rows, accepted_samples
+from curation_assets.steps.ingest.decoded_windows import decoded_windows
+from curation_assets.steps.ingest.embedded_rows import EmbeddedRows
+from curation_assets.steps.ingest.read_ahead import ReadAhead
+from curation_assets.steps.ingest.throughput import Throughput
+from curation_assets.storage.embeddings import SIGNATURES
+from curation_assets.storage.outputs import Output, OutputWriter
+from curation_assets.storage.shards import Shard
+
+if TYPE_CHECKING:
+    from curation_assets.encoders import Encoder
+    from curation_assets.pools import Metric, SourceSettings
+
+
+def embed_shard(
+    reader: ShardReader,
+    shard: Shard,
+    raw_pool: Output,
+    encoder: Encoder,
+    writer: OutputWriter,
+    *,
+    source: SourceSettings,
+    metric: Metric,
+    decode_threads: int = 1,
+    on_progress: Callable[[int, str], None] | None = None,
+) -> None:
+    """Decode and embed a shard's accepted samples; what cannot be decoded or embedded is rejected.
+
+    The output is the same, byte for byte, whatever the number of threads. Peak memory is two windows of the encoder
+    as `Encoder.prepare` leaves them, whose texts end one at 64 Mi characters, and as many whole images as there are
+    threads.
+
+    Args:
+        reader: of the pool's format.
+        shard: its files.
+        raw_pool: the shard's raw pool.
+        encoder: with weights loaded.
+        writer: gets embeddings float16 (n, d), pixel signatures of images, the rows' table and the rejected rows.
+        source: settings of the pool's source, which say how a sample is decoded.
+        metric: 'cosine' rejects embeddings of length zero, which have no direction.
+        decode_threads: for reading and decoding, beside the one that encodes; 0 does all of it in turn.
+        on_progress: called with the samples done so far, and how fast that goes.
+
+    Raises:
+        ShardError: if a file changed since the raw pool was listed, or storage fails.
+    """
+    from curation_assets.formats.images import pixel_signatures
+
+    accepted = accepted_rows(raw_pool)
+    signatures = [pixel_signatures([])]
+    rows = EmbeddedRows(writer, dimension=encoder.dimension, metric=metric)
+    n_truncated = 0
+    samples = accepted_samples(reader, shard, accepted)
+    windows = decoded_windows(samples, encoder, source, n_threads=decode_threads)
+    with ReadAhead(windows, in_background=decode_threads > 0) as ahead:
+        throughput = Throughput(ahead.times, overlapped=ahead.in_background)
+        for window in ahead:
+            for item in window.rejected:
+                rows.reject(item.raw_row, item.reason, item.detail)
+            if window.samples:
+                with throughput.encoding():
+                    block = np.asarray(encoder.encode_prepared(window.samples), dtype=np.float32)
+                    n_truncated += encoder.count_truncated(window.samples)
+                with throughput.writing():
+                    good = rows.add(block, window.raw_rows)
+                    if window.signatures:
+                        signatures.append(np.concatenate(window.signatures)[good])
+            if on_progress:
+                on_progress(rows.n_seen, throughput.line(rows.n_seen))
+    with throughput.writing():
+        rows.finish(accepted)
+        if source.modality == "image":
+            writer.array(SIGNATURES, np.concatenate(signatures))
+    writer.summary.update(
+        encoder=encoder.identity, n_truncated=n_truncated, **throughput.summary(rows.n_seen)
+    )

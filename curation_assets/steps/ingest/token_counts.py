@@ -1,0 +1,116 @@
+"""token_counts: how many tokens each accepted sample of a shard has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from curation_assets.errors import ShardError
+from curation_assets.formats.base import RawSample, RejectedSampleError, ShardReader
+from curation_assets.formats.decoding import decode_sample
+from curation_assets.pools.source import EmbeddingsSource
+from curation_assets.steps.ingest.accepted import accepted_rows, accepted_samples, windows
+from curation_assets.storage.outputs import Output, OutputWriter
+from curation_assets.storage.shards import Shard
+
+if TYPE_CHECKING:
+    from curation_assets.encoders.tokenizers import TokenCounter
+    from curation_assets.pools import SourceSettings
+
+TABLE = "parquet"
+SCHEMA: dict[str, Any] = {"raw_row": pl.UInt32, "n_tokens": pl.Int64}
+"""In the order of the raw pool, one row per accepted sample; special tokens are not counted."""
+_WINDOW = 2048
+_LARGEST = int(np.iinfo(np.int64).max)
+
+
+def count_tokens(
+    reader: ShardReader,
+    shard: Shard,
+    raw_pool: Output,
+    counter: TokenCounter | None,
+    source: SourceSettings,
+    writer: OutputWriter,
+    *,
+    on_progress: Callable[[int], None] | None = None,
+) -> None:
+    """Store the tokens of a shard's accepted samples, reading them window by window.
+
+    Args:
+        reader: of the pool's format.
+        shard: its files.
+        raw_pool: the shard's raw pool.
+        counter: of texts; None for a source of embeddings, which has the counts in `token_count_field`.
+        source: settings of the pool's source, which say how a sample is decoded.
+        writer: gets one table of `SCHEMA`.
+        on_progress: called with the samples done so far.
+
+    Raises:
+        ShardError: if a file changed since the raw pool was listed, storage fails, or `token_count_field` holds
+            something else than a whole number of at least 0.
+    """
+    samples = accepted_samples(reader, shard, accepted_rows(raw_pool))
+    if isinstance(source, EmbeddingsSource):
+        counted = _recorded(samples, source)
+        identity = {"kind": "token_count_field", "name": str(source.token_count_field)}
+    elif counter is not None:
+        counted = _counted(samples, counter, source)
+        identity = counter.identity
+    else:
+        raise ValueError(f"samples of the source format '{source.format}' need a counter of tokens")
+    blocks = []
+    n_done = 0
+    for block in counted:
+        blocks.append(block)
+        n_done += len(block)
+        if on_progress:
+            on_progress(n_done)
+    table = pl.concat([pl.DataFrame(schema=SCHEMA), *blocks]).sort("raw_row")
+    writer.table(TABLE, table)
+    counts = table["n_tokens"]
+    writer.summary.update(
+        tokenizer=identity,
+        n_rows=len(table),
+        n_tokens=int(counts.sum()),
+        mean_tokens=round(float(counts.mean()), 2) if len(table) else None,  # type: ignore[arg-type]
+        max_tokens=int(counts.max()) if len(table) else None,  # type: ignore[arg-type]
+    )
+
+
+def _counted(
+    samples: Iterator[tuple[int, RawSample]], counter: TokenCounter, source: SourceSettings
+) -> Iterator[pl.DataFrame]:
+    decoded = ((row, _text(sample, source)) for row, sample in samples)
+    for window in windows(decoded, _WINDOW):
+        counts = counter.count([text for _, text in window])
+        yield pl.DataFrame({"raw_row": [row for row, _ in window], "n_tokens": counts}, schema=SCHEMA)
+
+
+def _recorded(samples: Iterator[tuple[int, RawSample]], source: EmbeddingsSource) -> Iterator[pl.DataFrame]:
+    recorded = ((row, _checked(sample, source.token_count_field)) for row, sample in samples)
+    for window in windows(recorded, _WINDOW):
+        yield pl.DataFrame(window, schema=SCHEMA, orient="row")
+
+
+def _text(sample: RawSample, source: SourceSettings) -> str:
+    try:
+        return str(decode_sample(sample, source))
+    except RejectedSampleError as error:
+        raise ShardError(
+            f"{sample.file}, {sample.member}: accepted by the raw pool, but now {error}: run raw_pool again"
+        ) from error
+
+
+def _checked(sample: RawSample, field: str | None) -> int:
+    value = sample.attributes.get(field) if field else None
+    is_number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    # A column with gaps comes as floats: 12.0 counts as 12.
+    if is_number and value == value // 1 and 0 <= value <= _LARGEST:  # type: ignore[operator]
+        return int(value)
+    raise ShardError(
+        f"{sample.file}, {sample.member}: source.token_count_field '{field}' is {value!r}: each sample needs a "
+        f"whole number of tokens, 0 or more"
+    )

@@ -1,0 +1,238 @@
+"""One sample's way through the curation: where it lies, what became of it and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from curation_assets.graph.steps import level_asset
+from curation_assets.pools import PoolSpec
+from curation_assets.steps.dataset.ledger import TABLE as LEDGER
+from curation_assets.steps.dataset.pool_index import COUNTS
+from curation_assets.steps.dataset.selection import QUOTAS
+from curation_assets.steps.ingest.raw_pool import TABLE as RAW_TABLE
+from curation_assets.steps.tree.assign import TABLE as ASSIGN_TABLE
+from curation_assets.storage.admission import CONTAMINATED_FATE, DUPLICATE_FATE
+from curation_assets.storage.embeddings import ROWS
+from curation_assets.storage.outputs import FACTS
+from curation_assets.storage.pool_storage import PoolStorage
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterOfSample:
+    """The sample's cluster at one level; `distance` is to its centroid."""
+
+    level: int
+    cluster: int
+    distance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What a target took of one cluster on the sample's way down the tree."""
+
+    level: int
+    cluster: int
+    size: int
+    quota: int
+    share: float
+    """Quota by size."""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetOfSample:
+    """One target as the sample met it; shares come top level first, in `unit`."""
+
+    name: str
+    unit: str
+    requested: int
+    selected: bool
+    shares: tuple[Share, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """The sample for whose sake this one was excluded; `fate` is its own, None in an evaluation set."""
+
+    twin_set: str
+    sample_id: str
+    similarity: float | None
+    fate: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """Everything that is known of one row of the raw pool."""
+
+    pool: str
+    sample_id: str
+    shard: str
+    raw_row: int
+    file: str
+    member: str | None
+    offset: int | None
+    size_bytes: int | None
+    n_characters: int | None
+    n_tokens: int | None
+    fate: str | None
+    """As the ledger has it; None if the shard has no ledger yet."""
+    why: str
+    reason: str | None
+    detail: str | None
+    ran_out_at: int | None
+    clusters: tuple[ClusterOfSample, ...]
+    """Level 1 first; none for a sample that was not embedded."""
+    targets: tuple[TargetOfSample, ...]
+    twin: Twin | None
+    files: tuple[str, ...]
+    """Output files that hold it."""
+    out_of_date: str | None
+    """Why the ledger is not that of the present pool and settings, if so."""
+
+
+def tell(
+    spec: PoolSpec, storage: PoolStorage, shard: str, raw_row: int, *, out_of_date: str | None = None
+) -> Story:
+    """The story of one row, as far as the pool's outputs have got.
+
+    Args:
+        spec: the pool.
+        storage: its outputs.
+        shard: key of the row's shard.
+        raw_row: its number in the shard's raw pool.
+        out_of_date: what is to be said of the shard's ledger.
+    """
+    raw = storage.output("raw_pool", shard).table(RAW_TABLE).row(raw_row, named=True)
+    output = storage.output("ledger", shard)
+    ledger: dict[str, Any] = (
+        output.table(LEDGER).row(raw_row, named=True) if output.path(FACTS).exists() else {}
+    )
+    clusters = tuple(_clusters(spec, storage, shard, raw_row))
+    selected_for = ledger.get("targets") or []
+    targets = tuple(_targets(storage, clusters, selected_for))
+    twin = _twin(storage, ledger)
+    return Story(
+        pool=spec.name,
+        sample_id=raw["sample_id"],
+        shard=shard,
+        raw_row=raw_row,
+        file=raw["file"],
+        member=raw["member"],
+        offset=raw["offset"],
+        size_bytes=raw["size_bytes"],
+        n_characters=raw["n_characters"],
+        n_tokens=_tokens(spec, storage, shard, raw_row),
+        fate=ledger.get("fate"),
+        why=_why(ledger, clusters, targets, twin),
+        reason=ledger.get("reason") or raw["reason"],
+        detail=ledger.get("detail") or raw["detail"],
+        ran_out_at=ledger.get("ran_out_at"),
+        clusters=clusters,
+        targets=targets,
+        twin=twin,
+        files=tuple(_files(storage, shard, selected_for)),
+        out_of_date=out_of_date,
+    )
+
+
+def _clusters(spec: PoolSpec, storage: PoolStorage, shard: str, raw_row: int) -> Iterator[ClusterOfSample]:
+    embedded = storage.output("embeddings", shard)
+    if not embedded.path(FACTS).exists():
+        return
+    rows = (embedded.table(ROWS, ["raw_row"])["raw_row"] == raw_row).arg_true()
+    for level in range(1, spec.n_levels + 1) if len(rows) else ():
+        assigned = storage.output(level_asset(level, "assign"), shard)
+        if assigned.path(FACTS).exists():
+            cluster, distance = assigned.table(ASSIGN_TABLE, ["cluster", "distance"]).row(rows[0])
+            yield ClusterOfSample(level, cluster, round(distance, 6))
+
+
+def _tokens(spec: PoolSpec, storage: PoolStorage, shard: str, raw_row: int) -> int | None:
+    counts = storage.output("token_counts", shard)
+    if not spec.counts_tokens or not counts.path(FACTS).exists():
+        return None
+    found = counts.table(COUNTS, ["raw_row", "n_tokens"]).filter(pl.col("raw_row") == raw_row)
+    return int(found["n_tokens"][0]) if len(found) else None
+
+
+def _targets(
+    storage: PoolStorage, clusters: tuple[ClusterOfSample, ...], selected_for: list[str]
+) -> Iterator[TargetOfSample]:
+    selection = storage.output("selection")
+    facts = selection.facts()
+    if facts is None or not clusters or "unit" not in facts.summary:
+        return
+    mine = pl.any_horizontal(
+        (pl.col("level") == step.level) & (pl.col("cluster") == step.cluster) for step in clusters
+    )
+    quotas = selection.table(QUOTAS).filter(mine).sort("level", descending=True)
+    for name, requested in facts.summary["requested"].items():
+        shares = tuple(
+            Share(level, cluster, size, quota, round(quota / size, 6) if size else 0.0)
+            for level, cluster, size, quota in quotas.filter(pl.col("target") == name)
+            .select("level", "cluster", "size", "quota")
+            .iter_rows()
+        )
+        yield TargetOfSample(name, facts.summary["unit"][name], requested, name in selected_for, shares)
+
+
+def _twin(storage: PoolStorage, ledger: dict[str, Any]) -> Twin | None:
+    if ledger.get("twin_id") is None:
+        return None
+    twin_set, twin_id, similarity = (ledger[name] for name in ("twin_set", "twin_id", "similarity"))
+    fate = None
+    output = storage.output("ledger", twin_set)
+    if ledger["fate"] == DUPLICATE_FATE and output.path(FACTS).exists():
+        fates = output.table(LEDGER, ["sample_id", "fate", "reason"]).filter(pl.col("sample_id") == twin_id)
+        # An id that repeats inside a shard is rejected there: the row that was kept is meant.
+        fates = fates.sort(pl.col("reason").is_not_null())
+        fate = fates["fate"][0] if len(fates) else None
+    return Twin(twin_set, twin_id, None if similarity is None else round(similarity, 6), fate)
+
+
+def _files(storage: PoolStorage, shard: str, targets: list[str]) -> Iterator[str]:
+    output = storage.output("balanced_dataset", shard)
+    facts = output.facts()
+    for name in sorted(facts.files) if facts else ():
+        if name.partition("/")[0] in targets:
+            yield str(output.path(name))
+
+
+def _why(
+    ledger: dict[str, Any],
+    clusters: tuple[ClusterOfSample, ...],
+    targets: tuple[TargetOfSample, ...],
+    twin: Twin | None,
+) -> str:
+    fate = ledger.get("fate")
+    if fate is None:
+        return "its fate is not decided yet: the shard has no ledger"
+    if fate == "rejected":
+        return f"{ledger['reason']}: {ledger['detail']}"
+    if fate in (DUPLICATE_FATE, CONTAMINATED_FATE) and twin:
+        cosine = "" if twin.similarity is None else f", similarity {twin.similarity:.4f}"
+        own = f"; that one is {twin.fate.replace('_', ' ')}" if twin.fate else ""
+        return f"{ledger['detail']}{cosine}{own}"
+    if fate == "selected":
+        return f"for {', '.join(ledger['targets'])}"
+    return _where_it_ran_out(ledger.get("ran_out_at"), clusters, targets)
+
+
+def _where_it_ran_out(
+    level: int | None, clusters: tuple[ClusterOfSample, ...], targets: tuple[TargetOfSample, ...]
+) -> str:
+    if level:
+        cluster = next((str(step.cluster) for step in clusters if step.level == level), "?")
+        shared = "the whole target" if level == len(clusters) else f"its parent at level {level + 1}"
+        return f"its cluster {cluster} at level {level} got nothing of the quota of {shared}"
+    bottom = [(target, target.shares[-1]) for target in targets if target.shares and target.shares[-1].quota]
+    if not bottom:
+        return "its level-1 cluster had a share, and other samples went first"
+    target, share = max(bottom, key=lambda entry: entry[1].share)
+    return (
+        f"its cluster {share.cluster} at level 1 had a quota of {share.quota:,} of {share.size:,} {target.unit} "
+        f"(target {target.name}), and other samples went first"
+    )

@@ -1,0 +1,1 @@
+"""The cluster tree: fits, assignments, drift, versions."""

@@ -1,0 +1,115 @@
+"""level_t_assign: the cluster of every row of a shard, and its distance to that cluster's centroid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import polars as pl
+
+from curation_assets.graph.steps import level_asset
+from curation_assets.pools import PoolSpec
+from curation_assets.storage import clusters
+from curation_assets.storage.array_files import StoredRows
+from curation_assets.storage.embeddings import ARRAY
+from curation_assets.storage.outputs import OutputWriter
+from curation_assets.storage.pool_storage import PoolStorage
+from curation_assets.storage.shards import Shard
+
+TABLE = "parquet"
+
+
+class LevelAssigner:
+    """Assigns the shards of a pool to one level; centroids are read once for many shards.
+
+    Args:
+        storage: the pool's outputs.
+        level: at level 1 rows look for their nearest centroid, above they follow their cluster's parent.
+        device: torch device.
+    """
+
+    def __init__(self, storage: PoolStorage, level: int, *, device: str = "cpu") -> None:
+        output = storage.output(level_asset(level, "clusters"))
+        bottom = storage.output(level_asset(1, "clusters"))
+        self._storage, self._level, self._device = storage, level, device
+        self._preprocessing = clusters.read_preprocessing(bottom)
+        self._coarse = clusters.read_coarse(output)
+        centroids = output.array(clusters.CENTROIDS)
+        # Of a split level, whose centroids may be many, only those of a coarse cluster are needed at a time.
+        self._centroids = np.array(centroids) if self._coarse is None else centroids
+        self._parents = np.asarray(output.array(clusters.ASSIGNMENTS)) if level > 1 else None
+
+    def assign_shard(self, shard: str, writer: OutputWriter) -> None:
+        """Store cluster int32 or int64 and distance float32 of every row of the shard.
+
+        Raises:
+            StaleInputError: if the shard's embeddings, or its clusters at the level below, are missing.
+        """
+        from curation_assets.algorithms.preprocessing import PreparedRows
+        from curation_assets.algorithms.rows import read_chunks
+        from curation_assets.algorithms.search.assigner import distances_to
+        from curation_assets.algorithms.tree import assign_to_level
+
+        metric = self._preprocessing.metric
+        stored = self._storage.output("embeddings", shard)
+        stored.require_facts()
+        rows = PreparedRows(StoredRows(stored.path(ARRAY)), self._preprocessing)
+        below = self._clusters_below(shard)
+        found = np.empty(rows.n_rows, dtype=np.int64)
+        distances = np.empty(rows.n_rows, dtype=np.float32)
+        for start, block in read_chunks(rows):
+            stop = start + len(block)
+            if self._parents is None or below is None:
+                found[start:stop], distances[start:stop] = assign_to_level(
+                    block, self._centroids, self._coarse, metric=metric, device=self._device
+                )
+            else:
+                found[start:stop] = self._parents[below[start:stop]]
+                distances[start:stop] = distances_to(
+                    block, self._centroids, found[start:stop], metric=metric, device=self._device
+                )
+        writer.table(TABLE, pl.DataFrame({"cluster": found, "distance": distances}))
+        writer.summary.update(
+            n_rows=rows.n_rows,
+            n_clusters_used=len(np.unique(found)),
+            mean_distance=round(float(distances.mean()), 6) if rows.n_rows else None,
+        )
+
+    def _clusters_below(self, shard: str) -> np.ndarray | None:
+        if self._level == 1:
+            return None
+        below = self._storage.output(level_asset(self._level - 1, "assign"), shard)
+        return below.table(TABLE, ["cluster"])["cluster"].to_numpy()
+
+
+@dataclass(frozen=True, slots=True)
+class AssignShard:
+    """Assigns any shard of a pool, in whichever process is asked; each reads the centroids once.
+
+    Args:
+        spec: the pool.
+        storage: its outputs.
+        level: see `LevelAssigner`.
+    """
+
+    spec: PoolSpec
+    storage: PoolStorage
+    level: int
+
+    def __call__(self, shard: Shard, writer: OutputWriter, report: Callable[[float, str], None]) -> None:
+        """See `LevelAssigner.assign_shard`."""
+        from curation_assets.encoders import resolve_device
+
+        centroids = self.storage.output(level_asset(self.level, "clusters")).require_facts().digest
+        device = resolve_device(self.spec.fit_device)
+        folder = str(self.storage.folder.parent)
+        _assigner(folder, self.storage.pool, self.level, device, centroids).assign_shard(shard.key, writer)
+        report(1.0, f"{writer.summary['n_rows']:,} rows")
+
+
+@lru_cache(maxsize=1)
+def _assigner(storage_root: str, pool: str, level: int, device: str, centroids: str) -> LevelAssigner:
+    """The assigner for some content of the centroids."""
+    return LevelAssigner(PoolStorage(storage_root, pool), level, device=device)

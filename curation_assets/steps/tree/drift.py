@@ -1,0 +1,186 @@
+"""drift: how each shard compares with the rows of the fit, and whether that calls for a new tree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from curation_assets.graph.steps import level_asset
+from curation_assets.pools import PoolSpec, RefitSettings
+from curation_assets.steps.tree.assign import TABLE as ASSIGN_TABLE
+from curation_assets.storage.clusters import CENTROIDS
+from curation_assets.storage.fit_rows import FitRows
+from curation_assets.storage.outputs import Output, OutputWriter
+from curation_assets.storage.pool_storage import PoolStorage
+
+if TYPE_CHECKING:
+    from curation_assets.algorithms.drift import FitDistribution
+
+SHARDS = "shards.parquet"
+MASS = "fit_mass.npy"
+KEEP, REFIT = "assign and re-select", "refit from level 1"
+_SAMPLED_ROWS = 2**22
+"""Of the fit, whose 99 % radius is then known to 0.005 %."""
+_SCHEMA: dict[str, Any] = {
+    "shard": pl.String,
+    "in_fit": pl.Boolean,
+    "n_rows": pl.Int64,
+    "mean_distance": pl.Float64,
+    "distance_shift": pl.Float64,
+    "beyond_radius_share": pl.Float64,
+    "mass_shift": pl.Float64,
+    "score": pl.Float64,
+    "assign_digest": pl.String,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Whether the tree stays, with the figures that decided."""
+
+    reasons: tuple[str, ...]
+    """Why to refit; empty if the tree stays."""
+    new_rows: int
+    """Rows in shards that came or changed since the fit."""
+    gone_rows: int
+    """Fitted rows whose shard changed or went."""
+    new_rows_share: float
+    """The larger of the two, as a share of the fitted rows."""
+    drift_score: float
+    """The largest among shards that came since the fit."""
+    drifting_shards: tuple[str, ...]
+    shards: pl.DataFrame
+    """The figures of every shard."""
+
+    @property
+    def words(self) -> str:
+        """What is to be done."""
+        return REFIT if self.reasons else KEEP
+
+
+def measure_pool_drift(
+    spec: PoolSpec, storage: PoolStorage, fit_rows: FitRows, tree_version: str, writer: OutputWriter
+) -> Decision:
+    """Store the drift figures of every shard and what the pool's policy makes of them.
+
+    Figures of shards whose assignments did not change are taken over from the stored output, and the
+    distribution of the fit is measured once per tree, while all its shards are there.
+
+    Args:
+        spec: the pool.
+        storage: its outputs.
+        fit_rows: what the tree was fitted on.
+        tree_version: of the whole tree.
+        writer: gets the table of shards and the fit's cluster mass.
+    """
+    from curation_assets.algorithms.drift import drift_level, measure_drift
+
+    n_clusters = [
+        len(storage.output(level_asset(level, "clusters")).array(CENTROIDS))
+        for level in range(1, spec.n_levels + 1)
+    ]
+    level = drift_level(spec.n_rows_of_fit(fit_rows.n_rows), n_clusters)
+    earlier = storage.output("drift")
+    known = earlier.facts()
+    same_tree = known is not None and known.summary.get("tree_version") == tree_version
+    fit = (
+        _stored_fit(earlier) if same_tree else _measured_fit(storage, fit_rows, level, n_clusters[level - 1])
+    )
+    rows = {row["shard"]: row for row in earlier.table(SHARDS).iter_rows(named=True)} if same_tree else {}
+    table = []
+    for shard in storage.shards():
+        assigned = storage.output(level_asset(level, "assign"), shard.key)
+        digest = assigned.require_facts().digest
+        embedded = storage.output("embeddings", shard.key).require_facts().digest
+        fitted = fit_rows.shards.get(shard.key)
+        in_fit = fitted is not None and fitted.embedded == embedded
+        row = rows.get(shard.key)
+        if row is None or row["assign_digest"] != digest:
+            part = assigned.table(ASSIGN_TABLE)
+            found = measure_drift(part["distance"].to_numpy(), part["cluster"].to_numpy(), fit)
+            row = {name: getattr(found, name) for name in list(_SCHEMA)[2:-1]} | {"assign_digest": digest}
+        table.append(row | {"shard": shard.key, "in_fit": in_fit})
+    shards = pl.DataFrame(table, schema=_SCHEMA)
+    decision = decide(spec.refit, shards, fit_rows)
+    writer.table(SHARDS, shards)
+    writer.array(MASS, fit.mass)
+    writer.summary.update(
+        decision=decision.words,
+        reasons=list(decision.reasons),
+        new_rows=decision.new_rows,
+        gone_rows=decision.gone_rows,
+        new_rows_share=round(decision.new_rows_share, 6),
+        drift_score=round(decision.drift_score, 6),
+        drifting_shards=list(decision.drifting_shards),
+        fitted_rows=fit_rows.n_rows,
+        level=level,
+        fit_mean_distance=fit.mean_distance,
+        fit_radius=fit.radius,
+        fit_n_rows=fit.n_rows,
+    )
+    return decision
+
+
+def decide(policy: RefitSettings, shards: pl.DataFrame, fit_rows: FitRows) -> Decision:
+    """What the policy makes of the figures.
+
+    Args:
+        policy: of the pool.
+        shards: the table of drift figures.
+        fit_rows: what the tree was fitted on.
+    """
+    new = shards.filter(~pl.col("in_fit"))
+    standing = set(shards.filter(pl.col("in_fit"))["shard"])
+    gone_rows = sum(part.n_rows for key, part in fit_rows.shards.items() if key not in standing)
+    new_rows = int(new["n_rows"].sum())
+    share = max(new_rows, gone_rows) / max(1, fit_rows.n_rows)
+    score = float(new["score"].max() or 0.0)  # type: ignore[arg-type]
+    limit = policy.drift_score
+    drifting = new.filter(pl.col("score") > limit)["shard"].to_list() if limit is not None else []
+    reasons = []
+    if policy.new_rows is not None and share > policy.new_rows:
+        what = "came" if new_rows >= gone_rows else "went"
+        reasons.append(
+            f"{max(new_rows, gone_rows):,} rows {what} since the fit of {fit_rows.n_rows:,}: {share:.0%}, more than "
+            f"{policy.new_rows:.0%}"
+        )
+    if drifting:
+        names = ", ".join(drifting[:3]) + (f" and {len(drifting) - 3} more" if len(drifting) > 3 else "")
+        reasons.append(f"drift of shard {names}: score up to {score:.2f}, more than {limit:.2f}")
+    return Decision(tuple(reasons), new_rows, gone_rows, share, score, tuple(drifting), shards)
+
+
+def _stored_fit(output: Output) -> FitDistribution:
+    from curation_assets.algorithms.drift import FitDistribution
+
+    summary = output.require_facts().summary
+    return FitDistribution(
+        summary["fit_n_rows"],
+        summary["fit_mean_distance"],
+        summary["fit_radius"],
+        np.array(output.array(MASS)),
+    )
+
+
+def _measured_fit(storage: PoolStorage, fit_rows: FitRows, level: int, n_clusters: int) -> FitDistribution:
+    """The fit's distribution from the assignments of its shards (evenly spaced rows of a very large pool)."""
+    from curation_assets.algorithms.drift import FitDistribution
+
+    step = max(1, -(-fit_rows.n_rows // _SAMPLED_ROWS))
+    present: Sequence[str] = [shard.key for shard in storage.shards() if shard.key in fit_rows.shards]
+    parts = [
+        storage.output(level_asset(level, "assign"), key).table(ASSIGN_TABLE).gather_every(step)
+        for key in present
+    ]
+    rows = pl.concat(parts) if parts else pl.DataFrame()
+    if rows.is_empty():
+        parts = [
+            storage.output(level_asset(level, "assign"), shard.key).table(ASSIGN_TABLE)
+            for shard in storage.shards()
+        ]
+        rows = pl.concat(parts)
+    return FitDistribution.of(rows["distance"].to_numpy(), rows["cluster"].to_numpy(), n_clusters)

@@ -1,0 +1,281 @@
+"""The fits of a level: initial clusters, resampled subset, clusters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Protocol, cast
+
+from curation_assets.engines import Engine, LocalEngine
+from curation_assets.errors import PoolSpecError
+from curation_assets.graph.levels import level_specs
+from curation_assets.graph.steps import CODE_VERSIONS, level_asset
+from curation_assets.pools import PoolSpec, resolve_engine
+from curation_assets.steps.soundness import require_usable_pool
+from curation_assets.steps.tree.fit_sample import choose_sample, read_sample, write_sample
+from curation_assets.steps.tree.fit_workers import held_inputs, n_fit_workers
+from curation_assets.steps.tree.split import SplitFit, SplitProgress, split_recipe
+from curation_assets.storage import clusters
+from curation_assets.storage.array_files import StoredRows
+from curation_assets.storage.atomic import is_local
+from curation_assets.storage.fingerprint import fingerprint
+from curation_assets.storage.fit_work import SECONDS_BETWEEN, FitWork
+from curation_assets.storage.outputs import Output, OutputWriter
+from curation_assets.storage.pool_storage import PoolStorage
+from curation_assets.storage.split_work import SplitWork, remove_split_work
+
+if TYPE_CHECKING:
+    from curation_assets.algorithms.hierarchy import FitProgress, LevelFitter, LevelSpec
+    from curation_assets.algorithms.kmeans.fit import Checkpoints
+    from curation_assets.algorithms.kmeans.inputs import FitInputs
+    from curation_assets.algorithms.kmeans.tiles import FitMemory
+    from curation_assets.algorithms.preprocessing import PreparedRows, Preprocessing
+    from curation_assets.algorithms.rows import Rows
+    from curation_assets.algorithms.tree import Level
+
+
+class FitIteration(Protocol):
+    """A Lloyd iteration as progress shows it (see algorithms.kmeans.Iteration)."""
+
+    @property
+    def number(self) -> int:
+        """1 for the first."""
+
+    @property
+    def inertia(self) -> float:
+        """After the iteration."""
+
+    @property
+    def n_reassigned(self) -> int:
+        """Rows that changed cluster."""
+
+
+@dataclass(frozen=True, slots=True)
+class LevelFit:
+    """One level of one pool, ready to be fitted stage by stage.
+
+    Args:
+        spec: the pool.
+        storage: its outputs.
+        level: 1 for the level that clusters the pool's rows.
+        on_progress: called with the resampling step (0 is the initial fit) after every Lloyd iteration.
+        on_split: called for every piece of a split level.
+        bucket_bytes: see `LevelFitter.bucket_bytes`; None goes by the pool's `memory_budget`.
+        engine: where large fits and the pieces of a split level run.
+        seconds_between: a fit keeps its state at most so often; a killed one goes on from there.
+    """
+
+    spec: PoolSpec
+    storage: PoolStorage
+    level: int
+    on_progress: Callable[[int, FitIteration], None] | None = None
+    on_split: Callable[[SplitProgress], None] | None = None
+    bucket_bytes: int | None = None
+    engine: Engine = field(default_factory=LocalEngine)
+    seconds_between: float = SECONDS_BETWEEN
+
+    def initial(self, writer: OutputWriter) -> None:
+        """Seeds and Lloyd on all inputs; stores the clusters of the inputs, from which step 1 resamples."""
+        inputs, preprocessing = self._measured_inputs(writer)
+        with self._held("initial", inputs, writer) as (fitter, held, _):
+            level = fitter.fit_initial(held)
+        clusters.write_level(writer, level, with_inputs=True)
+        self._describe(writer, level, preprocessing)
+
+    def resampled(self, writer: OutputWriter) -> None:
+        """Resampling steps 1 to m - 1, and the subset of step m."""
+        inputs = self._prepared_inputs(self._output("initial"))[0]
+        with self._held("resampled", inputs, writer) as (fitter, held, work):
+            inertias: list[list[float]] = []
+            done = work.finished_step()
+            if done is None:
+                step, level = 0, clusters.read_level(self._output("initial"))
+            else:
+                step, level, inertias = done.step, fitter.level_of(held, done.centroids), done.inertias
+            for number in range(step + 1, fitter.spec.steps):
+                level = fitter.refit(held, fitter.resample(level, number), number)
+                inertias.extend(list(fit) for fit in level.inertias)
+                work.finish_step(number, level.centroids, inertias)
+            clusters.write_subset(writer, fitter.resample(level, fitter.spec.steps))
+        writer.summary.update(
+            inertias=inertias,
+            resampling_steps=fitter.spec.steps,
+            samples_per_cluster=fitter.spec.kept_per_cluster(inputs.n_rows),
+            n_inputs=inputs.n_rows,
+        )
+
+    def final(self, writer: OutputWriter) -> None:
+        """The level's clusters: step m fitted on its subset, or the initial fit where nothing is resampled."""
+        spec = self._level_spec()
+        if spec.n_coarse_clusters:
+            self._split(writer)
+            return
+        remove_split_work(self._output("clusters"))
+        if spec.steps:
+            inputs, preprocessing = self._prepared_inputs(self._output("initial"))
+            subset = clusters.read_subset(self._output("resampled"))
+            with self._held("clusters", inputs, writer) as (fitter, held, _):
+                # The pool's rows find their level-1 cluster shard by shard, in level_1_assign: once is enough.
+                stage = fitter.fit_subset if self.level == 1 else fitter.refit
+                level = stage(held, subset, spec.steps)
+        else:
+            inputs, preprocessing = self._measured_inputs(writer)
+            with self._held("clusters", inputs, writer) as (fitter, held, _):
+                level = fitter.fit_initial(held)
+        clusters.write_level(writer, level, with_inputs=self.level > 1)
+        self._describe(writer, level, preprocessing)
+        writer.summary["n_inputs"] = inputs.n_rows
+
+    def _split(self, writer: OutputWriter) -> None:
+        measured, preprocessing = self._measured_inputs(writer)
+        # Only level 1 is split, and its inputs are the pool's rows.
+        inputs = cast("PreparedRows", measured)
+        fitter, n_workers = self._fitter(inputs)
+        work = SplitWork.of(
+            self._output("clusters"),
+            split_recipe(fitter, inputs, self.storage.fitted_content()),
+            self._work_folder(),
+        )
+        with self._states("clusters", inputs, fitter, writer) as (fitter, _):
+            SplitFit(
+                fitter=fitter,
+                inputs=inputs,
+                work=work,
+                on_split=self.on_split,
+                engine=self.engine,
+                n_workers=n_workers,
+                device=self.spec.fit_device,
+            ).fit(writer)
+        clusters.write_preprocessing(writer, preprocessing)
+        writer.summary.update(n_rows_fitted=inputs.n_rows, n_inputs=inputs.n_rows)
+        self._note_sample(writer)
+
+    def _work_folder(self) -> str | None:
+        """Where the working files of a split level lie, if not beside its output."""
+        engine = resolve_engine(self.spec.engine)
+        if self.engine.is_local or engine.work_folder or is_local(self.storage.folder):
+            return engine.work_folder
+        raise PoolSpecError(
+            f"pool '{self.spec.name}' is kept in {self.storage.folder}, but the working files of a split level need a "
+            f"folder that all machines of the cluster see: set engine.work_folder (or CURATION_WORK_FOLDER)"
+        )
+
+    @contextmanager
+    def _held(
+        self, kind: str, inputs: Rows, writer: OutputWriter
+    ) -> Iterator[tuple[LevelFitter, FitInputs, FitWork]]:
+        """The level's fitter, its inputs with the workers that hold them, and its working folder, for the block."""
+        fitter, n_workers = self._fitter(inputs)
+        with (
+            self._states(kind, inputs, fitter, writer) as (fitter, work),
+            held_inputs(
+                self.engine, inputs, fitter, n_workers=n_workers, device=self.spec.fit_device
+            ) as held,
+        ):
+            yield fitter, held, work
+
+    @contextmanager
+    def _states(
+        self, kind: str, inputs: Rows, fitter: LevelFitter, writer: OutputWriter
+    ) -> Iterator[tuple[LevelFitter, FitWork]]:
+        """The fitter with a place for its states, which go when the output is stored."""
+        work = FitWork.of(self._output(kind), self._recipe(kind, inputs, fitter), self.seconds_between)
+        yield replace(fitter, checkpoints=lambda step: cast("Checkpoints", work.states(step))), work
+        writer.when_stored(work.remove)
+        if not self.engine.is_local:
+            writer.summary["engine"] = self.engine.describe()
+
+    def _recipe(self, kind: str, inputs: Rows, fitter: LevelFitter) -> str:
+        """Fingerprint of all that decides a fit."""
+        if self.level == 1:
+            recipe = split_recipe(fitter, cast("PreparedRows", inputs), self.storage.fitted_content())
+        else:
+            recipe = fingerprint(
+                [asdict(fitter.spec), fitter.metric, fitter.seed, self._below().require_facts().digest]
+            )
+        earlier = {"resampled": ["initial"], "clusters": ["initial", "resampled"]}.get(kind, [])
+        digests = [facts.digest if (facts := self._output(name).facts()) else "" for name in earlier]
+        return fingerprint([recipe, digests, CODE_VERSIONS[kind]])
+
+    def _measured_inputs(self, writer: OutputWriter) -> tuple[Rows, Preprocessing]:
+        """The level's inputs; at level 1 their preprocessing is measured in one pass over the rows of the fit.
+
+        What the fit is on, if only a sample of the pool, is stored with it.
+        """
+        if self.level > 1:
+            return self._prepared_inputs(self._below())
+        from curation_assets.algorithms.preprocessing import PreparedRows, fit_preprocessing
+
+        require_usable_pool(self.spec, self.storage)
+        sample = choose_sample(self.spec, self.storage)
+        write_sample(writer, sample)
+        settings, embeddings = self.spec.preprocessing, self.storage.fitted_embeddings(sample)
+        preprocessing = fit_preprocessing(embeddings, metric=settings.metric, centring=settings.centring)
+        return PreparedRows(embeddings, preprocessing), preprocessing
+
+    def _prepared_inputs(self, stored: Output) -> tuple[Rows, Preprocessing]:
+        """The level's inputs as they were prepared for an output that is stored."""
+        from curation_assets.algorithms.hierarchy import centroid_inputs
+        from curation_assets.algorithms.preprocessing import PreparedRows
+
+        preprocessing = clusters.read_preprocessing(stored)
+        if self.level == 1:
+            embeddings = self.storage.fitted_embeddings(read_sample(self.storage, stored))
+            return PreparedRows(embeddings, preprocessing), preprocessing
+        centroids = StoredRows(self._below().path(clusters.CENTROIDS))
+        return centroid_inputs(centroids, preprocessing.metric), preprocessing
+
+    def _level_spec(self) -> LevelSpec:
+        return level_specs(self.spec, self.storage.n_fitted_rows())[self.level - 1]
+
+    def _fitter(self, inputs: Rows) -> tuple[LevelFitter, int]:
+        """The level's fitter, and how many workers its inputs are shared out among; 0 for none."""
+        from curation_assets.algorithms.costs.planning import bucket_bytes
+        from curation_assets.algorithms.hierarchy import LevelFitter
+        from curation_assets.encoders import resolve_device
+
+        spec = self._level_spec()
+        work = inputs.n_rows * inputs.dimension * (spec.n_coarse_clusters or spec.n_clusters)
+        least = resolve_engine(self.spec.engine).least_work
+        n_workers = n_fit_workers(self.engine, inputs.n_rows, work, least)
+        memory = self._memory(spec, -(-inputs.n_rows // max(1, n_workers)), inputs.dimension)
+        fitter = LevelFitter(
+            level=self.level,
+            spec=spec,
+            metric=self.spec.preprocessing.metric,
+            seed=self.spec.seed,
+            device=resolve_device(self.spec.fit_device),
+            on_progress=self._report,
+            memory=memory,
+            bucket_bytes=self.bucket_bytes or bucket_bytes(memory),
+        )
+        return fitter, n_workers
+
+    def _memory(self, settings: LevelSpec, n_rows: int, dimension: int) -> FitMemory:
+        """How a process that fits so many rows keeps within the pool's `memory_budget`."""
+        from curation_assets.algorithms.costs.planning import fit_memory
+
+        try:
+            return fit_memory(self.spec.memory_budget, n_rows, dimension, settings)
+        except ValueError as error:
+            raise PoolSpecError(f"pool '{self.spec.name}', level {self.level}: {error}") from error
+
+    def _describe(self, writer: OutputWriter, level: Level, preprocessing: Preprocessing) -> None:
+        clusters.write_preprocessing(writer, preprocessing)
+        writer.summary["n_rows_fitted"] = len(level.assignments)
+        self._note_sample(writer)
+
+    def _note_sample(self, writer: OutputWriter) -> None:
+        if self.level == 1 and self.spec.fit_rows is not None:
+            writer.summary["n_rows_sampled_from"] = self.storage.n_fitted_rows()
+
+    def _report(self, progress: FitProgress) -> None:
+        if self.on_progress:
+            self.on_progress(progress.step, progress.iteration)
+
+    def _output(self, kind: str) -> Output:
+        return self.storage.output(level_asset(self.level, kind))
+
+    def _below(self) -> Output:
+        return self.storage.output(level_asset(self.level - 1, "clusters"))

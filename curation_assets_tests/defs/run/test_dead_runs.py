@@ -1,0 +1,45 @@
+"""Runs of dead processes, and the pool slots they held."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+
+from curation_assets.defs.run.dead_runs import PROCESS_TAG, close_dead_runs, free_leaked_slots, process_name
+
+
+def test_runs_of_dead_processes_are_closed_and_others_left() -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    host = process_name().partition("@")[2]
+    with dg.DagsterInstance.ephemeral() as instance:
+        owners = (f"{gone.pid}@{host}", process_name(), f"{gone.pid}@elsewhere")
+        runs = [
+            instance.create_run_for_job(_job, tags={PROCESS_TAG: owner}, status=dg.DagsterRunStatus.STARTED)
+            for owner in owners
+        ]
+        assert close_dead_runs(instance) == 1
+        statuses = [instance.get_run_by_id(run.run_id).status for run in runs]  # type: ignore[union-attr]
+    assert statuses == [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTED]
+
+
+@dg.job
+def _job() -> None: ...
+
+
+def test_a_slot_of_an_ended_run_is_freed_and_that_of_a_living_one_stays(tmp_path: Path) -> None:
+    (tmp_path / "dagster.yaml").write_text(
+        "concurrency:\n  pools:\n    granularity: op\n    default_limit: 2\n"
+    )
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        storage = instance.event_log_storage
+        storage.initialize_concurrency_limit_to_default("gpu")
+        living = instance.create_run_for_job(_job, status=dg.DagsterRunStatus.STARTED)
+        ended = instance.create_run_for_job(_job, status=dg.DagsterRunStatus.FAILURE)
+        for run_id in (living.run_id, ended.run_id):
+            assert storage.claim_concurrency_slot("gpu", run_id, "step").is_claimed
+        assert free_leaked_slots(instance) == 1
+        assert [slot.run_id for slot in storage.get_concurrency_info("gpu").claimed_slots] == [living.run_id]

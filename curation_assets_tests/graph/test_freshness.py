@@ -1,0 +1,294 @@
+"""What is out of date, and why; and what keeps a tree standing while shards come and go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from curation_assets.formats.base import SourceFile
+from curation_assets.graph.freshness import Again, Freshness
+from curation_assets.graph.refit import choose_fit_rows
+from curation_assets.graph.steps import Step
+from curation_assets.storage.outputs import Recipe, timestamp
+from curation_assets.storage.pool_storage import PoolStorage
+from curation_assets.storage.shards import Shard
+
+
+def shard(key: str, version: str = "1") -> Shard:
+    return Shard(key, (SourceFile(f"{key}.tar", 10, version),))
+
+
+STEPS = {
+    "raw_pool": Step("raw_pool", True, (), {"colour": "red"}, "1"),
+    "fit": Step("fit", False, ("raw_pool",), {"k": 3}, "1"),
+    "assign": Step("assign", True, ("raw_pool", "fit"), {}, "1"),
+}
+
+
+def make(
+    storage: PoolStorage, freshness: Freshness, name: str, key: str | None, content: str, **parts: str
+) -> None:
+    recipe = freshness.recipe(name, key)
+    assert isinstance(recipe, Recipe)
+    with storage.output(name, key).writing(recipe) as writer:
+        writer.text("txt", content)
+        writer.parts.update(parts)
+
+
+def made_pool(folder: Path, shards: list[Shard]) -> PoolStorage:
+    storage = PoolStorage(str(folder), "p")
+    for entry in shards:
+        make(storage, Freshness(storage, STEPS, shards), "raw_pool", entry.key, f"rows of {entry.key}")
+    make(storage, Freshness(storage, STEPS, shards), "fit", None, "centroids")
+    for entry in shards:
+        make(storage, Freshness(storage, STEPS, shards), "assign", entry.key, "clusters")
+    return storage
+
+
+def test_everything_is_up_to_date_after_it_was_made(tmp_path: Path) -> None:
+    shards = [shard("a"), shard("b")]
+    storage = PoolStorage(str(tmp_path), "p")
+    assert Freshness(storage, STEPS, shards).outdated()["fit"] == {None: "not made yet"}
+    assert Freshness(storage, STEPS, shards).recipe("fit", None) is None
+    assert Freshness(made_pool(tmp_path, shards), STEPS, shards).outdated() == {}
+
+
+def test_a_changed_setting_is_named_and_what_follows_is_out_of_date(tmp_path: Path) -> None:
+    shards = [shard("a"), shard("b")]
+    storage = made_pool(tmp_path, shards)
+    steps = {**STEPS, "fit": Step("fit", False, ("raw_pool",), {"k": 4}, "1")}
+    outdated = Freshness(storage, steps, shards).outdated()
+    assert outdated == {
+        "fit": {None: "k changed from 3 to 4"},
+        "assign": dict.fromkeys("ab", "upstream is out of date: fit"),
+    }
+    make(storage, Freshness(storage, steps, shards), "fit", None, "centroids")
+    assert Freshness(storage, steps, shards).outdated() == {}, "the same content stops the propagation"
+    steps["fit"] = Step("fit", False, ("raw_pool",), {"k": 4}, "2")
+    assert Freshness(storage, steps, shards).outdated()["fit"] == {None: "code version 1 -> 2"}
+
+
+def test_a_changed_shard_concerns_its_own_rows_and_the_fan_in(tmp_path: Path) -> None:
+    storage = made_pool(tmp_path, [shard("a"), shard("b")])
+    now = [shard("a"), shard("b", version="2"), shard("c")]
+    outdated = Freshness(storage, STEPS, now).outdated()
+    assert outdated["raw_pool"] == {"b": "input source changed", "c": "not made yet"}
+    assert list(outdated["fit"]) == [None]
+
+
+def test_a_shard_depends_on_its_own_part_of_a_shared_input(tmp_path: Path) -> None:
+    shards = [shard("a"), shard("b")]
+    storage = made_pool(tmp_path, shards)
+    make(storage, Freshness(storage, STEPS, shards), "fit", None, "new", a="part of a", b="part of b")
+    for entry in shards:
+        make(storage, Freshness(storage, STEPS, shards), "assign", entry.key, "clusters")
+    make(storage, Freshness(storage, STEPS, shards), "fit", None, "newer", a="part of a", b="other part of b")
+    assert list(Freshness(storage, STEPS, shards).outdated()["assign"]) == ["b"]
+
+
+def test_what_is_to_be_made_again_is_until_it_was_made_since(tmp_path: Path) -> None:
+    shards = [shard("a")]
+    storage = made_pool(tmp_path, shards)
+    again = Again(frozenset({"fit"}), timestamp())
+    outdated = Freshness(storage, STEPS, shards, again).outdated()
+    assert outdated["fit"] == {None: "to be made again"}
+    assert Freshness(storage, STEPS, shards, again).is_forced("fit", None)
+    assert not Freshness(storage, STEPS, shards, again).is_forced("raw_pool", "a")
+    assert "raw_pool" not in outdated
+    make(storage, Freshness(storage, STEPS, shards), "fit", None, "centroids")
+    assert Freshness(storage, STEPS, shards, again).outdated() == {}
+    assert not Freshness(storage, STEPS, shards, again).is_forced("fit", None)
+
+
+TREE = {
+    "raw_pool": Step("raw_pool", True, (), {}, "1"),
+    "embeddings": Step("embeddings", True, ("raw_pool",), {"encoder": "one"}, "1"),
+    "level_1_clusters": Step(
+        "level_1_clusters", False, ("embeddings",), {"k": 3}, "1", level=1, on_fit_rows=True
+    ),
+    "level_1_assign": Step("level_1_assign", True, ("embeddings", "level_1_clusters"), {}, "1", level=1),
+    "level_2_clusters": Step("level_2_clusters", False, ("level_1_clusters",), {"k": 2}, "1", level=2),
+}
+
+
+def curate(storage: PoolStorage, shards: list[Shard], steps: dict[str, Step] = TREE) -> None:
+    """Make whatever is out of date, as the runner does; embeddings follow their file's version."""
+    for name, step in steps.items():
+        for key in Freshness(storage, steps, shards).outdated().get(name, {}):
+            freshness = Freshness(storage, steps, shards)
+            if name == "level_1_clusters":
+                choose_fit_rows(storage, freshness)
+                freshness = Freshness(storage, steps, shards)
+            recipe = freshness.recipe(name, key)
+            assert recipe is not None
+            with storage.output(name, key).writing(recipe) as writer:
+                content = freshness.shards[key].source_digest if key else str(recipe.inputs)
+                writer.text("txt", f"{name} {content} {step.settings}")
+                writer.summary["n_rows"] = 10
+
+
+def test_the_tree_stands_while_shards_come_change_and_go(tmp_path: Path) -> None:
+    storage = PoolStorage(str(tmp_path), "p")
+    curate(storage, [shard("a"), shard("b")])
+    rows = storage.fit_rows()
+    assert rows is not None
+    assert (set(rows.shards), rows.n_rows, rows.reason) == ({"a", "b"}, 20, "first fit")
+    version = Freshness(storage, TREE, [shard("a"), shard("b")]).tree_version()
+    now = [shard("a", version="2"), shard("c")]
+    outdated = Freshness(storage, TREE, now).outdated()
+    assert outdated.keys() == {"raw_pool", "embeddings", "level_1_assign"}
+    assert outdated["level_1_assign"].keys() == {"a", "c"}
+    curate(storage, now)
+    freshness = Freshness(storage, TREE, now)
+    assert freshness.outdated() == {}
+    assert freshness.fit_rows() == rows
+    assert freshness.tree_version() == version
+    with pytest.raises(Exception, match="shard 'a' has changed or gone since level 1 was begun"):
+        storage.fitted_embeddings()
+
+
+def test_a_refit_takes_all_rows_and_says_why(tmp_path: Path) -> None:
+    storage = PoolStorage(str(tmp_path), "p")
+    curate(storage, [shard("a")])
+    now = [shard("a"), shard("b")]
+    curate(storage, now)
+    before = Freshness(storage, TREE, now)
+    assert choose_fit_rows(storage, before, "too many new rows")
+    after = Freshness(storage, TREE, now)
+    assert after.outdated()["level_1_clusters"] == {None: "refit: too many new rows"}
+    assert after.tree_version() != before.tree_version()
+    assert not choose_fit_rows(storage, after, "again"), "the same rows are no refit"
+
+
+def test_a_setting_of_level_1_or_the_encoder_ends_the_tree(tmp_path: Path) -> None:
+    storage = PoolStorage(str(tmp_path), "p")
+    curate(storage, [shard("a")])
+    now = [shard("a"), shard("b")]
+    curate(storage, now)
+    more = {
+        **TREE,
+        "level_1_clusters": Step("level_1_clusters", False, ("embeddings",), {"k": 4}, "1", 1, True),
+    }
+    assert Freshness(storage, more, now).outdated()["level_1_clusters"] == {None: "k changed from 3 to 4"}
+    curate(storage, now, more)
+    rows = storage.fit_rows()
+    assert rows is not None
+    assert set(rows.shards) == {"a", "b"}, "a new fit takes all rows there are"
+    other = {**more, "embeddings": Step("embeddings", True, ("raw_pool",), {"encoder": "two"}, "1")}
+    freshness = Freshness(storage, other, now)
+    assert freshness.fit_rows() is None
+    assert freshness.outdated()["level_1_clusters"] == {None: "upstream is out of date: embeddings"}
+
+
+def test_level_2_has_a_version_of_its_own(tmp_path: Path) -> None:
+    storage = PoolStorage(str(tmp_path), "p")
+    curate(storage, [shard("a")])
+    steps = {
+        **TREE,
+        "level_2_clusters": Step("level_2_clusters", False, ("level_1_clusters",), {"k": 9}, "1", level=2),
+    }
+    before, after = (Freshness(storage, graph, [shard("a")]) for graph in (TREE, steps))
+    assert before.tree_version(1) == after.tree_version(1)
+    assert before.tree_version(2) == before.tree_version() != after.tree_version()
+
+
+def test_an_unfinished_fit_whose_rows_are_gone_begins_anew(tmp_path: Path) -> None:
+    storage = PoolStorage(str(tmp_path), "p")
+    curate(storage, [shard("a"), shard("b")])
+    storage.output("level_1_clusters").path("facts.json").unlink()
+    now = [shard("a")]
+    assert Freshness(storage, TREE, now).fit_rows() is None
+    curate(storage, now)
+    rows = storage.fit_rows()
+    assert rows is not None
+    assert set(rows.shards) == {"a"}
+
+
+CLEANED = {
+    "raw_pool": TREE["raw_pool"],
+    "embeddings": TREE["embeddings"],
+    "duplicates": Step("duplicates", False, ("embeddings",), {"threshold": 0.9}, "1"),
+    "admitted": Step("admitted", True, ("embeddings", "duplicates"), {}, "1"),
+    "level_1_clusters": Step("level_1_clusters", False, ("admitted",), {"k": 3}, "1", 1, on_fit_rows=True),
+    "level_1_assign": TREE["level_1_assign"],
+}
+
+
+def test_the_tree_of_a_cleaned_pool_rests_on_its_admitted_rows(tmp_path: Path) -> None:
+    storage = PoolStorage(str(tmp_path), "p")
+    curate(storage, [shard("a"), shard("b")], CLEANED)
+    rows = storage.fit_rows()
+    assert rows is not None
+    for key in "ab":
+        assert rows.shards[key].digest == storage.output("admitted", key).require_facts().digest
+        assert rows.shards[key].embedded == storage.output("embeddings", key).require_facts().digest
+    now = [shard("a"), shard("b"), shard("c")]
+    outdated = Freshness(storage, CLEANED, now).outdated()
+    assert "level_1_clusters" not in outdated, "the tree stands"
+    assert set(outdated["admitted"]) == set("abc"), "whether old shards lose rows is known after duplicates"
+    curate(storage, now, CLEANED)
+    freshness = Freshness(storage, CLEANED, now)
+    assert freshness.outdated() == {}
+    assert freshness.fit_rows() == rows
+
+
+def test_another_threshold_ends_the_tree(tmp_path: Path) -> None:
+    storage = PoolStorage(str(tmp_path), "p")
+    curate(storage, [shard("a")], CLEANED)
+    stricter = {**CLEANED, "duplicates": Step("duplicates", False, ("embeddings",), {"threshold": 0.8}, "1")}
+    freshness = Freshness(storage, stricter, [shard("a")])
+    assert freshness.fit_rows() is None
+    assert freshness.outdated()["duplicates"] == {None: "threshold changed from 0.9 to 0.8"}
+    assert "level_1_clusters" in freshness.outdated()
+    plain = Freshness(storage, TREE, [shard("a")])
+    assert plain.fit_rows() is None, "a tree on admitted rows is none on all of them"
+
+
+def test_a_part_for_one_step_comes_before_the_one_for_all(tmp_path: Path) -> None:
+    shards = [shard("a")]
+    storage = made_pool(tmp_path, shards)
+    make(storage, Freshness(storage, STEPS, shards), "fit", None, "centroids", **{"a": "1", "assign/a": "2"})
+    make(storage, Freshness(storage, STEPS, shards), "assign", "a", "clusters")
+    assert storage.output("assign", "a").require_facts().inputs["fit"] == "2"
+    make(storage, Freshness(storage, STEPS, shards), "fit", None, "others", **{"a": "3", "assign/a": "2"})
+    assert Freshness(storage, STEPS, shards).outdated() == {}
+    make(storage, Freshness(storage, STEPS, shards), "fit", None, "others", **{"a": "3", "assign/a": "4"})
+    assert list(Freshness(storage, STEPS, shards).outdated()) == ["assign"]
+
+
+def test_evaluation_sets_follow_the_listing_of_their_files(tmp_path: Path) -> None:
+    storage = PoolStorage(str(tmp_path), "p")
+    steps = {"evaluation_sets": Step("evaluation_sets", False, (), {"sets": ["one"]}, "1")}
+
+    def reason() -> str | None:
+        return Freshness(storage, steps, []).reason("evaluation_sets", None)
+
+    storage.save_evaluation_listing({"one": [SourceFile("a.tar", 10, "1")]})
+    assert reason() == "not made yet"
+    make(storage, Freshness(storage, steps, []), "evaluation_sets", None, "samples")
+    assert reason() is None
+    for changed in ([SourceFile("a.tar", 10, "2")], [SourceFile("a.tar", 11, "1")], []):
+        storage.save_evaluation_listing({"one": changed})
+        assert reason() == "input source changed"
+    storage.save_evaluation_listing({"one": [SourceFile("a.tar", 10, "1")]})
+    assert reason() is None
+
+
+def test_facts_of_many_shards_are_read_together_and_those_of_few_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shards = [shard(f"{i:02}") for i in range(12)]
+    storage = made_pool(tmp_path, shards)
+    whole: list[str] = []
+    real = storage.shard_facts
+    monkeypatch.setattr(storage, "shard_facts", lambda step: whole.append(step) or real(step))
+    few, many = Freshness(storage, STEPS, shards), Freshness(storage, STEPS, shards)
+    few.read_facts("assign", ["00", "01"])
+    assert not whole
+    many.read_facts("assign", ["00", "01", "02"])
+    assert whole == ["assign", "raw_pool"]
+    for key in ("00", "11"):
+        assert many.recipe("assign", key) == few.recipe("assign", key)
+        assert many.facts("assign", key) == few.facts("assign", key) is not None
+        assert many.reason("assign", key) is None

@@ -1,0 +1,111 @@
+"""Steps: what depends on what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from curation_assets.graph.steps import (
+    ancestors,
+    descendants,
+    direct_inputs,
+    fit_steps,
+    ingest_steps,
+    pool_steps,
+    rows_step,
+    shard_steps,
+)
+from curation_assets.pools import PoolSpec
+from curation_assets_tests.projects import SMALL_POOL
+
+
+def spec_of(**changes: Any) -> PoolSpec:
+    return PoolSpec.model_validate({"name": "p", **SMALL_POOL, **changes})
+
+
+def test_a_level_without_resampling_has_clusters_and_assignments_only() -> None:
+    steps = pool_steps(spec_of())
+    assert [name for name in steps if name.startswith("level_3")] == ["level_3_clusters", "level_3_assign"]
+    split = spec_of(levels=[{"n_clusters": 20, "n_coarse_clusters": 5}])
+    assert [name for name in pool_steps(split) if name.startswith("level")] == [
+        "level_1_clusters",
+        "level_1_assign",
+    ]
+
+
+def test_descendants_and_direct_inputs() -> None:
+    steps = pool_steps(spec_of())
+    below = descendants(steps, "level_3_clusters")
+    assert below == [
+        "level_3_clusters", "level_3_assign", "tree", "drift", "selection", "ledger", "balanced_dataset",
+        "dataset_release", "atlas", "curation_report",
+    ]  # fmt: skip
+    assert direct_inputs(steps, "level_1_clusters") == ["level_1_resampled"]
+    assert direct_inputs(steps, "level_2_assign") == ["level_2_clusters", "level_1_assign"]
+    assert direct_inputs(steps, "level_1_assign") == ["embeddings", "level_1_clusters"]
+    assert direct_inputs(steps, "selection") == ["tree", "drift"]
+    for name, step in steps.items():
+        assert set(direct_inputs(steps, name)) <= {*step.inputs, *step.after}
+
+
+def test_ancestors_and_fit_steps() -> None:
+    steps = pool_steps(spec_of())
+    assert ancestors(steps, "level_1_clusters") == [
+        "raw_pool", "embeddings", "level_1_initial", "level_1_resampled", "level_1_clusters",
+    ]  # fmt: skip
+    assert fit_steps(steps, 2) == ["level_2_initial", "level_2_resampled", "level_2_clusters"]
+    assert [steps[name].level for name in fit_steps(steps)] == [1, 1, 1, 2, 2, 2, 3]
+
+
+CLEANED: dict[str, Any] = {
+    "deduplication": {},
+    "decontamination": {"evaluation_sets": [{"name": "test", "source": {"path": "data/test"}}]},
+}
+
+
+def test_a_cleaned_pool_is_fitted_on_its_admitted_rows() -> None:
+    plain, cleaned = pool_steps(spec_of()), pool_steps(spec_of(**CLEANED))
+    assert list(cleaned)[:6] == [
+        "raw_pool", "embeddings", "evaluation_sets", "contaminated", "duplicates", "admitted",
+    ]  # fmt: skip
+    assert set(cleaned) - set(plain) == {"evaluation_sets", "contaminated", "duplicates", "admitted"}
+    assert (rows_step(plain), rows_step(cleaned)) == ("embeddings", "admitted")
+    assert cleaned["level_1_initial"].inputs == ("admitted",)
+    assert cleaned["duplicates"].inputs == ("raw_pool", "embeddings", "contaminated")
+    for name in ("selection", "ledger", "curation_report"):
+        assert "admitted" in cleaned[name].inputs
+    only_duplicates = pool_steps(spec_of(deduplication={}))
+    assert only_duplicates["admitted"].inputs == ("embeddings", "duplicates")
+    only_sets = pool_steps(spec_of(decontamination=CLEANED["decontamination"]))
+    assert only_sets["admitted"].inputs == ("embeddings", "contaminated")
+
+
+def test_shards_are_taken_in_alone_until_duplicates_need_all_of_them() -> None:
+    steps = pool_steps(spec_of(**CLEANED))
+    assigns = ["level_1_assign", "level_2_assign", "level_3_assign"]
+    assert ingest_steps(steps) == ["raw_pool", "embeddings", "contaminated", *assigns]
+    assert shard_steps(steps) == ["raw_pool", "embeddings", "contaminated", "admitted", *assigns]
+
+
+def test_thresholds_decide_what_is_excluded_and_nothing_before_it() -> None:
+    before, after = (
+        pool_steps(spec_of(deduplication={"threshold": value}, decontamination=CLEANED["decontamination"]))
+        for value in (0.9, 0.95)
+    )
+    changed = {name for name in before if before[name].config_fingerprint != after[name].config_fingerprint}
+    assert changed == {"duplicates"}
+    assert "admitted" in descendants(after, "duplicates")
+
+
+def test_tokens_are_counted_if_a_target_needs_them() -> None:
+    text = {
+        "source": {"format": "jsonl", "path": "data/raw"},
+        "encoder": {"kind": "sentence_transformers", "model": "mini"},
+        "preprocessing": {},
+    }
+    assert "token_counts" not in pool_steps(spec_of(**text))
+    counted = pool_steps(spec_of(**text, targets=[{"name": "budget", "tokens": 1000}]))
+    assert counted["token_counts"].inputs == ("raw_pool",)
+    assert "token_counts" in counted["selection"].inputs
+    other = pool_steps(spec_of(**text, targets=[{"name": "budget", "tokens": 1000}], tokenizer="words"))
+    assert other["token_counts"].config_fingerprint != counted["token_counts"].config_fingerprint
+    assert other["embeddings"].config_fingerprint == counted["embeddings"].config_fingerprint

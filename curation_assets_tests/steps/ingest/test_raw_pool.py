@@ -1,0 +1,178 @@
+"""Pools of every format through ingest and embed: what was listed is found again by file and offset."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from curation_assets.encoders.base import Encoder
+from curation_assets.errors import CurationError
+from curation_assets.formats import build_reader
+from curation_assets.formats.base import RejectionReason
+from curation_assets.pools import PoolSpec
+from curation_assets.steps.ingest.embed import embed_shard
+from curation_assets.steps.ingest.raw_pool import ingest_shard
+from curation_assets.steps.soundness import require_usable_pool
+from curation_assets.storage.pool_storage import PoolStorage
+from curation_assets.storage.shards import group_files
+from curation_assets_tests.formats.downloads import Download, write_shard
+from curation_assets_tests.formats.test_jsonl import SCRIPTS, compress, jsonl
+from curation_assets_tests.steps.drawn_pool import RECIPE, MeanColours, png, write_tar
+
+
+class FirstLetters(Encoder):
+    """Code points of the first four characters; keeps what it saw."""
+
+    dimension = 4
+    identity = {"model": "first letters"}  # noqa: RUF012 - stands for a property
+    window = 3
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def encode(self, samples: Sequence[str]) -> np.ndarray:
+        self.seen += samples
+        return np.array([[ord(c) % 251 + 1 for c in f"{text:<4}"[:4]] for text in samples], dtype=np.float32)
+
+
+def pool_of(folder: Path, source: dict[str, Any]) -> tuple[PoolSpec, PoolStorage]:
+    is_text = source.get("modality") == "text" or source.get("format") == "jsonl"
+    encoder = {"kind": "sentence_transformers", "model": "m"} if is_text else {"kind": "bundled"}
+    spec = PoolSpec.model_validate(
+        {
+            "name": "p",
+            "source": {"path": "raw", **source},
+            "encoder": encoder,
+            "targets": [{"name": "t", "size": 1}],
+        }
+    )
+    return spec, PoolStorage(str(folder / "curated"), "p")
+
+
+def ingest_and_embed(spec: PoolSpec, storage: PoolStorage, folder: Path, encoder: Encoder) -> pl.DataFrame:
+    reader = build_reader(spec.source, folder)
+    storage.save_shards(group_files(reader.list_files(), spec.source.files_per_shard))
+    tables = []
+    for shard in storage.shards():
+        raw = storage.output("raw_pool", shard.key)
+        with raw.writing(RECIPE) as writer:
+            ingest_shard(reader, shard, spec.source, writer)
+        with storage.output("embeddings", shard.key).writing(RECIPE) as writer:
+            embed_shard(reader, shard, raw, encoder, writer, source=spec.source, metric="l2")
+        n_rows = len(storage.output("embeddings", shard.key).array("npy"))
+        tables.append(raw.table("parquet"))
+        assert n_rows == tables[-1]["reason"].null_count()
+    return pl.concat(tables)
+
+
+LABELLED = [
+    {"text": text, "ok": n % 2 == 0, "score": n / 2, "n": n, "topic": None} for n, text in enumerate(SCRIPTS)
+]
+LABELS = ["ok", "score", "n", "topic", "absent"]
+
+
+def write_jsonl(raw: Path, name: str) -> None:
+    (raw / name).write_bytes(compress(jsonl(*LABELLED, {"n": 1}, {"text": " "}), name))
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.jsonl.zst"])
+def test_json_lines_are_listed_with_labels_and_found_again(tmp_path: Path, name: str) -> None:
+    (tmp_path / "raw").mkdir()
+    write_jsonl(tmp_path / "raw", name)
+    spec, storage = pool_of(tmp_path, {"format": "jsonl", "label_fields": LABELS})
+    encoder = FirstLetters()
+    table = ingest_and_embed(spec, storage, tmp_path, encoder)
+    assert encoder.seen == SCRIPTS
+    assert table["reason"].drop_nulls().to_list() == ["missing_field", "empty_text"]
+    assert table["n_characters"].to_list()[:-2] == [len(text) for text in SCRIPTS]
+    assert table["offset"].to_list()[:-2] == list(range(len(SCRIPTS)))
+    first, second = table.head(2).rows(named=True)
+    assert [first[f"label_{name}"] for name in LABELS] == ["True", "0.0", "0", None, None]
+    assert [second[f"label_{name}"] for name in LABELS] == ["False", "0.5", "1", None, None]
+
+
+def test_parquet_texts_are_listed_with_labels_and_found_again(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    pq.write_table(pa.Table.from_pylist(LABELLED), tmp_path / "raw" / "a.parquet", row_group_size=4)
+    source = {"format": "parquet", "modality": "text", "id_field": "n", "label_fields": LABELS[:-1]}
+    spec, storage = pool_of(tmp_path, source)
+    encoder = FirstLetters()
+    table = ingest_and_embed(spec, storage, tmp_path, encoder)
+    assert encoder.seen == SCRIPTS
+    assert table["sample_id"].to_list() == [str(n) for n in range(len(SCRIPTS))]
+    assert table["label_score"].to_list() == [str(n / 2) for n in range(len(SCRIPTS))]
+    assert table["member"].to_list()[3] == "row 3"
+
+
+def test_images_of_parquet_and_folder_are_the_same_samples(tmp_path: Path) -> None:
+    images = [png(None, seed) for seed in range(5)]
+    (tmp_path / "raw" / "cat").mkdir(parents=True)
+    for n, image in enumerate(images):
+        (tmp_path / "raw" / "cat" / f"{n}.png").write_bytes(image)
+    (tmp_path / "raw" / "cat" / "broken.jpg").write_bytes(b"no image")
+    structs = [{"bytes": image, "path": f"{n}.png"} for n, image in enumerate([*images, b"no image"])]
+    pq.write_table(pa.table({"image": structs, "folder": ["cat"] * 6}), tmp_path / "raw" / "a.parquet")
+    tables = []
+    for name, format_ in (("a", "parquet"), ("b", "folder")):
+        (tmp_path / name).mkdir()
+        source = {"format": format_, "modality": "image", "label_fields": ["folder"], "path": "raw"}
+        spec, storage = pool_of(tmp_path / name, source)
+        table = ingest_and_embed(spec, storage, tmp_path, MeanColours())
+        assert table["label_folder"].unique().to_list() == ["cat"]
+        assert table["reason"].drop_nulls().to_list() == ["not_an_image"]
+        tables.append(table.sort("content_sha256").select("content_sha256", "width", "height", "size_bytes"))
+    assert tables[0].equals(tables[1])
+
+
+def test_a_folder_makes_shards_of_many_files(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    for n, text in enumerate(SCRIPTS):
+        (tmp_path / "raw" / f"{n:02}.txt").write_text(text, encoding="utf-8")
+    spec, storage = pool_of(tmp_path, {"format": "folder", "modality": "text", "files_per_shard": 4})
+    encoder = FirstLetters()
+    ingest_and_embed(spec, storage, tmp_path, encoder)
+    assert len(storage.shards()) == 3
+    assert encoder.seen == SCRIPTS
+
+
+def test_what_was_written_to_a_webdataset_is_embedded_as_text_or_image(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    write_tar(tmp_path / "raw" / "a.tar", {"x": png(None, 1)})
+    spec, storage = pool_of(tmp_path, {"modality": "text"})
+    table = ingest_and_embed(spec, storage, tmp_path, FirstLetters())
+    assert table["reason"].to_list() == ["no_text_member"]
+
+
+def test_failed_downloads_are_recorded_but_say_nothing_of_the_files(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    downloads = [Download(f"https://a.example/{n}", error="timeout" if n > 1 else None) for n in range(10)]
+    write_shard(tmp_path / "raw", downloads)
+    spec, storage = pool_of(tmp_path, {"max_rejected_share": 0.1, "label_fields": ["caption"]})
+    table = ingest_and_embed(spec, storage, tmp_path, MeanColours())
+    facts = storage.output("raw_pool", "00000").require_facts()
+    assert facts.summary["rejections"] == {RejectionReason.DOWNLOAD_FAILED.value: 8}
+    assert (facts.summary["n_rows"], facts.summary["n_accepted"]) == (10, 2)
+    assert table["label_caption"].to_list() == ["a caption"] * 2 + [None] * 8
+    require_usable_pool(spec, storage)
+
+    (tmp_path / "raw" / "00000.parquet").write_bytes(b"broken")
+    ingest_and_embed(spec, storage, tmp_path, MeanColours())
+    with pytest.raises(CurationError, match=r"33% of the 3 samples .* \(unreadable_file: 1\)"):
+        require_usable_pool(spec, storage)
+
+
+def test_half_of_the_urls_may_fail_where_no_rejection_is_allowed(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    write_shard(tmp_path / "raw", [Download("https://a.example/0"), Download("https://b", error="timeout")])
+    spec, storage = pool_of(tmp_path, {"max_rejected_share": 0.0})
+    table = ingest_and_embed(spec, storage, tmp_path, MeanColours())
+    assert table["sample_id"].to_list() == ["000000000", "000000001"]
+    assert "timeout" in table["detail"][1]
+    require_usable_pool(spec, storage)
