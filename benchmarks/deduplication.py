@@ -26,10 +26,11 @@ from curation_assets.algorithms.preprocessing import Preprocessing
 from curation_assets.formats.base import SourceFile
 from curation_assets.pools import PoolSpec
 from curation_assets.steps.cleaning.duplicates import find_duplicates
-from curation_assets.steps.ingest.raw_pool import _SCHEMA, hash_id
+from curation_assets.steps.ingest.raw_pool import hash_id
 from curation_assets.storage.outputs import Recipe
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import Shard
+from curation_assets.storage.tables import RawPool
 
 DIMENSION, SHARD_ROWS = 384, 10_000
 RECIPE = Recipe({}, {}, "1")
@@ -61,7 +62,11 @@ def write_shard(storage: PoolStorage, key: str, concepts: np.ndarray, rng: np.ra
         schema={"raw_row": pl.UInt32, "sample_id": pl.String, "id_hash": pl.UInt64},
     )
     raw = named.select("sample_id", "id_hash", size_bytes=pl.lit(1000, pl.Int64))
-    missing = (pl.lit(None, kind).alias(name) for name, kind in _SCHEMA.items() if name not in raw.columns)
+    missing = (
+        pl.lit(None, kind).alias(name)
+        for name, kind in RawPool.samples.schema.items()
+        if name not in raw.columns
+    )
     with storage.output("raw_pool", key).writing(RECIPE) as writer:
         writer.table("parquet", raw.with_columns(missing))
     with storage.output("embeddings", key).writing(RECIPE) as writer:

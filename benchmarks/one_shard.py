@@ -33,7 +33,7 @@ class OneShard:
         self.storage = PoolStorage(str(folder / "curated"), "p")
         self.reader = build_reader(self.spec.source, folder)
         (self.shard,) = group_files(self.reader.list_files(), 1)
-        self.raw = self.storage.output("raw_pool", self.shard.key)
+        self.raw = self.storage.raw_pool(self.shard.key)
         with self.raw.writing(_RECIPE) as writer:
             ingest_shard(self.reader, self.shard, self.spec.source, writer)
 

@@ -32,7 +32,6 @@ from curation_assets.algorithms.resampling import rank_in_group
 from curation_assets.algorithms.sampling.balanced import plan_quotas
 from curation_assets.algorithms.tree import ClusterTree, Level
 from curation_assets.pools import PoolSpec
-from curation_assets.steps.dataset.selected import SELECTED, part_of_shard
 from curation_assets.steps.dataset.selection import select
 from curation_assets.storage.outputs import Facts, Recipe
 from curation_assets.storage.pool_storage import PoolStorage
@@ -202,9 +201,9 @@ def measure_parts(folder: Path) -> None:
         began = time.perf_counter()
         for shard in read[: 3 if every else None]:
             if every:
-                table = storage.output("selection").table(SELECTED).filter(pl.col("shard") == shard)
+                table = storage.selection().selected.read().filter(pl.col("shard") == shard)
             else:
-                table = part_of_shard(storage, SELECTED, shard)
+                table = storage.selection().selected.part("shard", shard)
             n_rows += table.height
         seconds = (time.perf_counter() - began) / len(read[: 3 if every else None])
         print(f"{words:<16}{seconds:6.3f} s, {peak_memory()}: {n_rows:,} rows")

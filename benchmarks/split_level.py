@@ -27,10 +27,11 @@ from curation_assets.algorithms.preprocessing import PreparedRows, fit_preproces
 from curation_assets.algorithms.rows import ArrayRows
 from curation_assets.algorithms.splitting import BUCKET_BYTES
 from curation_assets.steps.tree.split import SplitFit, SplitProgress
-from curation_assets.storage.embeddings import ARRAY, ShardedEmbeddings
+from curation_assets.storage.embeddings import ShardedEmbeddings
 from curation_assets.storage.outputs import Recipe
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.split_work import SplitWork, StoredCoarse
+from curation_assets.storage.tables import Embedded
 
 RECIPE = Recipe({}, {}, "1")
 
@@ -51,7 +52,7 @@ def write_pool(storage: PoolStorage, n_rows: int, n_shards: int, dimension: int)
         block += 0.6 * rng.standard_normal((n, dimension), dtype=np.float32)
         block /= np.linalg.norm(block, axis=1, keepdims=True)
         with storage.output("embeddings", key).writing(RECIPE) as writer:
-            writer.array(ARRAY, block.astype(np.float16))
+            Embedded.vectors.write(writer, block.astype(np.float16))
             writer.summary.update(n_rows=n, dimension=dimension)
     return keys
 

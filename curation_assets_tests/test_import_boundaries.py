@@ -16,7 +16,7 @@ MOST_FILES, MOST_LINES = 25, 400
 
 _BASE = {"algorithms/rows", "algorithms/threads", "algorithms/compiled"}
 _STORED = {"storage", "pools", "errors", "graph", "formats"}
-_STEPS = _STORED | {"engines", "encoders", "algorithms", "steps/soundness"}
+_STEPS = _STORED | {"engines", "encoders", "algorithms", "steps/soundness", "steps/shard_task"}
 # A room is a folder or a module, by its path in the package; a module belongs to the longest that it lies in. A room
 # may use what it lists, and what lies inside that.
 ROOMS: dict[str, set[str]] = {

@@ -16,6 +16,7 @@ from curation_assets.errors import PoolSpecError
 from curation_assets.graph.freshness import Again
 from curation_assets.graph.steps import descendants, descendants_to_force, ingest_steps
 from curation_assets.project import find_spec, open_home
+from curation_assets.storage.tables import CurationReport
 
 
 def run_pool(pool: str, *, first: str | None, shards: str | None) -> int:
@@ -97,4 +98,4 @@ def _show_result(runner: Runner, seconds: float, *, whole: bool) -> None:
     runner.say(f"  dataset: {storage.output('balanced_dataset').folder}")
     # In an object store the present version's folder, of which its asset's may hold others for a moment.
     runner.say(f"  release: {storage.output('dataset_release').path('any').parent}")
-    runner.say(f"  report:  {storage.output('curation_report').path('curation_report.html')}")
+    runner.say(f"  report:  {storage.output(CurationReport.asset).path(CurationReport.PAGE)}")

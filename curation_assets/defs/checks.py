@@ -13,10 +13,8 @@ from curation_assets.graph.freshness import Freshness
 from curation_assets.pools import PoolSpec, RefitSettings
 from curation_assets.steps.dataset.accounts import audit_ledger, missed_targets
 from curation_assets.steps.dataset.clean_selection import contaminated_selection
-from curation_assets.steps.dataset.selection import QUOTAS
 from curation_assets.steps.report import DOMINATING_SHARE, dominating_share
 from curation_assets.steps.soundness import miscounted_shards, unsound_embeddings
-from curation_assets.steps.tree.drift import SHARDS as DRIFT_SHARDS
 from curation_assets.storage.pool_storage import PoolStorage
 
 _ROWS_SHOWN = 50
@@ -117,9 +115,7 @@ def _check_shards(wrong: dict[str, str], what: str) -> dg.AssetCheckResult:
 
 
 def _check_drift(storage: PoolStorage, limit: float | None) -> dg.AssetCheckResult:
-    shards = (
-        storage.output("drift").table(DRIFT_SHARDS).filter(~pl.col("in_fit")).sort("score", descending=True)
-    )
+    shards = storage.drift().shards.read().filter(~pl.col("in_fit")).sort("score", descending=True)
     # Without a limit in the policy the default one still tells the user what a refit would be about.
     limit = RefitSettings().drift_score or 1.0 if limit is None else limit
     drifting = shards.filter(pl.col("score") > limit)
@@ -184,7 +180,7 @@ def _check_ledger(spec: PoolSpec, storage: PoolStorage) -> dg.AssetCheckResult:
 
 def _check_targets(storage: PoolStorage) -> dg.AssetCheckResult:
     wrong = missed_targets(storage)
-    summary = storage.output("selection").require_facts().summary
+    summary = storage.selection().require_facts().summary
     return dg.AssetCheckResult(
         passed=not wrong,
         description="; ".join(f"{name}: {why}" for name, why in wrong.items()) or "every target has its size",
@@ -214,7 +210,7 @@ def _check_clean(spec: PoolSpec, storage: PoolStorage) -> dg.AssetCheckResult:
 
 
 def _check_domination(storage: PoolStorage) -> dg.AssetCheckResult:
-    quotas = storage.output("selection").table(QUOTAS)
+    quotas = storage.selection().quotas.read()
     top = quotas.filter(
         (pl.col("target") == quotas["target"][0]) & (pl.col("level") == quotas["level"].max())
     )

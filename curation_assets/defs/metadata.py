@@ -11,8 +11,8 @@ import dagster as dg
 import numpy as np
 
 from curation_assets.report.sparkline import sparkline_markdown
-from curation_assets.storage.clusters import ASSIGNMENTS
 from curation_assets.storage.outputs import Facts, Output
+from curation_assets.storage.tables import LevelClusters
 
 _WIDEST_PICTURE = 960
 
@@ -52,8 +52,10 @@ def fit_metadata(output: Output) -> dict[str, Any]:
     facts = output.require_facts()
     inertias = facts.summary.get("inertias") or []
     metadata: dict[str, Any] = {}
-    if ASSIGNMENTS in facts.files:
-        sizes = np.bincount(output.array(ASSIGNMENTS), minlength=facts.summary.get("n_clusters", 0))
+    if LevelClusters.assignments.name in facts.files:
+        sizes = np.bincount(
+            output.array(LevelClusters.assignments.name), minlength=facts.summary.get("n_clusters", 0)
+        )
         metadata |= size_metadata(sizes)
     if inertias:
         metadata["inertia"] = round(inertias[-1][-1], 6)

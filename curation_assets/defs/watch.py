@@ -24,7 +24,7 @@ from curation_assets.formats import build_reader
 from curation_assets.formats.base import ShardReader, SourceFile
 from curation_assets.graph.freshness import Freshness
 from curation_assets.graph.refit import choose_fit_rows, due_refit
-from curation_assets.graph.steps import level_asset, pool_steps, shard_steps
+from curation_assets.graph.steps import pool_steps, shard_steps
 from curation_assets.graph.waves import MOST_RUNS_OF_A_WAVE, Wave, contiguous_blocks, next_wave
 from curation_assets.pools import PoolSpec
 from curation_assets.project import Home
@@ -32,6 +32,7 @@ from curation_assets.steps.cleaning.evaluation_sets import evaluation_readers, t
 from curation_assets.storage.fingerprint import fingerprint
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import Shard
+from curation_assets.storage.tables import level_asset
 
 _LONGEST_WAIT_SECONDS = 86_400.0
 _FULL_LOOK_EVERY_SECONDS = 600.0

@@ -12,6 +12,7 @@ from typing import Any
 from curation_assets.pools import PoolSpec
 from curation_assets.pools.encoder import decisive_settings
 from curation_assets.storage.fingerprint import fingerprint
+from curation_assets.storage.tables import level_asset
 
 # Raised by one whenever the code of a step starts to give other results.
 CODE_VERSIONS = {
@@ -59,11 +60,6 @@ class Step:
     def config_fingerprint(self) -> str:
         """Digest of settings and code: Dagster's code version of the asset."""
         return fingerprint([self.settings, self.code_version])[:12]
-
-
-def level_asset(level: int, kind: str) -> str:
-    """Name of a level's asset: kind is initial, resampled, clusters or assign."""
-    return f"level_{level}_{kind}"
 
 
 def pool_steps(spec: PoolSpec) -> dict[str, Step]:

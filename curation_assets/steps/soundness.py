@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Hashable
 
 import numpy as np
 
 from curation_assets.errors import CurationError
 from curation_assets.formats.base import RejectionReason
-from curation_assets.graph.steps import level_asset
 from curation_assets.pools import PoolSpec
 from curation_assets.storage.clusters import read_preprocessing
-from curation_assets.storage.embeddings import ARRAY
+from curation_assets.storage.outputs import Facts
 from curation_assets.storage.pool_storage import PoolStorage
+from curation_assets.storage.tables import Embedded, RawPool, level_asset
 
 _ROWS_LOOKED_AT = 64
 _UNIT_NORM_TOLERANCE = 1e-3
@@ -21,8 +22,8 @@ _UNIT_NORM_TOLERANCE = 1e-3
 def require_usable_pool(spec: PoolSpec, storage: PoolStorage) -> None:
     """Gate before level 1: refuse to fit a tree on what a broken source left over.
 
-    What could not be downloaded does not count, neither as rejected nor as a sample: the web forgets, which
-    says nothing of the files.
+    Samples that could not be downloaded do not count, neither as rejected nor as samples: links break, which says
+    nothing about the files.
 
     Raises:
         CurationError: if a larger share of the samples is rejected than the pool allows, or shards were
@@ -31,54 +32,45 @@ def require_usable_pool(spec: PoolSpec, storage: PoolStorage) -> None:
     require_one_encoder(storage)
     rejections: Counter[str] = Counter()
     n_rows = 0
-    for name in ("raw_pool", "embeddings"):
-        for facts in storage.shard_facts(name).values():
+    for asset in (RawPool.asset, Embedded.asset):
+        for facts in storage.shard_facts(asset).values():
             rejections.update(facts.summary["rejections"])
-            n_rows += facts.summary["n_rows"] if name == "raw_pool" else 0
+            n_rows += facts.summary["n_rows"] if asset == RawPool.asset else 0
     n_rows -= rejections.pop(RejectionReason.DOWNLOAD_FAILED.value, 0)
     share = sum(rejections.values()) / max(1, n_rows)
     if share > spec.source.max_rejected_share:
         reasons = ", ".join(f"{reason}: {count:,}" for reason, count in rejections.most_common(3))
         raise CurationError(
             f"{share:.0%} of the {n_rows:,} samples of pool '{spec.name}' are rejected ({reasons}), more than "
-            f"source.max_rejected_share = {spec.source.max_rejected_share:.0%}: mend the files, or raise it"
+            f"source.max_rejected_share = {spec.source.max_rejected_share:.0%}: fix the files or raise it"
         )
 
 
 def shards_of_other_weights(storage: PoolStorage) -> dict[str, str]:
-    """Shards embedded with other weights than most: the same model name may bring others tomorrow."""
-    facts = storage.shard_facts("embeddings")
-    taking_part = {shard.key for shard in storage.shards()}
-    weights = {
-        key: str(entry.summary.get("encoder", {}).get("weights_sha256", ""))[:12]
-        for key, entry in sorted(facts.items())
-        if key in taking_part
-    }
-    if len(set(weights.values())) <= 1:
-        return {}
-    usual, _ = Counter(weights.values()).most_common(1)[0]
-    return {
-        key: f"embedded with weights {mine}, most shards with {usual}"
-        for key, mine in weights.items()
-        if mine != usual
-    }
+    """Shards embedded with other weights than most: a model name may stand for other weights later."""
+    return _unlike_most(
+        storage,
+        lambda facts: str(facts.summary.get("encoder", {}).get("weights_sha256", ""))[:12],
+        "embedded with weights {}, most shards with {}",
+    )
 
 
 def shards_of_other_dimension(storage: PoolStorage) -> dict[str, str]:
-    """Shards whose embeddings have another length than most: of those taken over from elsewhere none is sure."""
-    facts = storage.shard_facts("embeddings")
+    """Shards whose embeddings have another length than most, as precomputed ones may."""
+    return _unlike_most(
+        storage,
+        lambda facts: int(facts.summary["dimension"]),
+        "embeddings of dimension {}, most shards of {}",
+    )
+
+
+def _unlike_most(storage: PoolStorage, value_of: Callable[[Facts], Hashable], words: str) -> dict[str, str]:
+    """Shards whose embeddings differ from most in a value, with both values put into `words`."""
+    facts = storage.shard_facts(Embedded.asset)
     taking_part = {shard.key for shard in storage.shards()}
-    dimensions = {
-        key: int(entry.summary["dimension"]) for key, entry in sorted(facts.items()) if key in taking_part
-    }
-    if len(set(dimensions.values())) <= 1:
-        return {}
-    usual, _ = Counter(dimensions.values()).most_common(1)[0]
-    return {
-        key: f"embeddings of dimension {mine}, most shards of {usual}"
-        for key, mine in dimensions.items()
-        if mine != usual
-    }
+    values = {key: value_of(entry) for key, entry in sorted(facts.items()) if key in taking_part}
+    usual = Counter(values.values()).most_common(1)
+    return {key: words.format(mine, usual[0][0]) for key, mine in values.items() if mine != usual[0][0]}
 
 
 def require_one_encoder(storage: PoolStorage) -> None:
@@ -91,7 +83,7 @@ def require_one_encoder(storage: PoolStorage) -> None:
         raise CurationError(
             f"{len(others)} shards of pool '{storage.pool}' have embeddings of another dimension than the rest, e.g. "
             f"'{next(iter(others))}': {next(iter(others.values()))}. Replace or remove their files, or set "
-            f"source.dimension to what is right"
+            f"source.dimension to the right one"
         )
     if others := shards_of_other_weights(storage):
         names = ",".join(list(others)[:20])
@@ -105,7 +97,7 @@ def require_one_encoder(storage: PoolStorage) -> None:
 def miscounted_shards(spec: PoolSpec, storage: PoolStorage) -> dict[str, str]:
     """Shards whose rows do not add up along the graph, with what is wrong; counted from the files themselves."""
     wrong: dict[str, str] = {}
-    raw_pool, embeddings = storage.shard_facts("raw_pool"), storage.shard_facts("embeddings")
+    raw_pool, embeddings = storage.shard_facts(RawPool.asset), storage.shard_facts(Embedded.asset)
     assigned = {
         level: storage.shard_facts(level_asset(level, "assign")) for level in range(1, spec.n_levels + 1)
     }
@@ -114,7 +106,7 @@ def miscounted_shards(spec: PoolSpec, storage: PoolStorage) -> dict[str, str]:
         if raw is None or embedded is None:
             wrong[shard.key] = "not ingested"
             continue
-        n_rows = len(storage.output("embeddings", shard.key).array(ARRAY))
+        n_rows = len(storage.embedded(shard.key).vectors.read())
         if raw.summary["n_accepted"] != n_rows + embedded.summary["n_rejected"]:
             wrong[shard.key] = (
                 f"{raw.summary['n_accepted']} accepted, but {n_rows} embedded and "
@@ -130,16 +122,16 @@ def miscounted_shards(spec: PoolSpec, storage: PoolStorage) -> dict[str, str]:
 def unsound_embeddings(spec: PoolSpec, storage: PoolStorage) -> dict[str, str]:
     """Shards with embeddings of other weights, not finite, without direction, or not of unit length when prepared.
 
-    Every shard is looked at, in 64 evenly spaced rows each: the whole pool does not pass through a check.
+    The check reads 64 evenly spaced rows of every shard, not the whole pool.
     """
-    bottom = storage.output(level_asset(1, "clusters"))
+    bottom = storage.clusters(1)
     preprocessing = read_preprocessing(bottom) if bottom.facts() else None
     wrong = shards_of_other_weights(storage) | shards_of_other_dimension(storage)
     for shard in storage.shards():
-        output = storage.output("embeddings", shard.key)
-        if output.facts() is None:
+        embedded = storage.embedded(shard.key)
+        if embedded.facts() is None:
             continue
-        array = output.array(ARRAY)
+        array = embedded.vectors.read()
         step = max(1, len(array) // _ROWS_LOOKED_AT)
         rows = np.asarray(array[::step], dtype=np.float32)
         if not len(rows):

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
+from typing import IO
 
 import numpy as np
 from upath import UPath
@@ -20,6 +21,19 @@ _LOCAL_GAP, _REMOTE_GAP = 12 * 2**10, 2**20
 _HEADER_BYTES = 4096
 
 ReadInto = Callable[[int, np.ndarray], None]
+
+
+def write_header(file: IO[bytes], descr: str, shape: tuple[int, ...]) -> None:
+    """Begin a .npy in C order, whose numbers are written after it.
+
+    Headers of the same dimension are equally long: numpy leaves room for the number of rows to grow.
+
+    Args:
+        file: at its start.
+        descr: of the dtype, as '<f2'.
+        shape: of the array.
+    """
+    np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
 
 
 class ArrayFile:

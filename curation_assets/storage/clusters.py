@@ -7,21 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from curation_assets.storage.outputs import Output, OutputWriter
+from curation_assets.storage.array_files import write_header
+from curation_assets.storage.outputs import OutputWriter
 from curation_assets.storage.pool_storage import PoolStorage
+from curation_assets.storage.tables import Fitted, LevelClusters, Resampled
 
 if TYPE_CHECKING:
     from curation_assets.algorithms.preprocessing import Preprocessing
     from curation_assets.algorithms.resampling import ResampledSubset
     from curation_assets.algorithms.tree import CoarseClusters, Level
-
-CENTROIDS = "centroids.npy"
-ASSIGNMENTS = "assignments.npy"
-DISTANCES = "distances.npy"
-MEAN = "mean.npy"
-COARSE_CENTROIDS = "coarse_centroids.npy"
-COARSE_OF_CLUSTER = "coarse_of_cluster.npy"
-SUBSET = "subset.parquet"
 
 
 def write_level(writer: OutputWriter, level: Level, *, with_inputs: bool) -> None:
@@ -33,13 +27,13 @@ def write_level(writer: OutputWriter, level: Level, *, with_inputs: bool) -> Non
         with_inputs: level 1's inputs are the pool's rows: they get their clusters shard by shard, so that
             nothing as long as the pool is stored in one piece.
     """
-    writer.array(CENTROIDS, level.centroids)
+    LevelClusters.centroids.write(writer, level.centroids)
     if with_inputs:
-        writer.array(ASSIGNMENTS, level.assignments)
-        writer.array(DISTANCES, level.distances)
+        LevelClusters.assignments.write(writer, level.assignments)
+        LevelClusters.distances.write(writer, level.distances)
     if level.coarse:
-        writer.array(COARSE_CENTROIDS, level.coarse.centroids)
-        writer.array(COARSE_OF_CLUSTER, level.coarse.of_cluster)
+        LevelClusters.coarse_centroids.write(writer, level.coarse.centroids)
+        LevelClusters.coarse_of_cluster.write(writer, level.coarse.of_cluster)
     writer.summary["inertias"] = [list(fit) for fit in level.inertias]
     writer.summary["n_clusters"] = level.n_clusters
 
@@ -62,13 +56,12 @@ def write_split_level(
     """
     n_clusters = sum(map(len, of_cluster))
     shape = (n_clusters, coarse_centroids.shape[1])
-    with writer.file(CENTROIDS).open("wb") as file:
-        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, header)
+    with writer.file(LevelClusters.centroids.name).open("wb") as file:
+        write_header(file, "<f4", shape)
         for piece in centroids:
             file.write(piece.astype("<f4", copy=False).tobytes())
-    writer.array(COARSE_CENTROIDS, coarse_centroids)
-    writer.array(COARSE_OF_CLUSTER, np.concatenate(of_cluster))
+    LevelClusters.coarse_centroids.write(writer, coarse_centroids)
+    LevelClusters.coarse_of_cluster.write(writer, np.concatenate(of_cluster))
     writer.summary["inertias"] = [list(inertias)]
     writer.summary["n_clusters"] = n_clusters
 
@@ -78,36 +71,36 @@ def write_preprocessing(writer: OutputWriter, preprocessing: Preprocessing) -> N
     writer.summary["metric"] = preprocessing.metric
     writer.summary["grid_step"] = preprocessing.grid_step
     if preprocessing.mean is not None:
-        writer.array(MEAN, preprocessing.mean)
+        Fitted.mean.write(writer, preprocessing.mean)
 
 
-def read_preprocessing(output: Output) -> Preprocessing:
-    """The preprocessing stored with an output of level 1."""
+def read_preprocessing(output: Fitted) -> Preprocessing:
+    """The preprocessing stored with an output of level 1, or with `duplicates`."""
     from curation_assets.algorithms.preprocessing import Preprocessing
 
     facts = output.require_facts()
-    mean = np.array(output.array(MEAN)) if MEAN in facts.files else None
+    mean = np.array(output.mean.read()) if Fitted.mean.name in facts.files else None
     return Preprocessing(facts.summary["metric"], mean, facts.summary["grid_step"])
 
 
-def read_coarse(output: Output) -> CoarseClusters | None:
+def read_coarse(output: LevelClusters) -> CoarseClusters | None:
     """The coarse clusters of a split level, if it is one."""
     from curation_assets.algorithms.tree import CoarseClusters
 
-    if COARSE_CENTROIDS not in output.require_facts().files:
+    if LevelClusters.coarse_centroids.name not in output.require_facts().files:
         return None
-    return CoarseClusters(output.array(COARSE_CENTROIDS), output.array(COARSE_OF_CLUSTER))
+    return CoarseClusters(output.coarse_centroids.read(), output.coarse_of_cluster.read())
 
 
-def read_level(output: Output) -> Level:
+def read_level(output: LevelClusters) -> Level:
     """A level stored with the clusters of its inputs."""
     from curation_assets.algorithms.tree import Level
 
     inertias = tuple(tuple(fit) for fit in output.require_facts().summary["inertias"])
     return Level(
-        output.array(CENTROIDS),
-        output.array(ASSIGNMENTS),
-        output.array(DISTANCES),
+        output.centroids.read(),
+        output.assignments.read(),
+        output.distances.read(),
         inertias,
         coarse=read_coarse(output),
     )
@@ -118,21 +111,18 @@ def write_subset(writer: OutputWriter, subset: ResampledSubset) -> None:
     import polars as pl
 
     columns = {"row": subset.rows, "cluster": subset.clusters, "rank": subset.ranks}
-    writer.table(SUBSET, pl.DataFrame(columns))
+    Resampled.subset.write(writer, pl.DataFrame(columns))
     writer.summary["n_rows"] = len(subset.rows)
 
 
-def read_subset(output: Output) -> ResampledSubset:
+def read_subset(output: Resampled) -> ResampledSubset:
     """A stored resampled subset."""
     from curation_assets.algorithms.resampling import ResampledSubset
 
-    table = output.table(SUBSET)
+    table = output.subset.read()
     return ResampledSubset(*(table[name].to_numpy() for name in ("row", "cluster", "rank")))
 
 
 def read_parents(storage: PoolStorage, n_levels: int) -> list[np.ndarray]:
     """For each level but the top, the cluster of the level above: int64 (k_t,) arrays."""
-    return [
-        np.array(storage.output(f"level_{level}_clusters").array(ASSIGNMENTS))
-        for level in range(2, n_levels + 1)
-    ]
+    return [np.array(storage.clusters(level).assignments.read()) for level in range(2, n_levels + 1)]

@@ -8,13 +8,7 @@ import numpy as np
 
 from curation_assets.storage.array_files import ArrayFile
 from curation_assets.storage.outputs import Output
-
-ARRAY = "npy"
-ROWS = "rows.parquet"
-REJECTED = "rejected.parquet"
-SIGNATURES = "signatures.npy"
-"""uint8 (n, 192), of image pools: 8 x 8 pixels of every row, by which resized copies are known."""
-SIGNATURE_LENGTH = 192
+from curation_assets.storage.tables import Embedded
 
 
 class ShardedEmbeddings:
@@ -93,5 +87,5 @@ class ShardedEmbeddings:
 
     def _file(self, shard: int) -> ArrayFile:
         if shard not in self._files:
-            self._files[shard] = ArrayFile(self._outputs[shard].path(ARRAY))
+            self._files[shard] = ArrayFile(self._outputs[shard].path(Embedded.vectors.name))
         return self._files[shard]

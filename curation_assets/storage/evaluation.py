@@ -1,4 +1,4 @@
-"""What is stored of evaluation sets: the listing of their files, and their samples as the pool is compared to them."""
+"""The files of the evaluation sets as last listed, so that a change of one is noticed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import polars as pl
 from upath import UPath
 
 from curation_assets.formats.base import SourceFile
@@ -14,29 +13,6 @@ from curation_assets.storage.atomic import read_whole, write_text
 from curation_assets.storage.fingerprint import combined_digest, fingerprint
 
 LISTING_FILE: Final = "evaluation_sets.json"
-SAMPLES: Final = "samples.parquet"
-SAMPLES_SCHEMA: dict[str, Any] = {
-    "set": pl.String,
-    "sample_id": pl.String,
-    "content_sha256": pl.String,
-    "normalized_sha256": pl.String,
-    "embedding_row": pl.Int64,
-    "signature_row": pl.Int64,
-}
-"""The rows of each set are consecutive, in the table and in both arrays; null where there is none."""
-EMBEDDINGS: Final = "embeddings.npy"
-"""float16 (n, d), as the encoder gives them; none is all zeros."""
-SIGNATURES: Final = "signatures.npy"
-"""uint8 (n, 192), of images."""
-REJECTED: Final = "rejected.parquet"
-REJECTED_SCHEMA: dict[str, Any] = {
-    "set": pl.String,
-    "sample_id": pl.String,
-    "file": pl.String,
-    "member": pl.String,
-    "reason": pl.String,
-    "detail": pl.String,
-}
 
 
 def save_evaluation_listing(pool_folder: UPath, listing: Mapping[str, Sequence[SourceFile]]) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 from upath import UPath
 
 from curation_assets.errors import StaleInputError
 from curation_assets.formats.base import SourceFile
-from curation_assets.storage.admission import KEPT
 from curation_assets.storage.atomic import is_local, open_root, read_all_whole
 from curation_assets.storage.embeddings import ShardedEmbeddings
 from curation_assets.storage.evaluation import load_evaluation_digest, save_evaluation_listing
@@ -19,9 +19,29 @@ from curation_assets.storage.fingerprint import combined_digest
 from curation_assets.storage.fit_rows import FitRows, load_fit_rows, save_fit_rows
 from curation_assets.storage.outputs import FACTS, Facts, Output, parse_facts
 from curation_assets.storage.shards import Shard, load_shards, save_shards
+from curation_assets.storage.tables import (
+    Admitted,
+    Assigned,
+    Atlas,
+    BalancedDataset,
+    Contaminated,
+    Drift,
+    Duplicates,
+    Embedded,
+    EvaluationSets,
+    Ledger,
+    LevelClusters,
+    RawPool,
+    Resampled,
+    Selection,
+    TokenCounts,
+    Tree,
+    level_asset,
+)
 from curation_assets.storage.versions import version_age
 
 _ORPHAN_SECONDS = 86_400.0
+Kind = TypeVar("Kind", bound=Output)
 
 
 class PoolStorage:
@@ -39,6 +59,77 @@ class PoolStorage:
     def output(self, asset: str, shard: str | None = None) -> Output:
         """Files of an asset, or of one shard of it."""
         return Output(self.folder / asset, shard)
+
+    def _of(self, kind: type[Kind], asset: str, shard: str | None = None) -> Kind:
+        return kind(self.folder / asset, shard)
+
+    def raw_pool(self, shard: str) -> RawPool:
+        """The listed samples of a shard."""
+        return self._of(RawPool, RawPool.asset, shard)
+
+    def embedded(self, shard: str) -> Embedded:
+        """The embeddings of a shard, and the samples behind them."""
+        return self._of(Embedded, Embedded.asset, shard)
+
+    def token_counts(self, shard: str) -> TokenCounts:
+        """Tokens of a shard's samples."""
+        return self._of(TokenCounts, TokenCounts.asset, shard)
+
+    def evaluation_sets(self) -> EvaluationSets:
+        """The samples that must not be in the result."""
+        return self._of(EvaluationSets, EvaluationSets.asset)
+
+    def contaminated(self, shard: str) -> Contaminated:
+        """Rows of a shard that are too close to an evaluation sample."""
+        return self._of(Contaminated, Contaminated.asset, shard)
+
+    def duplicates(self) -> Duplicates:
+        """Rows of the pool that repeat another."""
+        return self._of(Duplicates, Duplicates.asset)
+
+    def admitted(self, shard: str) -> Admitted:
+        """Rows of a shard that the tree may see."""
+        return self._of(Admitted, Admitted.asset, shard)
+
+    def initial(self, level: int) -> LevelClusters:
+        """The clusters that a level's resampling starts from."""
+        return self._of(LevelClusters, level_asset(level, "initial"))
+
+    def resampled(self, level: int) -> Resampled:
+        """The subset that a level's clusters are fitted on."""
+        return self._of(Resampled, level_asset(level, "resampled"))
+
+    def clusters(self, level: int) -> LevelClusters:
+        """The clusters of a level."""
+        return self._of(LevelClusters, level_asset(level, "clusters"))
+
+    def assigned(self, level: int, shard: str) -> Assigned:
+        """The clusters of a shard's rows at a level."""
+        return self._of(Assigned, level_asset(level, "assign"), shard)
+
+    def tree(self) -> Tree:
+        """How the last tree's clusters lie in the present ones."""
+        return self._of(Tree, Tree.asset)
+
+    def drift(self) -> Drift:
+        """How each shard compares with the rows of the fit."""
+        return self._of(Drift, Drift.asset)
+
+    def selection(self) -> Selection:
+        """The selected rows of every target, and the quotas they fill."""
+        return self._of(Selection, Selection.asset)
+
+    def ledger(self, shard: str) -> Ledger:
+        """The fate of every sample of a shard."""
+        return self._of(Ledger, Ledger.asset, shard)
+
+    def balanced_dataset(self, shard: str) -> BalancedDataset:
+        """The selected samples of a shard."""
+        return self._of(BalancedDataset, BalancedDataset.asset, shard)
+
+    def atlas(self) -> Atlas:
+        """The export for Embedding Atlas."""
+        return self._of(Atlas, Atlas.asset)
 
     def shard_facts(self, asset: str) -> dict[str, Facts]:
         """Facts of every complete output of a partitioned asset, by shard, read in one go."""
@@ -137,7 +228,7 @@ class PoolStorage:
         Raises:
             StaleInputError: if a shard was not embedded yet.
         """
-        return ShardedEmbeddings([self.output("embeddings", shard.key) for shard in self.shards()])
+        return ShardedEmbeddings([self.embedded(shard.key) for shard in self.shards()])
 
     def fitted_embeddings(self, sample: Mapping[str, np.ndarray] | None = None) -> ShardedEmbeddings:
         """The embeddings that level 1 is fitted on; the whole pool's if that was not decided yet.
@@ -151,22 +242,22 @@ class PoolStorage:
         rows = self.fit_rows()
         if rows is None:
             keys = [shard.key for shard in self.shards()]
-            whole = [self.output("embeddings", key) for key in keys]
+            whole = [self.embedded(key) for key in keys]
             return ShardedEmbeddings(whole, None if sample is None else [sample[key] for key in keys])
         outputs: list[Output] = []
         kept: list[np.ndarray | None] = []
         for key, fitted in sorted(rows.shards.items()):
-            read = self.output("admitted" if fitted.embeddings else "embeddings", key)
-            facts = read.facts()
+            admitted = self.admitted(key) if fitted.embeddings else None
+            facts = (admitted or self.embedded(key)).facts()
             if facts is None or facts.digest != fitted.digest:
                 raise StaleInputError(
                     f"shard '{key}' has changed or gone since level 1 was begun: run level 1 from its first step"
                 )
-            outputs.append(self.output("embeddings", key))
+            outputs.append(self.embedded(key))
             if sample is not None:
                 kept.append(sample[key])
             else:
-                kept.append(read.array(KEPT) if fitted.embeddings else None)
+                kept.append(admitted.kept.read() if admitted else None)
         return ShardedEmbeddings(outputs, kept)
 
     def fitted_content(self) -> str:
@@ -176,7 +267,7 @@ class PoolStorage:
             return rows.digest
         shards = self.shards()
         return combined_digest(
-            {shard.key: self.output("embeddings", shard.key).require_facts().digest for shard in shards}
+            {shard.key: self.embedded(shard.key).require_facts().digest for shard in shards}
         )
 
     def n_fitted_rows(self) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 
+import numpy as np
 from upath import UPath
 
 from curation_assets.errors import PoolSpecError
@@ -69,6 +70,17 @@ def group_files(
                 f"'{left.key}': rename one of them"
             )
     return shards
+
+
+def locate(starts: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Shard number and row inside the shard of pool rows.
+
+    Args:
+        starts: int64 (n_shards + 1,): first row of each shard.
+        rows: int64 (m,).
+    """
+    shard = np.searchsorted(starts, rows, side="right") - 1
+    return shard, rows - starts[shard]
 
 
 def _key(group: tuple[SourceFile, ...]) -> str:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from curation_assets.storage.array_files import write_header
 from curation_assets.storage.atomic import staged_file
 from curation_assets.storage.split_work import SplitWork
 
@@ -62,9 +63,8 @@ class SplitRuns:
         block = _without_loss(rows, start, stop)
         order = np.argsort(clusters, kind="stable")
         step = max(1, _PIECE_BYTES // max(1, block[:1].nbytes))
-        header: dict[str, Any] = {"descr": block.dtype.str, "fortran_order": False, "shape": block.shape}
         with staged_file(self.work.path(_run(start, stop))) as staged, staged.open("wb") as file:
-            np.lib.format.write_array_header_1_0(file, header)
+            write_header(file, block.dtype.str, block.shape)
             for first in range(0, len(order), step):
                 file.write(block[order[first : first + step]].tobytes())
         counts = np.bincount(clusters, minlength=n_clusters)

@@ -12,9 +12,9 @@ from click.testing import CliRunner
 
 from curation_assets.cli.main import cli
 from curation_assets.errors import PoolSpecError
-from curation_assets.storage.embeddings import ARRAY
 from curation_assets.storage.outputs import Recipe
 from curation_assets.storage.shards import Shard
+from curation_assets.storage.tables import Embedded
 from curation_assets_tests.projects import SMALL_POOL, Project
 
 PAPER = [
@@ -117,7 +117,7 @@ def test_an_embedded_pool_is_planned_for_the_rows_it_has(project: Project) -> No
     project.storage.save_shards([Shard("a", ()), Shard("b", ())])
     for key, n_rows in (("a", 30), ("b", 20)):
         with project.storage.output("embeddings", key).writing(Recipe({}, {}, "1")) as writer:
-            writer.array(ARRAY, np.zeros((n_rows, 12), dtype=np.float16))
+            Embedded.vectors.write(writer, np.zeros((n_rows, 12), dtype=np.float16))
             writer.summary.update(n_rows=n_rows, dimension=12)
     found = plan_json("--pool", "emoji", "--gpus", "1")
     assert (found["rows"], found["dimension"]) == (50, 12)

@@ -18,7 +18,7 @@ from curation_assets.defs.checks import build_checks
 from curation_assets.defs.pool_definitions import build_definitions
 from curation_assets.defs.resources import CurationResource
 from curation_assets.defs.watch import Cursor, Watcher
-from curation_assets.steps.dataset.selection import SELECTED
+from curation_assets.storage.tables import Selection
 from curation_assets_tests.projects import SMALL_POOL, Project, make_project
 from curation_assets_tests.steps.drawn_pool import RECIPE, write_tar
 from curation_assets_tests.steps.evaluation_pool import resized
@@ -101,7 +101,7 @@ def test_the_check_fails_when_a_contaminated_row_is_smuggled_in(
     smuggled = pl.concat([clean[1:], rows.filter(pl.col("sample_id") == twin["sample_id"])])
     for selected, passes in ((clean, True), (smuggled, False)):
         with storage.output("selection").writing(RECIPE) as writer:
-            writer.table(SELECTED, selected)
+            Selection.selected.write(writer, selected)
         result = check(curation)
         assert isinstance(result, dg.AssetCheckResult)
         assert result.passed is passes

@@ -13,13 +13,11 @@ import polars as pl
 from curation_assets.pools import PoolSpec
 from curation_assets.steps.dataset.ledger import write_ledger
 from curation_assets.steps.dataset.selection import select
-from curation_assets.steps.ingest.raw_pool import _SCHEMA as RAW_SCHEMA
 from curation_assets.steps.ingest.raw_pool import hash_id
-from curation_assets.storage.admission import EXCLUDED_SCHEMA
-from curation_assets.storage.evaluation import SAMPLES_SCHEMA
 from curation_assets.storage.outputs import Recipe
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import Shard
+from curation_assets.storage.tables import Admitted, EvaluationSets, RawPool
 
 RECIPE = Recipe({}, {}, "1")
 
@@ -83,21 +81,21 @@ class BuiltPool:
         """One sample at a right angle to every row of the pool: what is excluded is given, not found."""
         sample = {"set": name, "sample_id": "question", "embedding_row": 0}
         with self.storage.output("evaluation_sets").writing(RECIPE) as writer:
-            writer.table("samples.parquet", pl.DataFrame([sample], schema=SAMPLES_SCHEMA))
+            writer.table("samples.parquet", pl.DataFrame([sample], schema=EvaluationSets.samples.schema))
             writer.array("embeddings.npy", np.array([[0, 1]], np.float16))
             writer.array("signatures.npy", np.empty((0, 192), np.uint8))
             writer.summary["encoder"] = {}
 
     def _write_rows(self, shard: str, texts: Sequence[Text], parents: list[np.ndarray]) -> None:
         kept = [(row, text) for row, text in enumerate(texts) if text.reason is None]
-        with self.storage.output("raw_pool", shard).writing(RECIPE) as writer:
+        with self.storage.raw_pool(shard).writing(RECIPE) as writer:
             rows = [
                 {"sample_id": text.sample_id, "id_hash": hash_id(text.sample_id), "file": f"{shard}.jsonl",
                  "member": f"row {row}", "offset": row, "reason": text.reason, "size_bytes": 4 * text.n_tokens,
                  "detail": text.reason and "as given"}
                 for row, text in enumerate(texts)
             ]  # fmt: skip
-            writer.table("parquet", pl.DataFrame(rows, schema=RAW_SCHEMA))
+            writer.table("parquet", pl.DataFrame(rows, schema=RawPool.samples.schema))
             writer.summary.update(n_rows=len(texts), n_rejected=len(texts) - len(kept))
         with self.storage.output("embeddings", shard).writing(RECIPE) as writer:
             raw_rows = pl.Series([row for row, _ in kept], dtype=pl.UInt32)
@@ -126,7 +124,7 @@ class BuiltPool:
             for row, (raw_row, text) in enumerate(kept) if text.twin
         ]  # fmt: skip
         with self.storage.output("admitted", shard).writing(RECIPE) as writer:
-            table = pl.DataFrame(excluded, schema=EXCLUDED_SCHEMA)
+            table = pl.DataFrame(excluded, schema=Admitted.excluded.schema)
             writer.array("kept.npy", np.setdiff1d(np.arange(len(kept)), table["row"].to_numpy()))
             writer.table("excluded.parquet", table)
             writer.summary.update(dimension=2, n_rows=len(kept) - len(excluded), n_excluded=len(excluded))

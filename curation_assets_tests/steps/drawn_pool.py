@@ -91,7 +91,7 @@ class Pool:
 
     def ingest(self) -> None:
         for shard in self.storage.shards():
-            raw = self.storage.output("raw_pool", shard.key)
+            raw = self.storage.raw_pool(shard.key)
             with raw.writing(RECIPE) as writer:
                 ingest_shard(self.reader, shard, self.spec.source, writer)
 
@@ -101,7 +101,7 @@ class Pool:
                 embed_shard(
                     self.reader,
                     shard,
-                    self.storage.output("raw_pool", shard.key),
+                    self.storage.raw_pool(shard.key),
                     MeanColours(),
                     writer,
                     source=self.spec.source,

@@ -15,11 +15,11 @@ from curation_assets.formats.base import SourceFile
 from curation_assets.formats.texts import normalized_digest
 from curation_assets.pools import PoolSpec
 from curation_assets.steps.cleaning.duplicates import find_duplicates
-from curation_assets.steps.ingest.raw_pool import _SCHEMA, hash_id
-from curation_assets.storage.admission import EVIDENCE, EVIDENCE_SCHEMA
+from curation_assets.steps.ingest.raw_pool import hash_id
 from curation_assets.storage.outputs import Recipe
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import Shard
+from curation_assets.storage.tables import Contaminated, RawPool
 
 RECIPE = Recipe({}, {}, "1")
 TEXT = {
@@ -85,8 +85,8 @@ class DuplicatePool:
             }
             for number, sample in enumerate(samples)
         ]
-        raw = pl.DataFrame(rows, schema=_SCHEMA, orient="row")
-        with self.storage.output("raw_pool", shard).writing(RECIPE) as writer:
+        raw = pl.DataFrame(rows, schema=RawPool.samples.schema, orient="row")
+        with self.storage.raw_pool(shard).writing(RECIPE) as writer:
             writer.table("parquet", raw)
         named = raw.with_row_index("raw_row").select("raw_row", "sample_id", "id_hash")
         vectors = np.array([sample.vector for sample in samples], dtype=np.float16)
@@ -107,10 +107,10 @@ class DuplicatePool:
     def contaminate(self, shard: str, rows: Sequence[int]) -> None:
         """Say which rows of a shard are in an evaluation set."""
         table = pl.DataFrame({"row": rows}, schema={"row": pl.UInt32}).with_columns(
-            pl.lit(None, dtype).alias(name) for name, dtype in list(EVIDENCE_SCHEMA.items())[1:]
+            pl.lit(None, dtype).alias(name) for name, dtype in list(Contaminated.evidence.schema.items())[1:]
         )
         with self.storage.output("contaminated", shard).writing(RECIPE) as writer:
-            writer.table(EVIDENCE, table)
+            Contaminated.evidence.write(writer, table)
 
     def deduplicate(self, *, anew: bool = False) -> dict[str, tuple[str, str]]:
         """Removed sample id -> id of its twin and kind."""
@@ -121,7 +121,7 @@ class DuplicatePool:
         }
 
     def evidence(self) -> pl.DataFrame:
-        return self.storage.output("duplicates").table(EVIDENCE)
+        return self.storage.duplicates().evidence.read()
 
     def summary(self) -> Mapping[str, Any]:
         return self.storage.output("duplicates").require_facts().summary

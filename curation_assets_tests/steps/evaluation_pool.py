@@ -91,7 +91,7 @@ def ingest(spec: PoolSpec, storage: PoolStorage, reader: ShardReader, encoder: E
     """Run `raw_pool` and `embeddings` for every shard."""
     storage.save_shards(group_files(reader.list_files(), 1))
     for shard in storage.shards():
-        raw = storage.output("raw_pool", shard.key)
+        raw = storage.raw_pool(shard.key)
         with raw.writing(RECIPE) as writer:
             ingest_shard(reader, shard, spec.source, writer)
         with storage.output("embeddings", shard.key).writing(RECIPE) as writer:

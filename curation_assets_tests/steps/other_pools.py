@@ -27,7 +27,7 @@ class EmbeddedPool(Pool):
     def embed(self) -> None:
         assert isinstance(self.reader, EmbeddingsReader)
         for shard in self.storage.shards():
-            raw = self.storage.output("raw_pool", shard.key)
+            raw = self.storage.raw_pool(shard.key)
             with self.storage.output("embeddings", shard.key).writing(RECIPE) as writer:
                 take_embeddings(self.reader, shard, raw, writer, encoder="ViT-B/32", metric="cosine")
 
@@ -75,7 +75,7 @@ class TextPool(Pool):
 
     def embed(self) -> None:
         for shard in self.storage.shards():
-            raw = self.storage.output("raw_pool", shard.key)
+            raw = self.storage.raw_pool(shard.key)
             with self.storage.output("embeddings", shard.key).writing(RECIPE) as writer:
                 source = self.spec.source
                 embed_shard(self.reader, shard, raw, _Letters(), writer, source=source, metric="cosine")

@@ -16,9 +16,9 @@ from curation_assets.errors import CurationError, ShardError
 from curation_assets.graph.levels import level_specs
 from curation_assets.steps.dataset.ledger import write_ledger
 from curation_assets.steps.report import gather_report
-from curation_assets.storage.admission import EXCLUDED_SCHEMA
 from curation_assets.storage.fit_rows import FitRows, FittedShard
 from curation_assets.storage.pool_storage import PoolStorage
+from curation_assets.storage.tables import Admitted
 from curation_assets_tests.steps.drawn_pool import RECIPE, MeanColours, Pool, png, write_tar
 
 
@@ -199,7 +199,7 @@ def test_a_cleaned_pool_is_fitted_drawn_and_reported_without_what_was_excluded(
             "similarity": 0.99,
         }
         excluded = gone.with_columns(pl.lit(value).alias(name) for name, value in copies.items())
-        excluded = excluded.select(pl.col(name).cast(dtype) for name, dtype in EXCLUDED_SCHEMA.items())
+        excluded = Admitted.excluded.cast(excluded)
         evidence.append(excluded.drop("fate").select(pl.lit(shard.key).alias("shard"), pl.all()))
         output = cleaned.storage.output("admitted", shard.key)
         with output.writing(RECIPE) as writer:

@@ -19,10 +19,10 @@ from curation_assets.steps.cleaning.evaluation_sets import evaluation_readers, r
 from curation_assets.steps.dataset.ledger import write_ledger
 from curation_assets.steps.ingest.embed import embed_shard
 from curation_assets.steps.ingest.token_counts import count_tokens
-from curation_assets.storage.admission import EVIDENCE, EVIDENCE_SCHEMA
 from curation_assets.storage.fit_rows import FitRows, FittedShard
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import group_files
+from curation_assets.storage.tables import Contaminated, Duplicates
 from curation_assets_tests.steps.drawn_pool import RECIPE, Pool
 
 TOPICS = {
@@ -121,7 +121,7 @@ class TextPool(Pool):
 
     def embed(self) -> None:
         for shard in self.storage.shards():
-            raw = self.storage.output("raw_pool", shard.key)
+            raw = self.storage.raw_pool(shard.key)
             with self.storage.output("embeddings", shard.key).writing(RECIPE) as writer:
                 embed_shard(
                     self.reader, shard, raw, BagOfWords(), writer, source=self.spec.source, metric="cosine"
@@ -130,7 +130,7 @@ class TextPool(Pool):
     def clean(self) -> None:
         """Evidence as planted, the rows that are left, and those as the rows of the fit."""
         with self.storage.output("duplicates").writing(RECIPE) as writer:
-            writer.table(EVIDENCE, self._evidence(self.duplicates))
+            Duplicates.evidence.write(writer, self._evidence(self.duplicates))
         with self.storage.output("evaluation_sets").writing(RECIPE) as writer:
             readers = evaluation_readers(self.spec, self.folder)
             read_evaluation_sets(self.spec, readers, BagOfWords(), writer)
@@ -138,7 +138,7 @@ class TextPool(Pool):
         for shard in self.storage.shards():
             mine = [entry for entry in self.contaminated if entry[0] == shard.key]
             with self.storage.output("contaminated", shard.key).writing(RECIPE) as writer:
-                writer.table(EVIDENCE, self._evidence(mine).drop("shard"))
+                Contaminated.evidence.write(writer, self._evidence(mine).drop("shard"))
             output = self.storage.output("admitted", shard.key)
             with output.writing(RECIPE) as writer:
                 admit_shard(self.spec, self.storage, shard.key, writer)
@@ -155,7 +155,7 @@ class TextPool(Pool):
             ids = self.storage.output("embeddings", shard).table("rows.parquet")
             place = ids["sample_id"].to_list().index(sample_id)
             rows.append((shard, place, ids["raw_row"][place], sample_id, *rest))
-        return pl.DataFrame(rows, schema={"shard": pl.String} | EVIDENCE_SCHEMA, orient="row")
+        return pl.DataFrame(rows, schema=Duplicates.evidence.schema, orient="row")
 
     def ledger(self) -> None:
         """One fate a row."""
@@ -166,7 +166,7 @@ class TextPool(Pool):
     def count_tokens(self) -> None:
         """Words, as tokens."""
         for shard in self.storage.shards():
-            raw = self.storage.output("raw_pool", shard.key)
+            raw = self.storage.raw_pool(shard.key)
             with self.storage.output("token_counts", shard.key).writing(RECIPE) as writer:
                 count_tokens(self.reader, shard, raw, WordCounter(), self.spec.source, writer)
 

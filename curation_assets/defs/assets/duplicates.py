@@ -7,8 +7,8 @@ from curation_assets.defs.resources import CurationResource
 from curation_assets.defs.run.step_run import Report, StepRun
 from curation_assets.steps.cleaning.duplicate_groups import largest_groups
 from curation_assets.steps.cleaning.duplicates import find_duplicates
-from curation_assets.storage.admission import EVIDENCE
-from curation_assets.storage.outputs import Output, OutputWriter
+from curation_assets.storage.outputs import OutputWriter
+from curation_assets.storage.tables import Duplicates
 
 _GROUPS_SHOWN = 20
 
@@ -31,13 +31,13 @@ def build_duplicates(graph: PoolGraph) -> dg.AssetsDefinition:
         def produce(writer: OutputWriter, report: Report) -> None:
             find_duplicates(graph.spec, run.storage, writer, anew=anew, engine=run.engine, on_progress=report)
 
-        return run.once(produce, extra_metadata=lambda: _metadata(run.storage.output("duplicates")))
+        return run.once(produce, extra_metadata=lambda: _metadata(run.storage.duplicates()))
 
     return duplicates
 
 
-def _metadata(output: Output) -> dict[str, object]:
-    groups = largest_groups(output.table(EVIDENCE), _GROUPS_SHOWN)
+def _metadata(stored: Duplicates) -> dict[str, object]:
+    groups = largest_groups(stored.evidence.read(), _GROUPS_SHOWN)
     records = [
         dg.TableRecord(
             {

@@ -44,6 +44,6 @@ def require_feasible_pool(graph: PoolGraph, storage: PoolStorage) -> None:
     Raises:
         PoolSpecError: if level 1 has more clusters than the pool has samples, or a target is too large.
     """
-    facts = [storage.output("raw_pool", shard.key).facts() for shard in storage.shards()]
+    facts = [storage.raw_pool(shard.key).facts() for shard in storage.shards()]
     if all(facts):
         graph.spec.require_feasible(sum(fact.summary["n_accepted"] for fact in facts if fact))

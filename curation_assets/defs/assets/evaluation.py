@@ -11,10 +11,9 @@ from curation_assets.defs.run.step_run import Report, StepRun
 from curation_assets.encoders import resolve_device
 from curation_assets.steps.cleaning.contaminated import EvaluationSamples, find_contaminated
 from curation_assets.steps.cleaning.evaluation_sets import read_evaluation_sets, take_evaluation_listing
-from curation_assets.storage.admission import EVIDENCE
-from curation_assets.storage.evaluation import REJECTED
-from curation_assets.storage.outputs import Output, OutputWriter
+from curation_assets.storage.outputs import OutputWriter
 from curation_assets.storage.shards import Shard
+from curation_assets.storage.tables import Contaminated, EvaluationSets
 
 _ROWS_SHOWN = 20
 
@@ -48,7 +47,7 @@ def build_evaluation_sets(graph: PoolGraph) -> dg.AssetsDefinition:
             )
 
         def metadata() -> dict[str, object]:
-            return _rejected_metadata(run.storage.output("evaluation_sets"))
+            return _rejected_metadata(run.storage.evaluation_sets())
 
         return run.once(produce, total=len(readers), extra_metadata=metadata)
 
@@ -68,7 +67,7 @@ def build_contaminated(graph: PoolGraph) -> dg.AssetsDefinition:
     def contaminated(context: dg.AssetExecutionContext, curation: CurationResource) -> dg.MaterializeResult:
         run = StepRun(context, curation, spec, graph.steps["contaminated"])
         device = resolve_device(spec.fit_device)
-        samples = lru_cache(maxsize=1)(lambda: EvaluationSamples.read(run.storage))
+        samples = lru_cache(maxsize=1)(lambda: EvaluationSamples.read(run.storage.evaluation_sets()))
 
         def produce(shard: Shard, writer: OutputWriter, report: Report) -> None:
             find_contaminated(spec, run.storage, shard.key, writer, samples=samples(), device=device)
@@ -76,22 +75,22 @@ def build_contaminated(graph: PoolGraph) -> dg.AssetsDefinition:
 
         result = run.over_shards(produce)
         for key in context.partition_keys:
-            shown = evidence_metadata(run.storage.output("contaminated", key))
+            shown = evidence_metadata(run.storage.contaminated(key))
             context.add_asset_metadata(shown, partition_key=key)
         return result
 
     return contaminated
 
 
-def evidence_metadata(output: Output) -> dict[str, object]:
+def evidence_metadata(stored: Contaminated) -> dict[str, object]:
     """The strongest evidence of a shard as a table; nothing for a clean one."""
     columns = ["sample_id", "twin_set", "twin_id", "kind", "similarity"]
-    closest = output.table(EVIDENCE, columns).sort("similarity", descending=True, maintain_order=True)
+    closest = stored.evidence.read(*columns).sort("similarity", descending=True, maintain_order=True)
     rows = closest.head(_ROWS_SHOWN).with_columns(pl.col("similarity").cast(pl.Float64).round(4)).to_dicts()
     return {"evidence": dg.MetadataValue.table([dg.TableRecord(row) for row in rows])} if rows else {}
 
 
-def _rejected_metadata(output: Output) -> dict[str, object]:
-    rejected = output.table(REJECTED, ["set", "sample_id", "file", "reason", "detail"]).head(_ROWS_SHOWN)
+def _rejected_metadata(stored: EvaluationSets) -> dict[str, object]:
+    rejected = stored.rejected.read("set", "sample_id", "file", "reason", "detail").head(_ROWS_SHOWN)
     rows = [dg.TableRecord(row) for row in rejected.to_dicts()]
     return {"rejected_samples": dg.MetadataValue.table(rows)} if rows else {}

@@ -8,11 +8,11 @@ from curation_assets.defs.assets.base import HIERARCHY, PoolGraph
 from curation_assets.defs.metadata import fit_metadata
 from curation_assets.defs.resources import CurationResource
 from curation_assets.defs.run.step_run import Report, StepRun
-from curation_assets.graph.steps import level_asset
 from curation_assets.steps.tree.assign import AssignShard
 from curation_assets.steps.tree.fit import FitIteration, LevelFit
 from curation_assets.steps.tree.split import COARSE_SHARE, SplitProgress
 from curation_assets.storage.outputs import OutputWriter
+from curation_assets.storage.tables import level_asset
 
 _FITS: dict[str, tuple[Callable[[LevelFit, OutputWriter], None], str]] = {
     "initial": (LevelFit.initial, "k-means++ seeds and Lloyd on all inputs of the level."),

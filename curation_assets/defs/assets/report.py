@@ -8,8 +8,8 @@ from curation_assets.defs.resources import CurationResource
 from curation_assets.defs.run.step_run import Report, StepRun
 from curation_assets.steps.report import gather_report
 from curation_assets.storage.outputs import Output, OutputWriter
+from curation_assets.storage.tables import CurationReport
 
-PAGE = "curation_report.html"
 _FIGURES = {
     "effective_numbers.png": "effective numbers of pool, random, flat k-means and balanced",
     "cluster_sizes.png": "cluster sizes by level",
@@ -50,7 +50,7 @@ def write_report(graph: PoolGraph, curation: CurationResource, run: StepRun, wri
     spec = graph.spec
     data = gather_report(spec, run.storage, curation.reader(spec), curation.evaluation_readers(spec))
     first = data.targets[0]
-    writer.text(PAGE, render_report(data))
+    writer.text(CurationReport.PAGE, render_report(data))
     writer.file("effective_numbers.png").write_bytes(figures.effective_numbers(first))
     writer.file("cluster_sizes.png").write_bytes(figures.cluster_size_curves(data.levels))
     if spec.modality == "image":
@@ -73,7 +73,7 @@ def write_report(graph: PoolGraph, curation: CurationResource, run: StepRun, wri
 
 
 def _page_metadata(output: Output) -> dict[str, object]:
-    path = output.path(PAGE)
+    path = output.path(CurationReport.PAGE)
     facts = output.require_facts()
     pictures = {
         name.removesuffix(".png"): picture(output.path(name).read_bytes(), alt)

@@ -8,9 +8,10 @@ from curation_assets.defs.metadata import size_metadata
 from curation_assets.defs.resources import CurationResource
 from curation_assets.defs.run.step_run import Report, StepRun
 from curation_assets.steps.dataset.ledger import write_ledger
-from curation_assets.steps.dataset.selection import QUOTAS, select
-from curation_assets.storage.outputs import Output, OutputWriter
+from curation_assets.steps.dataset.selection import select
+from curation_assets.storage.outputs import OutputWriter
 from curation_assets.storage.shards import Shard
+from curation_assets.storage.tables import Selection
 
 
 def build_selection(graph: PoolGraph) -> dg.AssetsDefinition:
@@ -29,14 +30,14 @@ def build_selection(graph: PoolGraph) -> dg.AssetsDefinition:
             report(0.0, f"drawing {len(graph.spec.targets)} targets")
             select(graph.spec, run.storage, writer)
 
-        return run.once(produce, extra_metadata=lambda: quota_metadata(run.storage.output("selection")))
+        return run.once(produce, extra_metadata=lambda: quota_metadata(run.storage.selection()))
 
     return selection
 
 
-def quota_metadata(selection: Output) -> dict[str, object]:
+def quota_metadata(selection: Selection) -> dict[str, object]:
     """Balance of the first target's quotas over the top level's clusters, and a table of every target's levels."""
-    quotas = selection.table(QUOTAS)
+    quotas = selection.quotas.read()
     first = quotas.filter(pl.col("target") == quotas["target"][0])
     top = first.filter(pl.col("level") == pl.col("level").max())
     by_level = quotas.group_by("target", "level", "unit", maintain_order=True).agg(

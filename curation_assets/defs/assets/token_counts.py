@@ -27,7 +27,7 @@ def build_token_counts(graph: PoolGraph) -> dg.AssetsDefinition:
         reader = curation.reader(spec)
 
         def count(shard: Shard, writer: OutputWriter, report: Report) -> None:
-            raw_pool = run.storage.output("raw_pool", shard.key)
+            raw_pool = run.storage.raw_pool(shard.key)
             n_accepted = max(1, raw_pool.require_facts().summary["n_accepted"])
             count_tokens(
                 reader,

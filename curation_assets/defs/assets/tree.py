@@ -6,9 +6,10 @@ import polars as pl
 from curation_assets.defs.assets.base import HIERARCHY, PoolGraph
 from curation_assets.defs.resources import CurationResource
 from curation_assets.defs.run.step_run import Report, StepRun
-from curation_assets.steps.tree.archive import keep_tree, map_file
-from curation_assets.steps.tree.drift import SHARDS, measure_pool_drift
-from curation_assets.storage.outputs import Output, OutputWriter
+from curation_assets.steps.tree.archive import keep_tree
+from curation_assets.steps.tree.drift import measure_pool_drift
+from curation_assets.storage.outputs import OutputWriter
+from curation_assets.storage.tables import Drift, Tree
 
 _ROWS_SHOWN = 20
 _FIGURES = ("score", "distance_shift", "beyond_radius_share", "mass_shift")
@@ -32,17 +33,16 @@ def build_tree(graph: PoolGraph) -> dg.AssetsDefinition:
             version, rows = run.standing_tree()
             keep_tree(graph.spec, run.storage, version, rows.reason, writer)
 
-        return run.once(produce, extra_metadata=lambda: _tree_metadata(run.storage.output("tree")))
+        return run.once(produce, extra_metadata=lambda: _tree_metadata(run.storage.tree()))
 
     return tree
 
 
-def _tree_metadata(output: Output) -> dict[str, object]:
-    facts = output.require_facts()
+def _tree_metadata(tree: Tree) -> dict[str, object]:
+    facts, level_1 = tree.require_facts(), Tree.cluster_map(1)
     metadata: dict[str, object] = {"versions": dg.MetadataValue.json(facts.summary["versions"])}
-    name = map_file(1)
-    if name in facts.files and facts.summary["previous_version"]:
-        largest = output.table(name).sort("n_rows", descending=True).head(_ROWS_SHOWN)
+    if level_1.name in facts.files and facts.summary["previous_version"]:
+        largest = level_1.of(tree).read().sort("n_rows", descending=True).head(_ROWS_SHOWN)
         records = [
             dg.TableRecord(row) for row in largest.with_columns(pl.col("share_of_old").round(3)).to_dicts()
         ]
@@ -67,7 +67,7 @@ def build_drift(graph: PoolGraph) -> dg.AssetsDefinition:
         def produce(writer: OutputWriter, report: Report) -> None:
             report(0.1, "measuring shards")
             version, rows = run.standing_tree()
-            known = _scores(run.storage.output("drift"))
+            known = _scores(run.storage.drift())
             decision = measure_pool_drift(graph.spec, run.storage, rows, version, writer)
             context.log.info(
                 f"{decision.words}: {'; '.join(decision.reasons) or 'within the policy'} (new rows "
@@ -75,15 +75,15 @@ def build_drift(graph: PoolGraph) -> dg.AssetsDefinition:
             )
             writer.summary["n_observed"] = _observe(context, graph.spec.name, decision.shards, known)
 
-        return run.once(produce, extra_metadata=lambda: _drift_metadata(run.storage.output("drift")))
+        return run.once(produce, extra_metadata=lambda: _drift_metadata(run.storage.drift()))
 
     return drift
 
 
-def _scores(output: Output) -> dict[str, float]:
-    if output.facts() is None:
+def _scores(drift: Drift) -> dict[str, float]:
+    if drift.facts() is None:
         return {}
-    return dict(output.table(SHARDS).filter(~pl.col("in_fit")).select("shard", "score").iter_rows())
+    return dict(drift.shards.read().filter(~pl.col("in_fit")).select("shard", "score").iter_rows())
 
 
 def _observe(
@@ -101,9 +101,9 @@ def _observe(
     return len(new)
 
 
-def _drift_metadata(output: Output) -> dict[str, object]:
-    summary = output.require_facts().summary
-    shards = output.table(SHARDS).drop("assign_digest").sort("in_fit", "score", descending=[False, True])
+def _drift_metadata(drift: Drift) -> dict[str, object]:
+    summary = drift.require_facts().summary
+    shards = drift.shards.read().drop("assign_digest").sort("in_fit", "score", descending=[False, True])
     figures = pl.col("mean_distance", *_FIGURES).round(4)
     records = [
         dg.TableRecord(row | {"in_fit": str(row["in_fit"])})

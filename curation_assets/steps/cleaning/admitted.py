@@ -7,21 +7,14 @@ import polars as pl
 
 from curation_assets.errors import CurationError
 from curation_assets.pools import PoolSpec
-from curation_assets.storage.admission import (
-    CONTAMINATED_FATE,
-    DUPLICATE_FATE,
-    EMBEDDINGS_DIGEST,
-    EVIDENCE,
-    EXCLUDED,
-    EXCLUDED_SCHEMA,
-    KEPT,
-)
+from curation_assets.storage.fates import CONTAMINATED_FATE, DUPLICATE_FATE
 from curation_assets.storage.outputs import OutputWriter
 from curation_assets.storage.pool_storage import PoolStorage
+from curation_assets.storage.tables import Admitted
 
 
 def admit_shard(spec: PoolSpec, storage: PoolStorage, shard: str, writer: OutputWriter) -> None:
-    """Store which embedded rows of a shard the tree may see.
+    """Store which embedded rows of a shard may enter the tree.
 
     Args:
         spec: the pool.
@@ -32,27 +25,25 @@ def admit_shard(spec: PoolSpec, storage: PoolStorage, shard: str, writer: Output
     Raises:
         CurationError: if a row is excluded twice: contaminated samples are no candidates for duplicates.
     """
-    facts = storage.output("embeddings", shard).require_facts()
-    parts = [pl.DataFrame(schema=EXCLUDED_SCHEMA)]
+    facts = storage.embedded(shard).require_facts()
+    parts = [Admitted.excluded.empty()]
     if spec.decontamination:
-        parts.append(_with_fate(storage.output("contaminated", shard).table(EVIDENCE), CONTAMINATED_FATE))
+        parts.append(_with_fate(storage.contaminated(shard).evidence.read(), CONTAMINATED_FATE))
     if spec.deduplication:
-        every = storage.output("duplicates").table(EVIDENCE)
+        every = storage.duplicates().evidence.read()
         parts.append(_with_fate(every.filter(pl.col("shard") == shard), DUPLICATE_FATE))
     excluded = pl.concat(parts).sort("row")
     if excluded["row"].n_unique() != len(excluded):
         raise CurationError(f"shard '{shard}': a row is excluded twice: run duplicates again")
     kept = np.ones(int(facts.summary["n_rows"]), dtype=bool)
     kept[excluded["row"].to_numpy()] = False
-    writer.array(KEPT, np.flatnonzero(kept))
-    writer.table(EXCLUDED, excluded)
+    Admitted.kept.write(writer, np.flatnonzero(kept))
+    Admitted.excluded.write(writer, excluded)
     # The fit reads embeddings through this output: its digest has to move with theirs.
-    writer.text(EMBEDDINGS_DIGEST, facts.digest)
+    writer.text(Admitted.EMBEDDINGS_DIGEST, facts.digest)
     counts = dict(excluded.group_by("fate").len().sort("fate").iter_rows())
     writer.summary.update(n_rows=int(kept.sum()), n_excluded=len(excluded), excluded=counts)
 
 
 def _with_fate(evidence: pl.DataFrame, fate: str) -> pl.DataFrame:
-    return evidence.with_columns(fate=pl.lit(fate)).select(
-        pl.col(name).cast(dtype) for name, dtype in EXCLUDED_SCHEMA.items()
-    )
+    return Admitted.excluded.cast(evidence.with_columns(fate=pl.lit(fate)))

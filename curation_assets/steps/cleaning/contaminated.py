@@ -11,14 +11,11 @@ import polars as pl
 from curation_assets.errors import CurationError
 from curation_assets.pools import DecontaminationSettings, PoolSpec
 from curation_assets.pools.cleaning import DECONTAMINATION_PIXEL_DISTANCE
-from curation_assets.steps.ingest.raw_pool import TABLE as RAW_TABLE
-from curation_assets.storage import embeddings as shard_files
-from curation_assets.storage.admission import EVIDENCE, EVIDENCE_SCHEMA
-from curation_assets.storage.evaluation import EMBEDDINGS, SAMPLES, SIGNATURES
-from curation_assets.storage.outputs import Output, OutputWriter
+from curation_assets.storage.fates import EXACT, NORMALIZED_TEXT, PIXELS, SEMANTIC
+from curation_assets.storage.outputs import OutputWriter
 from curation_assets.storage.pool_storage import PoolStorage
+from curation_assets.storage.tables import Contaminated, Embedded, EvaluationSets, RawPool
 
-EXACT, NORMALIZED_TEXT, PIXELS, SEMANTIC = "exact", "normalized_text", "pixels", "semantic"
 _HASHES = {EXACT: "content_sha256", NORMALIZED_TEXT: "normalized_sha256"}
 
 
@@ -32,18 +29,17 @@ class EvaluationSamples:
     weights: str
 
     @classmethod
-    def read(cls, storage: PoolStorage) -> EvaluationSamples:
-        """What `evaluation_sets` holds now.
+    def read(cls, stored: EvaluationSets) -> EvaluationSamples:
+        """The samples of all sets.
 
         Raises:
             StaleInputError: if it was not made yet.
         """
-        output = storage.output("evaluation_sets")
-        facts = output.require_facts()
+        facts = stored.require_facts()
         return cls(
-            output.table(SAMPLES),
-            output.array(EMBEDDINGS),
-            output.array(SIGNATURES),
+            stored.samples.read(),
+            stored.embeddings.read(),
+            stored.signatures.read(),
             str(facts.summary["encoder"].get("weights_sha256", "")),
         )
 
@@ -58,22 +54,26 @@ class ShardRows:
     signatures: np.ndarray | None
 
     @classmethod
-    def read(cls, storage: PoolStorage, shard: str, samples: EvaluationSamples) -> ShardRows:
+    def read(cls, raw_pool: RawPool, embedded: Embedded, samples: EvaluationSamples, pool: str) -> ShardRows:
         """All embedded rows of a shard.
+
+        Args:
+            raw_pool: of the shard.
+            embedded: of the shard.
+            samples: to compare them to.
+            pool: its name, for messages.
 
         Raises:
             CurationError: if they cannot be compared to the evaluation sets: other weights or dimension, or
                 no pixel signatures.
         """
-        output, raw_pool = storage.output("embeddings", shard), storage.output("raw_pool", shard)
-        array = output.array(shard_files.ARRAY)
-        _require_comparable(output, array, samples, storage.pool)
-        raw = raw_pool.table(RAW_TABLE, list(_HASHES.values()))
-        rows = output.table(shard_files.ROWS, ["raw_row", "sample_id"])
-        hashes = raw[rows["raw_row"]]
+        array = embedded.vectors.read()
+        _require_comparable(embedded, array, samples, pool)
+        rows = embedded.rows.read("raw_row", "sample_id")
+        hashes = raw_pool.samples.read(*_HASHES.values())[rows["raw_row"]]
         table = rows.with_row_index("row").hstack(hashes)
         signed = bool(len(samples.signatures))
-        return cls(table, array, output.array(shard_files.SIGNATURES) if signed else None)
+        return cls(table, array, embedded.signatures.read() if signed else None)
 
     def take(self, rows: np.ndarray) -> ShardRows:
         """Some of them, in the order given."""
@@ -86,7 +86,8 @@ class Comparison:
     """What came out of comparing rows to every evaluation sample."""
 
     evidence: pl.DataFrame
-    """EVIDENCE_SCHEMA, at most one line a row: of hashes, pixels and cosine the first, of cosines the highest."""
+    """Columns of `Contaminated.evidence`, at most one line a row: the first of hashes, pixels and cosine; of cosines
+    the highest."""
     cosines: np.ndarray
     """float32 (n,): the highest to any evaluation sample, whatever its set's threshold; -1 if none has any."""
     closest: np.ndarray
@@ -119,10 +120,10 @@ def find_contaminated(
         StaleInputError: if the evaluation sets were not read yet.
     """
     settings = required_settings(spec)
-    samples = samples or EvaluationSamples.read(storage)
-    rows = ShardRows.read(storage, shard, samples)
+    samples = samples or EvaluationSamples.read(storage.evaluation_sets())
+    rows = ShardRows.read(storage.raw_pool(shard), storage.embedded(shard), samples, storage.pool)
     compared = compare(rows, samples, settings, device=device)
-    writer.table(EVIDENCE, compared.evidence)
+    Contaminated.evidence.write(writer, compared.evidence)
     clean = np.ones(len(rows.table), dtype=bool)
     clean[compared.evidence["row"].to_numpy()] = False
     by_set = Counter({entry.name: 0 for entry in settings.evaluation_sets})
@@ -178,7 +179,7 @@ def _equal_pixels(rows: ShardRows, samples: EvaluationSamples, device: str) -> p
     from curation_assets.algorithms.search.references import nearest_rows, pair_cosines
 
     if rows.signatures is None:
-        return pl.DataFrame(schema=EVIDENCE_SCHEMA)
+        return Contaminated.evidence.empty()
     index, distance = nearest_rows(rows.signatures, samples.signatures, device=device)
     hits = np.flatnonzero(distance <= DECONTAMINATION_PIXEL_DISTANCE * np.sqrt(rows.signatures.shape[1]))
     signed = samples.table.drop_nulls("signature_row")
@@ -196,7 +197,7 @@ def _close_embeddings(
     n_rows = len(rows.table)
     cosines, closest = np.full(n_rows, -1, dtype=np.float32), np.full(n_rows, -1, dtype=np.int64)
     embedded = samples.table.with_row_index("line").drop_nulls("embedding_row")
-    parts = [pl.DataFrame(schema=EVIDENCE_SCHEMA)]
+    parts = [Contaminated.evidence.empty()]
     for entry in settings.evaluation_sets:
         mine = embedded.filter(pl.col("set") == entry.name)
         if mine.is_empty():
@@ -217,25 +218,23 @@ def _close_embeddings(
 
 def _evidence(hits: pl.DataFrame, kind: str, similarity: np.ndarray) -> pl.DataFrame:
     described = hits.with_columns(kind=pl.lit(kind), similarity=pl.Series(similarity, dtype=pl.Float32))
-    return described.select(pl.col(name).cast(dtype) for name, dtype in EVIDENCE_SCHEMA.items())
+    return Contaminated.evidence.cast(described)
 
 
-def _require_comparable(output: Output, array: np.ndarray, samples: EvaluationSamples, pool: str) -> None:
-    facts = output.require_facts()
-    again = (
-        f"embed it again: curation-assets backfill --pool {pool} --from embeddings --shards {output.shard}"
-    )
+def _require_comparable(embedded: Embedded, array: np.ndarray, samples: EvaluationSamples, pool: str) -> None:
+    facts, shard = embedded.require_facts(), embedded.shard
+    again = f"embed it again: curation-assets backfill --pool {pool} --from embeddings --shards {shard}"
     weights = str(facts.summary.get("encoder", {}).get("weights_sha256", ""))
     if weights and samples.weights and weights != samples.weights:
         raise CurationError(
-            f"shard '{output.shard}' was embedded with weights {weights[:12]}, the evaluation sets with "
+            f"shard '{shard}' was embedded with weights {weights[:12]}, the evaluation sets with "
             f"{samples.weights[:12]}: {again}, or evaluation_sets if the shard is right"
         )
     if len(samples.embeddings) and array.shape[1] != samples.embeddings.shape[1]:
         names = ", ".join(samples.table["set"].unique(maintain_order=True))
         raise CurationError(
-            f"shard '{output.shard}' has embeddings of {array.shape[1]} dimensions, the evaluation sets ({names}) of "
+            f"shard '{shard}' has embeddings of {array.shape[1]} dimensions, the evaluation sets ({names}) of "
             f"{samples.embeddings.shape[1]}: embed both with the same encoder"
         )
-    if len(samples.signatures) and shard_files.SIGNATURES not in facts.files:
-        raise CurationError(f"shard '{output.shard}' has no pixel signatures of its images: {again}")
+    if len(samples.signatures) and Embedded.signatures.name not in facts.files:
+        raise CurationError(f"shard '{shard}' has no pixel signatures of its images: {again}")

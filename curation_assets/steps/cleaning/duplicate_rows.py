@@ -8,14 +8,11 @@ import numpy as np
 import polars as pl
 
 from curation_assets.pools import PoolSpec
-from curation_assets.steps.ingest.raw_pool import TABLE as RAW_TABLE
-from curation_assets.storage.admission import EVIDENCE
-from curation_assets.storage.embeddings import ROWS
 from curation_assets.storage.fingerprint import fingerprint
 from curation_assets.storage.pool_storage import PoolStorage
+from curation_assets.storage.shards import locate
+from curation_assets.storage.tables import Contaminated, Duplicates, Embedded, RawPool
 
-JUDGED_SCHEMA = {"shard": pl.String, "digest": pl.String, "n_rows": pl.Int64}
-_LEFT_OUT_SCHEMA = {"shard": pl.String, "row": pl.UInt32}
 _HEX_DIGITS = 15
 
 
@@ -24,6 +21,8 @@ class DuplicateRows:
     """Columns of every embedded row, in the order of shard keys, then rows: 57 bytes a row."""
 
     shards: list[str]
+    embedded: list[Embedded]
+    """Of each shard."""
     starts: np.ndarray
     """int64 (n_shards + 1,): first row of each shard."""
     digests: list[str]
@@ -45,11 +44,22 @@ class DuplicateRows:
     def read(cls, spec: PoolSpec, storage: PoolStorage) -> DuplicateRows:
         """Collect the columns, shard by shard."""
         shards = sorted(shard.key for shard in storage.shards())
-        parts = [_read_shard(spec, storage, shard) for shard in shards]
+        embedded = [storage.embedded(shard) for shard in shards]
+        size = "n_characters" if spec.modality == "text" else "size_bytes"
+        parts = [
+            _read_shard(
+                storage.raw_pool(shard),
+                mine,
+                storage.contaminated(shard) if spec.decontamination else None,
+                size,
+            )
+            for shard, mine in zip(shards, embedded, strict=True)
+        ]
         sizes = [len(part) for part, _ in parts]
         every = pl.concat([part for part, _ in parts]) if parts else pl.DataFrame(schema=_COLUMNS)
         return cls(
             shards,
+            embedded,
             np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
             [digest for _, digest in parts],
             every["id_hash"].to_numpy(),
@@ -67,16 +77,15 @@ class DuplicateRows:
 
     def locate(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Shard number and row inside the shard of pool rows."""
-        shard = np.searchsorted(self.starts, rows, side="right") - 1
-        return shard, rows - self.starts[shard]
+        return locate(self.starts, rows)
 
-    def names(self, storage: PoolStorage, rows: np.ndarray) -> pl.DataFrame:
+    def names(self, rows: np.ndarray) -> pl.DataFrame:
         """Shard, row, raw_row and sample_id of pool rows, in the order given."""
         shard, row = self.locate(rows)
         parts = [pl.DataFrame(schema={"at": pl.Int64, "shard": pl.String, "row": pl.UInt32} | _NAMED)]
         for number in np.unique(shard):
             mine = np.flatnonzero(shard == number)
-            named = storage.output("embeddings", self.shards[number]).table(ROWS, list(_NAMED))[row[mine]]
+            named = self.embedded[number].rows.read(*_NAMED)[row[mine]]
             parts.append(
                 named.select(
                     pl.Series("at", mine, pl.Int64),
@@ -90,13 +99,13 @@ class DuplicateRows:
     def judged(self) -> pl.DataFrame:
         """The table of shards that is stored with the decisions."""
         columns = {"shard": self.shards, "digest": self.digests, "n_rows": np.diff(self.starts)}
-        return pl.DataFrame(columns, schema=JUDGED_SCHEMA)
+        return pl.DataFrame(columns, schema=Duplicates.judged.schema)
 
     def left_out(self) -> pl.DataFrame:
         """The contaminated rows, which were not judged."""
         shard, row = self.locate(np.flatnonzero(self.contaminated))
         names = np.array(self.shards, dtype=object)[shard]
-        return pl.DataFrame({"shard": names.tolist(), "row": row}, schema=_LEFT_OUT_SCHEMA)
+        return pl.DataFrame({"shard": names.tolist(), "row": row}, schema=Duplicates.left_out.schema)
 
 
 _NAMED = {"raw_row": pl.UInt32, "sample_id": pl.String}
@@ -109,25 +118,26 @@ _COLUMNS = {
 }
 
 
-def _read_shard(spec: PoolSpec, storage: PoolStorage, shard: str) -> tuple[pl.DataFrame, str]:
-    raw, embedded = storage.output("raw_pool", shard), storage.output("embeddings", shard)
-    digest = fingerprint([raw.require_facts().digest, embedded.require_facts().digest])
-    rows = embedded.table(ROWS, ["raw_row", "id_hash"])
-    size = "n_characters" if spec.modality == "text" else "size_bytes"
-    columns = ["content_sha256", "normalized_sha256", size]
-    raw_rows = raw.table(RAW_TABLE, columns)[rows["raw_row"].to_numpy()]
+def _read_shard(
+    raw_pool: RawPool, embedded: Embedded, contaminated: Contaminated | None, size: str
+) -> tuple[pl.DataFrame, str]:
+    """The columns of a shard's rows, and the digest of what they are read from; `size` is the column of sizes."""
+    digest = fingerprint([raw_pool.require_facts().digest, embedded.require_facts().digest])
+    rows = embedded.rows.read("raw_row", "id_hash")
+    raw = raw_pool.samples.read("content_sha256", "normalized_sha256", size)
+    raw_rows = raw[rows["raw_row"].to_numpy()]
     content = pl.col("content_sha256")
     text = pl.coalesce("normalized_sha256", "content_sha256")
-    contaminated = np.zeros(len(rows), dtype=bool)
-    if spec.decontamination:
-        contaminated[storage.output("contaminated", shard).table(EVIDENCE, ["row"])["row"].to_numpy()] = True
+    left_out = np.zeros(len(rows), dtype=bool)
+    if contaminated:
+        left_out[contaminated.evidence.column("row").to_numpy()] = True
     table = raw_rows.select(
         pl.Series("id_hash", rows["id_hash"], pl.UInt64),
         pl.col(size).fill_null(0).cast(pl.Int64).alias("size"),
         *(_bits(content, part).alias(f"content_{part}") for part in (1, 2)),
         *(_bits(text, part).alias(f"text_{part}") for part in (1, 2)),
         text.is_not_null().alias("has_digest"),
-        pl.Series("contaminated", contaminated, pl.Boolean),
+        pl.Series("contaminated", left_out, pl.Boolean),
     )
     return table, digest
 

@@ -29,9 +29,8 @@ from curation_assets.engines import Engine
 from curation_assets.pools import PoolSpec
 from curation_assets.steps.cleaning.duplicate_rows import DuplicateRows, keep_order
 from curation_assets.steps.cleaning.standing_duplicates import Standing
-from curation_assets.storage.clusters import CENTROIDS, read_preprocessing
+from curation_assets.storage.clusters import read_preprocessing
 from curation_assets.storage.embeddings import ShardedEmbeddings
-from curation_assets.storage.pool_storage import PoolStorage
 
 _GROWTH_BEFORE_REFIT = 4
 _READ_BYTES = 16 * 2**20
@@ -55,7 +54,6 @@ class CoarseSearch:
 
     Args:
         spec: the pool.
-        storage: its outputs.
         rows: all rows.
         standing: decisions that stand.
         threshold: cosine of near duplicates.
@@ -66,7 +64,6 @@ class CoarseSearch:
     def __init__(
         self,
         spec: PoolSpec,
-        storage: PoolStorage,
         rows: DuplicateRows,
         standing: Standing,
         threshold: float,
@@ -75,16 +72,15 @@ class CoarseSearch:
     ) -> None:
         self._spec, self._rows, self._standing = spec, rows, standing
         self._threshold, self._report, self._engine = threshold, report, engine
-        outputs = [storage.output("embeddings", shard) for shard in rows.shards]
-        self._embeddings = ShardedEmbeddings(outputs)
+        self._embeddings = ShardedEmbeddings(rows.embedded)
         self.visits = standing.visits
         """int32 (n, v) of `Visits`: kept rows' clusters, -1 for the others."""
         self.coarse: Coarse | None = None
         """None before any row was compared."""
-        if standing.output and standing.visits is not None:
-            stored = standing.output
+        stored = standing.output
+        if stored and standing.visits is not None:
             n_rows = int(stored.require_facts().summary["n_rows_of_fit"])
-            self.coarse = Coarse(read_preprocessing(stored), np.array(stored.array(CENTROIDS)), n_rows)
+            self.coarse = Coarse(read_preprocessing(stored), np.array(stored.centroids.read()), n_rows)
 
     def remove(self, is_open: np.ndarray) -> Removals:
         """Judge the open rows against those that stand and each other.

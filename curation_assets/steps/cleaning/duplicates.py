@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,26 +12,18 @@ from curation_assets.engines import Engine, LocalEngine
 from curation_assets.pools import DeduplicationSettings, PoolSpec
 from curation_assets.steps.cleaning.duplicate_groups import group_sizes
 from curation_assets.steps.cleaning.duplicate_rows import DuplicateRows, keep_order
-from curation_assets.steps.cleaning.standing_duplicates import (
-    DUPLICATES_SCHEMA,
-    JUDGED,
-    LEFT_OUT,
-    VISITS,
-    Standing,
-    decisive_settings,
-)
+from curation_assets.steps.cleaning.standing_duplicates import Standing, decisive_settings
+from curation_assets.steps.shard_task import ShardReport
 from curation_assets.steps.soundness import require_one_encoder
-from curation_assets.storage.admission import EVIDENCE
-from curation_assets.storage.clusters import CENTROIDS, write_preprocessing
+from curation_assets.storage.clusters import write_preprocessing
+from curation_assets.storage.fates import EXACT, NORMALIZED_TEXT, SEMANTIC
 from curation_assets.storage.fingerprint import fingerprint
 from curation_assets.storage.outputs import OutputWriter
 from curation_assets.storage.pool_storage import PoolStorage
+from curation_assets.storage.tables import Duplicates
 
 if TYPE_CHECKING:
     from curation_assets.steps.cleaning.duplicate_search import CoarseSearch
-
-EXACT, NORMALIZED_TEXT, SEMANTIC = "exact", "normalized_text", "semantic"
-Report = Callable[[float, str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +43,7 @@ def find_duplicates(
     *,
     anew: bool = False,
     engine: Engine | None = None,
-    on_progress: Report | None = None,
+    on_progress: ShardReport | None = None,
 ) -> None:
     """Remove equal samples, then near ones, across all shards.
 
@@ -87,7 +78,7 @@ def find_duplicates(
     threshold = resolved_threshold(spec)
     report(0.0, "reading digests")
     rows = DuplicateRows.read(spec, storage)
-    standing = Standing.none() if anew else Standing.read(spec, storage, rows, threshold)
+    standing = Standing.none() if anew else Standing.read(spec, storage.duplicates(), rows, threshold)
     is_open = ~rows.contaminated
     is_open[standing.kept] = False
     is_open[standing.evidence["pool_row"].to_numpy()] = False
@@ -97,7 +88,7 @@ def find_duplicates(
     if settings.semantic:
         from curation_assets.steps.cleaning.duplicate_search import CoarseSearch
 
-        search = CoarseSearch(spec, storage, rows, standing, threshold, report, engine or LocalEngine())
+        search = CoarseSearch(spec, rows, standing, threshold, report, engine or LocalEngine())
         removals = search.remove(is_open)
         kinds = np.full(len(removals.rows), SEMANTIC, dtype=object)
         near = _Found(removals.rows, removals.twins, kinds, removals.similarities)
@@ -112,16 +103,16 @@ def find_duplicates(
     report(0.95, "writing the evidence")
     evidence = pl.concat(
         [
-            standing.evidence.select(list(DUPLICATES_SCHEMA)),
-            *(_evidence(storage, rows, part) for part in found),
+            standing.evidence.select(list(Duplicates.evidence.schema)),
+            *(_evidence(rows, part) for part in found),
         ]
     ).sort("shard", "row")
-    writer.table(EVIDENCE, evidence)
-    writer.table(JUDGED, rows.judged())
-    writer.table(LEFT_OUT, rows.left_out())
+    Duplicates.evidence.write(writer, evidence)
+    Duplicates.judged.write(writer, rows.judged())
+    Duplicates.left_out.write(writer, rows.left_out())
     if search and search.coarse and search.visits is not None:
-        writer.array(CENTROIDS, search.coarse.centroids)
-        writer.array(VISITS, search.visits)
+        Duplicates.centroids.write(writer, search.coarse.centroids)
+        Duplicates.visits.write(writer, search.visits)
         write_preprocessing(writer, search.coarse.preprocessing)
     writer.parts.update(_shard_digests(rows.shards, evidence))
     _summarise(writer, rows, evidence)
@@ -169,15 +160,15 @@ def _follow(equal: _Found, near: _Found) -> _Found:
     )
 
 
-def _evidence(storage: PoolStorage, rows: DuplicateRows, found: _Found) -> pl.DataFrame:
-    names = rows.names(storage, found.rows)
-    twins = rows.names(storage, found.twins)
-    return names.with_columns(
+def _evidence(rows: DuplicateRows, found: _Found) -> pl.DataFrame:
+    twins = rows.names(found.twins)
+    described = rows.names(found.rows).with_columns(
         kind=pl.Series(found.kinds.tolist(), dtype=pl.String),
         twin_set=twins["shard"],
         twin_id=twins["sample_id"],
         similarity=pl.Series(found.similarities, dtype=pl.Float32),
-    ).select(pl.col(name).cast(dtype) for name, dtype in DUPLICATES_SCHEMA.items())
+    )
+    return Duplicates.evidence.cast(described)
 
 
 def _shard_digests(shards: list[str], evidence: pl.DataFrame) -> dict[str, str]:

@@ -11,16 +11,9 @@ import polars as pl
 
 from curation_assets.errors import CurationError
 from curation_assets.formats.base import RawSample, Rejection, RejectionReason
-from curation_assets.storage.embeddings import SIGNATURE_LENGTH
-from curation_assets.storage.evaluation import (
-    EMBEDDINGS,
-    REJECTED,
-    REJECTED_SCHEMA,
-    SAMPLES,
-    SAMPLES_SCHEMA,
-    SIGNATURES,
-)
+from curation_assets.steps.ingest.embedded_rows import as_stored
 from curation_assets.storage.outputs import OutputWriter
+from curation_assets.storage.tables import SIGNATURE_LENGTH, EvaluationSets
 
 
 @dataclass(slots=True)
@@ -39,7 +32,7 @@ class SetSamples:
     rejected: list[tuple[str, str, str | None, str, str]] = field(default_factory=list)
     """sample_id, file, member, reason, detail."""
     n_refused: int = 0
-    """Rejections by the reader, which are no samples."""
+    """Items that the reader rejected, which do not count as samples."""
 
     def add(self, sample: RawSample, content_sha256: str | None) -> int:
         """Count a sample; returns its number."""
@@ -65,9 +58,8 @@ class SetSamples:
                 f"with the same encoder"
             )
         self.dimension = block.shape[1]
-        with np.errstate(over="ignore"):
-            stored = block.astype(np.float16)
-        good = np.isfinite(stored).all(axis=1) & stored.any(axis=1)
+        stored, fits, has_direction = as_stored(block)
+        good = fits & has_direction
         for i in np.flatnonzero(~good):
             detail = "the embedding is zero, or holds NaN, infinity or values beyond float16"
             self.reject(numbered[i][1], RejectionReason.NON_FINITE_EMBEDDING, detail)
@@ -77,10 +69,10 @@ class SetSamples:
         return np.flatnonzero(good)
 
     def require_usable(self, max_rejected_share: float) -> None:
-        """Refuse a set that would let most of what it stands for pass.
+        """Refuse a set that is too incomplete to keep its samples out of the result.
 
         Raises:
-            CurationError: if nothing of it can be compared, or a larger share is rejected.
+            CurationError: if nothing of it can be compared, or too large a share is rejected.
         """
         counts = Counter(reason for _, _, _, reason, _ in self.rejected)
         reasons = ", ".join(f"{reason}: {count:,}" for reason, count in counts.most_common(3))
@@ -88,14 +80,14 @@ class SetSamples:
             raise CurationError(
                 f"it holds no sample that could be compared{f' ({reasons})' if reasons else ''}: correct its source"
             )
-        # What was never downloaded is not there to be compared, and no fault of the files.
+        # A sample that was never downloaded cannot be compared, and says nothing about the files.
         absent = counts[RejectionReason.DOWNLOAD_FAILED.value]
         n_seen = len(self.ids) + self.n_refused - absent
         share = (len(self.rejected) - absent) / n_seen
         if share > max_rejected_share:
             raise CurationError(
                 f"{share:.0%} of its {n_seen:,} samples are rejected ({reasons}), more than its source's "
-                f"max_rejected_share = {max_rejected_share:.0%}: mend its files, or raise it"
+                f"max_rejected_share = {max_rejected_share:.0%}: fix its files or raise it"
             )
 
 
@@ -107,7 +99,7 @@ def write_samples(writer: OutputWriter, sets: Mapping[str, SetSamples], dimensio
         sets: by name, in order.
         dimension: of an embedding.
     """
-    tables = [pl.DataFrame(schema=SAMPLES_SCHEMA)]
+    tables = [EvaluationSets.samples.empty()]
     n_embedded = n_signatures = 0
     for name, part in sets.items():
         row = np.full(len(part.ids), -1, dtype=np.int64)
@@ -127,7 +119,7 @@ def write_samples(writer: OutputWriter, sets: Mapping[str, SetSamples], dimensio
                         pl.when(signed).then(pl.Series(row + n_signatures))
                     ).to_series(),
                 },
-                schema=SAMPLES_SCHEMA,
+                schema=EvaluationSets.samples.schema,
             )
         )
         n_embedded += len(numbers)
@@ -136,10 +128,13 @@ def write_samples(writer: OutputWriter, sets: Mapping[str, SetSamples], dimensio
     signatures = [block for part in sets.values() for block in part.signatures]
     rejected = [(name, *row) for name, part in sets.items() for row in part.rejected]
     table = pl.concat(tables)
-    writer.table(SAMPLES, table)
-    writer.array(EMBEDDINGS, np.concatenate([np.empty((0, dimension), dtype=np.float16), *blocks]))
-    writer.array(SIGNATURES, np.concatenate([np.empty((0, SIGNATURE_LENGTH), dtype=np.uint8), *signatures]))
-    writer.table(REJECTED, pl.DataFrame(rejected, schema=REJECTED_SCHEMA, orient="row"))
+    no_embedding = np.empty((0, dimension), dtype=np.float16)
+    no_signature = np.empty((0, SIGNATURE_LENGTH), dtype=np.uint8)
+    refused = pl.DataFrame(rejected, schema=EvaluationSets.rejected.schema, orient="row")
+    EvaluationSets.samples.write(writer, table)
+    EvaluationSets.embeddings.write(writer, np.concatenate([no_embedding, *blocks]))
+    EvaluationSets.signatures.write(writer, np.concatenate([no_signature, *signatures]))
+    EvaluationSets.rejected.write(writer, refused)
     writer.summary.update(
         n_rows=len(table),
         dimension=dimension,

@@ -10,15 +10,8 @@ import polars as pl
 from curation_assets.graph.steps import pool_steps
 from curation_assets.pools import PoolSpec
 from curation_assets.steps.cleaning.duplicate_rows import DuplicateRows
-from curation_assets.storage.admission import EVIDENCE, EVIDENCE_SCHEMA
-from curation_assets.storage.embeddings import ROWS
-from curation_assets.storage.outputs import Facts, Output
-from curation_assets.storage.pool_storage import PoolStorage
-
-JUDGED = "judged.parquet"
-LEFT_OUT = "left_out.parquet"
-VISITS = "visits.npy"
-DUPLICATES_SCHEMA = {"shard": pl.String, **EVIDENCE_SCHEMA}
+from curation_assets.storage.outputs import Facts
+from curation_assets.storage.tables import Duplicates
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,54 +24,53 @@ class Standing:
     """Of the rows that stay removed, with `pool_row`."""
     visits: np.ndarray | None
     """int32 (n, v): coarse clusters of the kept rows, -1 elsewhere; None without a semantic pass."""
-    output: Output | None
+    output: Duplicates | None
     """The earlier output; None where nothing stands."""
 
     @classmethod
     def none(cls) -> Standing:
-        """Everything is decided anew."""
+        """Everything is judged from scratch."""
         return cls(np.empty(0, dtype=np.int64), pl.DataFrame(schema=_STANDING_SCHEMA), None, None)
 
     @classmethod
-    def read(cls, spec: PoolSpec, storage: PoolStorage, rows: DuplicateRows, threshold: float) -> Standing:
+    def read(cls, spec: PoolSpec, stored: Duplicates, rows: DuplicateRows, threshold: float) -> Standing:
         """What stands of the stored decisions: those on unchanged shards, while the twin of a removed row is kept.
 
         Args:
             spec: the pool; under other settings nothing stands.
-            storage: its outputs.
+            stored: the earlier decisions.
             rows: as they are now.
             threshold: of the semantic pass.
         """
-        output = storage.output("duplicates")
-        facts = output.facts()
+        facts = stored.facts()
         if facts is None or not _is_of(facts, spec, threshold):
             return cls.none()
         now = rows.judged().with_columns(start=rows.starts[:-1])
-        before = output.table(JUDGED)
+        before = stored.judged.read()
         before = before.with_columns(old_start=pl.col("n_rows").cum_sum() - pl.col("n_rows"))
         same = before.join(now, on=["shard", "digest", "n_rows"], maintain_order="left")
         if same.is_empty():
             return cls.none()
         stands = np.zeros(rows.n_rows, dtype=bool)
-        visits = _visits_now(output, facts, same, rows.n_rows)
+        visits = _visits_now(stored, facts, same, rows.n_rows)
         for start, n_rows in same.select("start", "n_rows").iter_rows():
             stands[start : start + n_rows] = True
         # A sample that was contaminated then and is not now has never been judged.
-        left_out = _pool_rows(output.table(LEFT_OUT), same)["pool_row"].to_numpy()
+        left_out = _pool_rows(stored.left_out.read(), same)["pool_row"].to_numpy()
         stands[left_out] = False
         stands[rows.contaminated] = False
-        evidence = _pool_rows(output.table(EVIDENCE), same)
+        evidence = _pool_rows(stored.evidence.read(), same)
         evidence = evidence.filter(pl.Series(stands[evidence["pool_row"].to_numpy()], dtype=pl.Boolean))
         removed = evidence["pool_row"].to_numpy()
         kept = stands.copy()
         kept[removed] = False
-        twins = _twin_rows(storage, rows, evidence)
+        twins = _twin_rows(rows, evidence)
         has_twin = (twins >= 0) & kept[twins]
         evidence = evidence.filter(pl.Series(has_twin, dtype=pl.Boolean))
-        return cls(np.flatnonzero(kept), evidence.select(list(_STANDING_SCHEMA)), visits, output)
+        return cls(np.flatnonzero(kept), evidence.select(list(_STANDING_SCHEMA)), visits, stored)
 
 
-_STANDING_SCHEMA = {"pool_row": pl.Int64, **DUPLICATES_SCHEMA}
+_STANDING_SCHEMA = {"pool_row": pl.Int64, **Duplicates.evidence.schema}
 
 
 def decisive_settings(spec: PoolSpec) -> str:
@@ -91,13 +83,13 @@ def _is_of(facts: Facts, spec: PoolSpec, threshold: float) -> bool:
     return stored.get("decided_by") == decisive_settings(spec) and stored.get("threshold") == threshold
 
 
-def _visits_now(output: Output, facts: Facts, same: pl.DataFrame, n_rows: int) -> np.ndarray | None:
-    if VISITS not in facts.files:
+def _visits_now(stored: Duplicates, facts: Facts, same: pl.DataFrame, n_rows: int) -> np.ndarray | None:
+    if Duplicates.visits.name not in facts.files:
         return None
-    stored = output.array(VISITS)
-    visits = np.full((n_rows, stored.shape[1]), -1, dtype=np.int32)
+    before = stored.visits.read()
+    visits = np.full((n_rows, before.shape[1]), -1, dtype=np.int32)
     for start, old_start, size in same.select("start", "old_start", "n_rows").iter_rows():
-        visits[start : start + size] = stored[old_start : old_start + size]
+        visits[start : start + size] = before[old_start : old_start + size]
     return visits
 
 
@@ -107,15 +99,15 @@ def _pool_rows(table: pl.DataFrame, same: pl.DataFrame) -> pl.DataFrame:
     return found.with_columns(pool_row=pl.col("row").cast(pl.Int64) + pl.col("start")).drop("start")
 
 
-def _twin_rows(storage: PoolStorage, rows: DuplicateRows, evidence: pl.DataFrame) -> np.ndarray:
+def _twin_rows(rows: DuplicateRows, evidence: pl.DataFrame) -> np.ndarray:
     """Present row of each twin, int64; -1 if its shard or sample is gone."""
     wanted = evidence.select("twin_set", "twin_id").unique()
     parts = [pl.DataFrame(schema={"twin_set": pl.String, "twin_id": pl.String, "twin": pl.Int64})]
     numbers = {shard: number for number, shard in enumerate(rows.shards)}
     for (shard,), ids in wanted.partition_by("twin_set", as_dict=True).items():
         if shard in numbers:
-            named = storage.output("embeddings", str(shard)).table(ROWS, ["sample_id"])
-            start = rows.starts[numbers[str(shard)]]
+            number = numbers[str(shard)]
+            named, start = rows.embedded[number].rows.read("sample_id"), rows.starts[number]
             named = named.select(
                 twin_id="sample_id", twin=pl.int_range(pl.len(), dtype=pl.Int64) + pl.lit(start, pl.Int64)
             )

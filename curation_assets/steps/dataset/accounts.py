@@ -8,13 +8,18 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from curation_assets.pools import PoolSpec
-from curation_assets.steps.dataset.ledger import NOT_SELECTED_FATE, REJECTED_FATE, SELECTED_FATE
-from curation_assets.steps.dataset.ledger import TABLE as LEDGER
 from curation_assets.steps.dataset.pool_index import counted_tokens
-from curation_assets.steps.dataset.selected import DUPLICATES, SELECTED, part_of_target
 from curation_assets.steps.dataset.selection import TOKENS, ledger_part, misses_less_than_a_sample
-from curation_assets.storage.admission import CONTAMINATED_FATE, DUPLICATE_FATE, EXCLUDED
+from curation_assets.steps.dataset.shard_tables import ShardTables
+from curation_assets.storage.fates import (
+    CONTAMINATED_FATE,
+    DUPLICATE_FATE,
+    NOT_SELECTED_FATE,
+    REJECTED_FATE,
+    SELECTED_FATE,
+)
 from curation_assets.storage.pool_storage import PoolStorage
+from curation_assets.storage.tables import RawPool
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +37,21 @@ class LedgerAccounts:
 def audit_ledger(spec: PoolSpec, storage: PoolStorage) -> LedgerAccounts:
     """Count every fate of every shard, and compare it with the step that decided it."""
     accounts = LedgerAccounts()
-    selection = storage.output("selection")
+    selection = storage.selection()
     parts = selection.require_facts().parts
-    selected = _counted(selection.table(SELECTED, ["shard", "raw_row"]).unique()["shard"])
-    repeated = _counted(selection.table(DUPLICATES, ["shard"])["shard"])
+    selected = _counted(selection.selected.read("shard", "raw_row").unique()["shard"])
+    repeated = _counted(selection.repeated_ids.column("shard"))
     for shard in storage.shards():
-        key, output = shard.key, storage.output("ledger", shard.key)
-        facts = output.facts()
+        key, stored = shard.key, storage.ledger(shard.key)
+        facts = stored.facts()
         if facts is None or facts.inputs["selection"] != parts.get(ledger_part(key)):
             accounts.pending.append(key)
             continue
-        ledger = output.table(LEDGER, ["fate", "reason", "twin_id", "ran_out_at", "targets"])
+        ledger = stored.fates.read("fate", "reason", "twin_id", "ran_out_at", "targets")
         here = _counted(ledger["fate"])
         accounts.fates.update(here)
-        expected = _expected_fates(spec, storage, key, selected[key], repeated[key])
+        tables = ShardTables.of(spec, storage, key)
+        expected = _expected_fates(storage.raw_pool(key), tables, selected[key], repeated[key])
         if here != expected:
             accounts.wrong[key] = f"the ledger counts {_counts(here)}, its sources {_counts(expected)}"
         elif unexplained := ledger.filter(~_is_explained()).height:
@@ -58,32 +64,30 @@ def missed_targets(storage: PoolStorage) -> dict[str, str]:
 
     Tokens are taken from the counts of the shards, not from the selection.
     """
-    summary = storage.output("selection").require_facts().summary
+    selection = storage.selection()
+    summary = selection.require_facts().summary
     wrong = {}
     for name, requested in summary["requested"].items():
-        mine = part_of_target(storage, SELECTED, name, ["shard", "row", "raw_row", "sample_id"])
+        mine = selection.selected.part("target", name, "shard", "row", "raw_row", "sample_id")
         n_rows, n_ids = mine.select("shard", "row").n_unique(), mine["sample_id"].n_unique()
         counts_tokens = summary["unit"][name] == TOKENS
         size = summary["targets"][name] if counts_tokens else requested
         if not mine.height == n_rows == n_ids == size:
             wrong[name] = f"{mine.height} rows, {n_ids} different ids, {size} expected"
         elif counts_tokens:
-            tokens = counted_tokens(storage, mine)
+            tokens = counted_tokens(storage.token_counts, mine)
             if not misses_less_than_a_sample(requested, tokens, summary["lightest_left"][name]):
                 wrong[name] = f"{tokens} tokens, {requested} asked for: not within one sample"
     return wrong
 
 
-def _expected_fates(
-    spec: PoolSpec, storage: PoolStorage, shard: str, n_selected: int, n_repeated: int
-) -> Counter[str]:
+def _expected_fates(raw_pool: RawPool, tables: ShardTables, n_selected: int, n_repeated: int) -> Counter[str]:
     """Samples of a shard by fate, counted where each fate was decided."""
-    raw = storage.output("raw_pool", shard).require_facts().summary
-    embedded = storage.output("embeddings", shard).require_facts().summary
+    raw, embedded = raw_pool.require_facts().summary, tables.embedded.require_facts().summary
     counts = Counter({SELECTED_FATE: n_selected})
     counts[REJECTED_FATE] = raw["n_rejected"] + embedded["n_rejected"] + n_repeated
-    if spec.is_cleaned:
-        counts.update(_counted(storage.output("admitted", shard).table(EXCLUDED, ["fate"])["fate"]))
+    if tables.admitted:
+        counts.update(_counted(tables.admitted.excluded.column("fate")))
     counts[NOT_SELECTED_FATE] = raw["n_rows"] - sum(counts.values())
     return +counts
 

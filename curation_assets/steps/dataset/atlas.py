@@ -3,37 +3,40 @@
 from __future__ import annotations
 
 import shlex
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
 from curation_assets.errors import CurationError
 from curation_assets.formats.base import RejectedSampleError, ShardReader
-from curation_assets.graph.steps import level_asset
 from curation_assets.pools import EmbeddingsSource, PoolSpec
 from curation_assets.pools.spec import AtlasSettings
-from curation_assets.steps.dataset.ledger import TABLE as LEDGER
-from curation_assets.steps.ingest.raw_pool import LABEL_PREFIX
 from curation_assets.steps.ingest.samples import read_pool_samples, sample_text, sample_thumbnail
-from curation_assets.steps.tree.assign import TABLE as ASSIGN_TABLE
 from curation_assets.storage.clusters import read_preprocessing
-from curation_assets.storage.embeddings import ROWS
-from curation_assets.storage.outputs import Output, OutputWriter
+from curation_assets.storage.embeddings import ShardedEmbeddings
+from curation_assets.storage.outputs import OutputWriter
 from curation_assets.storage.pool_storage import PoolStorage
+from curation_assets.storage.tables import LABEL_PREFIX, Assigned, Atlas, Embedded, Ledger
 
-TABLE = "atlas.parquet"
-PICTURE = "projection.png"
-X, Y, NEIGHBOURS = "projection_x", "projection_y", "neighbors"
+if TYPE_CHECKING:
+    from curation_assets.algorithms.preprocessing import Preprocessing
+
 _TEXT_CHARACTERS = 2_000
-_LEDGER_COLUMNS: dict[str, Any] = {
-    "fate": pl.String,
-    "reason": pl.String,
-    "twin_set": pl.String,
-    "twin_id": pl.String,
-    "similarity": pl.Float32,
-    "targets": pl.List(pl.String),
-}
+_LEDGER_COLUMNS = ("fate", "reason", "twin_set", "twin_id", "similarity", "targets")
+
+
+@dataclass(frozen=True, slots=True)
+class _Shard:
+    """The tables of one shard, in canonical order."""
+
+    key: str
+    embedded: Embedded
+    ledger: Ledger
+    assigned: Sequence[Assigned]
+    """By level, the first for level 1."""
 
 
 def export_atlas(
@@ -41,8 +44,8 @@ def export_atlas(
 ) -> pl.DataFrame:
     """Store one table for Embedding Atlas: a row per shown sample, excluded ones too.
 
-    Of a pool with more than `max_rows` embedded rows a sample is shown that hashes of ids and the seed decide,
-    with some rows of every fate. Peak memory is one shard's tables and what `max_rows` rows need.
+    If the pool has more than `max_rows` embedded rows, a sample is shown, with some rows of every fate; hashes of ids
+    and the seed decide which. Peak memory is one shard's tables and what `max_rows` rows need.
 
     Args:
         spec: the pool.
@@ -54,35 +57,45 @@ def export_atlas(
     Returns:
         The table.
     """
-    shown, fates = _choose_rows(spec, settings, storage)
-    table = shown.with_columns(_geometry(spec, settings, storage, shown["pool_row"].to_numpy()))
+    levels = range(1, spec.n_levels + 1)
+    shards = [
+        _Shard(key, storage.embedded(key), storage.ledger(key), [storage.assigned(t, key) for t in levels])
+        for key in (shard.key for shard in storage.shards())
+    ]
+    shown, fates = _choose_rows(shards, settings.max_rows, spec.seed)
+    embeddings, preprocessing = storage.embeddings(), read_preprocessing(storage.clusters(1))
+    table = _with_clusters(shards, embeddings.starts.tolist(), shown)
+    table = table.with_columns(
+        _geometry(embeddings, preprocessing, table["pool_row"].to_numpy(), settings.n_neighbours, spec.seed)
+    )
     table = table.join(
         _contents(spec, settings, storage, reader, shown),
         on=["shard", "raw_row"],
         how="left",
         maintain_order="left",
     )
-    # Embedding Atlas colours by text columns and would lay numbers out on an axis; its table shows first
-    # columns first.
-    levels = [f"level_{level}" for level in range(1, spec.n_levels + 1)]
+    # Embedding Atlas colours by text columns, and would lay numbers out on an axis. Its table keeps their order.
+    names = [f"level_{level}" for level in levels]
     table = table.with_columns(
-        pl.col(levels).cast(pl.String), pl.col("targets").list.sort().list.join(", ")
+        pl.col(names).cast(pl.String), pl.col("targets").list.sort().list.join(", ")
     ).select(
         pl.col("sample_id").alias("id"),
         pl.col("^(text|image)$"),
-        *("fate", "targets", *reversed(levels)),
+        *("fate", "targets", *reversed(names)),
         pl.col(f"^{LABEL_PREFIX}.*$"),
-        *("distance", "reason", "twin_set", "twin_id", "similarity", "shard", "file", X, Y, NEIGHBOURS),
+        *("distance", "reason", "twin_set", "twin_id", "similarity", "shard", "file"),
+        *(Atlas.X, Atlas.Y, Atlas.NEIGHBOURS),
     )
-    writer.table(TABLE, table)
+    Atlas.samples.write(writer, table)
     counts = dict(table.group_by("fate").len().sort("fate").iter_rows())
     writer.summary.update(n_rows=len(table), n_pool_rows=sum(fates.values()), fates=counts)
     return table
 
 
-def atlas_command(output: Output, spec: PoolSpec) -> str:
+def atlas_command(atlas: Atlas, spec: PoolSpec) -> str:
     """The shell command that opens the stored table in Embedding Atlas."""
-    words = ["embedding-atlas", str(output.path(TABLE)), "--x", X, "--y", Y, "--neighbors", NEIGHBOURS]
+    words = ["embedding-atlas", str(atlas.samples.path), "--x", Atlas.X, "--y", Atlas.Y]
+    words += ["--neighbors", Atlas.NEIGHBOURS]
     if spec.modality == "image":
         words += ["--image", "image"]
     elif spec.modality == "text" or (isinstance(spec.source, EmbeddingsSource) and spec.source.text_field):
@@ -90,9 +103,7 @@ def atlas_command(output: Output, spec: PoolSpec) -> str:
     return shlex.join(words)
 
 
-def _choose_rows(
-    spec: PoolSpec, settings: AtlasSettings, storage: PoolStorage
-) -> tuple[pl.DataFrame, dict[str, int]]:
+def _choose_rows(shards: Sequence[_Shard], max_rows: int, seed: int) -> tuple[pl.DataFrame, dict[str, int]]:
     """The rows that are shown, in canonical order, and the embedded rows of the pool by fate."""
     from curation_assets.algorithms.atlas.strata import strata_quotas
     from curation_assets.algorithms.randomness import Purpose, keyed_priorities
@@ -100,56 +111,55 @@ def _choose_rows(
     parts: list[pl.DataFrame] = []
     sizes: dict[str, int] = {}
     start = 0
-    for shard in storage.shards():
-        rows = storage.output("embeddings", shard.key).table(ROWS, ["raw_row", "sample_id", "id_hash"])
+    for shard in shards:
+        rows = shard.embedded.rows.read("raw_row", "sample_id", "id_hash")
         rows = rows.with_columns(
             shard=pl.lit(shard.key),
             pool_row=pl.int_range(start, start + len(rows), dtype=pl.Int64, eager=True),
-            priority=pl.Series(keyed_priorities(rows["id_hash"].to_numpy(), spec.seed, Purpose.ATLAS)),
+            priority=pl.Series(keyed_priorities(rows["id_hash"].to_numpy(), seed, Purpose.ATLAS)),
         )
-        rows = rows.hstack(_fates(storage, shard.key, rows))
+        rows = rows.hstack(_fates(shard.ledger, rows))
         for fate, count in rows.group_by("fate").len().iter_rows():
             sizes[fate] = sizes.get(fate, 0) + count
         start += len(rows)
         kept = pl.concat([*parts, rows])
-        parts = [kept.filter(pl.col("priority").rank("ordinal").over("fate") <= settings.max_rows)]
+        parts = [kept.filter(pl.col("priority").rank("ordinal").over("fate") <= max_rows)]
     candidates = parts[0]
     names = sorted(sizes)
-    quotas = strata_quotas(np.array([sizes[name] for name in names]), settings.max_rows)
+    quotas = strata_quotas(np.array([sizes[name] for name in names]), max_rows)
     quota = pl.col("fate").replace_strict(
         dict(zip(names, quotas.tolist(), strict=True)), return_dtype=pl.Int64
     )
-    shown = candidates.filter(pl.col("priority").rank("ordinal").over("fate") <= quota).sort("pool_row")
-    return _with_clusters(spec, storage, shown), sizes
+    shown = candidates.filter(pl.col("priority").rank("ordinal").over("fate") <= quota)
+    return shown.sort("pool_row"), sizes
 
 
-def _fates(storage: PoolStorage, shard: str, rows: pl.DataFrame) -> pl.DataFrame:
+def _fates(stored: Ledger, rows: pl.DataFrame) -> pl.DataFrame:
     """What the ledger says of embedded rows of a shard; columns that an older one lacks are null."""
-    ledger = storage.output("ledger", shard).table(LEDGER)
+    ledger = stored.fates.read()
     places = rows["raw_row"]
     known = ledger["sample_id"].gather(places.clip(upper_bound=max(0, len(ledger) - 1)))
     if len(places) and (known != rows["sample_id"]).any():
         raise CurationError(
-            f"shard '{shard}': the ledger is of other rows than the embeddings: materialize ledger again"
+            f"shard '{stored.shard}': the ledger is of other rows than the embeddings: materialize ledger again"
         )
     present = ledger[places]
     return present.select(
         pl.col(name).cast(dtype) if name in present.columns else pl.lit(None, dtype).alias(name)
-        for name, dtype in _LEDGER_COLUMNS.items()
+        for name, dtype in ((name, Ledger.fates.schema[name]) for name in _LEDGER_COLUMNS)
     )
 
 
-def _with_clusters(spec: PoolSpec, storage: PoolStorage, shown: pl.DataFrame) -> pl.DataFrame:
+def _with_clusters(shards: Sequence[_Shard], starts: Sequence[int], shown: pl.DataFrame) -> pl.DataFrame:
     """Adds the rows' clusters at every level, and the distance to the centroid of level 1."""
-    first_rows = dict(
-        zip((s.key for s in storage.shards()), storage.embeddings().starts.tolist(), strict=True)
-    )
+    by_key = {shard.key: (shard, start) for shard, start in zip(shards, starts, strict=True)}
     parts = []
-    for (shard,), mine in shown.partition_by("shard", as_dict=True, maintain_order=True).items():
-        places = mine["pool_row"] - first_rows[str(shard)]
+    for (key,), mine in shown.partition_by("shard", as_dict=True, maintain_order=True).items():
+        shard, start = by_key[str(key)]
+        places = mine["pool_row"] - start
         columns = []
-        for level in range(1, spec.n_levels + 1):
-            assigned = storage.output(level_asset(level, "assign"), str(shard)).table(ASSIGN_TABLE)[places]
+        for level, stored in enumerate(shard.assigned, start=1):
+            assigned = stored.rows.read()[places]
             columns.append(assigned["cluster"].alias(f"level_{level}"))
             if level == 1:
                 columns.append(assigned["distance"])
@@ -158,24 +168,27 @@ def _with_clusters(spec: PoolSpec, storage: PoolStorage, shown: pl.DataFrame) ->
 
 
 def _geometry(
-    spec: PoolSpec, settings: AtlasSettings, storage: PoolStorage, pool_rows: np.ndarray
+    embeddings: ShardedEmbeddings,
+    preprocessing: Preprocessing,
+    pool_rows: np.ndarray,
+    n_neighbours: int,
+    seed: int,
 ) -> list[pl.Series]:
     """Projection and neighbours of the shown rows: zero-based positions in the table, as Embedding Atlas reads."""
     from curation_assets.algorithms.atlas.neighbours import nearest_neighbours
     from curation_assets.algorithms.atlas.projection import project
 
-    preprocessing = read_preprocessing(storage.output(level_asset(1, "clusters")))
-    rows = preprocessing.apply(storage.embeddings().take(pool_rows))
-    plane = project(rows, seed=spec.seed)
-    indices, distances = nearest_neighbours(rows, settings.n_neighbours, metric=preprocessing.metric)
+    rows = preprocessing.apply(embeddings.take(pool_rows))
+    plane = project(rows, seed=seed)
+    indices, distances = nearest_neighbours(rows, n_neighbours, metric=preprocessing.metric)
     neighbours = pl.DataFrame(
         {"ids": pl.Series(indices.tolist(), dtype=pl.List(pl.Int64)),
          "distances": pl.Series(distances.tolist(), dtype=pl.List(pl.Float32))}
     )  # fmt: skip
     return [
-        pl.Series(X, plane[:, 0]),
-        pl.Series(Y, plane[:, 1]),
-        neighbours.to_struct(NEIGHBOURS),
+        pl.Series(Atlas.X, plane[:, 0]),
+        pl.Series(Atlas.Y, plane[:, 1]),
+        neighbours.to_struct(Atlas.NEIGHBOURS),
     ]
 
 

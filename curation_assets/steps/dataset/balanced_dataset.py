@@ -13,12 +13,10 @@ from curation_assets.formats import ROW_FORMATS, RowFormat, build_writer, output
 from curation_assets.formats.base import RawSample, ShardReader
 from curation_assets.pools import PoolSpec
 from curation_assets.steps.dataset.embedding_dataset import copy_rows
-from curation_assets.steps.dataset.selected import SELECTED, part_of_shard
-from curation_assets.steps.ingest.raw_pool import LABEL_PREFIX
-from curation_assets.steps.ingest.raw_pool import TABLE as RAW_TABLE
 from curation_assets.storage.outputs import OutputWriter
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import Shard
+from curation_assets.storage.tables import LABEL_PREFIX, BalancedDataset
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,8 +39,8 @@ def write_dataset(
         ShardError: if a selected sample is no longer where the raw pool found it.
     """
     formats = row_formats(spec)
-    raw = storage.output("raw_pool", shard.key).table(RAW_TABLE).with_row_index("raw_row")
-    selected = part_of_shard(storage, SELECTED, shard.key)
+    raw = storage.raw_pool(shard.key).samples.read().with_row_index("raw_row")
+    selected = storage.selection().selected.part("shard", shard.key)
     schema = _record_schema(raw, spec.n_levels)
     n_selected: dict[str, int] = {}
     for (target,), part in selected.partition_by("target", as_dict=True, maintain_order=True).items():
@@ -51,7 +49,8 @@ def write_dataset(
             continue
         records = _records(part, raw, schema)
         if spec.modality == "embedding":
-            n_written = copy_rows(reader, shard, records, schema, writer.file(f"{target}/parquet"))
+            path = writer.file(BalancedDataset.file(str(target), "parquet"))
+            n_written = copy_rows(reader, shard, records, schema, path)
         else:
             n_written = _copy(reader, shard, records, str(target), spec, schema, writer)
         if n_written != len(part):
@@ -86,7 +85,7 @@ def _copy(
             stack.enter_context(
                 build_writer(
                     output_format,
-                    writer.file(f"{target}/{output_suffix(output_format)}"),
+                    writer.file(BalancedDataset.file(target, output_suffix(output_format))),
                     record_schema=schema,
                     modality="text" if spec.modality == "text" else "image",
                 )

@@ -1,4 +1,4 @@
-"""The proof that a selection is clean: compared anew to the evaluation sets, without the evidence found before."""
+"""The proof that a selection is clean: compared with the evaluation sets again, not looked up in the evidence."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ from curation_assets.steps.cleaning.contaminated import (
     compare,
     required_settings,
 )
-from curation_assets.steps.dataset.selected import SELECTED
-from curation_assets.storage.admission import EVIDENCE_SCHEMA
 from curation_assets.storage.pool_storage import PoolStorage
+from curation_assets.storage.tables import Duplicates
 
 _ROWS_NAMED = 5
 
@@ -31,7 +30,7 @@ class Proof:
     """Selected rows; one that several targets share counts once."""
     n_comparisons: int
     found: pl.DataFrame
-    """`shard` and EVIDENCE_SCHEMA: empty for a clean selection."""
+    """The columns of `Duplicates.evidence`: empty for a clean selection."""
     closest: dict[str, Any] | None
     """shard, sample_id, twin_set, twin_id and cosine of the closest pair that remains; None without embeddings."""
 
@@ -65,15 +64,17 @@ def contaminated_selection(
         CurationError: if a row is not the sample it says it is.
     """
     settings = required_settings(spec)
-    samples = EvaluationSamples.read(storage)
+    samples = EvaluationSamples.read(storage.evaluation_sets())
     columns = ["shard", "row", "raw_row", "sample_id"]
     if selected is None:
-        selected = storage.output("selection").table(SELECTED, columns)
+        selected = storage.selection().selected.read(*columns)
     rows = selected.select(columns).unique(maintain_order=True)
-    parts = [pl.DataFrame(schema={"shard": pl.String, **EVIDENCE_SCHEMA})]
+    parts = [Duplicates.evidence.empty()]
     closest: dict[str, Any] | None = None
     for (shard,), mine in rows.partition_by("shard", as_dict=True, maintain_order=True).items():
-        every = ShardRows.read(storage, str(shard), samples)
+        every = ShardRows.read(
+            storage.raw_pool(str(shard)), storage.embedded(str(shard)), samples, storage.pool
+        )
         _require_same_samples(str(shard), mine, every.table)
         chosen = every.take(mine["row"].to_numpy())
         compared = compare(chosen, samples, settings, device=device)

@@ -1,8 +1,9 @@
-"""dataset_release: each target as a folder that can be handed on, with its card, ids, weights and manifest."""
+"""dataset_release: each target as a folder to publish, with its card, ids, weights and manifest."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +13,14 @@ from curation_assets.errors import CurationError
 from curation_assets.pools import PoolSpec, TargetSettings
 from curation_assets.steps.dataset.embedding_dataset import conformed, unified_schema
 from curation_assets.steps.dataset.release_card import dataset_card
-from curation_assets.steps.dataset.selected import SELECTED, part_of_target
+from curation_assets.steps.dataset.shard_tables import shard_tables
 from curation_assets.steps.dataset.weights import write_weights
-from curation_assets.storage.outputs import Output, OutputWriter
+from curation_assets.storage.outputs import Facts, Output, OutputWriter
 from curation_assets.storage.pool_storage import PoolStorage
+from curation_assets.storage.tables import BalancedDataset, DatasetRelease, Selection
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-CARD, IDS, WEIGHTS, MANIFEST = "README.md", "ids.txt", "weights.parquet", "manifest.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +47,21 @@ def write_release(spec: PoolSpec, storage: PoolStorage, writer: OutputWriter) ->
     Raises:
         CurationError: if ids or columns cannot be written as asked, or the weights do not add up.
     """
-    facts = storage.output("selection").require_facts()
+    selection, tables = storage.selection(), shard_tables(spec, storage)
+    facts = selection.require_facts()
+    written = storage.shard_facts(BalancedDataset.asset)
+    datasets = [(storage.balanced_dataset(s.key), written[s.key]) for s in tables if s.key in written]
     tree_version = str(facts.summary.get("tree_version") or "")
     for target in spec.targets:
         files: list[ReleasedFile] = []
         if "parquet" in spec.output_formats:
-            files += _link_data(spec, storage, target.name, writer)
+            files += _link_data(datasets, target.name, writer, may_differ=spec.modality == "embedding")
         if "ids" in spec.output_formats:
-            files.append(_write_ids(storage, target.name, writer))
+            files.append(_write_ids(selection, target.name, writer))
         if "weights" in spec.output_formats:
-            n_rows = write_weights(spec, storage, target, writer.file(f"{target.name}/{WEIGHTS}"))
-            files.append(_listed(writer, target.name, WEIGHTS, n_rows))
+            path = writer.file(f"{target.name}/{DatasetRelease.WEIGHTS}")
+            n_rows = write_weights(tables, selection, target, path)
+            files.append(_listed(writer, target.name, DatasetRelease.WEIGHTS, n_rows))
         size = int(facts.summary["targets"][target.name])
         about = {
             "pool": spec.name,
@@ -68,10 +72,12 @@ def write_release(spec: PoolSpec, storage: PoolStorage, writer: OutputWriter) ->
             "tree_version": tree_version,
             "fingerprint": facts.digest,
         }
-        writer.text(f"{target.name}/{CARD}", dataset_card(spec, about, facts.summary, files))
-        files.append(_listed(writer, target.name, CARD, None))
+        card = dataset_card(spec, about, facts.summary, {file.path for file in files})
+        writer.text(f"{target.name}/{DatasetRelease.CARD}", card)
+        files.append(_listed(writer, target.name, DatasetRelease.CARD, None))
         manifest = about | {"files": [asdict(file) for file in files]}
-        writer.text(f"{target.name}/{MANIFEST}", json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+        text = json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
+        writer.text(f"{target.name}/{DatasetRelease.MANIFEST}", text)
         writer.summary[target.name] = {"n_samples": size, "n_files": len(files) + 1}
 
 
@@ -83,30 +89,30 @@ def _listed(writer: OutputWriter, target: str, path: str, rows: int | None) -> R
     return ReleasedFile(path, rows, writer.digest(f"{target}/{path}"))
 
 
-def _write_ids(storage: PoolStorage, target: str, writer: OutputWriter) -> ReleasedFile:
-    ids = part_of_target(storage, SELECTED, target, ["sample_id"])["sample_id"]
+def _write_ids(selection: Selection, target: str, writer: OutputWriter) -> ReleasedFile:
+    ids = selection.selected.part("target", target, "sample_id")["sample_id"]
     broken = ids.filter(ids.str.contains("[\n\r]"))
     if len(broken):
         raise CurationError(
-            f"target '{target}': the id {broken[0]!r} has a line break, so cannot stand in a list of one id per "
+            f"target '{target}': the id {broken[0]!r} has a line break, so does not fit a list of one id per "
             f"line: leave 'ids' out of outputs, or name another source.id_field"
         )
     pl.DataFrame({"sample_id": ids}).write_csv(
-        writer.file(f"{target}/{IDS}"), include_header=False, quote_style="never"
+        writer.file(f"{target}/{DatasetRelease.IDS}"), include_header=False, quote_style="never"
     )
-    return _listed(writer, target, IDS, len(ids))
+    return _listed(writer, target, DatasetRelease.IDS, len(ids))
 
 
-def _link_data(spec: PoolSpec, storage: PoolStorage, target: str, writer: OutputWriter) -> list[ReleasedFile]:
+def _link_data(
+    datasets: Sequence[tuple[BalancedDataset, Facts]], target: str, writer: OutputWriter, *, may_differ: bool
+) -> list[ReleasedFile]:
     """The Parquet files of the shards that give something, under the names Hugging Face gives splits."""
-    suffix = f"{target}/parquet"
-    every = storage.shard_facts("balanced_dataset")
-    found = [(key, facts) for shard in storage.shards() if suffix in (facts := every[key := shard.key]).files]
-    outputs = [storage.output("balanced_dataset", key) for key, _ in found]
-    schemas = [_schema(output, suffix) for output in outputs] if spec.modality == "embedding" else []
+    suffix = BalancedDataset.file(target, "parquet")
+    found = [(output, facts) for output, facts in datasets if suffix in facts.files]
+    schemas = [_schema(output, suffix) for output, _ in found] if may_differ else []
     common = _common_schema(target, schemas)
     files = []
-    for number, ((_, facts), output) in enumerate(zip(found, outputs, strict=True)):
+    for number, (output, facts) in enumerate(found):
         path = f"data/train-{number:05}-of-{len(found):05}.parquet"
         if common is None or schemas[number].equals(common):
             writer.link(f"{target}/{path}", output.path(suffix), facts.files[suffix])

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
 from curation_assets.errors import CurationError
-from curation_assets.graph.steps import level_asset
-from curation_assets.pools import PoolSpec
+from curation_assets.steps.dataset.shard_tables import ShardTables
 from curation_assets.steps.soundness import require_assigned_rows
-from curation_assets.steps.tree.assign import TABLE as ASSIGN_TABLE
-from curation_assets.storage.admission import KEPT
-from curation_assets.storage.embeddings import ROWS
-from curation_assets.storage.pool_storage import PoolStorage
-
-COUNTS = "parquet"
-"""Of the step token_counts: raw_row and n_tokens of the shard's accepted samples."""
-
+from curation_assets.storage.shards import locate
+from curation_assets.storage.tables import Admitted, TokenCounts
 
 _COLUMNS = ("clusters", "distances", "id_hashes", "admitted", "n_tokens")
 _TABLE_BITS = 22
@@ -46,35 +40,33 @@ class PoolIndex:
     """uint32 (n,); None if the pool's tokens are not counted."""
 
     @classmethod
-    def read(cls, spec: PoolSpec, storage: PoolStorage) -> PoolIndex:
+    def read(cls, tables: Sequence[ShardTables]) -> PoolIndex:
         """Collect the columns of all shards.
 
-        An id counts for the first of its rows that is admitted: what was excluded stands in nobody's way.
+        An id counts for the first of its rows that is admitted: excluded rows keep no other row out.
 
         Raises:
             CurationError: if the assigned, admitted or counted rows of a shard are not those embedded.
         """
-        shards = [shard.key for shard in storage.shards()]
         columns: dict[str, list[np.ndarray]] = {name: [] for name in _COLUMNS}
-        for shard in shards:
-            assigned = storage.output(level_asset(1, "assign"), shard).table(ASSIGN_TABLE)
-            names = ["id_hash", "raw_row"] if spec.counts_tokens else ["id_hash"]
-            rows = storage.output("embeddings", shard).table(ROWS, names)
-            require_assigned_rows(shard, len(rows), len(assigned))
+        for shard in tables:
+            assigned = shard.assigned.rows.read()
+            rows = shard.embedded.rows.read("id_hash", *(["raw_row"] if shard.token_counts else []))
+            require_assigned_rows(shard.key, len(rows), len(assigned))
             columns["clusters"].append(assigned["cluster"].cast(pl.Int32).to_numpy())
             columns["distances"].append(assigned["distance"].to_numpy())
             columns["id_hashes"].append(rows["id_hash"].to_numpy())
-            columns["admitted"].append(_admitted(spec, storage, shard, len(rows)))
-            if spec.counts_tokens:
-                columns["n_tokens"].append(_token_counts(storage, shard, rows["raw_row"]))
+            columns["admitted"].append(_admitted(shard.admitted, len(rows)))
+            if shard.token_counts:
+                columns["n_tokens"].append(_token_counts(shard.token_counts, rows["raw_row"]))
         starts = np.cumsum([0, *map(len, columns["clusters"])], dtype=np.int64)
         # Column by column: what was read of one goes before the next is joined.
         joined = {name: np.concatenate(columns.pop(name)) for name in _COLUMNS if columns[name]}
         admissible = joined["admitted"]
-        repeated = _repeated_ids(shards, starts, joined["id_hashes"], admissible, storage)
+        repeated = _repeated_ids(tables, starts, joined["id_hashes"], admissible)
         admissible[repeated["pool_row"].to_numpy()] = False
         return cls(
-            shards,
+            [shard.key for shard in tables],
             starts,
             joined["clusters"],
             joined["distances"],
@@ -86,18 +78,16 @@ class PoolIndex:
 
     def locate(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Shard number and row inside the shard of pool rows."""
-        shard = np.searchsorted(self.starts, rows, side="right") - 1
-        return shard, rows - self.starts[shard]
+        return locate(self.starts, rows)
 
 
-def _admitted(spec: PoolSpec, storage: PoolStorage, shard: str, n_rows: int) -> np.ndarray:
-    if not spec.is_cleaned:
+def _admitted(stored: Admitted | None, n_rows: int) -> np.ndarray:
+    if stored is None:
         return np.ones(n_rows, dtype=bool)
-    output = storage.output("admitted", shard)
-    summary, kept = output.require_facts().summary, output.array(KEPT)
+    summary, kept = stored.require_facts().summary, stored.kept.read()
     if len(kept) + summary["n_excluded"] != n_rows:
         raise CurationError(
-            f"shard '{shard}': {n_rows:,} rows are embedded, but {len(kept):,} admitted and "
+            f"shard '{stored.shard}': {n_rows:,} rows are embedded, but {len(kept):,} admitted and "
             f"{summary['n_excluded']:,} excluded: run admitted of it again"
         )
     admitted = np.zeros(n_rows, dtype=bool)
@@ -105,8 +95,8 @@ def _admitted(spec: PoolSpec, storage: PoolStorage, shard: str, n_rows: int) -> 
     return admitted
 
 
-def _token_counts(storage: PoolStorage, shard: str, raw_rows: pl.Series) -> np.ndarray:
-    counts = storage.output("token_counts", shard).table(COUNTS, ["raw_row", "n_tokens"])
+def _token_counts(stored: TokenCounts, raw_rows: pl.Series) -> np.ndarray:
+    counts = stored.counts.read("raw_row", "n_tokens")
     found = raw_rows.to_frame().join(
         counts.with_columns(pl.col("raw_row").cast(raw_rows.dtype)),
         on="raw_row",
@@ -115,26 +105,30 @@ def _token_counts(storage: PoolStorage, shard: str, raw_rows: pl.Series) -> np.n
     )
     if len(found) != len(raw_rows) or found["n_tokens"].null_count():
         raise CurationError(
-            f"shard '{shard}': {len(raw_rows):,} rows are embedded, but tokens are counted of "
+            f"shard '{stored.shard}': {len(raw_rows):,} rows are embedded, but tokens are counted for "
             f"{len(found) - found['n_tokens'].null_count():,}: run token_counts of it again"
         )
     return found["n_tokens"].cast(pl.UInt32).to_numpy()
 
 
-def counted_tokens(storage: PoolStorage, rows: pl.DataFrame) -> int:
+def counted_tokens(counts_of: Callable[[str], TokenCounts], rows: pl.DataFrame) -> int:
     """Tokens of the rows named by shard and raw_row, as they were counted.
+
+    Args:
+        counts_of: the counts of a shard.
+        rows: with the columns shard and raw_row.
 
     Raises:
         CurationError: if one of them was not counted.
     """
     total = 0
     for (shard,), mine in rows.partition_by("shard", as_dict=True).items():
-        total += int(_token_counts(storage, str(shard), mine["raw_row"]).sum(dtype=np.int64))
+        total += int(_token_counts(counts_of(str(shard)), mine["raw_row"]).sum(dtype=np.int64))
     return total
 
 
 def _repeated_ids(
-    shards: list[str], starts: np.ndarray, id_hashes: np.ndarray, admitted: np.ndarray, storage: PoolStorage
+    tables: Sequence[ShardTables], starts: np.ndarray, id_hashes: np.ndarray, admitted: np.ndarray
 ) -> pl.DataFrame:
     """Admitted rows whose sample id occurs in an earlier shard, with the shard that is kept."""
     suspects = _rows_of_equal_hashes(id_hashes, admitted)
@@ -146,10 +140,9 @@ def _repeated_ids(
     ]
     for number in np.flatnonzero(np.diff(bounds)).tolist():
         mine = suspects[bounds[number] : bounds[number + 1]]
-        ids = storage.output("embeddings", shards[number]).table(ROWS, ["raw_row", "sample_id"])
-        ids = ids[mine - starts[number]]
-        parts.append(ids.with_columns(pool_row=mine, shard=pl.lit(shards[number])))
-    # Equal hashes of different ids are possible, if rare: the ids themselves decide.
+        ids = tables[number].embedded.rows.read("raw_row", "sample_id")[mine - starts[number]]
+        parts.append(ids.with_columns(pool_row=mine, shard=pl.lit(tables[number].key)))
+    # Different ids can have equal hashes, if rarely: the ids themselves decide.
     return (
         pl.concat(parts)
         .with_columns(kept_shard=pl.col("shard").first().over("sample_id"))

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Set
+from typing import Any
 
 import yaml
 
 from curation_assets.formats import ROW_FORMATS
 from curation_assets.pools import PoolSpec
-
-if TYPE_CHECKING:
-    from curation_assets.steps.dataset.dataset_release import ReleasedFile
+from curation_assets.storage.tables import DatasetRelease
 
 PAPER = "https://arxiv.org/abs/2405.15613"
 
 
 def dataset_card(
-    spec: PoolSpec, about: Mapping[str, Any], summary: Mapping[str, Any], files: Sequence[ReleasedFile]
+    spec: PoolSpec, about: Mapping[str, Any], summary: Mapping[str, Any], names: Set[str]
 ) -> str:
     """Markdown with YAML front matter; the licence is the user's to name.
 
@@ -25,9 +23,8 @@ def dataset_card(
         spec: the pool.
         about: pool, target, requested, size, tree_version and fingerprint, as in the manifest.
         summary: of the selection: n_rows, n_admissible, n_duplicate_ids.
-        files: of the release so far.
+        names: of the release's files so far.
     """
-    names = {file.path for file in files}
     [(measure, value)] = about["requested"].items()
     lines = [
         "---",
@@ -59,13 +56,13 @@ def _sentence(spec: PoolSpec, size: int) -> str:
     )
 
 
-def _front_matter(spec: PoolSpec, about: Mapping[str, Any], names: set[str]) -> str:
+def _front_matter(spec: PoolSpec, about: Mapping[str, Any], names: Set[str]) -> str:
     configs = []
     if any(name.startswith("data/") for name in names):
         data_files = [{"split": "train", "path": "data/train-*.parquet"}]
         configs.append({"config_name": "default", "data_files": data_files})
-    if "weights.parquet" in names:
-        data_files = [{"split": "train", "path": "weights.parquet"}]
+    if DatasetRelease.WEIGHTS in names:
+        data_files = [{"split": "train", "path": DatasetRelease.WEIGHTS}]
         configs.append({"config_name": "weights", "data_files": data_files})
     document = {
         "pretty_name": f"{spec.name} {about['target']}",
@@ -75,15 +72,15 @@ def _front_matter(spec: PoolSpec, about: Mapping[str, Any], names: set[str]) -> 
     return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
 
 
-def _contents(spec: PoolSpec, target: str, names: set[str]) -> list[str]:
+def _contents(spec: PoolSpec, target: str, names: Set[str]) -> list[str]:
     lines = ["## Files", ""]
     if any(name.startswith("data/") for name in names):
         lines.append(
             "- `data/`: the samples with their source and clusters: `datasets.load_dataset(FOLDER)`."
         )
-    if "ids.txt" in names:
+    if DatasetRelease.IDS in names:
         lines.append("- `ids.txt`: the id of every sample, one per line.")
-    if "weights.parquet" in names:
+    if DatasetRelease.WEIGHTS in names:
         lines.append("- `weights.parquet`: of every admissible sample of the pool its weight for a sampler.")
     lines.append("- `manifest.json`: rows and SHA-256 of each file.")
     if ROW_FORMATS[0] in spec.output_formats:

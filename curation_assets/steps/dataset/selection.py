@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,30 +10,21 @@ import numpy as np
 import polars as pl
 
 from curation_assets.errors import CurationError, PoolSpecError
-from curation_assets.graph.steps import level_asset
 from curation_assets.pools import PoolSpec, TargetSettings
 from curation_assets.steps.dataset.clean_selection import require_clean_rows
 from curation_assets.steps.dataset.pool_index import PoolIndex
-from curation_assets.steps.dataset.selected import DUPLICATES, QUOTAS, SELECTED
+from curation_assets.steps.dataset.shard_tables import ShardTables, shard_tables
 from curation_assets.steps.soundness import require_one_encoder
-from curation_assets.storage.clusters import CENTROIDS, read_parents
-from curation_assets.storage.embeddings import ROWS
+from curation_assets.storage.clusters import read_parents
 from curation_assets.storage.fingerprint import fingerprint
 from curation_assets.storage.outputs import OutputWriter
 from curation_assets.storage.pool_storage import PoolStorage
+from curation_assets.storage.tables import Selection
 
 if TYPE_CHECKING:
     from curation_assets.algorithms.sampling.balanced import Quotas
 
-RAN_OUT = "ran_out_at.npy"
-"""int8 (k_1,): the highest level at which no target had anything left for a level-1 cluster; of several targets
-the one that got furthest down. 0 for a cluster that got a share."""
-
 SAMPLES, TOKENS = "samples", "tokens"
-
-__all__ = [
-    "DUPLICATES", "QUOTAS", "RAN_OUT", "SAMPLES", "SELECTED", "TOKENS", "PoolIndex", "ledger_part", "select",
-]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +61,20 @@ def select(spec: PoolSpec, storage: PoolStorage, writer: OutputWriter) -> None:
         CurationError: if a draw misses its size or holds a contaminated sample: nothing is written then.
     """
     require_one_encoder(storage)
-    index = PoolIndex.read(spec, storage)
+    shards = shard_tables(spec, storage)
+    index = PoolIndex.read(shards)
     parents = read_parents(storage, spec.n_levels)
-    n_clusters = len(storage.output(level_asset(1, "clusters")).array(CENTROIDS))
+    n_clusters = len(storage.clusters(1).centroids.read())
     drawn = [_draw_target(spec, target, index, n_clusters, parents) for target in spec.targets]
-    tables = [_selected_table(draw, index, storage, parents) for draw in drawn]
+    tables = [_selected_table(draw, index, shards, parents) for draw in drawn]
     table = pl.concat(tables)
     if spec.decontamination:
         require_clean_rows(spec, storage, table)
     ran_out = np.minimum.reduce([draw.plan.ran_out_at(parents) for draw in drawn])
-    writer.table(SELECTED, table)
-    writer.table(QUOTAS, pl.concat([_quota_table(draw) for draw in drawn]))
-    writer.table(DUPLICATES, index.repeated_ids)
-    writer.array(RAN_OUT, ran_out)
+    Selection.selected.write(writer, table)
+    Selection.quotas.write(writer, pl.concat([_quota_table(draw) for draw in drawn]))
+    Selection.repeated_ids.write(writer, index.repeated_ids)
+    Selection.ran_out_at.write(writer, ran_out)
     writer.parts.update(_shard_digests(index, drawn, tables, ran_out))
     by_name = {draw.target.name: draw for draw in drawn}
     writer.summary.update(
@@ -113,7 +106,7 @@ def _draw_target(
         return _draw_tokens(spec, target, index, priorities, n_clusters, parents)
     clusters = index.clusters
     if not index.admissible.all():
-        # What may not be drawn lies in a cluster of its own, beyond the tree, whose quota is 0.
+        # Rows that may not be drawn get a cluster of their own, beyond the tree, with a quota of 0.
         clusters = np.where(index.admissible, clusters, clusters.dtype.type(n_clusters))
     sizes = group_sums(clusters, n_clusters + 1)[:n_clusters]
     size = target.resolve(int(sizes.sum()))
@@ -139,7 +132,7 @@ def _draw_tokens(
             f"target '{target.name}' is in tokens, but none are counted: run token_counts first"
         )
     clusters = index.clusters
-    # Of what may not be drawn no token counts, and so nothing is drawn.
+    # Rows that may not be drawn have no tokens, so nothing of them is drawn.
     tokens = np.where(index.admissible, index.n_tokens, np.uint32(0))
     budget = target.resolve(int(tokens.sum(dtype=np.int64)))
     lightest = int(tokens.min(where=tokens > 0, initial=np.iinfo(np.uint32).max))
@@ -185,7 +178,7 @@ def _quota_table(draw: _Drawn) -> pl.DataFrame:
 
 
 def _selected_table(
-    draw: _Drawn, index: PoolIndex, storage: PoolStorage, parents: list[np.ndarray]
+    draw: _Drawn, index: PoolIndex, shards: Sequence[ShardTables], parents: list[np.ndarray]
 ) -> pl.DataFrame:
     """Rows in canonical order: those of a shard follow each other."""
     chosen = draw.rows
@@ -198,13 +191,13 @@ def _selected_table(
     bounds = np.searchsorted(chosen, index.starts)
     parts = []
     for number in np.flatnonzero(np.diff(bounds)).tolist():
-        shard, mine = index.shards[number], slice(bounds[number], bounds[number + 1])
+        shard, mine = shards[number], slice(bounds[number], bounds[number + 1])
         row = chosen[mine] - index.starts[number]
-        ids = storage.output("embeddings", shard).table(ROWS, ["raw_row", "sample_id"])[row]
+        ids = shard.embedded.rows.read("raw_row", "sample_id")[row]
         parts.append(
             pl.DataFrame(
                 {
-                    "shard": pl.repeat(shard, len(row), eager=True),
+                    "shard": pl.repeat(shard.key, len(row), eager=True),
                     "row": row,
                     "raw_row": ids["raw_row"],
                     "sample_id": ids["sample_id"],
@@ -216,14 +209,14 @@ def _selected_table(
 
 
 def ledger_part(shard: str) -> str:
-    """Name of the part of a selection that a shard's ledger rests on: more than its selected rows."""
+    """Name of the part of a selection that a shard's ledger is made from: more than its selected rows."""
     return f"ledger/{shard}"
 
 
 def _shard_digests(
     index: PoolIndex, drawn: list[_Drawn], tables: list[pl.DataFrame], ran_out: np.ndarray
 ) -> dict[str, str]:
-    """What of the selection concerns each shard: a shard whose part is unchanged need not be written again."""
+    """Digest of what concerns each shard: a shard whose part is unchanged need not be written again."""
     bounds = [np.searchsorted(draw.rows, index.starts).tolist() for draw in drawn]
     repeated = index.repeated_ids.partition_by("shard", as_dict=True, maintain_order=True)
     digests: dict[str, str] = {}

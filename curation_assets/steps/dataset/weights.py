@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from curation_assets.errors import CurationError
-from curation_assets.graph.steps import level_asset
-from curation_assets.pools import PoolSpec, TargetSettings
-from curation_assets.steps.dataset.selected import DUPLICATES, QUOTAS, part_of_target
+from curation_assets.pools import TargetSettings
+from curation_assets.steps.dataset.shard_tables import ShardTables
 from curation_assets.steps.soundness import require_assigned_rows
-from curation_assets.steps.tree.assign import TABLE as ASSIGN_TABLE
-from curation_assets.storage.admission import KEPT
-from curation_assets.storage.embeddings import ROWS
-from curation_assets.storage.pool_storage import PoolStorage
+from curation_assets.storage.tables import Selection
 
 
-def write_weights(spec: PoolSpec, storage: PoolStorage, target: TargetSettings, path: Path) -> int:
+def write_weights(
+    tables: Sequence[ShardTables], selection: Selection, target: TargetSettings, path: Path
+) -> int:
     """Write sample_id, source_shard and weight (float64) of every admissible sample; returns how many there are.
 
     The weight is the quota of the sample's level-1 cluster divided by the cluster's admissible size, both as the
@@ -32,7 +30,7 @@ def write_weights(spec: PoolSpec, storage: PoolStorage, target: TargetSettings, 
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    quotas = part_of_target(storage, QUOTAS, target.name, ["level", "cluster", "size", "quota"])
+    quotas = selection.quotas.part("target", target.name, "level", "cluster", "size", "quota")
     level_1 = quotas.filter(pl.col("level") == 1).drop("level").sort("cluster")
     sizes, quota = level_1["size"].to_numpy(), level_1["quota"].to_numpy()
     weights = quota / np.maximum(sizes, 1)
@@ -40,7 +38,7 @@ def write_weights(spec: PoolSpec, storage: PoolStorage, target: TargetSettings, 
     counts = np.zeros(len(sizes), dtype=np.int64)
     schema = pa.schema([("sample_id", pa.string()), ("source_shard", pa.string()), ("weight", pa.float64())])
     with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=["source_shard"]) as writer:
-        for shard, ids, clusters in _admissible(spec, storage):
+        for shard, ids, clusters in _admissible(tables, selection):
             # Not by bincount: it would walk through all clusters for every shard.
             np.add.at(counts, clusters, 1)
             columns = [ids.to_arrow(), pa.repeat(shard, len(ids)), pa.array(weights[clusters])]
@@ -54,16 +52,20 @@ def write_weights(spec: PoolSpec, storage: PoolStorage, target: TargetSettings, 
     return int(counts.sum())
 
 
-def _admissible(spec: PoolSpec, storage: PoolStorage) -> Iterator[tuple[str, pl.Series, np.ndarray]]:
+def _admissible(
+    tables: Sequence[ShardTables], selection: Selection
+) -> Iterator[tuple[str, pl.Series, np.ndarray]]:
     """Shard, ids and level-1 clusters of the rows that may be drawn, shard by shard."""
-    repeated = storage.output("selection").table(DUPLICATES)
-    for shard in storage.shards():
-        rows = storage.output("embeddings", shard.key).table(ROWS, ["raw_row", "sample_id"])
-        clusters = storage.output(level_asset(1, "assign"), shard.key).table(ASSIGN_TABLE, ["cluster"])
+    repeated = selection.repeated_ids.read()
+    for shard in tables:
+        rows, clusters = (
+            shard.embedded.rows.read("raw_row", "sample_id"),
+            shard.assigned.rows.column("cluster"),
+        )
         require_assigned_rows(shard.key, len(rows), len(clusters))
-        table = rows.with_columns(clusters["cluster"])
-        if spec.is_cleaned:
-            table = table[np.asarray(storage.output("admitted", shard.key).array(KEPT))]
+        table = rows.with_columns(clusters)
+        if shard.admitted:
+            table = table[np.asarray(shard.admitted.kept.read())]
         mine = repeated.filter(pl.col("shard") == shard.key)
         table = table.filter(~pl.col("raw_row").is_in(mine["raw_row"].implode()))
         yield shard.key, table["sample_id"], table["cluster"].to_numpy()

@@ -9,17 +9,16 @@ import polars as pl
 
 from curation_assets.errors import ShardError
 from curation_assets.formats.base import RawSample, ShardReader
-from curation_assets.steps.ingest.raw_pool import TABLE
-from curation_assets.storage.outputs import Output
 from curation_assets.storage.shards import Shard
+from curation_assets.storage.tables import RawPool
 
 # A window has thousands of texts, and one text may have millions of characters.
 MAX_CHARACTERS = 2**26
 
 
-def accepted_rows(raw_pool: Output) -> pl.DataFrame:
+def accepted_rows(raw_pool: RawPool) -> pl.DataFrame:
     """The raw pool's accepted rows, with their position `raw_row` in the whole table."""
-    return raw_pool.table(TABLE).with_row_index("raw_row").filter(pl.col("reason").is_null())
+    return raw_pool.samples.read().with_row_index("raw_row").filter(pl.col("reason").is_null())
 
 
 def accepted_samples(

@@ -13,9 +13,9 @@ from curation_assets.steps.ingest.decoded_windows import decoded_windows
 from curation_assets.steps.ingest.embedded_rows import EmbeddedRows
 from curation_assets.steps.ingest.read_ahead import ReadAhead
 from curation_assets.steps.ingest.throughput import Throughput
-from curation_assets.storage.embeddings import SIGNATURES
-from curation_assets.storage.outputs import Output, OutputWriter
+from curation_assets.storage.outputs import OutputWriter
 from curation_assets.storage.shards import Shard
+from curation_assets.storage.tables import Embedded, RawPool
 
 if TYPE_CHECKING:
     from curation_assets.encoders import Encoder
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def embed_shard(
     reader: ShardReader,
     shard: Shard,
-    raw_pool: Output,
+    raw_pool: RawPool,
     encoder: Encoder,
     writer: OutputWriter,
     *,
@@ -80,7 +80,7 @@ def embed_shard(
     with throughput.writing():
         rows.finish(accepted)
         if source.modality == "image":
-            writer.array(SIGNATURES, np.concatenate(signatures))
+            Embedded.signatures.write(writer, np.concatenate(signatures))
     writer.summary.update(
         encoder=encoder.identity, n_truncated=n_truncated, **throughput.summary(rows.n_seen)
     )

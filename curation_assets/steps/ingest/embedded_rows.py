@@ -4,20 +4,35 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
 from curation_assets.formats.base import RejectionReason
-from curation_assets.storage.embeddings import ARRAY, REJECTED, ROWS
+from curation_assets.storage.array_files import write_header
 from curation_assets.storage.outputs import OutputWriter
+from curation_assets.storage.tables import Embedded
 
 if TYPE_CHECKING:
     from curation_assets.pools import Metric
 
 _LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
-_REJECTED_SCHEMA: dict[str, Any] = {"raw_row": pl.Int64, "reason": pl.String, "detail": pl.String}
+
+
+def as_stored(block: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Embeddings as they are stored, and which of them can be used.
+
+    Args:
+        block: float32 (m, d): numpy computes with it several times faster than with float16.
+
+    Returns:
+        float16 (m, d); bool (m,): finite and in the range of float16; bool (m,): not all zeros as float16.
+    """
+    with np.errstate(over="ignore"):
+        stored = block.astype("<f2")
+    fits = np.isfinite(block).all(axis=1) & (np.abs(block).max(axis=1) <= _LARGEST_FLOAT16)
+    return stored, fits, np.asarray(stored.any(axis=1))
 
 
 class EmbeddedRows:
@@ -37,7 +52,7 @@ class EmbeddedRows:
         self._rejected: list[tuple[int, str, str]] = []
         self._sum_of_norms = 0.0
         self.n_kept = 0
-        self._array = writer.file(ARRAY)
+        self._array = writer.file(Embedded.vectors.name)
         with self._array.open("wb") as file:
             self._write_header(file)
 
@@ -60,17 +75,12 @@ class EmbeddedRows:
         Returns:
             int64: positions in the block of the embeddings that were stored; the others are rejected.
         """
-        with np.errstate(over="ignore"):
-            # float32 on the way: numpy computes with it several times faster than with float16.
-            block = block.astype(np.float32, copy=False)
-            stored = block.astype("<f2")
-        finite = np.isfinite(block).all(axis=1) & (np.abs(block).max(axis=1) <= _LARGEST_FLOAT16)
-        usable = finite & (stored.any(axis=1) | (self._metric != "cosine"))
+        block = block.astype(np.float32, copy=False)
+        stored, fits, has_direction = as_stored(block)
+        usable = fits & (has_direction | (self._metric != "cosine"))
         for i in np.flatnonzero(~usable).tolist():
             what = (
-                "is zero, so has no direction"
-                if finite[i]
-                else "holds NaN, infinity or values beyond float16"
+                "is zero, so has no direction" if fits[i] else "holds NaN, infinity or values beyond float16"
             )
             self.reject(int(raw_rows[i]), RejectionReason.NON_FINITE_EMBEDDING.value, f"the embedding {what}")
         stored = stored[usable]
@@ -94,8 +104,9 @@ class EmbeddedRows:
         rows = pl.DataFrame({"raw_row": kept}).join(
             table.select("raw_row", "sample_id", "id_hash"), on="raw_row", how="left", maintain_order="left"
         )
-        self._writer.table(ROWS, rows)
-        self._writer.table(REJECTED, pl.DataFrame(self._rejected, schema=_REJECTED_SCHEMA, orient="row"))
+        rejected = pl.DataFrame(self._rejected, schema=Embedded.rejected.schema, orient="row")
+        Embedded.rows.write(self._writer, rows)
+        Embedded.rejected.write(self._writer, rejected)
         self._writer.summary.update(
             n_rows=self.n_kept,
             dimension=self._dimension,
@@ -104,7 +115,5 @@ class EmbeddedRows:
             mean_norm=round(self._sum_of_norms / self.n_kept, 4) if self.n_kept else None,
         )
 
-    def _write_header(self, file: Any) -> None:
-        # Every header of one dimension is equally long: numpy leaves room for the number of rows to grow.
-        shape = (self.n_kept, self._dimension)
-        np.lib.format.write_array_header_1_0(file, {"descr": "<f2", "fortran_order": False, "shape": shape})
+    def _write_header(self, file: IO[bytes]) -> None:
+        write_header(file, "<f2", (self.n_kept, self._dimension))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,6 +11,7 @@ from curation_assets.pools import PoolSpec
 from curation_assets.steps.ingest.decoded_windows import resolve_decode_threads
 from curation_assets.steps.ingest.embed import embed_shard
 from curation_assets.steps.ingest.precomputed import take_embeddings
+from curation_assets.steps.shard_task import ShardReport
 from curation_assets.storage.outputs import OutputWriter
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import Shard
@@ -31,14 +31,14 @@ class EmbedShard:
     storage: PoolStorage
     home_folder: str
 
-    def __call__(self, shard: Shard, writer: OutputWriter, report: Callable[[float, str], None]) -> None:
+    def __call__(self, shard: Shard, writer: OutputWriter, report: ShardReport) -> None:
         """Write a shard's embeddings (see `embed_shard` and `take_embeddings`)."""
         from curation_assets.encoders.loading import load_encoder
         from curation_assets.formats.embeddings import EmbeddingsReader
 
         spec = self.spec
         reader = build_reader(spec.source, Path(self.home_folder))
-        raw_pool = self.storage.output("raw_pool", shard.key)
+        raw_pool = self.storage.raw_pool(shard.key)
         n_accepted = max(1, raw_pool.require_facts().summary["n_accepted"])
         on_progress = partial(_report_samples, report, n_accepted)
         metric = spec.preprocessing.metric
@@ -66,5 +66,5 @@ class EmbedShard:
         )
 
 
-def _report_samples(report: Callable[[float, str], None], n_accepted: int, done: int, speed: str) -> None:
+def _report_samples(report: ShardReport, n_accepted: int, done: int, speed: str) -> None:
     report(done / n_accepted, f"{done:,} of {n_accepted:,} samples, {speed}")

@@ -10,11 +10,11 @@ import polars as pl
 
 from curation_assets.errors import ShardError
 from curation_assets.steps.ingest.embedded_rows import EmbeddedRows
-from curation_assets.steps.ingest.raw_pool import TABLE
 from curation_assets.steps.ingest.read_ahead import ReadAhead
 from curation_assets.steps.ingest.throughput import Throughput
-from curation_assets.storage.outputs import Output, OutputWriter
+from curation_assets.storage.outputs import OutputWriter
 from curation_assets.storage.shards import Shard
+from curation_assets.storage.tables import RawPool
 
 if TYPE_CHECKING:
     from curation_assets.formats.embeddings import EmbeddingsReader
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def take_embeddings(
     reader: EmbeddingsReader,
     shard: Shard,
-    raw_pool: Output,
+    raw_pool: RawPool,
     writer: OutputWriter,
     *,
     encoder: str,
@@ -46,8 +46,8 @@ def take_embeddings(
         ShardError: if an array changed since the raw pool was listed, differs in dimension from the pool's
             others, or storage fails.
     """
-    columns = ["file", "offset", "sample_id", "id_hash", "reason"]
-    table = raw_pool.table(TABLE, columns).with_row_index("raw_row").filter(pl.col("reason").is_null())
+    table = raw_pool.samples.read("file", "offset", "sample_id", "id_hash", "reason")
+    table = table.with_row_index("raw_row").filter(pl.col("reason").is_null())
     rows = EmbeddedRows(writer, dimension=reader.header(shard.files[0].path).dimension, metric=metric)
     # Copying waits for the disk either way: reading ahead would only hold a second chunk.
     with ReadAhead(_accepted_blocks(reader, shard, table), in_background=False) as blocks:

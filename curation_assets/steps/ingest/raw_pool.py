@@ -20,25 +20,7 @@ from curation_assets.formats.decoding import inspect_sample
 from curation_assets.pools import SourceSettings
 from curation_assets.storage.outputs import OutputWriter
 from curation_assets.storage.shards import Shard
-
-TABLE = "parquet"
-VERSIONS = "versions.txt"
-LABEL_PREFIX = "label_"
-_SCHEMA: dict[str, Any] = {
-    "sample_id": pl.String,
-    "id_hash": pl.UInt64,
-    "file": pl.String,
-    "member": pl.String,
-    "offset": pl.Int64,
-    "size_bytes": pl.Int64,
-    "content_sha256": pl.String,
-    "width": pl.Int32,
-    "height": pl.Int32,
-    "n_characters": pl.Int64,
-    "normalized_sha256": pl.String,
-    "reason": pl.String,
-    "detail": pl.String,
-}
+from curation_assets.storage.tables import LABEL_PREFIX, RawPool
 
 
 def ingest_shard(reader: ShardReader, shard: Shard, settings: SourceSettings, writer: OutputWriter) -> None:
@@ -57,11 +39,11 @@ def ingest_shard(reader: ShardReader, shard: Shard, settings: SourceSettings, wr
     items = (item for file in shard.files for item in reader.read(file.path))
     rows = [_row(item, settings, first_seen) for item in items]
     labels = {f"{LABEL_PREFIX}{name}": pl.String for name in settings.label_fields}
-    table = pl.DataFrame(rows, schema=_SCHEMA | labels, orient="row")
-    writer.table(TABLE, table)
+    table = pl.DataFrame(rows, schema={**RawPool.samples.schema, **labels}, orient="row")
+    RawPool.samples.write(writer, table)
     if settings.modality == "embedding":
         # Its samples have no bytes to digest: without this, edited vectors would leave the output as it was.
-        writer.text(VERSIONS, shard.source_digest)
+        writer.text(RawPool.VERSIONS, shard.source_digest)
     rejections = Counter(table["reason"].drop_nulls().to_list())
     writer.summary.update(
         n_rows=table.height,

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from curation_assets.steps.ingest.raw_pool import TABLE as RAW_TABLE
 from curation_assets.steps.ingest.raw_pool import hash_id
 from curation_assets.storage.outputs import FACTS
 from curation_assets.storage.pool_storage import PoolStorage
@@ -20,12 +19,12 @@ def find_sample(storage: PoolStorage, sample_id: str) -> Iterator[tuple[str, int
     """Shard and row of the raw pool of every row with this id: one column of hashes is read of each shard."""
     hashed = hash_id(sample_id)
     for shard in storage.shards():
-        raw = storage.output("raw_pool", shard.key)
+        raw = storage.raw_pool(shard.key)
         if not raw.path(FACTS).exists():
             continue
-        rows = (raw.table(RAW_TABLE, ["id_hash"])["id_hash"] == hashed).arg_true()
+        rows = (raw.samples.column("id_hash") == hashed).arg_true()
         if len(rows):
-            ids = raw.table(RAW_TABLE, ["sample_id"])["sample_id"]
+            ids = raw.samples.column("sample_id")
             yield from ((shard.key, row) for row in rows.to_list() if ids[row] == sample_id)
 
 
@@ -40,8 +39,8 @@ def close_ids(storage: PoolStorage, sample_id: str, n: int = 3) -> list[str]:
     )
     found: list[str] = []
     for shard in storage.shards():
-        raw = storage.output("raw_pool", shard.key)
+        raw = storage.raw_pool(shard.key)
         if len(found) < _CANDIDATES and raw.path(FACTS).exists():
-            found += raw.table(RAW_TABLE, ["sample_id"]).filter(alike)["sample_id"].to_list()
+            found += raw.samples.read("sample_id").filter(alike)["sample_id"].to_list()
     by_name = {name.lower(): name for name in sorted(found[:_CANDIDATES], reverse=True)}
     return [by_name[name] for name in difflib.get_close_matches(asked, by_name, n)]

@@ -10,9 +10,8 @@ import polars as pl
 
 from curation_assets.formats.base import RawSample, ShardReader
 from curation_assets.pools import EmbeddingsSource, SourceSettings
-from curation_assets.steps.ingest.raw_pool import LABEL_PREFIX
-from curation_assets.steps.ingest.raw_pool import TABLE as RAW_TABLE
 from curation_assets.storage.pool_storage import PoolStorage
+from curation_assets.storage.tables import LABEL_PREFIX
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ def read_pool_samples(
     reads = not isinstance(source, EmbeddingsSource) or source.text_field is not None
     shards = {shard.key: shard for shard in storage.shards()}
     for key, raw_rows in wanted.items():
-        raw = storage.output("raw_pool", key).table(RAW_TABLE).with_row_index("raw_row")
+        raw = storage.raw_pool(key).samples.read().with_row_index("raw_row")
         records = raw.filter(pl.col("raw_row").is_in(list(raw_rows))).rows(named=True)
         places = {(record["file"], record["offset"]): record for record in records}
         for file in shards[key].files if reads else ():
@@ -86,7 +85,7 @@ def sample_text(sample: RawSample | None, source: SourceSettings) -> str | None:
 
 
 def sample_thumbnail(sample: RawSample | None, source: SourceSettings, side: int) -> bytes | None:
-    """A small WebP of a sample's image, its longer side at most `side` pixels; None if it is none.
+    """A small WebP of a sample's image, its longer side at most `side` pixels; None if it is not an image.
 
     Raises:
         RejectedSampleError: if the image cannot be decoded.

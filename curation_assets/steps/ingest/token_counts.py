@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -13,16 +13,15 @@ from curation_assets.formats.base import RawSample, RejectedSampleError, ShardRe
 from curation_assets.formats.decoding import decode_sample
 from curation_assets.pools.source import EmbeddingsSource
 from curation_assets.steps.ingest.accepted import accepted_rows, accepted_samples, windows
-from curation_assets.storage.outputs import Output, OutputWriter
+from curation_assets.storage.outputs import OutputWriter
 from curation_assets.storage.shards import Shard
+from curation_assets.storage.tables import RawPool, TokenCounts
 
 if TYPE_CHECKING:
     from curation_assets.encoders.tokenizers import TokenCounter
     from curation_assets.pools import SourceSettings
 
-TABLE = "parquet"
-SCHEMA: dict[str, Any] = {"raw_row": pl.UInt32, "n_tokens": pl.Int64}
-"""In the order of the raw pool, one row per accepted sample; special tokens are not counted."""
+_SCHEMA = TokenCounts.counts.schema
 _WINDOW = 2048
 _LARGEST = int(np.iinfo(np.int64).max)
 
@@ -30,7 +29,7 @@ _LARGEST = int(np.iinfo(np.int64).max)
 def count_tokens(
     reader: ShardReader,
     shard: Shard,
-    raw_pool: Output,
+    raw_pool: RawPool,
     counter: TokenCounter | None,
     source: SourceSettings,
     writer: OutputWriter,
@@ -45,7 +44,7 @@ def count_tokens(
         raw_pool: the shard's raw pool.
         counter: of texts; None for a source of embeddings, which has the counts in `token_count_field`.
         source: settings of the pool's source, which say how a sample is decoded.
-        writer: gets one table of `SCHEMA`.
+        writer: gets the table `TokenCounts.counts`.
         on_progress: called with the samples done so far.
 
     Raises:
@@ -68,8 +67,8 @@ def count_tokens(
         n_done += len(block)
         if on_progress:
             on_progress(n_done)
-    table = pl.concat([pl.DataFrame(schema=SCHEMA), *blocks]).sort("raw_row")
-    writer.table(TABLE, table)
+    table = pl.concat([TokenCounts.counts.empty(), *blocks]).sort("raw_row")
+    TokenCounts.counts.write(writer, table)
     counts = table["n_tokens"]
     writer.summary.update(
         tokenizer=identity,
@@ -86,13 +85,13 @@ def _counted(
     decoded = ((row, _text(sample, source)) for row, sample in samples)
     for window in windows(decoded, _WINDOW):
         counts = counter.count([text for _, text in window])
-        yield pl.DataFrame({"raw_row": [row for row, _ in window], "n_tokens": counts}, schema=SCHEMA)
+        yield pl.DataFrame({"raw_row": [row for row, _ in window], "n_tokens": counts}, schema=_SCHEMA)
 
 
 def _recorded(samples: Iterator[tuple[int, RawSample]], source: EmbeddingsSource) -> Iterator[pl.DataFrame]:
     recorded = ((row, _checked(sample, source.token_count_field)) for row, sample in samples)
     for window in windows(recorded, _WINDOW):
-        yield pl.DataFrame(window, schema=SCHEMA, orient="row")
+        yield pl.DataFrame(window, schema=_SCHEMA, orient="row")
 
 
 def _text(sample: RawSample, source: SourceSettings) -> str:

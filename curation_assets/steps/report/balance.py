@@ -6,12 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from curation_assets.graph.steps import level_asset
 from curation_assets.report.data import LevelSummary, SubsetMetrics
 from curation_assets.steps.report.pool import ReportPool
 from curation_assets.steps.tree.fit_sample import read_sample
-from curation_assets.storage.admission import KEPT
-from curation_assets.storage.clusters import ASSIGNMENTS
 
 
 def compare_subsets(
@@ -40,11 +37,11 @@ def summarise_levels(pool: ReportPool, every: np.ndarray) -> list[LevelSummary]:
 
     summaries = []
     for level, sizes in enumerate(pool.counts(every), start=1):
-        facts = pool.storage.output(level_asset(level, "clusters")).require_facts().summary
+        facts = pool.storage.clusters(level).require_facts().summary
         steps = pool.spec.levels[level - 1].steps
         kept = None
         if steps:
-            resampled = pool.storage.output(level_asset(level, "resampled")).require_facts()
+            resampled = pool.storage.resampled(level).require_facts()
             kept = resampled.summary["samples_per_cluster"]
         balance = balance_of(sizes)
         summaries.append(
@@ -98,7 +95,7 @@ def _flat_kmeans_rows(pool: ReportPool, size: int) -> np.ndarray | None:
 
     if not pool.spec.levels[0].steps:
         return None
-    fitted = pool.storage.output(level_asset(1, "initial")).array(ASSIGNMENTS)
+    fitted = pool.storage.initial(1).assignments.read()
     rows, positions = _fitted_rows(pool)
     admissible = pool.index.admissible[rows]
     rows, positions = rows[admissible], positions[admissible]
@@ -114,7 +111,7 @@ def _flat_kmeans_rows(pool: ReportPool, size: int) -> np.ndarray | None:
 def _fitted_rows(pool: ReportPool) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the pool that level 1 was fitted on and that are still there, and their positions in the fit."""
     chosen = pool.storage.fit_rows()
-    sample = read_sample(pool.storage, pool.storage.output(level_asset(1, "initial")))
+    sample = read_sample(pool.storage, pool.storage.initial(1))
     if chosen is None and sample is None:
         every = np.arange(len(pool.index.clusters))
         return every, every
@@ -124,13 +121,13 @@ def _fitted_rows(pool: ReportPool) -> tuple[np.ndarray, np.ndarray]:
     position = 0
     for key in shards:
         part = chosen.shards[key] if chosen else None
-        read = pool.storage.output("admitted" if part and part.embeddings else "embeddings", key)
-        facts = read.facts()
+        admitted = pool.storage.admitted(key) if part and part.embeddings else None
+        facts = (admitted or pool.storage.embedded(key)).facts()
         stands = key in starts and facts is not None and (part is None or facts.digest == part.digest)
         if sample is not None:
             mine = sample[key].astype(np.int64)
-        elif part and part.embeddings:
-            mine = np.asarray(read.array(KEPT)) if stands else np.empty(part.n_rows, dtype=np.int64)
+        elif part and admitted:
+            mine = np.asarray(admitted.kept.read()) if stands else np.empty(part.n_rows, dtype=np.int64)
         else:
             mine = np.arange(part.n_rows if part else 0)
         if stands:

@@ -19,8 +19,8 @@ from curation_assets.report.data import (
 from curation_assets.steps.cleaning.duplicate_groups import group_sizes
 from curation_assets.steps.report.pool import ReportPool
 from curation_assets.steps.report.samples import PoolViews, evaluation_views
-from curation_assets.storage.admission import EVIDENCE, EVIDENCE_SCHEMA, KIND_WORDS
-from curation_assets.storage.embeddings import ROWS
+from curation_assets.storage.fates import KIND_WORDS, SEMANTIC
+from curation_assets.storage.tables import Duplicates
 
 _GROUPS, _GROUP_SAMPLES = 12, 7
 _PAIRS = 8
@@ -32,7 +32,7 @@ class Evidence:
     """The tables of evidence, and which of their rows the page shows."""
 
     duplicates: pl.DataFrame | None
-    """Schema of `EVIDENCE` with shard and pool_row; None without deduplication."""
+    """Columns of `Duplicates.evidence`, and pool_row; None without deduplication."""
     contaminated: pl.DataFrame | None
     groups: pl.DataFrame
     """The largest groups of duplicates: twin_set, twin_id, n_removed, kept_row (pool row, null if unknown)."""
@@ -52,14 +52,14 @@ def read_evidence(pool: ReportPool) -> Evidence:
     spec, storage = pool.spec, pool.storage
     duplicates = contaminated = None
     if spec.deduplication:
-        duplicates = _placed(pool, storage.output("duplicates").table(EVIDENCE))
+        duplicates = _placed(pool, storage.duplicates().evidence.read())
     if spec.decontamination:
         parts = [
-            storage.output("contaminated", key).table(EVIDENCE).select(pl.lit(key).alias("shard"), pl.all())
+            storage.contaminated(key).evidence.read().select(pl.lit(key).alias("shard"), pl.all())
             for key in pool.index.shards
         ]
         contaminated = _placed(pool, pl.concat(parts))
-    empty = _placed(pool, pl.DataFrame(schema={"shard": pl.String} | EVIDENCE_SCHEMA))
+    empty = _placed(pool, Duplicates.evidence.empty())
     groups = _largest_groups(pool, empty if duplicates is None else duplicates)
     shown = (
         (empty if duplicates is None else duplicates)
@@ -131,7 +131,7 @@ def summarise_contamination(
 
 
 def _placed(pool: ReportPool, evidence: pl.DataFrame) -> pl.DataFrame:
-    """Evidence with the pool's row of each removed sample; of shards that left the pool nothing stays."""
+    """Evidence with the pool's row of each removed sample; without shards that left the pool."""
     mine = evidence.filter(pl.col("shard").is_in(pool.index.shards))
     start = pl.col("shard").replace_strict(pool.starts(), default=0, return_dtype=pl.Int64)
     return mine.with_columns(pool_row=start + pl.col("row").cast(pl.Int64))
@@ -143,7 +143,7 @@ def _largest_groups(pool: ReportPool, duplicates: pl.DataFrame) -> pl.DataFrame:
     kept: list[int | None] = []
     for twin_set, twin_id in groups.select(_TWIN).iter_rows():
         ids = (
-            pool.storage.output("embeddings", twin_set).table(ROWS, ["sample_id"])["sample_id"]
+            pool.storage.embedded(twin_set).rows.column("sample_id")
             if twin_set in starts
             else pl.Series(dtype=pl.String)
         )
@@ -158,4 +158,4 @@ def _counts(evidence: pl.DataFrame) -> dict[str, int]:
 
 
 def _likeness(kind: str, similarity: float | None) -> str:
-    return KIND_WORDS[kind] if kind != "semantic" else f"cosine {similarity:.3f}"
+    return KIND_WORDS[kind] if kind != SEMANTIC else f"cosine {similarity:.3f}"

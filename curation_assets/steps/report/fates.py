@@ -7,12 +7,16 @@ from collections import Counter
 import polars as pl
 
 from curation_assets.report.data import FateSummary
-from curation_assets.steps.dataset.ledger import NOT_SELECTED_FATE, REJECTED_FATE, SELECTED_FATE
-from curation_assets.steps.dataset.ledger import TABLE as LEDGER
-from curation_assets.storage.admission import CONTAMINATED_FATE, DUPLICATE_FATE, EXCLUDED, KIND_WORDS
+from curation_assets.storage.fates import (
+    CONTAMINATED_FATE,
+    DUPLICATE_FATE,
+    FATES,
+    KIND_WORDS,
+    NOT_SELECTED_FATE,
+    REJECTED_FATE,
+    SELECTED_FATE,
+)
 from curation_assets.storage.pool_storage import PoolStorage
-
-ORDER = (SELECTED_FATE, NOT_SELECTED_FATE, DUPLICATE_FATE, CONTAMINATED_FATE, REJECTED_FATE)
 
 
 def summarise_fates(storage: PoolStorage, shards: list[str]) -> list[FateSummary]:
@@ -20,7 +24,7 @@ def summarise_fates(storage: PoolStorage, shards: list[str]) -> list[FateSummary
     totals: Counter[str] = Counter()
     parts: dict[str, Counter[str]] = {}
     for shard in shards:
-        ledger = storage.output("ledger", shard).table(LEDGER)
+        ledger = storage.ledger(shard).fates.read()
         totals.update(ledger["fate"].to_list())
         for fate, column in _part_columns(ledger).items():
             counts = (
@@ -28,12 +32,12 @@ def summarise_fates(storage: PoolStorage, shards: list[str]) -> list[FateSummary
             )
             parts.setdefault(fate, Counter()).update(dict(counts.iter_rows()))
         if {DUPLICATE_FATE, CONTAMINATED_FATE} & set(totals):
-            excluded = storage.output("admitted", shard).table(EXCLUDED, ["fate", "kind"])
+            excluded = storage.admitted(shard).excluded.read("fate", "kind")
             counted = excluded.group_by("fate", "kind").len()
             for fate, kind, count in counted.iter_rows():
                 parts.setdefault(fate, Counter())[KIND_WORDS[kind]] += count
-    known = [fate for fate in ORDER if totals[fate]]
-    others = sorted(set(totals) - set(ORDER))
+    known = [fate for fate in FATES if totals[fate]]
+    others = sorted(set(totals) - set(FATES))
     return [
         FateSummary(fate, totals[fate], dict(sorted(parts.get(fate, Counter()).items(), key=_frequent_first)))
         for fate in [*known, *others]

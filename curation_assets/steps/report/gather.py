@@ -9,10 +9,8 @@ import numpy as np
 import polars as pl
 
 from curation_assets.formats.base import ShardReader
-from curation_assets.graph.steps import level_asset
 from curation_assets.pools import PoolSpec, TargetSettings
 from curation_assets.report.data import ClusterCard, ReportData, TargetSummary
-from curation_assets.steps.dataset.selected import SELECTED, part_of_target
 from curation_assets.steps.ingest.throughput import RunThroughput
 from curation_assets.steps.report.balance import compare_subsets, label_table, summarise_levels
 from curation_assets.steps.report.cleaning import (
@@ -29,10 +27,10 @@ from curation_assets.storage.pool_storage import PoolStorage
 
 GRID_SAMPLES = 96
 TEXT_SAMPLES = 24
-"""Of what is read rather than looked at."""
+"""Fewer, because they are read rather than looked at."""
 CARDS, CARD_IMAGES, CARD_TEXTS = 12, 8, 3
 BASELINE_DRAWS = 5
-"""Random subsets whose mean figures stand in the report: one draw alone would be luck."""
+"""Random subsets whose mean figures the report shows: one draw alone would be luck."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +71,12 @@ def gather_report(
     views = PoolViews(pool, reader)
     shown = [rows for plan in plans for rows in (plan.random_shown, plan.balanced_shown)]
     views.load(np.concatenate([pool_sample, *shown, *(rows for _, rows in clusters), evidence.rows()]))
-    requested = storage.output("selection").require_facts().summary.get("requested", {})
+    requested = storage.selection().require_facts().summary.get("requested", {})
     targets = [_summarise_target(pool, every, plan, views, requested) for plan in plans]
     levels = summarise_levels(pool, every)
     n_rejected, rejections = _rejections(storage, pool.index.shards)
-    top = storage.output(level_asset(spec.n_levels, "clusters")).require_facts()
-    embedded = [storage.output("embeddings", shard).require_facts().summary for shard in pool.index.shards]
+    top = storage.clusters(spec.n_levels).require_facts()
+    embedded = [storage.embedded(shard).require_facts().summary for shard in pool.index.shards]
     speed = RunThroughput.of(embedded)
     return ReportData(
         pool=spec.name,
@@ -99,7 +97,7 @@ def gather_report(
         fates=summarise_fates(storage, pool.index.shards),
         duplicates=summarise_duplicates(pool, evidence, views),
         contamination=summarise_contamination(pool, evidence, views, evaluation_readers or {}),
-        atlas=summarise_atlas(spec, storage),
+        atlas=summarise_atlas(spec, storage.atlas()),
         embedding_speed=speed.line() if speed else "",
     )
 
@@ -108,9 +106,10 @@ def _plan(pool: ReportPool, every: np.ndarray, t: int) -> _TargetPlan:
     from curation_assets.algorithms.randomness import Purpose, generator
 
     target, seed = pool.spec.targets[t], pool.spec.seed
-    counts_tokens = "tokens" in pool.storage.output("selection").require_facts().summary
+    selection = pool.storage.selection()
+    counts_tokens = "tokens" in selection.require_facts().summary
     columns = ["shard", "row", "n_tokens"] if counts_tokens else ["shard", "row"]
-    mine = part_of_target(pool.storage, SELECTED, target.name, columns)
+    mine = selection.selected.part("target", target.name, *columns)
     offsets = mine["shard"].replace_strict(pool.starts(), return_dtype=pl.Int64).to_numpy()
     places = offsets + mine["row"].to_numpy()
     order = np.argsort(places, kind="stable")
@@ -161,7 +160,7 @@ def _pick(pool: ReportPool, rows: np.ndarray, rng: np.random.Generator) -> np.nd
 def _rejections(storage: PoolStorage, shards: list[str]) -> tuple[int, dict[str, int]]:
     totals: dict[str, int] = {}
     for shard in shards:
-        for reason, count in storage.output("ledger", shard).require_facts().summary["rejections"].items():
+        for reason, count in storage.ledger(shard).require_facts().summary["rejections"].items():
             totals[reason] = totals.get(reason, 0) + count
     return sum(totals.values()), totals
 
@@ -175,10 +174,7 @@ def _largest_clusters(
     clusters = pool.clusters_at(level)
     sizes = np.bincount(clusters[every])
     distances = np.concatenate(
-        [
-            pool.storage.output(level_asset(level, "assign"), shard).table("parquet")["distance"]
-            for shard in pool.index.shards
-        ]
+        [pool.storage.assigned(level, shard).rows.column("distance") for shard in pool.index.shards]
     )
     taken = np.bincount(clusters[selected], minlength=len(sizes))
     found = []

@@ -9,11 +9,10 @@ import polars as pl
 
 from curation_assets.pools import PoolSpec
 from curation_assets.steps.dataset.pool_index import PoolIndex
-from curation_assets.steps.ingest.raw_pool import LABEL_PREFIX
-from curation_assets.steps.ingest.raw_pool import TABLE as RAW_TABLE
+from curation_assets.steps.dataset.shard_tables import shard_tables
 from curation_assets.storage.clusters import read_parents
-from curation_assets.storage.embeddings import ROWS
 from curation_assets.storage.pool_storage import PoolStorage
+from curation_assets.storage.tables import LABEL_PREFIX
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +32,13 @@ class ReportPool:
     @classmethod
     def read(cls, spec: PoolSpec, storage: PoolStorage) -> ReportPool:
         """Collect the columns of all shards."""
-        index = PoolIndex.read(spec, storage)
-        rows = [
-            storage.output("embeddings", shard).table(ROWS, ["raw_row"])["raw_row"] for shard in index.shards
-        ]
+        index = PoolIndex.read(shard_tables(spec, storage))
+        rows = [storage.embedded(shard).rows.column("raw_row") for shard in index.shards]
         labels, names = None, []
         if spec.source.label_fields:
             column = LABEL_PREFIX + spec.source.label_fields[0]
             parts = [
-                storage.output("raw_pool", shard).table(RAW_TABLE, [column])[column].gather(mine)
+                storage.raw_pool(shard).samples.column(column).gather(mine)
                 for shard, mine in zip(index.shards, rows, strict=True)
             ]
             values = pl.concat(parts)

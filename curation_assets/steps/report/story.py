@@ -1,24 +1,18 @@
-"""One sample's way through the curation: where it lies, what became of it and why."""
+"""One sample's way through the curation: its file, its fate and why."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
-from curation_assets.graph.steps import level_asset
 from curation_assets.pools import PoolSpec
-from curation_assets.steps.dataset.ledger import TABLE as LEDGER
-from curation_assets.steps.dataset.pool_index import COUNTS
-from curation_assets.steps.dataset.selection import QUOTAS
-from curation_assets.steps.ingest.raw_pool import TABLE as RAW_TABLE
-from curation_assets.steps.tree.assign import TABLE as ASSIGN_TABLE
-from curation_assets.storage.admission import CONTAMINATED_FATE, DUPLICATE_FATE
-from curation_assets.storage.embeddings import ROWS
+from curation_assets.storage.fates import CONTAMINATED_FATE, DUPLICATE_FATE, REJECTED_FATE, SELECTED_FATE
 from curation_assets.storage.outputs import FACTS
 from curation_assets.storage.pool_storage import PoolStorage
+from curation_assets.storage.tables import Assigned, BalancedDataset, Embedded, Ledger, Selection, TokenCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +26,7 @@ class ClusterOfSample:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What a target took of one cluster on the sample's way down the tree."""
+    """What a target took from one of the sample's clusters."""
 
     level: int
     cluster: int
@@ -44,7 +38,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class TargetOfSample:
-    """One target as the sample met it; shares come top level first, in `unit`."""
+    """One target, with the shares of the sample's clusters: top level first, in `unit`."""
 
     name: str
     unit: str
@@ -55,7 +49,7 @@ class TargetOfSample:
 
 @dataclass(frozen=True, slots=True)
 class Twin:
-    """The sample for whose sake this one was excluded; `fate` is its own, None in an evaluation set."""
+    """The sample that this one repeats; `fate` is its own, None in an evaluation set."""
 
     twin_set: str
     sample_id: str
@@ -78,7 +72,7 @@ class Story:
     n_characters: int | None
     n_tokens: int | None
     fate: str | None
-    """As the ledger has it; None if the shard has no ledger yet."""
+    """From the ledger; None if the shard has no ledger yet."""
     why: str
     reason: str | None
     detail: str | None
@@ -90,30 +84,31 @@ class Story:
     files: tuple[str, ...]
     """Output files that hold it."""
     out_of_date: str | None
-    """Why the ledger is not that of the present pool and settings, if so."""
+    """Why the ledger is out of date, if it is."""
 
 
 def tell(
     spec: PoolSpec, storage: PoolStorage, shard: str, raw_row: int, *, out_of_date: str | None = None
 ) -> Story:
-    """The story of one row, as far as the pool's outputs have got.
+    """The story of one row, as far as the pool is curated.
 
     Args:
         spec: the pool.
         storage: its outputs.
         shard: key of the row's shard.
         raw_row: its number in the shard's raw pool.
-        out_of_date: what is to be said of the shard's ledger.
+        out_of_date: why the shard's ledger is out of date, if it is.
     """
-    raw = storage.output("raw_pool", shard).table(RAW_TABLE).row(raw_row, named=True)
-    output = storage.output("ledger", shard)
+    raw = storage.raw_pool(shard).samples.read().row(raw_row, named=True)
+    stored = storage.ledger(shard)
     ledger: dict[str, Any] = (
-        output.table(LEDGER).row(raw_row, named=True) if output.path(FACTS).exists() else {}
+        stored.fates.read().row(raw_row, named=True) if stored.path(FACTS).exists() else {}
     )
-    clusters = tuple(_clusters(spec, storage, shard, raw_row))
+    assigned = [storage.assigned(level, shard) for level in range(1, spec.n_levels + 1)]
+    clusters = tuple(_clusters(storage.embedded(shard), assigned, raw_row))
     selected_for = ledger.get("targets") or []
-    targets = tuple(_targets(storage, clusters, selected_for))
-    twin = _twin(storage, ledger)
+    targets = tuple(_targets(storage.selection(), clusters, selected_for))
+    twin = _twin(ledger, storage.ledger)
     return Story(
         pool=spec.name,
         sample_id=raw["sample_id"],
@@ -124,7 +119,7 @@ def tell(
         offset=raw["offset"],
         size_bytes=raw["size_bytes"],
         n_characters=raw["n_characters"],
-        n_tokens=_tokens(spec, storage, shard, raw_row),
+        n_tokens=_tokens(storage.token_counts(shard), raw_row) if spec.counts_tokens else None,
         fate=ledger.get("fate"),
         why=_why(ledger, clusters, targets, twin),
         reason=ledger.get("reason") or raw["reason"],
@@ -133,42 +128,38 @@ def tell(
         clusters=clusters,
         targets=targets,
         twin=twin,
-        files=tuple(_files(storage, shard, selected_for)),
+        files=tuple(_files(storage.balanced_dataset(shard), selected_for)),
         out_of_date=out_of_date,
     )
 
 
-def _clusters(spec: PoolSpec, storage: PoolStorage, shard: str, raw_row: int) -> Iterator[ClusterOfSample]:
-    embedded = storage.output("embeddings", shard)
+def _clusters(embedded: Embedded, assigned: Sequence[Assigned], raw_row: int) -> Iterator[ClusterOfSample]:
     if not embedded.path(FACTS).exists():
         return
-    rows = (embedded.table(ROWS, ["raw_row"])["raw_row"] == raw_row).arg_true()
-    for level in range(1, spec.n_levels + 1) if len(rows) else ():
-        assigned = storage.output(level_asset(level, "assign"), shard)
-        if assigned.path(FACTS).exists():
-            cluster, distance = assigned.table(ASSIGN_TABLE, ["cluster", "distance"]).row(rows[0])
+    rows = (embedded.rows.column("raw_row") == raw_row).arg_true()
+    for level, stored in enumerate(assigned, start=1):
+        if len(rows) and stored.path(FACTS).exists():
+            cluster, distance = stored.rows.read("cluster", "distance").row(rows[0])
             yield ClusterOfSample(level, cluster, round(distance, 6))
 
 
-def _tokens(spec: PoolSpec, storage: PoolStorage, shard: str, raw_row: int) -> int | None:
-    counts = storage.output("token_counts", shard)
-    if not spec.counts_tokens or not counts.path(FACTS).exists():
+def _tokens(stored: TokenCounts, raw_row: int) -> int | None:
+    if not stored.path(FACTS).exists():
         return None
-    found = counts.table(COUNTS, ["raw_row", "n_tokens"]).filter(pl.col("raw_row") == raw_row)
+    found = stored.counts.read("raw_row", "n_tokens").filter(pl.col("raw_row") == raw_row)
     return int(found["n_tokens"][0]) if len(found) else None
 
 
 def _targets(
-    storage: PoolStorage, clusters: tuple[ClusterOfSample, ...], selected_for: list[str]
+    selection: Selection, clusters: tuple[ClusterOfSample, ...], selected_for: list[str]
 ) -> Iterator[TargetOfSample]:
-    selection = storage.output("selection")
     facts = selection.facts()
     if facts is None or not clusters or "unit" not in facts.summary:
         return
     mine = pl.any_horizontal(
         (pl.col("level") == step.level) & (pl.col("cluster") == step.cluster) for step in clusters
     )
-    quotas = selection.table(QUOTAS).filter(mine).sort("level", descending=True)
+    quotas = selection.quotas.read().filter(mine).sort("level", descending=True)
     for name, requested in facts.summary["requested"].items():
         shares = tuple(
             Share(level, cluster, size, quota, round(quota / size, 6) if size else 0.0)
@@ -179,26 +170,24 @@ def _targets(
         yield TargetOfSample(name, facts.summary["unit"][name], requested, name in selected_for, shares)
 
 
-def _twin(storage: PoolStorage, ledger: dict[str, Any]) -> Twin | None:
+def _twin(ledger: dict[str, Any], ledger_of: Callable[[str], Ledger]) -> Twin | None:
     if ledger.get("twin_id") is None:
         return None
     twin_set, twin_id, similarity = (ledger[name] for name in ("twin_set", "twin_id", "similarity"))
     fate = None
-    output = storage.output("ledger", twin_set)
-    if ledger["fate"] == DUPLICATE_FATE and output.path(FACTS).exists():
-        fates = output.table(LEDGER, ["sample_id", "fate", "reason"]).filter(pl.col("sample_id") == twin_id)
-        # An id that repeats inside a shard is rejected there: the row that was kept is meant.
+    if ledger["fate"] == DUPLICATE_FATE and (stored := ledger_of(twin_set)).path(FACTS).exists():
+        fates = stored.fates.read("sample_id", "fate", "reason").filter(pl.col("sample_id") == twin_id)
+        # An id can repeat inside a shard, where all but the first row are rejected: the first is the twin.
         fates = fates.sort(pl.col("reason").is_not_null())
         fate = fates["fate"][0] if len(fates) else None
     return Twin(twin_set, twin_id, None if similarity is None else round(similarity, 6), fate)
 
 
-def _files(storage: PoolStorage, shard: str, targets: list[str]) -> Iterator[str]:
-    output = storage.output("balanced_dataset", shard)
-    facts = output.facts()
+def _files(dataset: BalancedDataset, targets: list[str]) -> Iterator[str]:
+    facts = dataset.facts()
     for name in sorted(facts.files) if facts else ():
         if name.partition("/")[0] in targets:
-            yield str(output.path(name))
+            yield str(dataset.path(name))
 
 
 def _why(
@@ -210,13 +199,13 @@ def _why(
     fate = ledger.get("fate")
     if fate is None:
         return "its fate is not decided yet: the shard has no ledger"
-    if fate == "rejected":
+    if fate == REJECTED_FATE:
         return f"{ledger['reason']}: {ledger['detail']}"
     if fate in (DUPLICATE_FATE, CONTAMINATED_FATE) and twin:
         cosine = "" if twin.similarity is None else f", similarity {twin.similarity:.4f}"
         own = f"; that one is {twin.fate.replace('_', ' ')}" if twin.fate else ""
         return f"{ledger['detail']}{cosine}{own}"
-    if fate == "selected":
+    if fate == SELECTED_FATE:
         return f"for {', '.join(ledger['targets'])}"
     return _where_it_ran_out(ledger.get("ran_out_at"), clusters, targets)
 

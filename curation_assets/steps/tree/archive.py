@@ -1,43 +1,34 @@
-"""tree: keeps every version of the tree readable, and maps the clusters of the last one to the present ones."""
+"""tree: keeps each version of the tree readable, and maps the clusters of the last tree to the present ones."""
 
 from __future__ import annotations
 
 from itertools import count, takewhile
-from typing import Any
 
 import polars as pl
 
-from curation_assets.graph.steps import level_asset
 from curation_assets.pools import PoolSpec
-from curation_assets.steps.tree.assign import TABLE as ASSIGN_TABLE
 from curation_assets.storage.clusters import read_parents
 from curation_assets.storage.outputs import OutputWriter
 from curation_assets.storage.pool_storage import PoolStorage
+from curation_assets.storage.tables import Tree, level_asset
 from curation_assets.storage.trees import TreeArchive
-
-_SCHEMA: dict[str, Any] = {"old_cluster": pl.Int64, "new_cluster": pl.Int64, "n_rows": pl.Int64}
-
-
-def map_file(level: int) -> str:
-    """Name of the table old cluster -> new clusters of a level."""
-    return f"level_{level}_map.parquet"
 
 
 def keep_tree(spec: PoolSpec, storage: PoolStorage, version: str, reason: str, writer: OutputWriter) -> None:
-    """Archive the present tree, and count which of its clusters the rows of the last tree's are in now.
+    """Archive the present tree, and count in which of its clusters the rows of each cluster of the last tree are now.
 
     Args:
         spec: the pool.
         storage: its outputs.
         version: of the present tree.
         reason: why it was fitted.
-        writer: gets, for each level, the table old_cluster, new_cluster, n_rows, share_of_old; empty for a
-            first tree. Rows count if their shard's embeddings are the same under both trees.
+        writer: gets the table `Tree.cluster_map` of each level; empty for a first tree. Rows count if their shard's
+            embeddings are the same under both trees.
     """
     archive = TreeArchive(storage)
     levels = range(1, spec.n_levels + 1)
     previous = archive.previous(version)
-    earlier = storage.output("tree")
+    earlier = storage.tree()
     known = earlier.facts()
     counted = (
         known is not None
@@ -58,7 +49,7 @@ def keep_tree(spec: PoolSpec, storage: PoolStorage, version: str, reason: str, w
             if len(counts):
                 kept_share[f"level_{level}"] = round(float(largest) / float(counts["n_rows"].sum()), 4)
             share = pl.col("n_rows") / pl.col("n_rows").sum().over("old_cluster")
-            writer.table(map_file(level), counts.with_columns(share_of_old=share))
+            Tree.cluster_map(level).write(writer, counts.with_columns(share_of_old=share))
     n_archived = archive.keep(
         version,
         [level_asset(level, "clusters") for level in levels],
@@ -79,30 +70,26 @@ def keep_tree(spec: PoolSpec, storage: PoolStorage, version: str, reason: str, w
 
 def _fitted_rows(storage: PoolStorage) -> str:
     """Digest of the rows that level 1 was fitted on."""
-    inputs = storage.output(level_asset(1, "clusters")).require_facts().inputs
+    inputs = storage.clusters(1).require_facts().inputs
     return inputs.get("admitted") or inputs["embeddings"]
 
 
 def _shared_rows(spec: PoolSpec, storage: PoolStorage, old: PoolStorage | None) -> dict[int, pl.DataFrame]:
     """Rows by old and new cluster, for every level both trees have; shard after shard."""
-    pairs = pl.DataFrame(schema=_SCHEMA)
-    bottom = level_asset(1, "assign")
-    for shard in storage.shards() if old else ():
-        now, then = storage.output(bottom, shard.key), old.output(bottom, shard.key)  # type: ignore[union-attr]
+    pairs = Tree.cluster_map(1).empty().drop("share_of_old")
+    if old is None:
+        return dict.fromkeys(range(1, spec.n_levels + 1), pairs)
+    for shard in storage.shards():
+        now, then = storage.assigned(1, shard.key), old.assigned(1, shard.key)
         facts, before = now.require_facts(), then.facts()
         if before is None or before.inputs["embeddings"] != facts.inputs["embeddings"]:
             continue
         part = pl.DataFrame(
-            {
-                "old_cluster": then.table(ASSIGN_TABLE, ["cluster"])["cluster"],
-                "new_cluster": now.table(ASSIGN_TABLE, ["cluster"])["cluster"],
-            }
+            {"old_cluster": then.rows.column("cluster"), "new_cluster": now.rows.column("cluster")}
         )
         pairs = _counted(pl.concat([pairs, part.with_columns(n_rows=pl.lit(1, pl.Int64))]))
     found = {1: pairs}
-    if old is None:
-        return dict.fromkeys(range(1, spec.n_levels + 1), pairs)
-    levels = takewhile(lambda level: old.output(level_asset(level, "clusters")).facts(), count(1))
+    levels = takewhile(lambda level: old.clusters(level).facts(), count(1))
     n_old = sum(1 for _ in levels)
     old_parents, new_parents = read_parents(old, n_old), read_parents(storage, spec.n_levels)
     for level, (above_old, above_new) in enumerate(zip(old_parents, new_parents, strict=False), start=2):

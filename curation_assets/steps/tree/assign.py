@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import polars as pl
 
-from curation_assets.graph.steps import level_asset
 from curation_assets.pools import PoolSpec
+from curation_assets.steps.shard_task import ShardReport
 from curation_assets.storage import clusters
 from curation_assets.storage.array_files import StoredRows
-from curation_assets.storage.embeddings import ARRAY
 from curation_assets.storage.outputs import OutputWriter
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import Shard
-
-TABLE = "parquet"
+from curation_assets.storage.tables import Assigned
 
 
 class LevelAssigner:
@@ -31,18 +28,17 @@ class LevelAssigner:
     """
 
     def __init__(self, storage: PoolStorage, level: int, *, device: str = "cpu") -> None:
-        output = storage.output(level_asset(level, "clusters"))
-        bottom = storage.output(level_asset(1, "clusters"))
+        stored = storage.clusters(level)
         self._storage, self._level, self._device = storage, level, device
-        self._preprocessing = clusters.read_preprocessing(bottom)
-        self._coarse = clusters.read_coarse(output)
-        centroids = output.array(clusters.CENTROIDS)
+        self._preprocessing = clusters.read_preprocessing(storage.clusters(1))
+        self._coarse = clusters.read_coarse(stored)
+        centroids = stored.centroids.read()
         # Of a split level, whose centroids may be many, only those of a coarse cluster are needed at a time.
         self._centroids = np.array(centroids) if self._coarse is None else centroids
-        self._parents = np.asarray(output.array(clusters.ASSIGNMENTS)) if level > 1 else None
+        self._parents = np.asarray(stored.assignments.read()) if level > 1 else None
 
     def assign_shard(self, shard: str, writer: OutputWriter) -> None:
-        """Store cluster int32 or int64 and distance float32 of every row of the shard.
+        """Store the cluster and distance of every row of the shard.
 
         Raises:
             StaleInputError: if the shard's embeddings, or its clusters at the level below, are missing.
@@ -53,9 +49,9 @@ class LevelAssigner:
         from curation_assets.algorithms.tree import assign_to_level
 
         metric = self._preprocessing.metric
-        stored = self._storage.output("embeddings", shard)
-        stored.require_facts()
-        rows = PreparedRows(StoredRows(stored.path(ARRAY)), self._preprocessing)
+        embedded = self._storage.embedded(shard)
+        embedded.require_facts()
+        rows = PreparedRows(StoredRows(embedded.vectors.path), self._preprocessing)
         below = self._clusters_below(shard)
         found = np.empty(rows.n_rows, dtype=np.int64)
         distances = np.empty(rows.n_rows, dtype=np.float32)
@@ -70,7 +66,7 @@ class LevelAssigner:
                 distances[start:stop] = distances_to(
                     block, self._centroids, found[start:stop], metric=metric, device=self._device
                 )
-        writer.table(TABLE, pl.DataFrame({"cluster": found, "distance": distances}))
+        Assigned.rows.write(writer, pl.DataFrame({"cluster": found, "distance": distances}))
         writer.summary.update(
             n_rows=rows.n_rows,
             n_clusters_used=len(np.unique(found)),
@@ -80,8 +76,7 @@ class LevelAssigner:
     def _clusters_below(self, shard: str) -> np.ndarray | None:
         if self._level == 1:
             return None
-        below = self._storage.output(level_asset(self._level - 1, "assign"), shard)
-        return below.table(TABLE, ["cluster"])["cluster"].to_numpy()
+        return self._storage.assigned(self._level - 1, shard).rows.column("cluster").to_numpy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +93,11 @@ class AssignShard:
     storage: PoolStorage
     level: int
 
-    def __call__(self, shard: Shard, writer: OutputWriter, report: Callable[[float, str], None]) -> None:
+    def __call__(self, shard: Shard, writer: OutputWriter, report: ShardReport) -> None:
         """See `LevelAssigner.assign_shard`."""
         from curation_assets.encoders import resolve_device
 
-        centroids = self.storage.output(level_asset(self.level, "clusters")).require_facts().digest
+        centroids = self.storage.clusters(self.level).require_facts().digest
         device = resolve_device(self.spec.fit_device)
         folder = str(self.storage.folder.parent)
         _assigner(folder, self.storage.pool, self.level, device, centroids).assign_shard(shard.key, writer)

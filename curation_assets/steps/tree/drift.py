@@ -2,40 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
-from curation_assets.graph.steps import level_asset
 from curation_assets.pools import PoolSpec, RefitSettings
-from curation_assets.steps.tree.assign import TABLE as ASSIGN_TABLE
-from curation_assets.storage.clusters import CENTROIDS
 from curation_assets.storage.fit_rows import FitRows
-from curation_assets.storage.outputs import Output, OutputWriter
+from curation_assets.storage.outputs import OutputWriter
 from curation_assets.storage.pool_storage import PoolStorage
+from curation_assets.storage.tables import Assigned, Drift
 
 if TYPE_CHECKING:
     from curation_assets.algorithms.drift import FitDistribution
 
-SHARDS = "shards.parquet"
-MASS = "fit_mass.npy"
 KEEP, REFIT = "assign and re-select", "refit from level 1"
 _SAMPLED_ROWS = 2**22
 """Of the fit, whose 99 % radius is then known to 0.005 %."""
-_SCHEMA: dict[str, Any] = {
-    "shard": pl.String,
-    "in_fit": pl.Boolean,
-    "n_rows": pl.Int64,
-    "mean_distance": pl.Float64,
-    "distance_shift": pl.Float64,
-    "beyond_radius_share": pl.Float64,
-    "mass_shift": pl.Float64,
-    "score": pl.Float64,
-    "assign_digest": pl.String,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +52,8 @@ def measure_pool_drift(
 ) -> Decision:
     """Store the drift figures of every shard and what the pool's policy makes of them.
 
-    Figures of shards whose assignments did not change are taken over from the stored output, and the
-    distribution of the fit is measured once per tree, while all its shards are there.
+    Shards whose assignments did not change keep their stored figures. The distribution of the fit is measured once per
+    tree, while all its shards are there.
 
     Args:
         spec: the pool.
@@ -79,35 +64,30 @@ def measure_pool_drift(
     """
     from curation_assets.algorithms.drift import drift_level, measure_drift
 
-    n_clusters = [
-        len(storage.output(level_asset(level, "clusters")).array(CENTROIDS))
-        for level in range(1, spec.n_levels + 1)
-    ]
+    n_clusters = [len(storage.clusters(level).centroids.read()) for level in range(1, spec.n_levels + 1)]
     level = drift_level(spec.n_rows_of_fit(fit_rows.n_rows), n_clusters)
-    earlier = storage.output("drift")
+    assigned = {shard.key: storage.assigned(level, shard.key) for shard in storage.shards()}
+    earlier = storage.drift()
     known = earlier.facts()
     same_tree = known is not None and known.summary.get("tree_version") == tree_version
-    fit = (
-        _stored_fit(earlier) if same_tree else _measured_fit(storage, fit_rows, level, n_clusters[level - 1])
-    )
-    rows = {row["shard"]: row for row in earlier.table(SHARDS).iter_rows(named=True)} if same_tree else {}
+    fit = _stored_fit(earlier) if same_tree else _measured_fit(assigned, fit_rows, n_clusters[level - 1])
+    rows = {row["shard"]: row for row in earlier.shards.read().iter_rows(named=True)} if same_tree else {}
     table = []
-    for shard in storage.shards():
-        assigned = storage.output(level_asset(level, "assign"), shard.key)
-        digest = assigned.require_facts().digest
-        embedded = storage.output("embeddings", shard.key).require_facts().digest
-        fitted = fit_rows.shards.get(shard.key)
+    for key, stored in assigned.items():
+        digest, embedded = stored.require_facts().digest, storage.embedded(key).require_facts().digest
+        fitted = fit_rows.shards.get(key)
         in_fit = fitted is not None and fitted.embedded == embedded
-        row = rows.get(shard.key)
+        row = rows.get(key)
         if row is None or row["assign_digest"] != digest:
-            part = assigned.table(ASSIGN_TABLE)
+            part = stored.rows.read()
             found = measure_drift(part["distance"].to_numpy(), part["cluster"].to_numpy(), fit)
-            row = {name: getattr(found, name) for name in list(_SCHEMA)[2:-1]} | {"assign_digest": digest}
-        table.append(row | {"shard": shard.key, "in_fit": in_fit})
-    shards = pl.DataFrame(table, schema=_SCHEMA)
+            row = {name: getattr(found, name) for name in list(Drift.shards.schema)[2:-1]}
+            row["assign_digest"] = digest
+        table.append(row | {"shard": key, "in_fit": in_fit})
+    shards = pl.DataFrame(table, schema=Drift.shards.schema)
     decision = decide(spec.refit, shards, fit_rows)
-    writer.table(SHARDS, shards)
-    writer.array(MASS, fit.mass)
+    Drift.shards.write(writer, shards)
+    Drift.fit_mass.write(writer, fit.mass)
     writer.summary.update(
         decision=decision.words,
         reasons=list(decision.reasons),
@@ -154,33 +134,26 @@ def decide(policy: RefitSettings, shards: pl.DataFrame, fit_rows: FitRows) -> De
     return Decision(tuple(reasons), new_rows, gone_rows, share, score, tuple(drifting), shards)
 
 
-def _stored_fit(output: Output) -> FitDistribution:
+def _stored_fit(stored: Drift) -> FitDistribution:
     from curation_assets.algorithms.drift import FitDistribution
 
-    summary = output.require_facts().summary
+    summary = stored.require_facts().summary
     return FitDistribution(
         summary["fit_n_rows"],
         summary["fit_mean_distance"],
         summary["fit_radius"],
-        np.array(output.array(MASS)),
+        np.array(stored.fit_mass.read()),
     )
 
 
-def _measured_fit(storage: PoolStorage, fit_rows: FitRows, level: int, n_clusters: int) -> FitDistribution:
+def _measured_fit(assigned: Mapping[str, Assigned], fit_rows: FitRows, n_clusters: int) -> FitDistribution:
     """The fit's distribution from the assignments of its shards (evenly spaced rows of a very large pool)."""
     from curation_assets.algorithms.drift import FitDistribution
 
     step = max(1, -(-fit_rows.n_rows // _SAMPLED_ROWS))
-    present: Sequence[str] = [shard.key for shard in storage.shards() if shard.key in fit_rows.shards]
-    parts = [
-        storage.output(level_asset(level, "assign"), key).table(ASSIGN_TABLE).gather_every(step)
-        for key in present
-    ]
+    present = [stored for key, stored in assigned.items() if key in fit_rows.shards]
+    parts = [stored.rows.read().gather_every(step) for stored in present]
     rows = pl.concat(parts) if parts else pl.DataFrame()
     if rows.is_empty():
-        parts = [
-            storage.output(level_asset(level, "assign"), shard.key).table(ASSIGN_TABLE)
-            for shard in storage.shards()
-        ]
-        rows = pl.concat(parts)
+        rows = pl.concat([stored.rows.read() for stored in assigned.values()])
     return FitDistribution.of(rows["distance"].to_numpy(), rows["cluster"].to_numpy(), n_clusters)

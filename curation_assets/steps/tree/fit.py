@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from curation_assets.engines import Engine, LocalEngine
 from curation_assets.errors import PoolSpecError
 from curation_assets.graph.levels import level_specs
-from curation_assets.graph.steps import CODE_VERSIONS, level_asset
+from curation_assets.graph.steps import CODE_VERSIONS
 from curation_assets.pools import PoolSpec, resolve_engine
 from curation_assets.steps.soundness import require_usable_pool
 from curation_assets.steps.tree.fit_sample import choose_sample, read_sample, write_sample
@@ -24,6 +24,7 @@ from curation_assets.storage.fit_work import SECONDS_BETWEEN, FitWork
 from curation_assets.storage.outputs import Output, OutputWriter
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.split_work import SplitWork, remove_split_work
+from curation_assets.storage.tables import LevelClusters, level_asset
 
 if TYPE_CHECKING:
     from curation_assets.algorithms.hierarchy import FitProgress, LevelFitter, LevelSpec
@@ -85,12 +86,12 @@ class LevelFit:
 
     def resampled(self, writer: OutputWriter) -> None:
         """Resampling steps 1 to m - 1, and the subset of step m."""
-        inputs = self._prepared_inputs(self._output("initial"))[0]
+        inputs = self._prepared_inputs(self._initial)[0]
         with self._held("resampled", inputs, writer) as (fitter, held, work):
             inertias: list[list[float]] = []
             done = work.finished_step()
             if done is None:
-                step, level = 0, clusters.read_level(self._output("initial"))
+                step, level = 0, clusters.read_level(self._initial)
             else:
                 step, level, inertias = done.step, fitter.level_of(held, done.centroids), done.inertias
             for number in range(step + 1, fitter.spec.steps):
@@ -113,8 +114,8 @@ class LevelFit:
             return
         remove_split_work(self._output("clusters"))
         if spec.steps:
-            inputs, preprocessing = self._prepared_inputs(self._output("initial"))
-            subset = clusters.read_subset(self._output("resampled"))
+            inputs, preprocessing = self._prepared_inputs(self._initial)
+            subset = clusters.read_subset(self.storage.resampled(self.level))
             with self._held("clusters", inputs, writer) as (fitter, held, _):
                 # The pool's rows find their level-1 cluster shard by shard, in level_1_assign: once is enough.
                 stage = fitter.fit_subset if self.level == 1 else fitter.refit
@@ -214,7 +215,7 @@ class LevelFit:
         preprocessing = fit_preprocessing(embeddings, metric=settings.metric, centring=settings.centring)
         return PreparedRows(embeddings, preprocessing), preprocessing
 
-    def _prepared_inputs(self, stored: Output) -> tuple[Rows, Preprocessing]:
+    def _prepared_inputs(self, stored: LevelClusters) -> tuple[Rows, Preprocessing]:
         """The level's inputs as they were prepared for an output that is stored."""
         from curation_assets.algorithms.hierarchy import centroid_inputs
         from curation_assets.algorithms.preprocessing import PreparedRows
@@ -223,7 +224,7 @@ class LevelFit:
         if self.level == 1:
             embeddings = self.storage.fitted_embeddings(read_sample(self.storage, stored))
             return PreparedRows(embeddings, preprocessing), preprocessing
-        centroids = StoredRows(self._below().path(clusters.CENTROIDS))
+        centroids = StoredRows(self._below().centroids.path)
         return centroid_inputs(centroids, preprocessing.metric), preprocessing
 
     def _level_spec(self) -> LevelSpec:
@@ -277,5 +278,9 @@ class LevelFit:
     def _output(self, kind: str) -> Output:
         return self.storage.output(level_asset(self.level, kind))
 
-    def _below(self) -> Output:
-        return self.storage.output(level_asset(self.level - 1, "clusters"))
+    @property
+    def _initial(self) -> LevelClusters:
+        return self.storage.initial(self.level)
+
+    def _below(self) -> LevelClusters:
+        return self.storage.clusters(self.level - 1)

@@ -8,17 +8,14 @@ import numpy as np
 import polars as pl
 
 from curation_assets.pools import PoolSpec
-from curation_assets.storage.admission import KEPT
-from curation_assets.storage.embeddings import ROWS
-from curation_assets.storage.outputs import Output, OutputWriter
+from curation_assets.storage.outputs import OutputWriter
 from curation_assets.storage.pool_storage import PoolStorage
+from curation_assets.storage.tables import LevelClusters
 
-SAMPLE = "fit_sample.parquet"
-"""Of the first output of level 1: shard and row of the shard's embeddings, in the order of the fit."""
 _SPARE_ROWS = 2**20
 
 Sample = Mapping[str, np.ndarray]
-"""By shard, rows of its embeddings, uint32, ascending; shards of which nothing is fitted too."""
+"""By shard, rows of its embeddings, uint32, ascending; empty for a shard that gives no rows."""
 
 
 def choose_sample(spec: PoolSpec, storage: PoolStorage) -> Sample | None:
@@ -71,14 +68,14 @@ def write_sample(writer: OutputWriter, sample: Sample | None) -> None:
             "row": np.concatenate([np.empty(0, dtype=np.uint32), *sample.values()]),
         }
     )
-    writer.table(SAMPLE, table)
+    LevelClusters.fit_sample.write(writer, table)
 
 
-def read_sample(storage: PoolStorage, stored: Output) -> Sample | None:
+def read_sample(storage: PoolStorage, stored: LevelClusters) -> Sample | None:
     """The sample that is stored with an output of level 1; None if it was fitted on all rows."""
-    if SAMPLE not in stored.require_facts().files:
+    if LevelClusters.fit_sample.name not in stored.require_facts().files:
         return None
-    parts = stored.table(SAMPLE).partition_by("shard", as_dict=True, maintain_order=True)
+    parts = stored.fit_sample.read().partition_by("shard", as_dict=True, maintain_order=True)
     found = {str(shard): part["row"].to_numpy() for (shard,), part in parts.items()}
     rows = storage.fit_rows()
     keys = sorted(rows.shards) if rows else [shard.key for shard in storage.shards()]
@@ -90,10 +87,10 @@ def _fitted_rows(storage: PoolStorage) -> Iterator[tuple[str, np.ndarray, np.nda
     chosen = storage.fit_rows()
     cleaned = {key: part.embeddings != "" for key, part in chosen.shards.items()} if chosen else {}
     for key in sorted(cleaned) if chosen else [shard.key for shard in storage.shards()]:
-        id_hashes = storage.output("embeddings", key).table(ROWS, ["id_hash"])["id_hash"].to_numpy()
+        id_hashes = storage.embedded(key).rows.column("id_hash").to_numpy()
         rows = np.arange(len(id_hashes))
         if cleaned.get(key):
-            rows = np.asarray(storage.output("admitted", key).array(KEPT))
+            rows = np.asarray(storage.admitted(key).kept.read())
         yield key, rows, id_hashes[rows]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pytest
 
 from curation_assets.graph.freshness import Freshness
@@ -15,7 +14,7 @@ from curation_assets.steps.cleaning.admitted import admit_shard
 from curation_assets.steps.cleaning.duplicate_groups import largest_groups
 from curation_assets.steps.cleaning.duplicates import find_duplicates
 from curation_assets.steps.tree.fit import LevelFit
-from curation_assets.storage.admission import EVIDENCE_SCHEMA
+from curation_assets.storage.tables import Duplicates
 from curation_assets_tests.steps.drawn_pool import RECIPE, Pool, png, write_tar
 from curation_assets_tests.steps.duplicate_pool import (
     IMAGE,
@@ -34,7 +33,7 @@ def test_equal_bytes_and_equal_texts_leave_the_first(tmp_path: Path) -> None:
     pool.put("b", [Sample("b0", "A cat.", at(180)), Sample("b1", "A dog.", at(270))])
     assert pool.deduplicate() == {"a1": ("a0", "normalized_text"), "b0": ("a0", "exact")}
     evidence = pool.evidence()
-    assert evidence.schema == {"shard": pl.String, **EVIDENCE_SCHEMA}
+    assert evidence.schema == Duplicates.evidence.schema
     assert evidence.row(0) == ("a", 1, 1, "a1", "normalized_text", "a", "a0", 1.0)
     assert pool.summary()["removed"] == {"exact": 1, "normalized_text": 1, "semantic": 0}
     assert pool.summary()["largest_group"] == 3

@@ -19,7 +19,7 @@ from PIL import Image
 
 from curation_assets.errors import CurationError
 from curation_assets.pools.spec import AtlasSettings
-from curation_assets.steps.dataset.atlas import TABLE, atlas_command, export_atlas
+from curation_assets.steps.dataset.atlas import atlas_command, export_atlas
 from curation_assets_tests.steps.drawn_pool import RECIPE, Pool, png, write_tar
 from curation_assets_tests.steps.text_pool import TextPool
 
@@ -51,7 +51,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Pool:
 def export(pool: Pool, **settings: Any) -> pl.DataFrame:
     with pool.storage.output("atlas").writing(RECIPE) as writer:
         export_atlas(pool.spec, AtlasSettings(**settings), pool.storage, pool.reader, writer)
-    return pool.storage.output("atlas").table(TABLE)
+    return pool.storage.atlas().samples.read()
 
 
 def test_every_embedded_row_is_shown_with_what_became_of_it(texts: TextPool) -> None:
@@ -124,7 +124,7 @@ def test_a_ledger_of_other_rows_is_refused(texts: TextPool) -> None:
 
 def test_the_command_names_the_columns_that_there_are(texts: TextPool, images: Pool) -> None:
     for pool, last in ((texts, ["--text", "text"]), (images, ["--image", "image"])):
-        words = shlex.split(atlas_command(pool.storage.output("atlas"), pool.spec))
+        words = shlex.split(atlas_command(pool.storage.atlas(), pool.spec))
         assert words[0] == "embedding-atlas"
         assert words[1].endswith("/atlas/atlas.parquet")
         assert words[2:] == ["--x", "projection_x", "--y", "projection_y", "--neighbors", "neighbors", *last]
@@ -140,7 +140,7 @@ def test_embedding_atlas_opens_it(texts: TextPool, images: Pool, tmp_path: Path)
         pytest.skip("embedding-atlas is not installed: pip install curation-assets[atlas]")
     for pool in (texts, images):
         table = export(pool)
-        words = shlex.split(atlas_command(pool.storage.output("atlas"), pool.spec))[1:]
+        words = shlex.split(atlas_command(pool.storage.atlas(), pool.spec))[1:]
         target = tmp_path / pool.spec.name
         command = [program, *words, "--export-application", str(target)]
         subprocess.run(command, check=True, capture_output=True, timeout=300)

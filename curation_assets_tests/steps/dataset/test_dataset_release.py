@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from curation_assets.errors import CurationError
-from curation_assets.storage.admission import KEPT
+from curation_assets.storage.tables import Admitted
 from curation_assets_tests.formats.embedded import write_clip_retrieval
 from curation_assets_tests.steps.drawn_pool import RECIPE, Pool, png, write_tar
 from curation_assets_tests.steps.other_pools import EmbeddedPool, TextPool
@@ -313,7 +313,7 @@ def test_what_is_excluded_has_no_weight(pools: dict[str, Pool], tmp_path: Path) 
     plain.cluster()
     plain.select()
     with pool.storage.output("admitted", shard.key).writing(RECIPE) as writer:
-        writer.array(KEPT, kept)
+        Admitted.kept.write(writer, kept)
         writer.summary.update(n_rows=len(kept))
     with pytest.raises(CurationError, match="48 samples are admissible, but the selection counted 60"):
         pool.release()

@@ -11,7 +11,7 @@ import pytest
 
 from curation_assets.errors import CurationError
 from curation_assets.steps.dataset.accounts import audit_ledger
-from curation_assets.steps.dataset.ledger import SCHEMA
+from curation_assets.storage.tables import Ledger
 from curation_assets_tests.steps.built_pool import BuiltPool, Text
 
 # Top cluster 0 holds level-1 clusters 0 and 1, top cluster 1 holds 2.
@@ -45,7 +45,7 @@ def built(folder: Path, **settings: object) -> BuiltPool:
 
 def test_every_row_has_one_fate_and_what_explains_it(tmp_path: Path) -> None:
     ledger = built(tmp_path).write_ledgers()
-    assert ledger.drop("shard").schema == SCHEMA
+    assert ledger.drop("shard").schema == Ledger.fates.schema
     assert ledger.filter(pl.col("shard") == "a")["sample_id"].to_list() == ["a0", "broken", "a1", "copy"]
     by_fate = {fate: part for (fate,), part in ledger.partition_by("fate", as_dict=True).items()}
     assert {fate: part.height for fate, part in by_fate.items()} == {

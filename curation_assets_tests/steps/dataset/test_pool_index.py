@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation_assets.steps.dataset.pool_index import PoolIndex, _rows_of_equal_hashes
+from curation_assets.steps.dataset.shard_tables import shard_tables
 from curation_assets_tests.steps.built_pool import BuiltPool, Text
 
 
@@ -32,7 +33,7 @@ def test_equal_hashes_of_different_ids_are_no_repetition(tmp_path: Path) -> None
     path = str(pool.storage.output("embeddings", "b").path("rows.parquet"))
     other = pl.read_parquet(str(pool.storage.output("embeddings", "a").path("rows.parquet")))
     pl.read_parquet(path).with_columns(id_hash=other["id_hash"]).write_parquet(path)
-    index = PoolIndex.read(pool.spec, pool.storage)
+    index = PoolIndex.read(shard_tables(pool.spec, pool.storage))
     assert index.repeated_ids.select("shard", "sample_id", "kept_shard").rows() == [("c", "a1", "a")]
     assert np.flatnonzero(~index.admissible).tolist() == [10]
     assert index.starts.tolist() == [0, 4, 8, 12]

@@ -41,7 +41,7 @@ class Held:
         self.storage = PoolStorage(str(folder / "curated"), "p")
         self.reader = build_reader(self.spec.source, folder)
         self.shard: Shard = group_files(self.reader.list_files(), 10)[0]
-        self.raw = self.storage.output("raw_pool", self.shard.key)
+        self.raw = self.storage.raw_pool(self.shard.key)
         with self.raw.writing(RECIPE) as writer:
             ingest_shard(self.reader, self.shard, self.spec.source, writer)
 

@@ -111,7 +111,7 @@ def test_missing_and_repeated_ids_reach_no_tree(clip: tuple[EmbeddedPool, list[n
     pool.storage.save_shards([shard])
     pool.ingest()
     pool.embed()
-    raw = pool.storage.output("raw_pool", shard.key).table("parquet")
+    raw = pool.storage.raw_pool(shard.key).table("parquet")
     assert raw.filter(pl.col("reason").is_not_null()).select("member", "reason").rows() == [
         ("row 7", "missing_field"),
         ("row 9", "duplicate_id"),

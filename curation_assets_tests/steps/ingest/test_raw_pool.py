@@ -61,7 +61,7 @@ def ingest_and_embed(spec: PoolSpec, storage: PoolStorage, folder: Path, encoder
     storage.save_shards(group_files(reader.list_files(), spec.source.files_per_shard))
     tables = []
     for shard in storage.shards():
-        raw = storage.output("raw_pool", shard.key)
+        raw = storage.raw_pool(shard.key)
         with raw.writing(RECIPE) as writer:
             ingest_shard(reader, shard, spec.source, writer)
         with storage.output("embeddings", shard.key).writing(RECIPE) as writer:

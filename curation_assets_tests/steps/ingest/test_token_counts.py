@@ -23,6 +23,7 @@ from curation_assets.steps.ingest.raw_pool import ingest_shard
 from curation_assets.steps.ingest.token_counts import count_tokens
 from curation_assets.storage.outputs import Output, Recipe
 from curation_assets.storage.shards import Shard
+from curation_assets.storage.tables import TokenCounts
 
 RECIPE = Recipe({}, {}, "1")
 SHARD = Shard("s", (SourceFile("a.jsonl", 1, "1"), SourceFile("b.jsonl", 1, "1")))
@@ -75,7 +76,7 @@ def test_every_accepted_row_has_its_tokens(
     monkeypatch.setattr(tokens, "_WINDOW", 2)
     raw_pool = ingested(held, tmp_path, TEXTS)
     output = counted(held, tmp_path, TEXTS, raw_pool, "words")
-    table = output.table(tokens.TABLE)
+    table = output.table(TokenCounts.counts.name)
     assert dict(table.schema) == {"raw_row": pl.UInt32, "n_tokens": pl.Int64}
     assert table.rows() == [(0, 2), (3, 3), (4, 500), (5, 1)]
     summary = output.require_facts().summary
@@ -98,7 +99,7 @@ def test_the_same_counts_for_any_window(held: Held, tmp_path: Path, monkeypatch:
 def test_a_shard_without_texts_has_no_counts(tmp_path: Path) -> None:
     reader = Held({"a.jsonl": [" "], "b.jsonl": []})
     output = counted(reader, tmp_path, TEXTS, ingested(reader, tmp_path, TEXTS), "words")
-    assert output.table(tokens.TABLE).height == 0
+    assert output.table(TokenCounts.counts.name).height == 0
     assert output.require_facts().summary["n_tokens"] == 0
     assert output.require_facts().summary["max_tokens"] is None
 
@@ -118,7 +119,7 @@ def test_a_file_that_changed_is_noticed(held: Held, tmp_path: Path) -> None:
 def test_embeddings_bring_their_counts(tmp_path: Path) -> None:
     reader = Held({"a.jsonl": [{"n_tokens": 7}, {"n_tokens": 12.0}], "b.jsonl": [{"n_tokens": np.int32(0)}]})
     output = counted(reader, tmp_path, EMBEDDED, ingested(reader, tmp_path, EMBEDDED), None)
-    assert output.table(tokens.TABLE)["n_tokens"].to_list() == [7, 12, 0]
+    assert output.table(TokenCounts.counts.name)["n_tokens"].to_list() == [7, 12, 0]
     expected = {"kind": "token_count_field", "name": "n_tokens"}
     assert output.require_facts().summary["tokenizer"] == expected
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import polars as pl
 
 from curation_assets.pools import RefitSettings
-from curation_assets.steps.tree.drift import _SCHEMA, decide
+from curation_assets.steps.tree.drift import decide
 from curation_assets.storage.fit_rows import FitRows, FittedShard
+from curation_assets.storage.tables import Drift
 
 FIT_ROWS = FitRows({"a": FittedShard("1", 100), "b": FittedShard("2", 100)}, "encoder", "first fit")
 
@@ -15,7 +16,7 @@ def shards(**rows: tuple[bool, int, float]) -> pl.DataFrame:
     """Shard -> in the fit, rows, score."""
     table = [
         {
-            **dict.fromkeys(_SCHEMA, 0),
+            **dict.fromkeys(Drift.shards.schema, 0),
             "shard": key,
             "in_fit": in_fit,
             "n_rows": n_rows,
@@ -24,7 +25,7 @@ def shards(**rows: tuple[bool, int, float]) -> pl.DataFrame:
         }
         for key, (in_fit, n_rows, score) in rows.items()
     ]
-    return pl.DataFrame(table, schema=_SCHEMA)
+    return pl.DataFrame(table, schema=Drift.shards.schema)
 
 
 def test_nothing_new_keeps_the_tree() -> None:

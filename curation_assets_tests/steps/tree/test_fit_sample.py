@@ -18,8 +18,9 @@ from curation_assets.graph.levels import level_specs
 from curation_assets.steps.report import gather_report
 from curation_assets.steps.tree import fit_sample
 from curation_assets.steps.tree.fit import LevelFit
-from curation_assets.steps.tree.fit_sample import SAMPLE, choose_sample, read_sample
+from curation_assets.steps.tree.fit_sample import choose_sample, read_sample
 from curation_assets.storage.fit_rows import FitRows, FittedShard
+from curation_assets.storage.tables import LevelClusters
 from curation_assets_tests.steps.drawn_pool import RECIPE, Pool
 from curation_assets_tests.steps.other_pools import EmbeddedPool
 
@@ -68,7 +69,7 @@ def test_the_sample_does_not_depend_on_the_order_of_shards(
 def test_level_1_is_fitted_on_the_sample_and_all_rows_are_assigned(tmp_path: Path) -> None:
     pool = embedded(tmp_path, fit_rows=120)
     pool.cluster()
-    initial = pool.storage.output("level_1_initial")
+    initial = pool.storage.initial(1)
     sample = read_sample(pool.storage, initial)
     assert sample is not None
     assert sum(len(rows) for rows in sample.values()) == 120 == len(initial.array("assignments.npy"))
@@ -126,7 +127,7 @@ def test_a_sample_of_everything_is_none(tmp_path: Path, fit_rows: int | None) ->
     assert choose_sample(pool.spec, pool.storage) is None
     with pool.storage.output("level_1_initial").writing(RECIPE) as writer:
         LevelFit(pool.spec, pool.storage, 1).initial(writer)
-    assert SAMPLE not in pool.storage.output("level_1_initial").require_facts().files
+    assert LevelClusters.fit_sample.name not in pool.storage.output("level_1_initial").require_facts().files
 
 
 def test_sizes_are_planned_for_the_rows_that_are_fitted(tmp_path: Path) -> None:

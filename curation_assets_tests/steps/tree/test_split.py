@@ -24,9 +24,9 @@ from curation_assets.steps.tree import split
 from curation_assets.steps.tree.fit import LevelFit
 from curation_assets.steps.tree.split import SplitProgress
 from curation_assets.storage import clusters
-from curation_assets.storage.outputs import Output
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import group_files
+from curation_assets.storage.tables import LevelClusters
 from curation_assets_tests.formats.embedded import write_clip_retrieval
 from curation_assets_tests.steps.drawn_pool import RECIPE
 from curation_assets_tests.steps.other_pools import EmbeddedPool
@@ -72,8 +72,8 @@ def fit(
     return pieces
 
 
-def output(pool: EmbeddedPool) -> Output:
-    return pool.storage.output("level_1_clusters")
+def output(pool: EmbeddedPool) -> LevelClusters:
+    return pool.storage.clusters(1)
 
 
 def digest(pool: EmbeddedPool) -> str:
@@ -197,7 +197,7 @@ def test_a_level_that_is_split_no_longer_leaves_no_working_files(pool: EmbeddedP
     pool = EmbeddedPool(pool.folder, {"id_field": "url"}, levels=[{"n_clusters": 20, "resampling_steps": 0}])
     fit(pool)
     assert not working(pool)
-    assert len(output(pool).array(clusters.CENTROIDS)) == 20
+    assert len(output(pool).centroids.read()) == 20
 
 
 def test_a_full_disk_is_noticed_before_it_is_filled(
@@ -227,13 +227,13 @@ def test_progress_says_how_far_and_of_what() -> None:
 
 def test_the_graph_reads_a_split_level_as_any_other(pool: EmbeddedPool) -> None:
     pool.cluster()
-    centroids = output(pool).array(clusters.CENTROIDS)
+    centroids = output(pool).centroids.read()
     rows = [
         pool.storage.output("level_1_assign", shard.key).table("parquet")["cluster"].to_numpy()
         for shard in pool.storage.shards()
     ]
     np.testing.assert_array_equal(np.unique(np.concatenate(rows)), np.arange(len(centroids)))
-    parents = pool.storage.output("level_2_clusters").array(clusters.ASSIGNMENTS)
+    parents = pool.storage.clusters(2).assignments.read()
     assert parents.shape == (len(centroids),)
 
 

@@ -1,4 +1,4 @@
-"""Parts of a stored selection: the same rows as reading all of it, here and in an object store."""
+"""Parts of a stored table: the same rows as reading all of it, here and in an object store."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from curation_assets.steps.dataset.selected import DUPLICATES, QUOTAS, SELECTED, part_of_shard, part_of_target
 from curation_assets.storage.outputs import Recipe
 from curation_assets.storage.pool_storage import PoolStorage
+from curation_assets.storage.tables import Selection
 
 SHARDS = [f"s{number:02}" for number in range(30)]
 
@@ -35,20 +35,19 @@ def table_of(n_targets: int) -> pl.DataFrame:
 def test_parts_are_those_of_the_whole_table(tmp_path: Path, place: str, statistics: bool) -> None:
     root = str(tmp_path) if place == "local" else f"memory://{tmp_path.name}-{statistics}"
     storage, table = PoolStorage(root, "pool"), table_of(2)
-    with storage.output("selection").writing(Recipe({}, {}, "1")) as writer:
-        for name in (SELECTED, QUOTAS):
-            table.write_parquet(writer.file(name), row_group_size=7, statistics=statistics)
-        writer.table(DUPLICATES, pl.DataFrame(schema={"shard": pl.String, "raw_row": pl.UInt32}))
+    selection = storage.selection()
+    with selection.writing(Recipe({}, {}, "1")) as writer:
+        for declared in (Selection.selected, Selection.quotas):
+            table.write_parquet(writer.file(declared.name), row_group_size=7, statistics=statistics)
+        Selection.repeated_ids.write(writer, Selection.repeated_ids.empty())
     for shard in [*SHARDS, "a", "s1", "z"]:
         mine = table.filter(pl.col("shard") == shard)
-        assert part_of_shard(storage, SELECTED, shard).equals(mine)
-        assert part_of_shard(storage, SELECTED, shard, ["raw_row", "target"]).equals(
-            mine.select("raw_row", "target")
-        )
-        assert part_of_shard(storage, DUPLICATES, shard).is_empty()
+        assert selection.selected.part("shard", shard).equals(mine)
+        part = selection.selected.part("shard", shard, "raw_row", "target")
+        assert part.equals(mine.select("raw_row", "target"))
+        assert selection.repeated_ids.part("shard", shard).is_empty()
     for target in ("t0", "t1", "t2"):
-        assert part_of_target(storage, QUOTAS, target, ["sample_id"]).equals(
-            table.filter(pl.col("target") == target).select("sample_id")
-        )
-    parts = [part_of_shard(storage, SELECTED, shard) for shard in SHARDS]
+        part = selection.quotas.part("target", target, "sample_id")
+        assert part.equals(table.filter(pl.col("target") == target).select("sample_id"))
+    parts = [selection.selected.part("shard", shard) for shard in SHARDS]
     assert sum(part.height for part in parts) == table.height > 50
