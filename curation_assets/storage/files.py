@@ -58,8 +58,8 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredTable:
-    """A declared table of one output."""
+class StoredFile:
+    """A declared file of one output."""
 
     output: Output
     name: str
@@ -68,6 +68,12 @@ class StoredTable:
     def path(self) -> UPath:
         """Where the file lies."""
         return self.output.path(self.name)
+
+
+class StoredTable(StoredFile):
+    """A declared table of one output."""
+
+    __slots__ = ()
 
     def read(self, *columns: str) -> pl.DataFrame:
         """The whole table, or some of its columns."""
@@ -121,17 +127,10 @@ class Array:
         writer.array(self.name, array)
 
 
-@dataclass(frozen=True, slots=True)
-class StoredArray:
+class StoredArray(StoredFile):
     """A declared array of one output."""
 
-    output: Output
-    name: str
-
-    @property
-    def path(self) -> UPath:
-        """Where the file lies."""
-        return self.output.path(self.name)
+    __slots__ = ()
 
     def read(self) -> np.ndarray:
         """The array, memory-mapped where it lies on this machine."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 from upath import UPath
@@ -21,6 +22,7 @@ from curation_assets.storage.outputs import FACTS, Facts, Output, parse_facts
 from curation_assets.storage.shards import Shard, load_shards, save_shards
 from curation_assets.storage.tables import (
     Admitted,
+    AssetOutput,
     Assigned,
     Atlas,
     BalancedDataset,
@@ -37,11 +39,31 @@ from curation_assets.storage.tables import (
     TokenCounts,
     Tree,
     level_asset,
-)
+)  # fmt: skip
 from curation_assets.storage.versions import version_age
 
 _ORPHAN_SECONDS = 86_400.0
-Kind = TypeVar("Kind", bound=Output)
+Kind = TypeVar("Kind", bound=AssetOutput)
+
+
+@dataclass(frozen=True, slots=True)
+class OfShard(Generic[Kind]):
+    """A method of `PoolStorage`: key of a shard -> what an asset stores of it."""
+
+    kind: type[Kind]
+
+    def __get__(self, storage: PoolStorage, owner: type) -> Callable[[str], Kind]:
+        return lambda shard: self.kind(storage.folder / self.kind.asset, shard)
+
+
+@dataclass(frozen=True, slots=True)
+class OfPool(Generic[Kind]):
+    """A method of `PoolStorage`: what an asset stores of the whole pool."""
+
+    kind: type[Kind]
+
+    def __get__(self, storage: PoolStorage, owner: type) -> Callable[[], Kind]:
+        return lambda: self.kind(storage.folder / self.kind.asset, None)
 
 
 class PoolStorage:
@@ -52,6 +74,20 @@ class PoolStorage:
         pool: the pool's name.
     """
 
+    raw_pool = OfShard(RawPool)
+    embedded = OfShard(Embedded)
+    token_counts = OfShard(TokenCounts)
+    evaluation_sets = OfPool(EvaluationSets)
+    contaminated = OfShard(Contaminated)
+    duplicates = OfPool(Duplicates)
+    admitted = OfShard(Admitted)
+    tree = OfPool(Tree)
+    drift = OfPool(Drift)
+    selection = OfPool(Selection)
+    ledger = OfShard(Ledger)
+    balanced_dataset = OfShard(BalancedDataset)
+    atlas = OfPool(Atlas)
+
     def __init__(self, storage_root: str, pool: str) -> None:
         self.folder = open_root(storage_root) / pool
         self.pool = pool
@@ -60,76 +96,21 @@ class PoolStorage:
         """Files of an asset, or of one shard of it."""
         return Output(self.folder / asset, shard)
 
-    def _of(self, kind: type[Kind], asset: str, shard: str | None = None) -> Kind:
-        return kind(self.folder / asset, shard)
-
-    def raw_pool(self, shard: str) -> RawPool:
-        """The listed samples of a shard."""
-        return self._of(RawPool, RawPool.asset, shard)
-
-    def embedded(self, shard: str) -> Embedded:
-        """The embeddings of a shard, and the samples behind them."""
-        return self._of(Embedded, Embedded.asset, shard)
-
-    def token_counts(self, shard: str) -> TokenCounts:
-        """Tokens of a shard's samples."""
-        return self._of(TokenCounts, TokenCounts.asset, shard)
-
-    def evaluation_sets(self) -> EvaluationSets:
-        """The samples that must not be in the result."""
-        return self._of(EvaluationSets, EvaluationSets.asset)
-
-    def contaminated(self, shard: str) -> Contaminated:
-        """Rows of a shard that are too close to an evaluation sample."""
-        return self._of(Contaminated, Contaminated.asset, shard)
-
-    def duplicates(self) -> Duplicates:
-        """Rows of the pool that repeat another."""
-        return self._of(Duplicates, Duplicates.asset)
-
-    def admitted(self, shard: str) -> Admitted:
-        """Rows of a shard that the tree may see."""
-        return self._of(Admitted, Admitted.asset, shard)
-
     def initial(self, level: int) -> LevelClusters:
         """The clusters that a level's resampling starts from."""
-        return self._of(LevelClusters, level_asset(level, "initial"))
+        return LevelClusters(self.folder / level_asset(level, "initial"), None)
 
     def resampled(self, level: int) -> Resampled:
         """The subset that a level's clusters are fitted on."""
-        return self._of(Resampled, level_asset(level, "resampled"))
+        return Resampled(self.folder / level_asset(level, "resampled"), None)
 
     def clusters(self, level: int) -> LevelClusters:
         """The clusters of a level."""
-        return self._of(LevelClusters, level_asset(level, "clusters"))
+        return LevelClusters(self.folder / level_asset(level, "clusters"), None)
 
     def assigned(self, level: int, shard: str) -> Assigned:
         """The clusters of a shard's rows at a level."""
-        return self._of(Assigned, level_asset(level, "assign"), shard)
-
-    def tree(self) -> Tree:
-        """How the last tree's clusters lie in the present ones."""
-        return self._of(Tree, Tree.asset)
-
-    def drift(self) -> Drift:
-        """How each shard compares with the rows of the fit."""
-        return self._of(Drift, Drift.asset)
-
-    def selection(self) -> Selection:
-        """The selected rows of every target, and the quotas they fill."""
-        return self._of(Selection, Selection.asset)
-
-    def ledger(self, shard: str) -> Ledger:
-        """The fate of every sample of a shard."""
-        return self._of(Ledger, Ledger.asset, shard)
-
-    def balanced_dataset(self, shard: str) -> BalancedDataset:
-        """The selected samples of a shard."""
-        return self._of(BalancedDataset, BalancedDataset.asset, shard)
-
-    def atlas(self) -> Atlas:
-        """The export for Embedding Atlas."""
-        return self._of(Atlas, Atlas.asset)
+        return Assigned(self.folder / level_asset(level, "assign"), shard)
 
     def shard_facts(self, asset: str) -> dict[str, Facts]:
         """Facts of every complete output of a partitioned asset, by shard, read in one go."""

@@ -13,15 +13,8 @@ LABEL_PREFIX: Final = "label_"
 """Begins the columns of `raw_pool` that hold the source's `label_fields`."""
 SIGNATURE_LENGTH: Final = 192
 
-_EVIDENCE: dict[str, Any] = {
-    "row": pl.UInt32,
-    "raw_row": pl.UInt32,
-    "sample_id": pl.String,
-    "kind": pl.String,
-    "twin_set": pl.String,
-    "twin_id": pl.String,
-    "similarity": pl.Float32,
-}
+_ROW: dict[str, Any] = {"row": pl.UInt32, "raw_row": pl.UInt32, "sample_id": pl.String}
+_TWIN = {"kind": pl.String, "twin_set": pl.String, "twin_id": pl.String, "similarity": pl.Float32}
 
 
 def level_asset(level: int, kind: str) -> str:
@@ -29,36 +22,30 @@ def level_asset(level: int, kind: str) -> str:
     return f"level_{level}_{kind}"
 
 
-class RawPool(Output):
+class AssetOutput(Output):
+    """What one asset stores."""
+
+    asset: ClassVar[str]
+
+
+class RawPool(AssetOutput):
     """`raw_pool` of a shard."""
 
-    asset: ClassVar = "raw_pool"
-    samples = Table(
-        "parquet",
-        {
-            "sample_id": pl.String,
-            "id_hash": pl.UInt64,
-            "file": pl.String,
-            "member": pl.String,
-            "offset": pl.Int64,
-            "size_bytes": pl.Int64,
-            "content_sha256": pl.String,
-            "width": pl.Int32,
-            "height": pl.Int32,
-            "n_characters": pl.Int64,
-            "normalized_sha256": pl.String,
-            "reason": pl.String,
-            "detail": pl.String,
-        },
-    )
+    asset = "raw_pool"
+    samples = Table("parquet", {
+        "sample_id": pl.String, "id_hash": pl.UInt64, "file": pl.String, "member": pl.String,
+        "offset": pl.Int64, "size_bytes": pl.Int64, "content_sha256": pl.String, "width": pl.Int32,
+        "height": pl.Int32, "n_characters": pl.Int64, "normalized_sha256": pl.String, "reason": pl.String,
+        "detail": pl.String,
+    })  # fmt: skip
     """A row for every sample, `reason` null for accepted ones; then a String column for each label field."""
     VERSIONS: ClassVar = "versions.txt"
 
 
-class Embedded(Output):
+class Embedded(AssetOutput):
     """`embeddings` of a shard."""
 
-    asset: ClassVar = "embeddings"
+    asset = "embeddings"
     vectors = Array("npy")
     """float16 (n, d)."""
     rows = Table("rows.parquet", {"raw_row": pl.UInt32, "sample_id": pl.String, "id_hash": pl.UInt64})
@@ -68,29 +55,22 @@ class Embedded(Output):
     """uint8 (n, 192), of image pools: 8 x 8 pixels of every row, which tell resized copies."""
 
 
-class TokenCounts(Output):
+class TokenCounts(AssetOutput):
     """`token_counts` of a shard."""
 
-    asset: ClassVar = "token_counts"
+    asset = "token_counts"
     counts = Table("parquet", {"raw_row": pl.UInt32, "n_tokens": pl.Int64})
     """A row for every accepted sample, in the order of the raw pool; special tokens are not counted."""
 
 
-class EvaluationSets(Output):
+class EvaluationSets(AssetOutput):
     """`evaluation_sets`: the rows of each set are consecutive, in the table and in both arrays."""
 
-    asset: ClassVar = "evaluation_sets"
-    samples = Table(
-        "samples.parquet",
-        {
-            "set": pl.String,
-            "sample_id": pl.String,
-            "content_sha256": pl.String,
-            "normalized_sha256": pl.String,
-            "embedding_row": pl.Int64,
-            "signature_row": pl.Int64,
-        },
-    )
+    asset = "evaluation_sets"
+    samples = Table("samples.parquet", {
+        "set": pl.String, "sample_id": pl.String, "content_sha256": pl.String,
+        "normalized_sha256": pl.String, "embedding_row": pl.Int64, "signature_row": pl.Int64,
+    })  # fmt: skip
     """Rows of the arrays are null for a sample that has none."""
     embeddings = Array("embeddings.npy")
     """float16 (n, d), as the encoder gives them; none is all zeros."""
@@ -102,11 +82,11 @@ class EvaluationSets(Output):
     )
 
 
-class Contaminated(Output):
+class Contaminated(AssetOutput):
     """`contaminated` of a shard."""
 
-    asset: ClassVar = "contaminated"
-    evidence = Table("evidence.parquet", _EVIDENCE)
+    asset = "contaminated"
+    evidence = Table("evidence.parquet", {**_ROW, **_TWIN})
     """At most one line a row; `twin_set` is the evaluation set of the twin."""
 
 
@@ -119,11 +99,11 @@ class Fitted(Output):
     """float32 (d,); only with centring."""
 
 
-class Duplicates(Fitted):
+class Duplicates(Fitted, AssetOutput):
     """`duplicates`: the coarse clusters of the search, and what the next run starts from."""
 
-    asset: ClassVar = "duplicates"
-    evidence = Table("evidence.parquet", {"shard": pl.String, **_EVIDENCE})
+    asset = "duplicates"
+    evidence = Table("evidence.parquet", {"shard": pl.String, **_ROW, **_TWIN})
     """A line for every removed row; `twin_set` is the shard of the sample that is kept."""
     judged = Table("judged.parquet", {"shard": pl.String, "digest": pl.String, "n_rows": pl.Int64})
     """Shards, with the content that the decisions are about."""
@@ -133,20 +113,13 @@ class Duplicates(Fitted):
     """int32 (n, v): coarse clusters of the kept rows, -1 for the others."""
 
 
-class Admitted(Output):
+class Admitted(AssetOutput):
     """`admitted` of a shard."""
 
-    asset: ClassVar = "admitted"
+    asset = "admitted"
     kept = Array("kept.npy")
     """int64, ascending: rows of the shard's embeddings that are admitted."""
-    excluded = Table(
-        "excluded.parquet",
-        {
-            **dict(list(_EVIDENCE.items())[:3]),
-            "fate": pl.String,
-            **dict(list(_EVIDENCE.items())[3:]),
-        },
-    )
+    excluded = Table("excluded.parquet", {**_ROW, "fate": pl.String, **_TWIN})
     """`twin_set` is the shard of the twin that is kept, or the evaluation set that a sample is too close to."""
     EMBEDDINGS_DIGEST: ClassVar = "embeddings.txt"
 
@@ -179,10 +152,10 @@ class Assigned(Output):
     """A row for every embedding; `distance` is to the centroid."""
 
 
-class Tree(Output):
+class Tree(AssetOutput):
     """`tree`."""
 
-    asset: ClassVar = "tree"
+    asset = "tree"
 
     @staticmethod
     def cluster_map(level: int) -> Table:
@@ -191,56 +164,32 @@ class Tree(Output):
         return Table(f"level_{level}_map.parquet", {**counted, "share_of_old": pl.Float64})
 
 
-class Drift(Output):
+class Drift(AssetOutput):
     """`drift`."""
 
-    asset: ClassVar = "drift"
-    shards = Table(
-        "shards.parquet",
-        {
-            "shard": pl.String,
-            "in_fit": pl.Boolean,
-            "n_rows": pl.Int64,
-            "mean_distance": pl.Float64,
-            "distance_shift": pl.Float64,
-            "beyond_radius_share": pl.Float64,
-            "mass_shift": pl.Float64,
-            "score": pl.Float64,
-            "assign_digest": pl.String,
-        },
-    )
+    asset = "drift"
+    shards = Table("shards.parquet", {
+        "shard": pl.String, "in_fit": pl.Boolean, "n_rows": pl.Int64, "mean_distance": pl.Float64,
+        "distance_shift": pl.Float64, "beyond_radius_share": pl.Float64, "mass_shift": pl.Float64,
+        "score": pl.Float64, "assign_digest": pl.String,
+    })  # fmt: skip
     fit_mass = Array("fit_mass.npy")
     """Share of the fitted rows in each cluster."""
 
 
-class Selection(Output):
+class Selection(AssetOutput):
     """`selection`; its tables are ordered by shard inside each target."""
 
-    asset: ClassVar = "selection"
-    selected = Table(
-        "selected.parquet",
-        {
-            "target": pl.String,
-            "shard": pl.String,
-            "row": pl.Int64,
-            "raw_row": pl.UInt32,
-            "sample_id": pl.String,
-            "level_1": pl.Int64,
-            "distance": pl.Float32,
-        },
-    )
+    asset = "selection"
+    selected = Table("selected.parquet", {
+        "target": pl.String, "shard": pl.String, "row": pl.Int64, "raw_row": pl.UInt32,
+        "sample_id": pl.String, "level_1": pl.Int64, "distance": pl.Float32,
+    })  # fmt: skip
     """Before `distance` the clusters of the higher levels, after it `n_tokens` (UInt32) if tokens are counted."""
-    quotas = Table(
-        "quotas.parquet",
-        {
-            "target": pl.String,
-            "unit": pl.String,
-            "level": pl.Int32,
-            "cluster": pl.Int64,
-            "size": pl.Int64,
-            "quota": pl.Int64,
-        },
-    )
+    quotas = Table("quotas.parquet", {
+        "target": pl.String, "unit": pl.String, "level": pl.Int32, "cluster": pl.Int64, "size": pl.Int64,
+        "quota": pl.Int64,
+    })  # fmt: skip
     repeated_ids = Table(
         "duplicates.parquet",
         {"shard": pl.String, "raw_row": pl.UInt32, "sample_id": pl.String, "kept_shard": pl.String},
@@ -251,36 +200,25 @@ class Selection(Output):
     the one that got furthest down. 0 for a cluster that got a share."""
 
 
-class Ledger(Output):
+class Ledger(AssetOutput):
     """`ledger` of a shard."""
 
-    asset: ClassVar = "ledger"
-    fates = Table(
-        "parquet",
-        {
-            "sample_id": pl.String,
-            "file": pl.String,
-            "member": pl.String,
-            "fate": pl.String,
-            "reason": pl.String,
-            "detail": pl.String,
-            "twin_set": pl.String,
-            "twin_id": pl.String,
-            "similarity": pl.Float32,
-            "ran_out_at": pl.Int8,
-            "targets": pl.List(pl.String),
-        },
-    )
+    asset = "ledger"
+    fates = Table("parquet", {
+        "sample_id": pl.String, "file": pl.String, "member": pl.String, "fate": pl.String,
+        "reason": pl.String, "detail": pl.String, "twin_set": pl.String, "twin_id": pl.String,
+        "similarity": pl.Float32, "ran_out_at": pl.Int8, "targets": pl.List(pl.String),
+    })  # fmt: skip
     """A row for every row of the shard's raw pool, in its order. `reason` only of rejected samples; `twin_set` (shard
     or evaluation set), `twin_id` and `similarity` of duplicates and contaminated ones; `ran_out_at` only of samples
     that were not selected: the highest level whose cluster above them got nothing, 0 if their own level-1 cluster got
     a share and other samples went first."""
 
 
-class BalancedDataset(Output):
+class BalancedDataset(AssetOutput):
     """`balanced_dataset` of a shard: a file for each target and form that holds samples."""
 
-    asset: ClassVar = "balanced_dataset"
+    asset = "balanced_dataset"
 
     @staticmethod
     def file(target: str, suffix: str) -> str:
@@ -288,47 +226,35 @@ class BalancedDataset(Output):
         return f"{target}/{suffix}"
 
 
-class DatasetRelease(Output):
+class DatasetRelease(AssetOutput):
     """`dataset_release`: a folder for each target."""
 
-    asset: ClassVar = "dataset_release"
+    asset = "dataset_release"
     CARD: ClassVar = "README.md"
     IDS: ClassVar = "ids.txt"
     WEIGHTS: ClassVar = "weights.parquet"
     MANIFEST: ClassVar = "manifest.json"
 
 
-class Atlas(Output):
+class Atlas(AssetOutput):
     """`atlas`."""
 
-    asset: ClassVar = "atlas"
+    asset = "atlas"
     X: ClassVar = "projection_x"
     Y: ClassVar = "projection_y"
     NEIGHBOURS: ClassVar = "neighbors"
-    samples = Table(
-        "atlas.parquet",
-        {
-            "id": pl.String,
-            "fate": pl.String,
-            "targets": pl.String,
-            "distance": pl.Float32,
-            "reason": pl.String,
-            "twin_set": pl.String,
-            "twin_id": pl.String,
-            "similarity": pl.Float32,
-            "shard": pl.String,
-            "file": pl.String,
-            X: pl.Float32,
-            Y: pl.Float32,
-            NEIGHBOURS: pl.Struct({"ids": pl.List(pl.Int64), "distances": pl.List(pl.Float32)}),
-        },
-    )
+    samples = Table("atlas.parquet", {
+        "id": pl.String, "fate": pl.String, "targets": pl.String, "distance": pl.Float32,
+        "reason": pl.String, "twin_set": pl.String, "twin_id": pl.String, "similarity": pl.Float32,
+        "shard": pl.String, "file": pl.String, X: pl.Float32, Y: pl.Float32,
+        NEIGHBOURS: pl.Struct({"ids": pl.List(pl.Int64), "distances": pl.List(pl.Float32)}),
+    })  # fmt: skip
     """Also `text` or `image`, the clusters of every level as text, and the labels."""
     PICTURE: ClassVar = "projection.png"
 
 
-class CurationReport(Output):
+class CurationReport(AssetOutput):
     """`curation_report`; its figures are PNG files beside the page."""
 
-    asset: ClassVar = "curation_report"
+    asset = "curation_report"
     PAGE: ClassVar = "curation_report.html"

@@ -54,7 +54,7 @@ def write_ledger(spec: PoolSpec, storage: PoolStorage, shard: str, writer: Outpu
     if not np.array_equal(fates["raw_row"].to_numpy(), np.arange(n_rows)):
         raise CurationError(_not_one_fate_each(shard, n_rows, fates))
     ledger = pl.concat([raw.drop("reason", "detail"), fates.drop("raw_row")], how="horizontal")
-    Ledger.fates.write(writer, ledger.select(Ledger.fates.schema))
+    Ledger.fates.write(writer, ledger.select(list(Ledger.fates.schema)))
     reasons = Counter(ledger["reason"].drop_nulls().to_list())
     counts = Counter(ledger["fate"].to_list())
     ran_out_at = Counter(ledger["ran_out_at"].drop_nulls().to_list())
