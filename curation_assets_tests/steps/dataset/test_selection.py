@@ -141,7 +141,7 @@ def test_counts_of_other_rows_stop_the_draw(tmp_path: Path) -> None:
     counts = pool.storage.output("token_counts", "a").path("parquet")
     pl.read_parquet(str(counts))[:2].write_parquet(str(counts))
     with pytest.raises(
-        CurationError, match="3 rows are embedded, but tokens are counted of 2: run token_counts"
+        CurationError, match="3 rows are embedded, but tokens are counted for 2: run token_counts"
     ):
         pool.select()
     pool = BuiltPool(tmp_path, texts, n_clusters=1, **settings)

@@ -23,7 +23,7 @@ from curation_assets.steps.ingest.raw_pool import ingest_shard
 from curation_assets.steps.ingest.token_counts import count_tokens
 from curation_assets.storage.outputs import Output, Recipe
 from curation_assets.storage.shards import Shard
-from curation_assets.storage.tables import TokenCounts
+from curation_assets.storage.tables import RawPool, TokenCounts
 
 RECIPE = Recipe({}, {}, "1")
 SHARD = Shard("s", (SourceFile("a.jsonl", 1, "1"), SourceFile("b.jsonl", 1, "1")))
@@ -55,14 +55,14 @@ def held() -> Held:
     return Held({"a.jsonl": ["one two", " ", None, "日本語 テキスト です"], "b.jsonl": ["x " * 500, "last"]})
 
 
-def ingested(reader: ShardReader, folder: Path, source: Any) -> Output:
-    output = Output(UPath(folder) / "raw_pool", "s")
+def ingested(reader: ShardReader, folder: Path, source: Any) -> RawPool:
+    output = RawPool(UPath(folder) / "raw_pool", "s")
     with output.writing(RECIPE) as writer:
         ingest_shard(reader, SHARD, source, writer)
     return output
 
 
-def counted(reader: ShardReader, folder: Path, source: Any, raw_pool: Output, name: str | None) -> Output:
+def counted(reader: ShardReader, folder: Path, source: Any, raw_pool: RawPool, name: str | None) -> Output:
     output = Output(UPath(folder) / "token_counts", "s")
     counter = build_tokenizer(name) if name else None
     with output.writing(RECIPE) as writer:

@@ -140,8 +140,8 @@ def test_what_was_finished_before_a_failure_is_not_made_again(pool: EmbeddedPool
 def test_a_process_that_is_killed_is_resumed(pool: EmbeddedPool) -> None:
     fit(pool)
     reference = digest(pool)
-    script = f"from curation_assets_tests.steps.test_split import die; die({str(pool.folder)!r})"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    script = f"from curation_assets_tests.steps.tree.test_split import die; die({str(pool.folder)!r})"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[3])}
     killed = subprocess.run([sys.executable, "-c", script], env=environment, check=False)
     assert killed.returncode == -signal.SIGKILL
     [folder] = working(pool)
