@@ -197,7 +197,7 @@ def _check_clean(spec: PoolSpec, storage: PoolStorage) -> dg.AssetCheckResult:
     closest = {name: value for name, value in (proof.closest or {}).items() if name != "cosine"}
     return dg.AssetCheckResult(
         passed=proof.found.is_empty(),
-        description=proof.words,
+        description=proof.summary,
         metadata={
             "comparisons": proof.n_comparisons,
             "selected_samples": proof.n_rows,

@@ -46,7 +46,7 @@ class FitWork:
 
     Args:
         folder: made when needed.
-        seconds_between: at least so many seconds lie between two states that are kept.
+        seconds_between: least seconds between two states that are kept.
     """
 
     def __init__(self, folder: UPath, seconds_between: float = SECONDS_BETWEEN) -> None:

@@ -70,7 +70,7 @@ def build_drift(graph: PoolGraph) -> dg.AssetsDefinition:
             known = _scores(run.storage.drift())
             decision = measure_pool_drift(graph.spec, run.storage, rows, version, writer)
             context.log.info(
-                f"{decision.words}: {'; '.join(decision.reasons) or 'within the policy'} (new rows "
+                f"{decision.summary}: {'; '.join(decision.reasons) or 'within the policy'} (new rows "
                 f"{decision.new_rows_share:.1%} of the fitted, highest drift score {decision.drift_score:.2f})"
             )
             writer.summary["n_observed"] = _observe(context, graph.spec.name, decision.shards, known)

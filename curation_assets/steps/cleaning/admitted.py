@@ -23,7 +23,7 @@ def admit_shard(spec: PoolSpec, storage: PoolStorage, shard: str, writer: Output
         writer: gets the kept rows, and a table of the excluded ones, each with its twin and similarity.
 
     Raises:
-        CurationError: if a row is excluded twice: contaminated samples are no candidates for duplicates.
+        CurationError: if a row is excluded twice: contaminated samples are never judged as duplicates.
     """
     facts = storage.embedded(shard).require_facts()
     parts = [Admitted.excluded.empty()]
@@ -39,7 +39,7 @@ def admit_shard(spec: PoolSpec, storage: PoolStorage, shard: str, writer: Output
     kept[excluded["row"].to_numpy()] = False
     Admitted.kept.write(writer, np.flatnonzero(kept))
     Admitted.excluded.write(writer, excluded)
-    # The fit reads embeddings through this output: its digest has to move with theirs.
+    # The fit reads embeddings through this output: its digest must change with theirs.
     writer.text(Admitted.EMBEDDINGS_DIGEST, facts.digest)
     counts = dict(excluded.group_by("fate").len().sort("fate").iter_rows())
     writer.summary.update(n_rows=int(kept.sum()), n_excluded=len(excluded), excluded=counts)

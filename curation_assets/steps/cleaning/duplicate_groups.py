@@ -1,4 +1,4 @@
-"""Duplicates as groups: each kept sample with what was removed for its sake."""
+"""Duplicates as groups: each kept sample with the samples that repeat it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _MEMBER = ("shard", "row", "raw_row", "sample_id", "kind", "similarity")
 
 
 def largest_groups(evidence: pl.DataFrame, most: int) -> pl.DataFrame:
-    """The groups of which most was removed.
+    """The groups with the most removed samples.
 
     Args:
         evidence: of the output `duplicates`, or any part of it.

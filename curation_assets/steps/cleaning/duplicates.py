@@ -1,4 +1,4 @@
-"""duplicates: which samples of the pool say the same as another, and which of each group stays."""
+"""duplicates: which samples of the pool repeat another, and which of each group stays."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def find_duplicates(
 ) -> None:
     """Remove equal samples, then near ones, across all shards.
 
-    Equal bytes (and texts equal after normalisation) first: of each group the largest stays, or the first if the
-    rule is another, for their embeddings do not tell them apart. Those that stay are compared within coarse
-    clusters. A group whose sample falls there falls with it, and names the same twin and similarity.
+    Samples with equal bytes, or equal texts after normalisation, come first. Their embeddings do not tell them apart,
+    so the largest of a group stays, or the first under another rule. The rows that stay are compared within coarse
+    clusters. If the kept row of a group is removed there, the whole group names the same twin and similarity.
 
-    Decisions stand: under the same settings, rows of unchanged shards are not judged again, unless the sample that a
-    removed one is a copy of is gone; new rows are compared with those that stay and with each other. The coarse
-    clusters stay too, until the pool holds four times the rows they were fitted on.
+    Decisions stand: under the same settings, rows of unchanged shards are not judged again, unless the twin of a
+    removed row is gone. New rows are compared with the rows that stay and with each other. The coarse clusters stay
+    until the pool holds four times the rows they were fitted on.
 
     Args:
         spec: the pool; its `deduplication` is set.
@@ -137,7 +137,7 @@ def _equal(spec: PoolSpec, rows: DuplicateRows, standing: Standing, is_open: np.
     part = np.flatnonzero(candidates & rows.has_digest)
     digests = rows.texts if spec.modality == "text" else rows.contents
     twins = exact_twins(digests[part], keep_order(spec, rows, part, is_open[part]))
-    # What stands stays, though it may be equal to another that stands: one of them came to stay later.
+    # Rows that stand stay, even if two of them are equal: one of them came to stay later.
     removed = (twins >= 0) & is_open[part]
     at, twin = part[removed], part[twins[removed]]
     same = (rows.contents[at] == rows.contents[twin]).all(axis=1)
@@ -147,7 +147,7 @@ def _equal(spec: PoolSpec, rows: DuplicateRows, standing: Standing, is_open: np.
 
 
 def _follow(equal: _Found, near: _Found) -> _Found:
-    """Rows equal to one that fell as a near duplicate, as near duplicates of what that one is close to."""
+    """Rows equal to a removed near duplicate, now as near duplicates of the twin of that one."""
     if not len(near.rows):
         return equal
     at = np.minimum(np.searchsorted(near.rows, equal.twins), len(near.rows) - 1)
@@ -172,7 +172,7 @@ def _evidence(rows: DuplicateRows, found: _Found) -> pl.DataFrame:
 
 
 def _shard_digests(shards: list[str], evidence: pl.DataFrame) -> dict[str, str]:
-    """What of the evidence concerns each shard: one whose part is unchanged need not be admitted again."""
+    """Digest of each shard's evidence: a shard whose evidence is unchanged need not be admitted again."""
     parts = evidence.partition_by("shard", as_dict=True, maintain_order=True)
     texts = {str(shard): part.write_csv() for (shard,), part in parts.items()}
     return {shard: fingerprint(texts.get(shard, "")) for shard in shards}

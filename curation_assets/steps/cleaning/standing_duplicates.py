@@ -1,4 +1,4 @@
-"""Decisions of an earlier deduplication that stand, and what is stored so that they can."""
+"""Decisions of an earlier deduplication that stand."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Standing:
 
     @classmethod
     def read(cls, spec: PoolSpec, stored: Duplicates, rows: DuplicateRows, threshold: float) -> Standing:
-        """What stands of the stored decisions: those on unchanged shards, while the twin of a removed row is kept.
+        """The stored decisions that stand: those on unchanged shards, while the twin of a removed row is kept.
 
         Args:
             spec: the pool; under other settings nothing stands.
@@ -55,7 +55,7 @@ class Standing:
         visits = _visits_now(stored, facts, same, rows.n_rows)
         for start, n_rows in same.select("start", "n_rows").iter_rows():
             stands[start : start + n_rows] = True
-        # A sample that was contaminated then and is not now has never been judged.
+        # A sample that is no longer contaminated was never judged.
         left_out = _pool_rows(stored.left_out.read(), same)["pool_row"].to_numpy()
         stands[left_out] = False
         stands[rows.contaminated] = False

@@ -35,7 +35,7 @@ class Proof:
     """shard, sample_id, twin_set, twin_id and cosine of the closest pair that remains; None without embeddings."""
 
     @property
-    def words(self) -> str:
+    def summary(self) -> str:
         """The outcome, for people."""
         if self.found.is_empty():
             return f"none of {self.n_rows:,} selected samples is too close to an evaluation sample"
@@ -112,7 +112,9 @@ def require_clean_rows(
         return
     proof = contaminated_selection(spec, storage, selected, device=device)
     if len(proof.found):
-        raise CurationError(f"{proof.words}: curation-assets backfill --pool {spec.name} --from contaminated")
+        raise CurationError(
+            f"{proof.summary}: curation-assets backfill --pool {spec.name} --from contaminated"
+        )
 
 
 def _require_same_samples(shard: str, selected: pl.DataFrame, rows: pl.DataFrame) -> None:

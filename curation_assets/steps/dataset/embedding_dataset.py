@@ -1,4 +1,4 @@
-"""The selected rows of a pool of embeddings: its metadata as typed as it came, beside the curation's columns."""
+"""The selected rows of a pool of embeddings: its metadata with their types, and the curation's columns."""
 
 from __future__ import annotations
 

@@ -10,9 +10,9 @@ DOMINATING_SHARE = 0.3
 
 
 def dominating_share(n_clusters: int) -> float:
-    """Share of the pool above which one of so many clusters dominates.
+    """Share of the pool above which one of `n_clusters` clusters dominates.
 
-    0.3; of fewer than five clusters one may hold half as much again as its equal part.
+    0.3; with fewer than five clusters, 1.5 times the equal share.
     """
     return max(DOMINATING_SHARE, 1.5 / max(1, n_clusters))
 

@@ -42,7 +42,7 @@ class Decision:
     """The figures of every shard."""
 
     @property
-    def words(self) -> str:
+    def summary(self) -> str:
         """What is to be done."""
         return REFIT if self.reasons else KEEP
 
@@ -89,7 +89,7 @@ def measure_pool_drift(
     Drift.shards.write(writer, shards)
     Drift.fit_mass.write(writer, fit.mass)
     writer.summary.update(
-        decision=decision.words,
+        decision=decision.summary,
         reasons=list(decision.reasons),
         new_rows=decision.new_rows,
         gone_rows=decision.gone_rows,

@@ -30,7 +30,7 @@ def shards(**rows: tuple[bool, int, float]) -> pl.DataFrame:
 
 def test_nothing_new_keeps_the_tree() -> None:
     decision = decide(RefitSettings(), shards(a=(True, 100, 0.9), b=(True, 100, 0.0)), FIT_ROWS)
-    assert decision.words == "assign and re-select"
+    assert decision.summary == "assign and re-select"
     assert (decision.new_rows, decision.gone_rows, decision.drift_score) == (0, 0, 0.0), (
         "only new shards count"
     )
@@ -39,7 +39,7 @@ def test_nothing_new_keeps_the_tree() -> None:
 def test_new_rows_beyond_the_share_ask_for_a_refit() -> None:
     grown = shards(a=(True, 100, 0.0), b=(True, 100, 0.0), c=(False, 41, 0.1))
     decision = decide(RefitSettings(new_rows=0.2), grown, FIT_ROWS)
-    assert decision.words == "refit from level 1"
+    assert decision.summary == "refit from level 1"
     assert decision.reasons == ("41 rows came since the fit of 200: 20%, more than 20%",)
     exactly = shards(a=(True, 100, 0.0), b=(True, 100, 0.0), c=(False, 40, 0.1))
     assert not decide(RefitSettings(new_rows=0.2), exactly, FIT_ROWS).reasons
