@@ -58,5 +58,5 @@ def test_a_drifting_shard_is_named_and_never_means_never() -> None:
     assert decision.drifting_shards == ("c",)
     assert decision.reasons == ("drift of shard c: score up to 0.70, more than 0.50",)
     never = decide(RefitSettings(new_rows=None, drift_score=None), odd, FIT_ROWS)
-    assert never.words == "assign and re-select"
+    assert never.summary == "assign and re-select"
     assert never.drift_score == 0.7
