@@ -184,15 +184,26 @@ def _chunk_maxima(row: np.ndarray, maxima: np.ndarray) -> None:
 
 @compiled()
 def top_two_rows(
-    scores: np.ndarray, at_least: np.ndarray, best: np.ndarray, column: np.ndarray, second: np.ndarray
+    scores: np.ndarray,
+    at_least: np.ndarray,
+    left_out: np.ndarray,
+    best: np.ndarray,
+    column: np.ndarray,
+    second: np.ndarray,
 ) -> None:
-    """Best and second-best of each row of scores, see `search_all`."""
+    """Best and second-best of each row of scores, see `search_all`.
+
+    IN: float32 (b, k), (b,), int64 (b,). OUT: the last three. The largest of each chunk of 16 scores is found by
+    vector operations; only the chunk that holds the best is looked through for its position.
+    """
     n_columns = scores.shape[1]
     whole = n_columns // _CHUNK
     maxima = np.empty(whole, np.float32)
     none = np.float32(-np.inf)
     for i in range(len(scores)):
         row = scores[i]
+        if left_out[i] >= 0:
+            row[left_out[i]] = none
         _chunk_maxima(row, maxima)
         largest, where = none, -1
         for chunk in range(whole):

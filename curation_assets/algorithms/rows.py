@@ -150,3 +150,13 @@ def as_float32(array: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         piece = piece if piece.flags.writeable else piece.copy()
         target[start : start + len(piece)].copy_(torch.from_numpy(piece))
     return out
+
+
+def as_tensor(array: np.ndarray, device: str = "cpu") -> torch.Tensor:
+    """An array as a float32 tensor on a device, without a copy where none is needed.
+
+    Args:
+        array: floats of any shape; a memory map is copied, since it is read-only, which torch tensors cannot be.
+        device: torch device.
+    """
+    return torch.from_numpy(np.require(array, dtype=np.float32, requirements=["C", "W"])).to(device)

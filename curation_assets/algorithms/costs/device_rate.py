@@ -9,14 +9,9 @@ from dataclasses import dataclass
 import torch
 
 from curation_assets.algorithms.search.assigner import assign
-from curation_assets.algorithms.search.assignment import Codebook, top_two
-from curation_assets.algorithms.search.cpu.sketch import Basis, is_sketchable
-from curation_assets.algorithms.search.cpu.sketched_centroids import SketchedCentroids
-from curation_assets.algorithms.search.rounded_scores import (
-    RoundedCentroids,
-    float32_accumulation,
-    rounding_residuals,
-)
+from curation_assets.algorithms.search.base import SearchedRows
+from curation_assets.algorithms.search.choose import nearest_centroids
+from curation_assets.algorithms.search.codebook import Codebook
 from curation_assets.algorithms.threads import parts_on_threads
 
 A100_TFLOPS = 312.0
@@ -92,42 +87,17 @@ def measure_rate(
 
 
 def _search(block: torch.Tensor, centroids: torch.Tensor) -> None:
-    """Look at all centroids for rows that none of them can win, as Lloyd's later iterations do."""
-    book = Codebook.of(centroids)
-    if is_sketchable(len(block), len(centroids), centroids.shape[1], str(block.device)):
-        _search_sketched(block, book)
-        return
-    rounded = RoundedCentroids.if_worthwhile(book.centroids, book.bias, book.largest_norm)
+    """Search for rows that no centroid can win, as Lloyd's later iterations do."""
+    search = nearest_centroids(Codebook.of(centroids), len(block))
     norms = torch.linalg.vector_norm(block, dim=1)
+    view = None if search.viewer is None else search.viewer.view(block, norms)
     beyond_reach = torch.full_like(norms, 10.0)
-    if rounded is None:
-        top_two(block, book.centroids, book.bias, beyond_reach)
-        return
-    residuals = rounding_residuals(block)
-    step = rounded.tile_rows()
-    with float32_accumulation():
-        for start in range(0, len(block), step):
-            tile = slice(start, start + step)
-            rounded.leaders(
-                block[tile],
-                norms[tile],
-                residuals[tile],
-                beyond_reach[tile],
-                book.error_bound(norms[tile]),
-                floor=torch.zeros_like(norms[tile]),
-            )
-
-
-def _search_sketched(block: torch.Tensor, book: Codebook) -> None:
-    norms = torch.linalg.vector_norm(block, dim=1)
-    basis = Basis.of(book.centroids)
-    sketched = SketchedCentroids(basis, book.centroids, book.bias, book.largest_norm)
-    bound, own = book.error_bound(norms), torch.full_like(norms, 10.0)
-    sketches = basis.sketches(block, norms)
     with parts_on_threads():
-        for start in range(0, len(block), sketched.tile_rows()):
-            tile = slice(start, start + sketched.tile_rows())
-            sketched.search(block[tile], sketches[tile], norms[tile], own[tile], bound[tile], own[tile])
+        for start in range(0, len(block), search.tile_rows()):
+            tile = slice(start, start + search.tile_rows())
+            of_tile, own = None if view is None else view[tile], beyond_reach[tile]
+            rows = SearchedRows(block[tile], norms[tile], of_tile, at_least=own, own=own)
+            search.leading(rows, runner_up=True)
 
 
 def _seconds(work: Callable[[], object], clock: Callable[[], float]) -> float:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curation_assets.algorithms.search.rounding_errors import product_error
+from curation_assets.algorithms.search.rounding import product_error
 
 # Prepared rows are off unit length by less than this, so rows of one direction reach no more than 1 minus it.
 _LENGTH_ERROR = 2.0**-20

@@ -1,8 +1,8 @@
-"""Lloyd's iterations on one worker's rows: exact assignments, searching only what can have changed.
+"""Lloyd's iterations on one worker's rows: exact assignments that search only what can have changed.
 
-For each row a rival score is kept that no centroid but its own exceeds. A centroid that stayed where it was cannot
-exceed it later; those that moved are looked at by their sketches, or in bfloat16, first, and only rows for which
-one of them might be nearer than their own are compared in float32, and in float64 where that is too close to call.
+Each row keeps the score of its own centroid and a rival score that no other centroid exceeds. A centroid that did not
+move cannot exceed the rival score later. So only centroids that moved are searched, and only rows for which one of
+them may be nearer than their own are compared with all centroids.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import math
 import threading
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -18,20 +19,14 @@ from curation_assets.algorithms.kmeans.centroid_sums import SumDelta
 from curation_assets.algorithms.kmeans.row_sums import add_rows
 from curation_assets.algorithms.kmeans.tiles import TiledRows
 from curation_assets.algorithms.rows import Metric
-from curation_assets.algorithms.search.assignment import (
-    Codebook,
+from curation_assets.algorithms.search.base import Found, NearestCentroids
+from curation_assets.algorithms.search.codebook import Codebook
+from curation_assets.algorithms.search.pairs import (
     moved_centroids,
-    nearest,
-    nearest_sketched,
     reported_distance,
     squared_distances,
     squared_lengths,
-    tile_rows,
-    top_two,
 )
-from curation_assets.algorithms.search.cpu.sketch import Basis, Sketches, WholeRows
-from curation_assets.algorithms.search.cpu.sketched_centroids import SketchedCentroids
-from curation_assets.algorithms.search.rounded_scores import RoundedCentroids
 
 # Where more than this share of the centroids moved, one full search is cheaper than a partial one.
 _FULL_SEARCH_SHARE = 0.8
@@ -124,22 +119,19 @@ class Lloyd:
         if not self._is_searched or len(moved) > _FULL_SEARCH_SHARE * len(self._moved):
             moved = torch.arange(len(self._moved), device=moved.device)
             self._rivals.fill_(-math.inf)
-        search = _Search(self.book, moved, self._tiled.basis(len(moved)))
-        if search.basis is not None:
-            self._tiled.make_sketches(search.basis)
+        search = _Search(self._tiled, self.book, moved)
 
         def reassign(start: int, block: torch.Tensor) -> int:
             return self._reassign_tile(search, slice(start, start + len(block)), block)
 
-        n_reassigned = sum(self._tiled.each_tile(reassign, search.tile_rows()))
+        n_reassigned = sum(self._tiled.each_tile(reassign, search.among_moved.tile_rows()))
         self._is_searched = True
         return n_reassigned
 
     def _reassign_tile(self, search: _Search, tile: slice, block: torch.Tensor) -> int:
         before = self._clusters[tile].clone()
         self._refresh_own_scores(tile, block, before)
-        if not self._search_sketched(search, tile, block, before):
-            self._search_all(search, tile, block, before)
+        self._search_moved(search, tile, block, before)
         after = self._clusters[tile]
         changed = torch.nonzero(after != before).flatten()
         # Rows without a cluster yet are in no sums: `all_rows` adds them up.
@@ -156,142 +148,52 @@ class Lloyd:
     def _refresh_own_scores(self, tile: slice, block: torch.Tensor, clusters: torch.Tensor) -> None:
         """Score each row against its own centroid again, where that moved."""
         if not self._is_searched:
-            self._own[tile] = self.book.scores(block, clusters)
+            self._own[tile] = self.book.scores_of(block, clusters)
             return
         rows = torch.nonzero(self._moved[clusters]).flatten()
         if len(rows):
-            self._own[tile.start + rows] = self.book.scores(block, clusters[rows], rows)
+            self._own[tile.start + rows] = self.book.scores_of(block, clusters[rows], rows)
 
-    def _search_sketched(
+    def _search_moved(
         self, search: _Search, tile: slice, block: torch.Tensor, clusters: torch.Tensor
-    ) -> bool:
-        """Search a tile with the help of sketches; False, and nothing is done, if they rule out too few."""
-        if search.sketched is None or search.basis is None:
-            return False
-        own, norms = self._own[tile], self._norms[tile]
-        bound = self.book.error_bound(norms)
-        sketches = self._tiled.sketches(search.basis, tile.start, block)
-        found = search.sketched.search(
-            block, sketches, norms, own - 2 * bound, bound, own, search.position[clusters]
-        )
-        if found is None:
-            return False
-        column, score, others = found
-        rows = torch.arange(len(block))
-        rest = torch.maximum(self._rivals[tile], others)
-        rows = self._settle(tile.start, rows, search.numbers[column], score, rest, 2 * bound)
-        if len(rows):
-            self._search_whole_book(search, tile.start + rows, block.index_select(0, rows), sketches[rows])
-        return True
-
-    def _search_whole_book(
-        self, search: _Search, rows: torch.Tensor, block: torch.Tensor, sketches: Sketches
     ) -> None:
-        """Compare rows with all centroids, also those that did not move."""
-        own, norms, sketched = self._own[rows], self._norms[rows], search.sketched_book
-        found = None
-        if sketched is not None:
-            at_least = own - 2 * self.book.error_bound(norms)
-            found = nearest_sketched(
-                block, sketches, norms, self.book, sketched, at_least, with_runner_up=True
-            )
-        if found is None:
-            found = nearest(block, norms, self.book)
-        self._clusters[rows], self._own[rows], self._rivals[rows] = found
-
-    def _search_all(self, search: _Search, tile: slice, block: torch.Tensor, clusters: torch.Tensor) -> None:
-        """Search a tile without sketches."""
-        if search.rounded is None:
-            self._compare(search, tile.start + torch.arange(len(block), device=block.device), block)
-            return
-        rows = self._look_first(search, search.rounded, tile, block, clusters)
-        if len(rows):
-            self._compare(search, tile.start + rows, block.index_select(0, rows))
-
-    def _look_first(
-        self,
-        search: _Search,
-        rounded: RoundedCentroids,
-        tile: slice,
-        block: torch.Tensor,
-        clusters: torch.Tensor,
-    ) -> torch.Tensor:
-        """Settle what products in bfloat16 and one float32 score a row can settle; returns the rows left open."""
-        own, norms, rivals = self._own[tile], self._norms[tile], self._rivals[tile]
+        """Search for a tile among the centroids that moved, and among all where that leaves it open."""
+        own, norms = self._own[tile], self._norms[tile]
         slack = 2 * self.book.error_bound(norms)
-        leader, of_leader, of_others = rounded.leaders(
-            block,
-            norms,
-            self._tiled.residuals()[tile],
-            own,
-            0.5 * slack,
-            left_out=search.position[clusters],
-            floor=-slack,
-        )
-        highest = torch.maximum(rivals, own + of_leader)
-        stays = highest < own - slack
-        rows = torch.nonzero(~stays).flatten()
-        rest = torch.maximum(rivals, own + of_others)[rows]
-        rivals[:] = torch.where(stays, highest, rivals)
-        # The leader of a row that is challenged, against its own centroid and against all others.
-        found = search.numbers[leader[rows]]
-        score = self.book.scores(block, found, rows)
-        return self._settle(tile.start, rows, found, score, rest, slack[rows])
+        rows = self._tiled.searched(search.among_moved, tile, block, norms)
+        known = replace(rows, at_least=own - slack, own=own, left_out=search.position[clusters])
+        open_rows = self._settle(search, tile, search.among_moved.leading(known, runner_up=True), slack)
+        if len(open_rows):
+            numbers, mine = tile.start + open_rows, block.index_select(0, open_rows)
+            rows = self._tiled.searched(search.among_all, numbers, mine, norms[open_rows])
+            found = search.among_all.best_two(replace(rows, at_least=(own - slack)[open_rows]))
+            self._clusters[numbers], self._own[numbers] = found.column, found.score
+            self._rivals[numbers] = found.others
 
-    def _settle(
-        self,
-        first: int,
-        rows: torch.Tensor,
-        found: torch.Tensor,
-        score: torch.Tensor,
-        rest: torch.Tensor,
-        slack: torch.Tensor,
-    ) -> torch.Tensor:
-        """Give rows to the better of their own centroid and another one, if all others are clearly beaten.
+    def _settle(self, search: _Search, tile: slice, found: Found, slack: torch.Tensor) -> torch.Tensor:
+        """Give rows to the better of their own centroid and the best that moved, if all others are clearly beaten.
+
+        A centroid that did not move scores no more than the row's rival did. So with
+        winner = max(own, score) and beaten = max(min(own, score), rival, others) the winner is the nearest of all
+        centroids if beaten < winner - slack, and `beaten` is the row's new rival.
 
         Args:
-            first: number of the tile's first row.
-            rows: int64 (r,) rows of the tile.
-            found: int64 (r,): the other centroid.
-            score: float32 (r,) of it.
-            rest: float32 (r,): what no third one's score exceeds.
-            slack: float32 (r,): scores as far apart as that may be in either order.
+            search: for the numbers of the centroids.
+            tile: the rows.
+            found: among the centroids that moved, without the rows' own.
+            slack: float32 (b,): scores as far apart as that may be in either order.
 
         Returns:
-            Those of the rows that stay open.
+            int64 (r,): rows of the tile that stay open.
         """
-        numbers = first + rows
-        own = self._own[numbers]
-        winner = torch.maximum(own, score)
-        beaten = torch.maximum(torch.minimum(own, score), rest)
+        own, rivals, clusters = self._own[tile], self._rivals[tile], self._clusters[tile]
+        winner = torch.maximum(own, found.score)
+        beaten = torch.maximum(torch.minimum(own, found.score), torch.maximum(rivals, found.others))
         clear = beaten < winner - slack
-        settled = numbers[clear]
-        self._clusters[settled] = torch.where(score > own, found, self._clusters[numbers])[clear]
-        self._own[settled], self._rivals[settled] = winner[clear], beaten[clear]
-        return rows[~clear]
-
-    def _compare(self, search: _Search, rows: torch.Tensor, block: torch.Tensor) -> None:
-        """Find the exact nearest centroid of some rows.
-
-        A centroid that was not searched scores no more than the row's rival did. So the better of the row's own and
-        the best searched one is the nearest of all, if it clearly beats the other, the second-best searched one and
-        the old rival; a row for which that is open is compared with all centroids.
-        """
-        clusters, own, norms = self._clusters[rows], self._own[rows], self._norms[rows]
-        slack = 2 * self.book.error_bound(norms)
-        best, column, second = top_two(block, search.centroids, search.bias, own - slack)
-        found = search.numbers[column]
-        best = torch.where(found == clusters, second, best)
-        wins = (best > own) & (found != clusters)
-        score = torch.maximum(own, best)
-        beaten = torch.where(wins, torch.maximum(own, second), best)
-        rivals = torch.maximum(self._rivals[rows], beaten)
-        nearest_now = torch.where(wins, found, clusters)
-        unsure = torch.nonzero(rivals >= score - slack).flatten()
-        if len(unsure):
-            exact = nearest(block.index_select(0, unsure), norms[unsure], self.book)
-            nearest_now[unsure], score[unsure], rivals[unsure] = exact
-        self._clusters[rows], self._own[rows], self._rivals[rows] = nearest_now, score, rivals
+        wins = clear & (found.score > own)
+        clusters[wins] = search.numbers[found.column[wins]]
+        rivals[clear], own[clear] = beaten[clear], winner[clear]
+        return torch.nonzero(~clear).flatten()
 
     def _add(
         self, block: torch.Tensor, rows: torch.Tensor | None, clusters: torch.Tensor, mass: torch.Tensor
@@ -314,38 +216,23 @@ class Lloyd:
 
 
 class _Search:
-    """The centroids that one pass over the rows looks at.
+    """The searches of one pass over the rows.
 
     Args:
+        tiled: the rows.
         book: all centroids.
-        numbers: int64 (m,): those to look at, ascending.
-        basis: of the rows' sketches; None to do without.
+        numbers: int64 (m,): those that moved, ascending.
     """
 
-    def __init__(self, book: Codebook, numbers: torch.Tensor, basis: Basis | WholeRows | None) -> None:
-        self.numbers, self.basis = numbers, basis
-        self._book = book
-        self.centroids, self.bias = book.centroids.index_select(0, numbers), book.bias[numbers]
-        self.sketched = SketchedCentroids.if_worthwhile(basis, self.centroids, self.bias, book.largest_norm)
-        self.position = torch.full((len(book.centroids),), -1, dtype=torch.int64, device=numbers.device)
-        """int64 (k,): place of each centroid among those to look at, or -1."""
+    def __init__(self, tiled: TiledRows, book: Codebook, numbers: torch.Tensor) -> None:
+        self._tiled, self._book, self.numbers = tiled, book, numbers
+        self._are_all = len(numbers) == len(book)
+        self.among_moved = tiled.search_among(book if self._are_all else book[numbers])
+        self.position = torch.full((len(book),), -1, dtype=torch.int64, device=numbers.device)
+        """int64 (k,): place of each centroid among those that moved, or -1."""
         self.position[numbers] = torch.arange(len(numbers), device=numbers.device)
 
     @functools.cached_property
-    def rounded(self) -> RoundedCentroids | None:
-        """Those to look at, in bfloat16."""
-        return RoundedCentroids.if_worthwhile(self.centroids, self.bias, self._book.largest_norm)
-
-    @functools.cached_property
-    def sketched_book(self) -> SketchedCentroids | None:
-        """All centroids with their sketches."""
-        if len(self.numbers) == len(self._book.centroids):
-            return self.sketched
-        book = self._book
-        return SketchedCentroids.if_worthwhile(self.basis, book.centroids, book.bias, book.largest_norm)
-
-    def tile_rows(self) -> int:
-        """Rows of a tile."""
-        if self.sketched is not None:
-            return self.sketched.tile_rows()
-        return tile_rows(len(self.numbers)) if self.rounded is None else self.rounded.tile_rows()
+    def among_all(self) -> NearestCentroids:
+        """The search among all centroids, made when the first row asks for it."""
+        return self.among_moved if self._are_all else self._tiled.search_among(self._book)

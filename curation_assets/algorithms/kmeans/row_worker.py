@@ -12,9 +12,9 @@ from curation_assets.algorithms.kmeans.lloyd import Lloyd
 from curation_assets.algorithms.kmeans.seed_distances import SeedDistances
 from curation_assets.algorithms.kmeans.seeding_loops import draw_in_blocks
 from curation_assets.algorithms.kmeans.tiles import TiledRows
-from curation_assets.algorithms.rows import Metric, Rows
-from curation_assets.algorithms.search.assigner import Assigner
-from curation_assets.algorithms.search.rounded_scores import float32_accumulation
+from curation_assets.algorithms.rows import Metric, Rows, as_tensor
+from curation_assets.algorithms.search.assigner import assign_rows
+from curation_assets.algorithms.search.codebook import Codebook
 from curation_assets.algorithms.threads import parts_on_threads
 
 BLOCK_ROWS = 1024
@@ -71,8 +71,7 @@ class RowWorker:
     def add_seeds(self, points: np.ndarray) -> np.ndarray:
         """Account for new seeds, float32 (m, d); returns the mass of each block, float64 (b,)."""
         self._seeds = self._seeds or SeedDistances(self._fitted, self._weights)
-        with float32_accumulation():
-            self._seeds.add(self._tensor(points))
+        self._seeds.add(as_tensor(points, self._whole.device))
         return self._block_sums(self._seeds.mass())
 
     @parts_on_threads()
@@ -126,8 +125,7 @@ class RowWorker:
         Returns:
             Rows that changed cluster, and how the sums of the clusters change, in pieces.
         """
-        with float32_accumulation():
-            delta, n_reassigned = self._state(self._lloyd).step(self._tensor(centroids))
+        delta, n_reassigned = self._state(self._lloyd).step(as_tensor(centroids, self._whole.device))
         return n_reassigned, delta.sliced(len(centroids), n_pieces)
 
     @parts_on_threads()
@@ -154,43 +152,28 @@ class RowWorker:
         assignments[self._rows], distances[self._rows] = self.result()
         is_open = np.ones(whole.rows.n_rows, dtype=bool)
         is_open[self._rows] = False
-        basis = whole.basis(len(centroids))
-        if basis is not None:
-            whole.make_sketches(basis)
-        assigner = Assigner(
-            centroids,
-            int(is_open.sum()),
-            metric=self._metric,
-            device=whole.device,
-            basis=basis,
-        )
+        search = whole.search_among(Codebook.of(as_tensor(centroids, whole.device)))
 
         def assign(start: int, block: torch.Tensor) -> None:
             inside = torch.from_numpy(np.flatnonzero(is_open[start : start + len(block)]))
-            rows = start + inside.numpy()
-            sketches = None if basis is None else whole.sketches(basis, start, block)[inside]
-            found = assigner.assign_tile(block.index_select(0, inside.to(block.device)), sketches)
-            assignments[rows], distances[rows] = (values.cpu().numpy() for values in found)
+            rows, mine = start + inside, block.index_select(0, inside.to(block.device))
+            searched = whole.searched(search, rows, mine, torch.linalg.vector_norm(mine, dim=1))
+            column, distance = assign_rows(search, searched, self._metric)
+            assignments[rows.numpy()], distances[rows.numpy()] = column.cpu().numpy(), distance.cpu().numpy()
 
-        with float32_accumulation():
-            # Of the rows of a tile about half are looked at.
-            whole.each_tile(assign, 2 * assigner.tile_rows())
+        # Of the rows of a tile about half are looked at.
+        whole.each_tile(assign, 2 * search.tile_rows())
         return assignments, distances
 
     def _begin(
         self, centroids: np.ndarray, nearest: torch.Tensor | None, n_pieces: int
     ) -> tuple[np.ndarray, list[SumDelta]]:
-        with float32_accumulation():
-            self._lloyd = Lloyd(self._fitted, self._tensor(centroids), nearest, self._weights)
-            delta, squared = self._lloyd.all_rows()
+        self._lloyd = Lloyd(self._fitted, as_tensor(centroids, self._whole.device), nearest, self._weights)
+        delta, squared = self._lloyd.all_rows()
         return self._block_sums(squared), delta.sliced(len(centroids), n_pieces)
 
     def _block_sums(self, values: np.ndarray) -> np.ndarray:
         return np.add.reduceat(values, self._blocks) if len(values) else np.empty(0)
-
-    def _tensor(self, array: np.ndarray) -> torch.Tensor:
-        writable = np.require(array, dtype=np.float32, requirements=["C", "W"])
-        return torch.from_numpy(writable).to(self._whole.device)
 
     @staticmethod
     def _state(state: Any) -> Any:

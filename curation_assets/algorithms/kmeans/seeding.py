@@ -17,7 +17,10 @@ from curation_assets.algorithms.kmeans.seed_distances import draw_by_mass
 from curation_assets.algorithms.kmeans.seeding_loops import accept_until_unsure, keep_best_candidate
 from curation_assets.algorithms.kmeans.tiles import TiledRows
 from curation_assets.algorithms.rows import Rows
-from curation_assets.algorithms.search.assignment import Codebook, squared_distances, top_two
+from curation_assets.algorithms.search.base import SearchedRows
+from curation_assets.algorithms.search.choose import nearest_centroids
+from curation_assets.algorithms.search.codebook import Codebook
+from curation_assets.algorithms.search.pairs import squared_distances
 from curation_assets.algorithms.threads import in_parts
 
 # Of a round, for each of the seeds so far, and for each that is missing. More would cost more in their pairwise
@@ -226,7 +229,8 @@ def _accepted(points: torch.Tensor, stale: np.ndarray, rng: np.random.Generator,
     """
     draws = rng.random(len(points)) * stale
     book, norms = Codebook.of(points), torch.linalg.vector_norm(points, dim=1, dtype=torch.float64)
-    bounds = book.error_bound(norms.float()).numpy()
+    lengths = norms.float()
+    bounds = book.error_bound(lengths).numpy()
     # |x - c|^2 = |x|^2 - 2 score: from this score on a seed is nearer than the draw.
     limits = 0.5 * (norms.square().numpy() - draws)
     keeps = np.zeros(len(points), dtype=bool)
@@ -236,8 +240,9 @@ def _accepted(points: torch.Tensor, stale: np.ndarray, rng: np.random.Generator,
     for block, inside in _scores_inside(points, book):
         highest = np.full(len(points[block]), -np.inf, dtype=np.float32)
         if n_kept:
-            best, _, _ = top_two(points[block], survivors[:n_kept], kept_bias[:n_kept])
-            highest = best.numpy()
+            kept = Codebook(survivors[:n_kept], kept_bias[:n_kept], book.largest_norm)
+            rows = SearchedRows(points[block], lengths[block])
+            highest = nearest_centroids(kept, len(rows)).leading(rows).score.numpy()
         candidate = 0
         while candidate < len(highest):
             candidate = accept_until_unsure(

@@ -9,16 +9,16 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from curation_assets.algorithms.rows import ArrayRows, Rows, chunk_rows, read_chunks
-from curation_assets.algorithms.search.cpu.sketch import (
-    Basis,
-    Sketches,
-    WholeRows,
-    basis_for,
-    sample_for_basis,
-    sketch_bytes,
+from curation_assets.algorithms.rows import ArrayRows, Rows, as_tensor, chunk_rows, read_chunks
+from curation_assets.algorithms.search.base import NearestCentroids, RowView, SearchedRows, Viewer
+from curation_assets.algorithms.search.choose import (
+    Choice,
+    RowBasis,
+    nearest_centroids,
+    row_basis,
+    view_bytes,
 )
-from curation_assets.algorithms.search.rounded_scores import rounding_residuals
+from curation_assets.algorithms.search.codebook import Codebook
 from curation_assets.algorithms.threads import VALUE_WORK, even_size, in_parts, on_threads
 
 Done = TypeVar("Done")
@@ -46,7 +46,8 @@ class TiledRows:
         resident_bytes: up to so many bytes of float32 the rows are read just once and kept; 0 reads them anew
             in every pass, one chunk ahead of the computation. Results are the same.
         chunk_bytes: of a chunk that is read at once, see `read_chunks`.
-        within: rows that these are some of, which share their basis and sketches, and their numbers among them.
+        within: rows that these are some of, whose views they share, and their numbers among them.
+        choice: of the searches among centroids, see `nearest_centroids`.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class TiledRows:
         resident_bytes: int = RESIDENT_BYTES,
         chunk_bytes: int | None = None,
         within: tuple[TiledRows, np.ndarray] | None = None,
+        choice: Choice | None = None,
     ) -> None:
         self.rows = rows
         self.device = device
@@ -64,11 +66,10 @@ class TiledRows:
         self._chunk_bytes = chunk_bytes
         self._resident: torch.Tensor | None = None
         self._norms: torch.Tensor | None = None
-        self._residuals: torch.Tensor | None = None
-        self._within = within
-        self._basis: Basis | None = None
-        self._sketches: Sketches | None = None
-        self._row_bytes = 4 * rows.dimension + sketch_bytes(rows.dimension, device)
+        self._within, self._choice = within, choice
+        self._basis: RowBasis | None = None
+        self._view: RowView | None = None
+        self._row_bytes = 4 * rows.dimension + view_bytes(rows.dimension, device, choice)
         if rows.n_rows * self._row_bytes <= resident_bytes:
             self._resident = self._read_all()
 
@@ -84,7 +85,7 @@ class TiledRows:
             return
         # The same tiles as of resident rows: what is summed up tile by tile is then the same to the last bit.
         for start, block in read_chunks(self.rows, self._chunk_bytes, multiple_of=tile_size):
-            yield from _split(self._moved(block), start, tile_size)
+            yield from _split(as_tensor(block, self.device), start, tile_size)
 
     def each_tile(self, function: Callable[[int, torch.Tensor], Done], most_rows: int) -> list[Done]:
         """Call a function for every row once, tile by tile: on the CPU for several tiles at a time.
@@ -111,61 +112,54 @@ class TiledRows:
             self._norms = _joined(parts, self.device)
         return self._norms
 
-    def residuals(self) -> torch.Tensor:
-        """Length of what rounding to bfloat16 takes from every row, float32 (n,) on the device; measured once."""
-        if self._residuals is None:
-            parts = self.each_tile(lambda _, block: rounding_residuals(block), _NORM_ROWS)
-            self._residuals = _joined(parts, self.device)
-        return self._residuals
+    def search_among(self, book: Codebook) -> NearestCentroids:
+        """A search for these rows. A view that is kept is made here, before several threads ask for parts of it.
 
-    def basis(self, n_centroids: int) -> Basis | WholeRows | None:
-        """Of which sketches are that pay among so many centroids, or None if none do."""
-        return basis_for(self.rows.n_rows, n_centroids, self.rows.dimension, self.device, self.directions)
+        Args:
+            book: the centroids.
+        """
+        search = nearest_centroids(book, self.rows.n_rows, basis=self.basis, choice=self._choice)
+        if search.viewer is not None and search.viewer.is_kept and self._resident is not None:
+            self._resident_view(search.viewer, self._resident)
+        return search
 
-    def directions(self) -> Basis:
-        """Directions for sketches of the rows, those of the whole for some of its rows; found once."""
+    def basis(self) -> RowBasis:
+        """The basis of these rows, see `row_basis`; found once, and that of the whole for some of its rows."""
         if self._within is not None:
-            return self._within[0].directions()
+            return self._within[0].basis()
         if self._basis is None:
-            self._basis = Basis.of(self.take(sample_for_basis(self.rows.n_rows)))
+            self._basis = row_basis(self.rows.n_rows, self.take, self.rows.dimension, self._choice)
         return self._basis
 
-    def sketches(self, basis: Basis | WholeRows, start: int, block: torch.Tensor) -> Sketches:
-        """Sketches of a tile; made once for rows that are resident.
+    def searched(
+        self, search: NearestCentroids, rows: slice | torch.Tensor, block: torch.Tensor, norms: torch.Tensor
+    ) -> SearchedRows:
+        """Some rows as a search wants them.
 
         Args:
-            basis: that of the rows.
-            start: number of the tile's first row.
-            block: float32 (b, d): the tile.
+            search: from `search_among`.
+            rows: their numbers.
+            block: float32 (b, d): the rows.
+            norms: float32 (b,): their lengths.
         """
-        if self._resident is None or isinstance(basis, WholeRows):
-            return basis.sketches(block, self.norms()[start : start + len(block)])
-        return self._resident_sketches(basis, self._resident)[start : start + len(block)]
-
-    def make_sketches(self, basis: Basis | WholeRows) -> None:
-        """Do what `sketches` does once, before several threads ask for some of them.
-
-        Args:
-            basis: that of the rows.
-        """
-        self.norms()
-        if self._resident is not None and isinstance(basis, Basis):
-            self._resident_sketches(basis, self._resident)
+        if self._resident is None or search.viewer is None or not search.viewer.is_kept:
+            return SearchedRows(block, norms)
+        return SearchedRows(block, norms, self._resident_view(search.viewer, self._resident)[rows])
 
     @property
-    def sketches_so_far(self) -> Sketches | None:
-        """Sketches of all rows, if they have been made."""
-        return self._sketches
+    def view_so_far(self) -> RowView | None:
+        """The view of all rows, if it has been made."""
+        return self._view
 
-    def _resident_sketches(self, basis: Basis, resident: torch.Tensor) -> Sketches:
-        if self._sketches is None:
+    def _resident_view(self, viewer: Viewer, resident: torch.Tensor) -> RowView:
+        if self._view is None:
             whole, numbers = self._within or (self, None)
-            known = whole.sketches_so_far
+            known = whole.view_so_far
             if known is not None and numbers is not None:
-                self._sketches = known[torch.from_numpy(numbers)]
+                self._view = known[torch.from_numpy(numbers)]
             else:
-                self._sketches = basis.sketches(resident, self.norms())
-        return self._sketches
+                self._view = viewer.view(resident, self.norms())
+        return self._view
 
     def take(self, indices: np.ndarray) -> torch.Tensor:
         """The named rows, in the order given, float32 (len(indices), d)."""
@@ -194,23 +188,20 @@ class TiledRows:
             resident_bytes=max(0, self._resident_bytes - resident),
             chunk_bytes=self._chunk_bytes,
             within=(self, indices),
+            choice=self._choice,
         )
 
     def _read_all(self) -> torch.Tensor:
         if isinstance(self.rows, ArrayRows):
             # In memory already: no second copy of what is float32.
-            return self._moved(self.rows.read(0, self.rows.n_rows))
+            return as_tensor(self.rows.read(0, self.rows.n_rows), self.device)
         if self._within is not None and self._within[0].is_resident:
             whole, numbers = self._within
             return whole.take(numbers)
         every = torch.empty(self.rows.n_rows, self.rows.dimension, dtype=torch.float32, device=self.device)
         for start, block in read_chunks(self.rows, self._chunk_bytes):
-            every[start : start + len(block)] = self._moved(block)
+            every[start : start + len(block)] = as_tensor(block, self.device)
         return every
-
-    def _moved(self, block: np.ndarray) -> torch.Tensor:
-        # A memory map is read-only, which torch tensors cannot be.
-        return torch.from_numpy(np.require(block, dtype=np.float32, requirements=["C", "W"])).to(self.device)
 
 
 class _Subset:

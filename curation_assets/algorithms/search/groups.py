@@ -8,14 +8,15 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from curation_assets.algorithms.rows import Metric
+from curation_assets.algorithms.rows import Metric, as_tensor
 from curation_assets.algorithms.search.assigner import assign
-from curation_assets.algorithms.search.assignment import Codebook, reported_distance, squared_distances
-from curation_assets.algorithms.search.rounded_scores import float32_accumulation
+from curation_assets.algorithms.search.codebook import Codebook
+from curation_assets.algorithms.search.exact import lowest_nearest
+from curation_assets.algorithms.search.pairs import reported_distance, squared_distances
 
-# Coarse clusters are searched together while their rows and sub-clusters stay below these numbers, which fit the
-# cache (measured on 43,690 rows, 2,000 x 50, d = 384: 0.15 s, with 16,384 sub-clusters together 0.21 s, with a
-# search for each coarse cluster 0.49 s); one with more of either is searched by itself.
+# Coarse clusters are searched together up to this many rows and sub-clusters, which fit the cache (measured on 43,690
+# rows, 2,000 x 50, d = 384: 0.15 s; 0.21 s with 16,384 sub-clusters together; 0.49 s with a search for each coarse
+# cluster). One with more of either is searched by itself.
 _ROWS, _CENTROIDS, _WIDTH = 4096, 1024, 1024
 
 
@@ -57,10 +58,9 @@ def assign_inside(
     for batch in _batches(small, sizes, widths):
         rows = order[_ranges(starts[batch], sizes[batch])]
         columns = _ranges(bounds[present[batch]], widths[batch])
-        tile = torch.from_numpy(block[rows]).to(device)
-        book = Codebook.of(torch.from_numpy(np.asarray(centroids[columns], dtype=np.float32)).to(device))
-        with float32_accumulation():
-            column = _nearest(tile, book, sizes[batch], widths[batch])
+        tile = as_tensor(block[rows], device)
+        book = Codebook.of(as_tensor(centroids[columns], device))
+        column = _nearest(tile, book, sizes[batch], widths[batch])
         squared = squared_distances(tile, None, book.centroids, column)
         clusters[rows] = columns[column.cpu().numpy()]
         distances[rows] = reported_distance(squared, metric).cpu().numpy()
@@ -95,7 +95,7 @@ def _nearest(tile: torch.Tensor, book: Codebook, sizes: np.ndarray, widths: np.n
     for size, width in zip(sizes.tolist(), widths.tolist(), strict=True):
         inside = slice(column, column + width)
         rows = slice(row, row + size)
-        torch.addmm(book.bias[inside], tile[rows], book.centroids[inside].T, out=scores[rows, :width])
+        scores[rows, :width] = book[inside].scores(tile[rows])
         row, column = row + size, column + width
     best, found = scores.max(dim=1)
     bound = book.error_bound(torch.linalg.vector_norm(tile, dim=1))
@@ -106,13 +106,5 @@ def _nearest(tile: torch.Tensor, book: Codebook, sizes: np.ndarray, widths: np.n
         pairs = torch.nonzero(close[unsure])
         mine = unsure[pairs[:, 0]]
         squared = squared_distances(tile, mine, book.centroids, offsets[mine] + pairs[:, 1])
-        found[unsure] = _lowest(pairs[:, 0], pairs[:, 1], squared, len(unsure))
+        _, found[unsure] = lowest_nearest(pairs[:, 0], pairs[:, 1], squared, len(unsure))
     return offsets + found
-
-
-def _lowest(row: torch.Tensor, column: torch.Tensor, squared: torch.Tensor, n_rows: int) -> torch.Tensor:
-    """Of each row's pairs the column of the smallest distance, the lowest among equally near ones."""
-    smallest = squared.new_full((n_rows,), math.inf).scatter_reduce(0, row, squared, "amin")
-    at_minimum = squared == smallest[row]
-    farthest = torch.full((n_rows,), 2**62, dtype=torch.int64, device=row.device)
-    return farthest.scatter_reduce(0, row[at_minimum], column[at_minimum], "amin")

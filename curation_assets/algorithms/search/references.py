@@ -7,8 +7,11 @@ import math
 import numpy as np
 import torch
 
-from curation_assets.algorithms.rows import CHUNK_BYTES, ArrayRows, chunk_bounds
-from curation_assets.algorithms.search.assignment import Codebook, nearest, squared_distances, tile_rows
+from curation_assets.algorithms.rows import CHUNK_BYTES, ArrayRows, as_tensor, chunk_bounds
+from curation_assets.algorithms.search.base import SearchedRows
+from curation_assets.algorithms.search.choose import nearest_centroids
+from curation_assets.algorithms.search.codebook import Codebook
+from curation_assets.algorithms.search.pairs import squared_distances
 
 NO_MATCH = -1
 
@@ -102,10 +105,11 @@ def _nearest(
 def _nearest_in_chunk(block: torch.Tensor, book: Codebook) -> tuple[np.ndarray, np.ndarray]:
     columns = torch.empty(len(block), dtype=torch.int64)
     squared = torch.empty(len(block), dtype=torch.float64)
-    step = tile_rows(len(book.centroids))
+    search = nearest_centroids(book, len(block))
+    step = search.tile_rows()
     for start in range(0, len(block), step):
         tile = block[start : start + step]
-        column, _, _ = nearest(tile, torch.linalg.vector_norm(tile, dim=1), book)
+        column = search.best(SearchedRows.of(tile)).column
         columns[start : start + step] = column.cpu()
         squared[start : start + step] = squared_distances(tile, None, book.centroids, column).cpu()
     return columns.numpy(), squared.numpy()
@@ -116,4 +120,4 @@ def _prepared(rows: np.ndarray, normalise: bool, device: str) -> torch.Tensor:
     if normalise:
         lengths = np.linalg.norm(block, axis=1, keepdims=True)
         block /= np.where(lengths > 0, lengths, 1.0)
-    return torch.from_numpy(block).to(device)
+    return as_tensor(block, device)

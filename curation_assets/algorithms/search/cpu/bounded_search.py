@@ -1,28 +1,96 @@
-"""The compiled search for the best centroid of each row, of which only those are scored whose bound leaves that open.
+"""The compiled search: scores only centroids whose upper bound reaches the best score so far.
 
-Bounds are compared by their bits: read as integers, after those of negative numbers have been turned round, they sort
-as the numbers do. So those in bfloat16 need no conversion, and a vector of the processor holds twice as many.
+Bounds are compared by their bits. Read as integers, with all bits but the sign flipped where they are negative, they
+sort as the numbers do. Bounds in bfloat16 then need no conversion, and a vector register holds twice as many.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 
 from curation_assets.algorithms.compiled import MULTIPLY_ADD, compiled, product
 
-# Of a row, which is folded to so many columns before its largest value is looked for: all steps but the last ones then
-# compare whole vectors.
+# Columns that a row is folded to before its largest value is looked for: all steps but the last ones then compare
+# whole vectors.
 _FOLDED = 256
-# How many times the slack scores are apart of which one is beaten for certain: a little more than need be, so that it
-# can still be seen in the result.
+# Scores further apart than this multiple of the slack are ordered for certain. It is above 1, so that the winner still
+# looks clear after the difference is rounded.
 _CLEARLY_APART = np.float32(1.01)
+
+
+class Task(NamedTuple):
+    """Rows and centroids of a search; see `search_bounded`."""
+
+    block: np.ndarray
+    """float32 (b, d)."""
+    order: np.ndarray
+    """int64 (o,): the rows to search for."""
+    bounds: np.ndarray
+    """int32 or int16 (o, q): bits of the bounds; overwritten."""
+    centroids: np.ndarray
+    """float32 (m, d)."""
+    bias: np.ndarray
+    """float32 (m,)."""
+
+
+class RowLimits(NamedTuple):
+    """What is known of each row of the block."""
+
+    at_least: np.ndarray
+    """float32 (b,): lower scores are of no interest; -inf where nothing is known."""
+    above: np.ndarray
+    """float32 (b,): what a bound lacks to be no less than the score."""
+    slack: np.ndarray
+    """float32 (b,): scores that close to each other may be in either order."""
+    own: np.ndarray
+    """float32 (b,): score of a centroid that is not among these; -inf where there is none."""
+    left_out: np.ndarray
+    """int64 (b,): position of a centroid that does not count, or -1."""
+
+
+class Answers(NamedTuple):
+    """Filled in for each row of the block."""
+
+    column: np.ndarray
+    """int64 (b,): position of the best centroid; -1 where too many are open."""
+    score: np.ndarray
+    """float32 (b,): its score; -inf where none was scored."""
+    others: np.ndarray
+    """float32 (b,): no other centroid's score exceeds it."""
+
+
+class _Four(NamedTuple):
+    """State of the four rows that are searched for together."""
+
+    rows: np.ndarray
+    """int64 (4,), of the block."""
+    places: np.ndarray
+    """int64 (4,): their rows of bounds."""
+    leaders: np.ndarray
+    """int64 (4,): the centroid that was scored first, or -1."""
+    found: np.ndarray
+    """int64 (4,): the best centroid so far."""
+    top: np.ndarray
+    """float32 (4,): its score."""
+    second: np.ndarray
+    """float32 (4,): the second-best score so far."""
+    threshold: np.ndarray
+    """float32 (4,): a score of no more is beaten for certain, or of no interest."""
+    limit: np.ndarray
+    """int (4,): a centroid whose key is lower cannot score more than that."""
 
 
 @compiled(fastmath=MULTIPLY_ADD)
 def _eight_products(
     block: np.ndarray, rows: np.ndarray, left: np.ndarray, right: np.ndarray, products: np.ndarray
 ) -> None:
-    """Products of four rows with each of two centroids, float32 (2, 4): as many as keep a processor busy."""
+    """Products of four rows with each of two centroids, float32 (2, 4).
+
+    Eight sums fill the CPU's pipelines, and their operands still fit its registers: 62 ns for four pairs (d = 384),
+    against 95 with twelve sums.
+    """
     row0, row1, row2, row3 = block[rows[0]], block[rows[1]], block[rows[2]], block[rows[3]]
     left0 = left1 = left2 = left3 = right0 = right1 = right2 = right3 = np.float32(0)
     for j in range(len(left)):
@@ -41,8 +109,12 @@ def _eight_products(
 
 @compiled()
 def _make_sortable(bits: np.ndarray, is_half: bool) -> None:
-    """Turn the bits of numbers into keys, integers that sort as the numbers do: those of negative ones turn round."""
-    # With constants in the loop the compiler makes vector operations of as many bits.
+    """Turn the bits of numbers into keys: integers that sort as the numbers do.
+
+    The shift gives all ones for a negative number and 0 for any other, so that the mask flips the bits below the
+    sign of negative numbers only.
+    """
+    # With constants in the loop the compiler makes vector operations of that many bits.
     if is_half:
         for j in range(len(bits)):
             bits[j] ^= (bits[j] >> 15) & 0x7FFF
@@ -53,7 +125,10 @@ def _make_sortable(bits: np.ndarray, is_half: bool) -> None:
 
 @compiled()
 def _key(number: np.float32, is_half: bool) -> int:
-    """The key of a number, or of the next lower one that has so few bits; of 0 that of -0, which is no less."""
+    """The key of a number, rounded down to 16 bits where keys have that many.
+
+    0 gets the key of -0, the lower of the two: both are no less than 0.
+    """
     bits = int(np.float32(number).view(np.int32))
     if bits == 0:
         return -1
@@ -63,7 +138,7 @@ def _key(number: np.float32, is_half: bool) -> int:
 
 @compiled()
 def _number(key: int, is_half: bool) -> np.float32:
-    """The number whose key this is."""
+    """The number of a key: the inverse of `_key`."""
     bits = int(key) << 16 if is_half else int(key)
     if bits < 0:
         bits ^= 0x7FFF0000 if is_half else 0x7FFFFFFF
@@ -72,7 +147,7 @@ def _number(key: int, is_half: bool) -> np.float32:
 
 @compiled()
 def _fold(keys: np.ndarray, folded: np.ndarray) -> None:
-    """Largest of the keys in each column, once a row of them is folded to as many columns as there is room."""
+    """Fold a row of keys to the width of `folded`; OUT: the largest key of each column, whose largest is the row's."""
     width = len(folded)
     for j in range(width):
         folded[j] = keys[j]
@@ -118,11 +193,12 @@ def _mark_open(keys: np.ndarray, places: np.ndarray, limit: np.ndarray, is_open:
 @compiled()
 def _marked(is_marked: np.ndarray, columns: np.ndarray) -> int:
     """List what is marked; returns how many there are."""
-    # Most are not: eight of them are passed over at a time.
+    # Most are not: eight bytes are passed over at a time, read as one integer.
     eights, n_marked = is_marked.view(np.uint64), 0
     for eight in range(len(eights)):
         if eights[eight]:
             for j in range(8 * eight, 8 * eight + 8):
+                # Written in any case, and kept by counting it: no branch.
                 columns[n_marked] = j
                 n_marked += is_marked[j]
     return n_marked
@@ -130,108 +206,139 @@ def _marked(is_marked: np.ndarray, columns: np.ndarray) -> int:
 
 @compiled()
 def _raised(value: np.float32, share: np.float32) -> np.float32:
-    """A value and a share of its size more, or less where that is negative; infinite values stay."""
+    """A value raised by a share of its size, lowered where the share is negative; infinite values stay."""
     return value * (np.float32(1) + share) if value > 0 else value * (np.float32(1) - share)
 
 
 @compiled()
-def search_rows(
-    is_alone: bool,
-    most_open: float,
-    roundoff: np.float32,
-    block: np.ndarray,
-    order: np.ndarray,
-    bounds: np.ndarray,
-    centroids: np.ndarray,
-    bias: np.ndarray,
-    at_least: np.ndarray,
-    error: np.ndarray,
-    slack: np.ndarray,
-    own: np.ndarray,
-    left_out: np.ndarray,
-    column: np.ndarray,
-    best: np.ndarray,
-    others: np.ndarray,
+def _narrow(
+    r: int, limits: RowLimits, four: _Four, is_alone: bool, roundoff: np.float32, is_half: bool
 ) -> None:
-    """`search_bounded` for bounds that are given by their bits, int32 or int16, and become keys.
+    """Raise a row's threshold to what its scores so far rule out, and its limit with it.
 
-    Of four rows no more than the share `most_open` of the centroids may be open.
+    A centroid is open as long as bound + roundoff |bound| + above > threshold. Solved for the bound, that is a
+    single comparison of keys: bound >= (threshold - above), lowered by its share.
     """
-    n_rows, n_columns, is_half = len(order), bounds.shape[1], bounds.itemsize == 2
-    scored = -(1 << (8 * bounds.itemsize - 1))
-    rows, places = np.empty(4, dtype=np.int64), np.empty(4, dtype=np.int64)
-    found, leaders = np.empty(4, dtype=np.int64), np.empty(4, dtype=np.int64)
-    top, second = np.empty(4, np.float32), np.empty(4, np.float32)
-    limit, products = np.empty(4, bounds.dtype), np.empty((2, 4), np.float32)
-    # What a score of no more is beaten for certain, or of no interest.
-    threshold = np.empty(4, np.float32)
+    i = four.rows[r]
+    if is_alone:
+        threshold = max(limits.at_least[i], four.top[r] - _CLEARLY_APART * limits.slack[i])
+    else:
+        # The second of the best two, the row's own included, is to be known: what is lower need not be.
+        threshold = max(limits.at_least[i], four.second[r], min(four.top[r], limits.own[i]))
+    four.threshold[r] = threshold
+    four.limit[r] = _key(_raised(threshold - limits.above[i], -roundoff), is_half)
+
+
+@compiled()
+def _begin(
+    first: int,
+    task: Task,
+    limits: RowLimits,
+    four: _Four,
+    folded: np.ndarray,
+    is_alone: bool,
+    roundoff: np.float32,
+) -> None:
+    """Take up four rows: turn their bounds into keys and score the centroid with the highest bound."""
+    is_half = task.bounds.itemsize == 2
+    scored = -(1 << (8 * task.bounds.itemsize - 1))
+    for r in range(4):
+        # Where rows run out the last one comes again, with the same result.
+        place = four.places[r] = min(first + r, len(task.order) - 1)
+        i = four.rows[r] = task.order[place]
+        four.found[r], four.leaders[r] = 0, -1
+        keys = task.bounds[place]
+        if first + r == place:
+            _make_sortable(keys, is_half)
+            if limits.left_out[i] >= 0:
+                keys[limits.left_out[i]] = scored
+        four.top[r] = four.second[r] = -np.inf
+        if is_alone:
+            # The highest bound is a good guess, and its score rules out most others.
+            leader = _leader(keys, folded)
+            four.top[r] = product(task.block[i], task.centroids[leader]) + task.bias[leader]
+            four.found[r] = four.leaders[r] = leader
+            four.threshold[r] = max(limits.at_least[i], four.top[r] - _CLEARLY_APART * limits.slack[i])
+        else:
+            four.threshold[r] = limits.at_least[i]
+        four.limit[r] = _key(_raised(four.threshold[r] - limits.above[i], -roundoff), is_half)
+
+
+@compiled()
+def _score_open(
+    columns: np.ndarray, task: Task, limits: RowLimits, four: _Four, is_alone: bool, roundoff: np.float32
+) -> None:
+    """Score the open columns for the four rows, two centroids at a time.
+
+    IN: `columns` int64 (o,), ascending. OUT: `four`; the key of what was scored is the lowest there is.
+    """
+    is_half = task.bounds.itemsize == 2
+    scored = -(1 << (8 * task.bounds.itemsize - 1))
+    keys0, keys1 = task.bounds[four.places[0]], task.bounds[four.places[1]]
+    keys2, keys3 = task.bounds[four.places[2]], task.bounds[four.places[3]]
+    pair, products = np.empty(2, dtype=np.int64), np.empty((2, 4), np.float32)
+    limit, at = four.limit, 0
+    while at < len(columns):
+        n_taken = 0
+        while at < len(columns) and n_taken < 2:
+            j, at = columns[at], at + 1
+            # Scores since the columns were listed may rule it out.
+            if keys0[j] >= limit[0] or keys1[j] >= limit[1] or keys2[j] >= limit[2] or keys3[j] >= limit[3]:
+                pair[n_taken], n_taken = j, n_taken + 1
+        if n_taken == 0:
+            break
+        _eight_products(
+            task.block, four.rows, task.centroids[pair[0]], task.centroids[pair[n_taken - 1]], products
+        )
+        for c in range(n_taken):
+            j = pair[c]
+            for r in range(4):
+                task.bounds[four.places[r], j] = scored
+                if j in (four.leaders[r], limits.left_out[four.rows[r]]):
+                    continue
+                score = products[c, r] + task.bias[j]
+                if score > four.top[r]:
+                    four.second[r], four.top[r], four.found[r] = four.top[r], score, j
+                elif score > four.second[r]:
+                    four.second[r] = score
+                else:
+                    continue
+                _narrow(r, limits, four, is_alone, roundoff, is_half)
+
+
+@compiled()
+def search_rows(
+    task: Task, limits: RowLimits, answers: Answers, is_alone: bool, most_open: float, roundoff: np.float32
+) -> None:
+    """`search_bounded` for bounds that are given by their bits.
+
+    IN: bits of the bounds; `is_alone` if only the best is wanted; `most_open`, the share of centroids that may be open
+    for any of four rows. OUT: `answers`.
+    """
+    n_columns, kind = task.bounds.shape[1], task.bounds.dtype
+    is_half = task.bounds.itemsize == 2
+    four = _Four(
+        np.empty(4, dtype=np.int64), np.empty(4, dtype=np.int64), np.empty(4, dtype=np.int64),
+        np.empty(4, dtype=np.int64), np.empty(4, np.float32), np.empty(4, np.float32), np.empty(4, np.float32),
+        np.empty(4, kind),
+    )  # fmt: skip
     is_open, columns = np.empty(n_columns, dtype=np.uint8), np.empty(n_columns + 1, dtype=np.int64)
-    pair, folded = np.empty(2, dtype=np.int64), np.empty(min(_FOLDED, n_columns), bounds.dtype)
-    for first_row in range(0, n_rows, 4):
-        for r in range(4):
-            # Four rows at a time; the last one again, and again with the same result, where they run out.
-            q = places[r] = min(first_row + r, n_rows - 1)
-            i = order[q]
-            rows[r], found[r], leaders[r] = i, 0, -1
-            if first_row + r == q:
-                _make_sortable(bounds[q], is_half)
-                if left_out[i] >= 0:
-                    bounds[q, left_out[i]] = scored
-            top[r] = second[r] = -np.inf
-            if is_alone:
-                # The largest bound is a good guess, and what it scores rules out most.
-                leader = _leader(bounds[q], folded)
-                top[r] = product(block[i], centroids[leader]) + bias[leader]
-                found[r] = leaders[r] = leader
-            threshold[r] = max(at_least[i], top[r] - _CLEARLY_APART * slack[i])
-            limit[r] = _key(_raised(threshold[r] - error[i], -roundoff), is_half)
-        _mark_open(bounds, places, limit, is_open)
+    folded = np.empty(min(_FOLDED, n_columns), kind)
+    for first in range(0, len(task.order), 4):
+        _begin(first, task, limits, four, folded, is_alone, roundoff)
+        _mark_open(task.bounds, four.places, four.limit, is_open)
         n_open = _marked(is_open, columns)
         if n_open > most_open * n_columns:
             for r in range(4):
-                column[rows[r]] = -1
+                answers.column[four.rows[r]] = -1
             continue
-        at = 0
-        while at < n_open:
-            n_taken = 0
-            while at < n_open and n_taken < 2:
-                j, at = columns[at], at + 1
-                # What has been scored since may rule it out.
-                if (
-                    bounds[places[0], j] >= limit[0]
-                    or bounds[places[1], j] >= limit[1]
-                    or bounds[places[2], j] >= limit[2]
-                    or bounds[places[3], j] >= limit[3]
-                ):
-                    pair[n_taken], n_taken = j, n_taken + 1
-            if n_taken == 0:
-                break
-            _eight_products(block, rows, centroids[pair[0]], centroids[pair[n_taken - 1]], products)
-            for c in range(n_taken):
-                j = pair[c]
-                for r in range(4):
-                    i = rows[r]
-                    bounds[places[r], j] = scored
-                    if j in (leaders[r], left_out[i]):
-                        continue
-                    score = products[c, r] + bias[j]
-                    if score > top[r]:
-                        second[r], top[r], found[r] = top[r], score, j
-                    elif score > second[r]:
-                        second[r] = score
-                    else:
-                        continue
-                    if is_alone:
-                        threshold[r] = max(at_least[i], top[r] - _CLEARLY_APART * slack[i])
-                    else:
-                        # Of the best two, its own included, the second is to be known: what is no better need not.
-                        threshold[r] = max(at_least[i], second[r], min(top[r], own[i]))
-                    limit[r] = _key(_raised(threshold[r] - error[i], -roundoff), is_half)
+        _score_open(columns[:n_open], task, limits, four, is_alone, roundoff)
         for r in range(4):
-            i = rows[r]
-            rest = threshold[r]
+            i = four.rows[r]
+            rest = four.threshold[r]
             if not is_alone:
-                # Those that have been scored are out.
-                _fold(bounds[places[r]], folded)
-                rest = _raised(_number(_largest(folded), is_half), roundoff) + error[i]
-            column[i], best[i], others[i] = found[r], top[r], max(second[r], rest)
+                # What has been scored has the lowest key: the highest bound left is of the others.
+                _fold(task.bounds[four.places[r]], folded)
+                rest = _raised(_number(_largest(folded), is_half), roundoff) + limits.above[i]
+            answers.column[i], answers.score[i] = four.found[r], four.top[r]
+            answers.others[i] = max(four.second[r], rest)
