@@ -161,18 +161,18 @@ def test_from_runs_a_level_and_its_descendants_again_with_the_same_bytes(
     assert project.selection_bytes() == finished.selection_bytes()
 
 
-# Every pass reads the rows anew in tiny chunks, and every product takes its first look in bfloat16.
+# Every pass reads the rows again in tiny chunks, and every search compares whole rows in bfloat16 first.
 _STREAMED_RUN = """
 from curation_assets.algorithms.costs import planning
-from curation_assets.algorithms.search import rounded_scores
-from curation_assets.algorithms.search.cpu import sketch
+from curation_assets.algorithms.search import choose
 from curation_assets.algorithms.kmeans.tiles import FitMemory
 from curation_assets.cli.main import cli
 
 fits = []
 planning.fit_memory = lambda *about: fits.append(about) or FitMemory(resident_bytes=0, chunk_bytes=8192)
-rounded_scores._FEWEST_CENTROIDS = 1
-rounded_scores.bfloat16_is_faster = sketch.bfloat16_is_faster = lambda device: True
+choose.MEASURED = choose.Choice(
+    is_rounded=True, fewest_rounded=10**9, fewest_rows=1, fewest_values=1, fewest_whole_pairs=1
+)
 cli(["run", "--pool", "emoji", "--from", "level_1_initial"], standalone_mode=False)
 assert fits
 """

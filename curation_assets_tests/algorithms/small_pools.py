@@ -12,6 +12,7 @@ from curation_assets.algorithms.kmeans.row_worker import RowsPart, RowWorker, pa
 from curation_assets.algorithms.kmeans.tiles import TiledRows
 from curation_assets.algorithms.kmeans.worker_pool import Arguments, Call
 from curation_assets.algorithms.rows import Metric, Rows
+from curation_assets.algorithms.search.choose import Choice
 
 
 class ForgetfulPool:
@@ -58,14 +59,20 @@ class ForgetfulPool:
 
 
 def shared_out(
-    rows: Rows, metric: Metric, n_workers: int, *, loses: float = 0.0, seed: int = 0
+    rows: Rows,
+    metric: Metric,
+    n_workers: int,
+    *,
+    loses: float = 0.0,
+    seed: int = 0,
+    choice: Choice | None = None,
 ) -> tuple[FitInputs, ForgetfulPool]:
     """Inputs held by several workers."""
     bounds = part_bounds(rows.n_rows, n_workers)
 
     def build(w: int) -> RowWorker:
         part = RowsPart(rows, int(bounds[w]), int(bounds[w + 1]))
-        return RowWorker(TiledRows(part, "cpu"), int(bounds[w]), metric)
+        return RowWorker(TiledRows(part, "cpu", choice=choice), int(bounds[w]), metric)
 
     pool = ForgetfulPool(build, n_workers, loses, seed)
     return FitInputs(pool, bounds, rows.dimension, metric), pool

@@ -17,7 +17,7 @@ class CentroidsInParts(NearestCentroids):
 
     Args:
         book: the centroids.
-        search: makes the search among some of them.
+        search: makes the search among some of them, always with the same viewer.
         most: centroids of a part.
     """
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from curation_assets.algorithms import rows
 from curation_assets.algorithms.kmeans.fit import fit_kmeans
 from curation_assets.algorithms.kmeans.tiles import TiledRows
-from curation_assets_tests.algorithms.small_fits import LOOKS, blobs, first_look, prepared
+from curation_assets_tests.algorithms.small_fits import CHOICES, blobs, prepared
 
 
 def test_two_groups_on_a_line() -> None:
@@ -43,15 +43,14 @@ def test_chunks_residency_and_threads_do_not_matter(monkeypatch: pytest.MonkeyPa
         result = fit_kmeans(tiled, 150, metric="cosine", rng=np.random.default_rng(1), n_local_trials=1)
         return result.centroids.tobytes(), result.assignments.tobytes()
 
-    with first_look("float32"):
-        whole = fit(TiledRows(inputs, "cpu"))
+    whole = fit(TiledRows(inputs, "cpu", choice=CHOICES["plain"]))
     monkeypatch.setattr(rows.chunk_bounds, "__defaults__", (4 * 16 * 101,))
     threads = torch.get_num_threads()
     for n_threads in (1, 2):
         torch.set_num_threads(n_threads)
-        for look in LOOKS:
-            with first_look(look):
-                assert fit(TiledRows(inputs, "cpu", resident_bytes=0)) == whole
+        for choice in CHOICES.values():
+            assert fit(TiledRows(inputs, "cpu", resident_bytes=0, choice=choice)) == whole
+            assert fit(TiledRows(inputs, "cpu", choice=choice)) == whole
     torch.set_num_threads(threads)
 
 

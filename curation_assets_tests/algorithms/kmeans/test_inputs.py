@@ -11,8 +11,10 @@ from curation_assets.algorithms.hierarchy import LevelFitter, LevelSpec
 from curation_assets.algorithms.kmeans import row_worker
 from curation_assets.algorithms.kmeans.fit import fit_inputs
 from curation_assets.algorithms.kmeans.inputs import FitInputs
+from curation_assets.algorithms.kmeans.tiles import TiledRows
 from curation_assets.algorithms.rows import Metric
-from curation_assets_tests.algorithms.small_fits import LOOKS, Look, blobs, first_look, prepared
+from curation_assets.algorithms.search.choose import Choice
+from curation_assets_tests.algorithms.small_fits import CHOICES, blobs, prepared
 from curation_assets_tests.algorithms.small_pools import shared_out
 
 
@@ -32,15 +34,14 @@ def whole_fit(inputs: FitInputs, k: int, seed: int) -> tuple[bytes, ...]:
     st.integers(0, 1000),
     st.sampled_from([1, 2, 3, 5]),
     st.sampled_from(["l2", "cosine"]),
-    st.sampled_from(LOOKS),
+    st.sampled_from(list(CHOICES.values())),
 )
-def test_workers_lost_or_not_do_not_matter(seed: int, n_workers: int, metric: Metric, look: Look) -> None:
+def test_workers_lost_or_not_do_not_matter(seed: int, n_workers: int, metric: Metric, choice: Choice) -> None:
     rows = prepared(blobs(seed, n=1000), metric)
-    with first_look("float32"):
-        expected = whole_fit(FitInputs.in_process(rows, metric), 40, seed)
-    with first_look(look):
-        inputs, pool = shared_out(rows, metric, n_workers, loses=0.2, seed=seed)
-        assert whole_fit(inputs, 40, seed) == expected
+    plain = TiledRows(rows, "cpu", choice=CHOICES["plain"])
+    expected = whole_fit(FitInputs.in_process(plain, metric), 40, seed)
+    inputs, pool = shared_out(rows, metric, n_workers, loses=0.2, seed=seed, choice=choice)
+    assert whole_fit(inputs, 40, seed) == expected
     assert pool.n_lost
 
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,10 +11,8 @@ from curation_assets.algorithms.kmeans.centroid_sums import CentroidSums
 from curation_assets.algorithms.kmeans.lloyd import Lloyd
 from curation_assets.algorithms.kmeans.tiles import TiledRows
 from curation_assets.algorithms.preprocessing import PreparedRows
-from curation_assets.algorithms.search import rounded_scores
-from curation_assets.algorithms.search.cpu.sketch import WholeRows
-from curation_assets.algorithms.search.cpu.sketched_centroids import SketchedCentroids
-from curation_assets_tests.algorithms.small_fits import LOOKS, Look, blobs, first_look, prepared
+from curation_assets.algorithms.search.choose import Choice
+from curation_assets_tests.algorithms.small_fits import CHOICES, blobs, prepared
 
 
 def plain_lloyd(x: np.ndarray, centroids: np.ndarray, n_iterations: int) -> tuple[np.ndarray, np.ndarray]:
@@ -42,21 +36,23 @@ def iterate(search: Lloyd, sums: CentroidSums, n_iterations: int) -> None:
 
 
 def begun(
-    x: PreparedRows, centroids: np.ndarray, weights: np.ndarray | None = None
+    x: PreparedRows,
+    centroids: np.ndarray,
+    weights: np.ndarray | None = None,
+    choice: Choice | None = None,
 ) -> tuple[Lloyd, CentroidSums]:
-    search = Lloyd(TiledRows(x, "cpu"), torch.from_numpy(centroids.copy()), None, weights)
+    search = Lloyd(TiledRows(x, "cpu", choice=choice), torch.from_numpy(centroids.copy()), None, weights)
     return search, CentroidSums(centroids.copy(), "l2", 0.0)
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(0, 1000), st.integers(1, 8), st.sampled_from(LOOKS))
-def test_the_incremental_search_is_plain_lloyd(seed: int, n_iterations: int, look: Look) -> None:
+@given(st.integers(0, 1000), st.integers(1, 8), st.sampled_from(list(CHOICES.values())))
+def test_the_incremental_search_is_plain_lloyd(seed: int, n_iterations: int, choice: Choice) -> None:
     inputs = prepared(blobs(seed))
     x = inputs.read(0, 600)
     start = x[np.random.default_rng(seed).choice(600, 40, replace=False)]
-    with first_look(look):
-        search, sums = begun(inputs, start)
-        iterate(search, sums, n_iterations)
+    search, sums = begun(inputs, start, choice=choice)
+    iterate(search, sums, n_iterations)
     centroids, clusters = plain_lloyd(x.astype(np.float64), start.copy(), n_iterations)
     np.testing.assert_array_equal(search.result("l2")[0], clusters)
     np.testing.assert_array_equal(sums.centroids, centroids)
@@ -82,13 +78,12 @@ def test_a_weighted_row_adds_to_sums_like_its_copies() -> None:
     assert of_copies.inertia() == of_weighted.inertia()
 
 
-@given(st.integers(0, 500))
-def test_rows_that_leave_and_return_do_not_shift_the_sums(seed: int) -> None:
+@given(st.integers(0, 500), st.sampled_from(list(CHOICES.values())))
+def test_rows_that_leave_and_return_do_not_shift_the_sums(seed: int, choice: Choice) -> None:
     inputs = prepared(blobs(seed))
     x = inputs.read(0, 600)
-    search, sums = begun(inputs, x[:25])
-    with first_look("bfloat16"):
-        iterate(search, sums, 4)
+    search, sums = begun(inputs, x[:25], choice=choice)
+    iterate(search, sums, 4)
     clusters = search.result("l2")[0]
     expected = np.zeros((25, 6))
     np.add.at(expected, clusters, x.astype(np.float64))
@@ -108,31 +103,3 @@ def test_a_step_names_only_clusters_that_gained_or_lost_a_row() -> None:
     assert delta.clusters.tolist() == [0, 1]
     assert delta.sums.tolist() == [[-1.0], [1.0]]
     assert delta.counts.tolist() == [-1, 1]
-
-
-def test_the_first_look_is_taken_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    looks = []
-
-    def count(owner: type, method: str, kind: Callable[[Any], str]) -> None:
-        original = getattr(owner, method)
-
-        def counted(self: object, *arguments: torch.Tensor, **more: torch.Tensor) -> object:
-            looks.append(kind(self))
-            return original(self, *arguments, **more)
-
-        monkeypatch.setattr(owner, method, counted)
-
-    count(rounded_scores.RoundedCentroids, "leaders", lambda rounded: "bfloat16")
-
-    def of_sketches(sketched: SketchedCentroids) -> str:
-        if isinstance(sketched._basis, WholeRows):
-            return "whole rows"
-        return "rounded sketches" if sketched._basis.is_rounded else "sketches"
-
-    count(SketchedCentroids, "search", of_sketches)
-    inputs = prepared(blobs(1))
-    for look in LOOKS:
-        with first_look(look):
-            iterate(*begun(inputs, inputs.read(0, 30)), 1)
-        assert set(looks) == {look} - {"float32"}
-        looks.clear()

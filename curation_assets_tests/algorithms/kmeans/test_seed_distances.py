@@ -9,19 +9,23 @@ from hypothesis import strategies as st
 
 from curation_assets.algorithms.kmeans.seed_distances import SeedDistances, draw_by_mass
 from curation_assets.algorithms.kmeans.tiles import TiledRows
-from curation_assets_tests.algorithms.small_fits import LOOKS, Look, blobs, first_look, prepared
+from curation_assets.algorithms.search.choose import Choice
+from curation_assets_tests.algorithms.small_fits import CHOICES, blobs, prepared
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.integers(0, 1000), st.sampled_from(LOOKS), st.lists(st.integers(1, 12), min_size=1, max_size=5))
-def test_every_row_knows_its_nearest_seed(seed: int, look: Look, batches: list[int]) -> None:
+@given(
+    st.integers(0, 1000),
+    st.sampled_from(list(CHOICES.values())),
+    st.lists(st.integers(1, 12), min_size=1, max_size=5),
+)
+def test_every_row_knows_its_nearest_seed(seed: int, choice: Choice, batches: list[int]) -> None:
     rows = prepared(blobs(seed))
     x = rows.read(0, 600)
     seeds = np.random.default_rng(seed).choice(600, sum(batches), replace=False)
-    distances = SeedDistances(TiledRows(rows, "cpu"), None)
-    with first_look(look):
-        for batch in np.split(seeds, np.cumsum(batches)[:-1]):
-            distances.add(torch.from_numpy(x[batch]))
+    distances = SeedDistances(TiledRows(rows, "cpu", choice=choice), None)
+    for batch in np.split(seeds, np.cumsum(batches)[:-1]):
+        distances.add(torch.from_numpy(x[batch]))
     expected = ((x[:, None].astype(np.float64) - x[seeds]) ** 2).sum(-1)
     np.testing.assert_array_equal(distances.nearest, expected.argmin(1))
     np.testing.assert_allclose(distances.squared, expected.min(1), rtol=1e-12)

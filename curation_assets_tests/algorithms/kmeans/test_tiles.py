@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 from curation_assets.algorithms import threads as part_threads
 from curation_assets.algorithms.kmeans.tiles import TiledRows
 from curation_assets.algorithms.rows import ArrayRows
+from curation_assets.algorithms.search.codebook import Codebook
 
 N_ROWS, DIMENSION = 4000, 200
 
@@ -34,6 +36,14 @@ class CountingRows(ArrayRows):
         """A copy, as from a disk."""
         self.n_read += 1
         return super().read(start, stop).copy()
+
+
+def sketches_of(tiled: TiledRows, rows: slice, block: torch.Tensor) -> Any:
+    """What a search among 500 centroids makes of some rows."""
+    search = tiled.search_among(Codebook.of(torch.randn(500, DIMENSION)))
+    view = tiled.searched(search, rows, block, tiled.norms()[rows]).view
+    assert (view is not None) == tiled.is_resident
+    return view if view is not None else search.viewer.view(block, tiled.norms()[rows])
 
 
 @pytest.mark.parametrize("resident_bytes", [0, 2**30])
@@ -72,19 +82,15 @@ def test_lengths_and_sketches_do_not_depend_on_how_rows_are_held(
     held = TiledRows(ArrayRows(array), "cpu")
     streamed = TiledRows(ArrayRows(array), "cpu", resident_bytes=0, chunk_bytes=4 * DIMENSION * 500)
     assert held.norms().tolist() == streamed.norms().tolist()
-    assert held.residuals().tolist() == streamed.residuals().tolist()
     torch.testing.assert_close(held.norms(), torch.tensor(array).norm(dim=1))
-    basis = held.basis(500)
-    assert basis is not None
-    held.make_sketches(basis)
-    block = torch.from_numpy(array[100:300])
-    torch.testing.assert_close(
-        held.sketches(basis, 100, block).values, streamed.sketches(basis, 100, block).values
-    )
+    part = slice(100, 300)
+    block = torch.from_numpy(array)
+    of_held, of_streamed = (sketches_of(tiled, part, block[part]) for tiled in (held, streamed))
+    torch.testing.assert_close(of_held.values, of_streamed.values)
     monkeypatch.setattr(part_threads, "_SINGLE_THREAD_PART", 10**12)
     torch.testing.assert_close(
-        basis.sketches(torch.from_numpy(array), held.norms()).rests,
-        held.sketches(basis, 0, torch.from_numpy(array)).rests,
+        held.basis().view(block, held.norms()).rests,
+        sketches_of(held, slice(0, N_ROWS), block).rests,
         rtol=0,
         atol=1e-3,
     )
@@ -92,18 +98,15 @@ def test_lengths_and_sketches_do_not_depend_on_how_rows_are_held(
 
 def test_a_subset_takes_over_the_sketches_of_the_whole(array: np.ndarray) -> None:
     whole = TiledRows(ArrayRows(array), "cpu")
-    basis = whole.basis(500)
-    assert basis is not None
     numbers = np.arange(0, N_ROWS, 2)
     subset = whole.subset(numbers)
-    assert subset.basis(500) is basis
-    whole.make_sketches(basis)
-    of_whole = whole.sketches(basis, 0, torch.from_numpy(array))
-    of_subset = subset.sketches(basis, 0, torch.from_numpy(array[numbers]))
+    assert subset.basis() is whole.basis()
+    of_whole = sketches_of(whole, slice(0, N_ROWS), torch.from_numpy(array))
+    of_subset = sketches_of(subset, slice(0, len(numbers)), torch.from_numpy(array[numbers]))
     assert of_subset.values.tolist() == of_whole.values[torch.from_numpy(numbers)].tolist()
     assert of_subset.groups.tolist() == of_whole.groups[torch.from_numpy(numbers)].tolist()
 
 
 def test_no_rows_at_all() -> None:
     tiled = TiledRows(ArrayRows(np.empty((0, DIMENSION), np.float32)), "cpu")
-    assert tiled.norms().shape == tiled.residuals().shape == (0,)
+    assert tiled.norms().shape == (0,)

@@ -8,8 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation_assets.algorithms.search import assignment
+from curation_assets.algorithms.search import codebook
 from curation_assets.algorithms.search.assigner import Assigner, assign, distances_to
+from curation_assets_tests.algorithms.small_fits import CHOICES
 
 
 def brute_force(rows: np.ndarray, centroids: np.ndarray) -> np.ndarray:
@@ -43,18 +44,17 @@ def test_of_equal_centroids_the_lowest_index_wins() -> None:
     assert distances.tolist() == [0, 0, 0, 0]
 
 
-def test_tiles_and_threads_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ways_to_search_tiles_and_threads_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     rows, centroids = close_calls(3)
     whole = assign(rows, centroids, metric="l2")
-    monkeypatch.setattr(assignment, "_TILE_COLUMNS", 7)
-    monkeypatch.setattr(assignment, "_TILE_BYTES", 4096)
-    monkeypatch.setattr(assignment, "_PAIR_BYTES", 4096)
+    monkeypatch.setattr(codebook, "TILE_BYTES", 4096)
     threads = torch.get_num_threads()
     for n_threads in (1, 2):
         torch.set_num_threads(n_threads)
-        cut = assign(rows, centroids, metric="l2")
-        np.testing.assert_array_equal(cut[0], whole[0])
-        np.testing.assert_array_equal(cut[1], whole[1])
+        for choice in CHOICES.values():
+            cut = Assigner(centroids, len(rows), metric="l2", choice=choice).assign(rows)
+            np.testing.assert_array_equal(cut[0], whole[0])
+            np.testing.assert_array_equal(cut[1], whole[1])
     torch.set_num_threads(threads)
 
 

@@ -8,7 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curation_assets.algorithms.search.codebook import Codebook
 from curation_assets.algorithms.search.cpu.bounded_search import (
+    Answers,
+    RowLimits,
     _key,
     _leader,
     _make_sortable,
@@ -16,6 +19,19 @@ from curation_assets.algorithms.search.cpu.bounded_search import (
     _number,
 )
 from curation_assets.algorithms.search.cpu.kernels import search_bounded
+
+
+def limits_of(
+    at_least: torch.Tensor,
+    above: torch.Tensor,
+    slack: torch.Tensor,
+    own: torch.Tensor | None,
+    left_out: torch.Tensor | None = None,
+) -> RowLimits:
+    own = torch.full_like(at_least, -torch.inf) if own is None else own
+    left_out = torch.full((len(at_least),), -1) if left_out is None else left_out
+    return RowLimits(*(tensor.numpy() for tensor in (at_least, above, slack, own, left_out)))
+
 
 Numbers = st.floats(width=32, allow_nan=False)
 
@@ -69,20 +85,18 @@ def test_whatever_the_bounds_the_best_is_found(
     own = None if is_alone else scores.amax(dim=1) - 0.2
     order, slack = torch.randperm(n_rows, generator=generator), 1e-4
     column, best, others = torch.zeros(n_rows, dtype=torch.int64), torch.empty(n_rows), torch.empty(n_rows)
-    search_bounded(
-        block,
-        order,
-        bounds[order].to(kind),
-        centroids,
-        torch.zeros(k),
+    limits = limits_of(
         torch.full((n_rows,), -10.0) if own is None else own - slack,
         torch.full((n_rows,), 1e-5),
         torch.full((n_rows,), slack),
         own,
-        None,
-        (column, best, others),
-        roundoff=roundoff,
     )
+    answers = Answers(*(tensor.numpy() for tensor in (column, best, others)))
+    book = Codebook(centroids, torch.zeros(k), 0.0)
+    search_bounded(
+        block, order, bounds[order].to(kind), book, limits, answers,
+        runner_up=not is_alone, roundoff=roundoff,
+    )  # fmt: skip
     assert (column >= 0).all()
     first, second = scores.topk(2, dim=1).values.T
     torch.testing.assert_close(best, first, rtol=0, atol=1e-5)
@@ -109,20 +123,18 @@ def _search(
     padded = torch.full((n_rows, 16), -3e38, dtype=kind)
     padded[:, :k] = torch.tensor(bounds)
     found = torch.zeros(n_rows, dtype=torch.int64), torch.empty(n_rows), torch.empty(n_rows)
-    search_bounded(
-        torch.eye(n_rows),
-        torch.arange(n_rows),
-        padded,
-        torch.tensor(scores).T.contiguous(),
-        torch.zeros(k),
+    limits = limits_of(
         torch.full((n_rows,), at_least),
         torch.zeros(n_rows),
         torch.full((n_rows,), 0.001),
         None if own is None else torch.full((n_rows,), own),
         None if left_out is None else torch.full((n_rows,), left_out),
-        found,
-        roundoff=roundoff,
     )
+    book = Codebook(torch.tensor(scores).T.contiguous(), torch.zeros(k), 0.0)
+    search_bounded(
+        torch.eye(n_rows), torch.arange(n_rows), padded, book, limits,
+        Answers(*(tensor.numpy() for tensor in found)), runner_up=own is not None, roundoff=roundoff,
+    )  # fmt: skip
     n_left = int((found[0] < 0).sum())
     return found[0].tolist(), found[1].tolist(), found[2].tolist(), n_left
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation_assets.algorithms import threads as part_threads
+from curation_assets.algorithms.search.codebook import Codebook
 from curation_assets.algorithms.search.cpu import kernels as pair_kernels
 from curation_assets.algorithms.search.cpu.kernels import (
     moved_rows,
@@ -73,20 +74,23 @@ def test_squared_distances_have_the_same_bits_alone_and_in_parts(seed: int, dime
     torch.set_num_threads(before)
 
 
-@given(st.integers(0, 1000), st.integers(1, 70), st.booleans())
-def test_the_best_two_of_all_scores(seed: int, k: int, with_ties: bool) -> None:
+@given(st.integers(0, 1000), st.integers(1, 70), st.booleans(), st.booleans())
+def test_the_best_two_of_all_scores(seed: int, k: int, with_ties: bool, with_left_out: bool) -> None:
     generator = torch.Generator().manual_seed(seed)
     block, centroids = torch.randn(11, 3, generator=generator), torch.randn(k, 3, generator=generator)
     if with_ties:
         centroids = centroids.round()
         block = block.round()
-    bias = torch.zeros(k)
+    book = Codebook(centroids, torch.zeros(k), 0.0)
     at_least = torch.full((11,), -torch.inf)
+    left_out = torch.arange(11) % k if with_left_out and k > 1 else None
     at_least[::3] = 1.0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pair_kernels, "_SCORES_BYTES", 1)
-        best, column, second = search_all(block, centroids, bias, at_least)
-    scores = torch.addmm(bias, block, centroids.T)
+        column, best, second = search_all(block, book, at_least, left_out)
+    scores = torch.addmm(book.bias, block, centroids.T)
+    if left_out is not None:
+        scores[torch.arange(11), left_out] = -torch.inf
     torch.testing.assert_close(best, scores.amax(dim=1))
     of_interest = best >= at_least
     torch.testing.assert_close(scores.gather(1, column[:, None])[:, 0][of_interest], best[of_interest])
