@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from dataclasses import dataclass
 
 import torch
@@ -35,6 +36,9 @@ _NO_SCORE = -3e38
 class CpuCentroids(NearestCentroids):
     """Scores all centroids, or with a viewer those that the bounds leave open.
 
+    Where bounds from sketches rule out too little, as they do where rows do not cluster, those from whole rows take
+    their place, and after those the scores of all.
+
     Args:
         book: the centroids.
         viewer: of the rows and centroids; None scores all.
@@ -44,33 +48,47 @@ class CpuCentroids(NearestCentroids):
         self.book, self.viewer = book, viewer
         self._sketched = None if viewer is None else SketchedCentroids.of(book, viewer)
         self._n_searched = self._n_left = 0
+        self._lock = threading.Lock()
 
     def tile_rows(self) -> int:
         """See `NearestCentroids`."""
-        if self._sketched is None:
+        if self.viewer is None:
             return self.book.tile_rows()
         return max(256, TILE_BYTES // (4 * self.book.centroids.shape[1]))
 
     @property
-    def is_given_up(self) -> bool:
-        """Whether the bounds have ruled out too little, as they do where rows do not cluster."""
-        return self._n_left > _MOST_LEFT * self._n_searched
+    def way(self) -> Basis | WholeRows | None:
+        """What bounds come from at present; None where all centroids are scored."""
+        sketched = self._sketched
+        return None if sketched is None else sketched.viewer
 
     def leading(self, rows: SearchedRows, *, runner_up: bool = False) -> Found:
         """See `NearestCentroids`."""
         at_least = torch.full_like(rows.norms, -math.inf) if rows.at_least is None else rows.at_least
-        if self._sketched is None or self.is_given_up:
+        sketched = self._sketched
+        if sketched is None:
             return Found(*search_all(rows.block, self.book, at_least, rows.left_out))
-        found = self._sketched.search(rows, at_least, runner_up=runner_up)
+        found = sketched.search(rows, at_least, runner_up=runner_up)
         left = torch.nonzero(found.column < 0).flatten()
         if len(left):
             left_out = None if rows.left_out is None else rows.left_out[left]
             found.column[left], found.score[left], found.others[left] = search_all(
                 rows.block.index_select(0, left), self.book, at_least[left], left_out
             )
-        # Several threads may count at a time: the share need not be exact.
-        self._n_searched, self._n_left = self._n_searched + len(rows), self._n_left + len(left)
+        self._count(sketched, len(rows), len(left))
         return found
+
+    def _count(self, sketched: SketchedCentroids, n_searched: int, n_left: int) -> None:
+        """Take the next way if this one has left too many rows to be scored against all centroids."""
+        with self._lock:
+            if self._sketched is not sketched:
+                return
+            self._n_searched, self._n_left = self._n_searched + n_searched, self._n_left + n_left
+            if self._n_left > _MOST_LEFT * self._n_searched:
+                self._sketched, self._n_searched, self._n_left = None, 0, 0
+                if isinstance(sketched.viewer, Basis) and sketched.viewer.kind.is_rounded:
+                    whole = WholeRows(self.book.centroids.shape[1])
+                    self._sketched = SketchedCentroids.of(self.book, whole)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +135,8 @@ class SketchedCentroids:
         """`NearestCentroids.leading`; the column is -1 where the bounds leave most centroids open."""
         n_rows, is_rounded = len(rows), self.viewer.kind.is_rounded
         sketches = rows.view
-        if not isinstance(sketches, Sketches):
+        # The view of another way is of no use.
+        if not isinstance(sketches, Sketches) or sketches.values.shape[1] != self.sketches.shape[1]:
             sketches = self.viewer.view(rows.block, rows.norms)
         limits, order = self._limits(rows, at_least, sketches), _order(sketches, at_least)
         column, score, others = (

@@ -133,12 +133,24 @@ def test_a_search_finds_the_best(
     assert (others.double() + 2 * bound >= rest.amax(dim=1)).all()
 
 
-def test_sketches_that_rule_out_too_little_are_given_up() -> None:
+@pytest.mark.parametrize("kind", LARGE)
+def test_sketches_that_rule_out_too_little_are_given_up(kind: SketchKind) -> None:
     generator = torch.Generator().manual_seed(0)
     rows = torch.randn(400, 200, generator=generator)
     centroids = torch.randn(200, 200, generator=generator)
     expected = _true_scores(rows, centroids).argmax(dim=1)
-    sketched = CpuCentroids(Codebook.of(centroids), Basis.of(rows, LARGE[0]))
+    basis = Basis.of(rows, kind)
+    searched = SearchedRows(rows, lengths(rows), basis.view(rows, lengths(rows)))
+    sketched = CpuCentroids(Codebook.of(centroids), basis)
+    assert sketched.way is basis
     for _ in range(2):
-        assert (sketched.leading(SearchedRows.of(rows)).column == expected).all()
-        assert sketched.is_given_up
+        assert (sketched.leading(searched).column == expected).all()
+        # In bfloat16 whole rows rule out more.
+        assert sketched.way == (WholeRows(200) if kind.is_rounded else None)
+
+
+def test_whole_rows_are_given_up_where_centroids_are_alike() -> None:
+    rows, centroids = torch.randn(300, 8), torch.ones(64, 8)
+    same = CpuCentroids(Codebook.of(centroids), WholeRows(8))
+    assert len(same.leading(SearchedRows.of(rows)).column) == 300
+    assert same.way is None
