@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "curation_assets"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 MOST_FILES, MOST_LINES = 25, 400
 
-_BASE = {"algorithms/rows", "algorithms/threads", "algorithms/compiled"}
+_BASE = {"algorithms/settings", "algorithms/rows", "algorithms/threads", "algorithms/compiled"}
 _STORED = {"storage", "pools", "errors", "graph", "formats"}
 _STEPS = _STORED | {"engines", "encoders", "algorithms", "steps/soundness", "steps/shard_task"}
 # A room is a folder or a module, by its path in the package; a module belongs to the longest that it lies in. A room
@@ -24,14 +24,15 @@ ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "progress": set(),
     "algorithms/__init__": {"algorithms"},
+    "algorithms/settings": set(),
     "algorithms/rows": set(),
     "algorithms/threads": set(),
     "algorithms/compiled": set(),
     "algorithms/randomness": set(),
     "algorithms/balance": set(),
     "algorithms/drift": set(),
-    "algorithms/preprocessing": {"algorithms/rows"},
-    "algorithms/resampling": set(),
+    "algorithms/preprocessing": {"algorithms/settings", "algorithms/rows"},
+    "algorithms/resampling": {"algorithms/settings"},
     "algorithms/search": _BASE,
     "algorithms/kmeans": {*_BASE, "algorithms/search"},
     "algorithms/tree": {*_BASE, "algorithms/search", "algorithms/preprocessing", "algorithms/resampling"},
@@ -40,12 +41,14 @@ ROOMS: dict[str, set[str]] = {
         *_BASE, "algorithms/kmeans", "algorithms/preprocessing", "algorithms/randomness", "algorithms/resampling",
         "algorithms/splitting", "algorithms/tree",
     },
-    "algorithms/sampling": {"algorithms/randomness", "algorithms/resampling", "algorithms/tree"},
+    "algorithms/sampling": {
+        "algorithms/settings", "algorithms/randomness", "algorithms/resampling", "algorithms/tree",
+    },
     "algorithms/duplicates": {*_BASE, "algorithms/kmeans", "algorithms/preprocessing", "algorithms/search"},
     "algorithms/costs": {
         *_BASE, "algorithms/hierarchy", "algorithms/kmeans", "algorithms/search", "algorithms/splitting",
     },
-    "algorithms/atlas": {"algorithms/rows"},
+    "algorithms/atlas": {"algorithms/settings"},
     "pools": {"errors"},
     "formats": {"pools", "errors"},
     "encoders": {"pools", "errors"},

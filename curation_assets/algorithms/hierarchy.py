@@ -13,8 +13,9 @@ from curation_assets.algorithms.kmeans.inputs import FitInputs
 from curation_assets.algorithms.kmeans.tiles import FitMemory
 from curation_assets.algorithms.preprocessing import PreparedRows, fit_preprocessing
 from curation_assets.algorithms.randomness import Purpose, generator
-from curation_assets.algorithms.resampling import ResampledSubset, Strategy, resample
-from curation_assets.algorithms.rows import ArrayRows, Metric, Rows
+from curation_assets.algorithms.resampling import ResampledSubset, resample
+from curation_assets.algorithms.rows import ArrayRows, Rows
+from curation_assets.algorithms.settings import Metric, Strategy
 from curation_assets.algorithms.splitting import BUCKET_BYTES, split_level
 from curation_assets.algorithms.tree import ClusterTree, Level
 
@@ -87,7 +88,6 @@ class FitProgress:
 
     level: int
     step: int
-    n_steps: int
     iteration: Iteration
 
 
@@ -223,7 +223,7 @@ class LevelFitter:
         def report(iteration: Iteration) -> None:
             # Splits are many, short, and run side by side.
             if self.on_progress and cluster is None:
-                self.on_progress(FitProgress(self.level, step, self.spec.steps, iteration))
+                self.on_progress(FitProgress(self.level, step, iteration))
 
         fit = fit_inputs(
             inputs,

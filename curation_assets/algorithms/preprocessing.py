@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curation_assets.algorithms.rows import Metric, Rows, as_float32, read_chunks
+from curation_assets.algorithms.rows import Rows, as_float32, read_chunks
+from curation_assets.algorithms.settings import Metric
 
 # Rows are rounded to integer multiples of a step with at most 2^24 steps to the largest value. Sums of up to
 # 2^29 such rows are exact in float64, so a centroid does not depend on the order, the chunks, the device or

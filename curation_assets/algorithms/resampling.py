@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
-Strategy = Literal["closest", "random"]
+from curation_assets.algorithms.settings import Strategy
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
-from typing import Literal, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
-
-Metric = Literal["cosine", "l2"]
 
 # Larger chunks are no faster to read and to prepare, and three of them are in memory at once (measured).
 CHUNK_BYTES = 16 * 2**20

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -119,29 +119,6 @@ def even_size(n_items: int, most: int, fewest: int = _FEWEST_ITEMS) -> int:
     n_pieces = max(1, -(-n_items // (most * n_threads)) * n_threads)
     n_pieces = max(1, min(n_pieces, n_items // min(most, fewest)))
     return min(most, max(1, -(-n_items // n_pieces)))
-
-
-def in_row_parts(
-    function: Callable[..., Part], of_rows: Sequence[torch.Tensor | None], work: int
-) -> list[tuple[int, Part]]:
-    """`in_parts` for a function of what belongs to rows, which may also be on another device: there it is not cut.
-
-    Args:
-        function: of the tensors' ranges.
-        of_rows: tensors of as many rows; None stays None. The first is one.
-        work: multiplications that each row takes, about.
-
-    Returns:
-        The first row of each part, and what the function gave for it.
-    """
-    first = of_rows[0]
-    if first is None:
-        raise ValueError("the first of the tensors is None, but it says how many rows there are")
-
-    def on_part(start: int, stop: int) -> tuple[int, Part]:
-        return start, function(*(None if values is None else values[start:stop] for values in of_rows))
-
-    return in_parts(on_part, len(first), work if first.device.type == "cpu" else 0)
 
 
 def use_one_torch_thread() -> None:

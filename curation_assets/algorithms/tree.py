@@ -8,9 +8,10 @@ import numpy as np
 
 from curation_assets.algorithms.preprocessing import Preprocessing
 from curation_assets.algorithms.resampling import ResampledSubset
-from curation_assets.algorithms.rows import Metric, Rows, chunk_bounds
+from curation_assets.algorithms.rows import Rows, chunk_bounds
 from curation_assets.algorithms.search.assigner import assign
 from curation_assets.algorithms.search.groups import assign_inside
+from curation_assets.algorithms.settings import Metric
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,9 @@ from curation_assets.algorithms.kmeans.inputs import FitInputs
 from curation_assets.algorithms.kmeans.row_worker import RowsPart, RowWorker, part_bounds
 from curation_assets.algorithms.kmeans.tiles import TiledRows
 from curation_assets.algorithms.kmeans.worker_pool import Arguments, Call
-from curation_assets.algorithms.rows import Metric, Rows
+from curation_assets.algorithms.rows import Rows
 from curation_assets.algorithms.search.choose import Choice
+from curation_assets.algorithms.settings import Metric
 
 
 class ForgetfulPool:

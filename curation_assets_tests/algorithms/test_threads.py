@@ -13,7 +13,6 @@ from curation_assets.algorithms import threads as part_threads
 from curation_assets.algorithms.threads import (
     even_size,
     in_parts,
-    in_row_parts,
     on_threads,
     parts_on_threads,
 )
@@ -137,12 +136,3 @@ def test_a_process_that_forked_has_threads_of_its_own() -> None:
         finally:
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-
-
-def test_what_belongs_to_rows_is_cut_together() -> None:
-    values, squares = torch.arange(9), torch.arange(9) ** 2
-    found = in_row_parts(lambda a, b, c: (a.tolist(), b.tolist(), c), (values, squares, None), 10**7)
-    assert found[0] == (0, ([0, 1, 2], [0, 1, 4], None))
-    assert [start for start, _ in found] == [0, 3, 6]
-    whole = in_row_parts(lambda a: len(a), (torch.empty(9, device="meta"),), 10**7)
-    assert whole == [(0, 9)], "rows elsewhere are not cut"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from curation_assets.algorithms.rows import Metric
+from curation_assets.algorithms.settings import Metric
 
 _TILE_BYTES = 64 * 2**20
 

@@ -17,7 +17,6 @@ from curation_assets.algorithms.costs.kmeans_cost import (
     seeding_cost,
 )
 from curation_assets.algorithms.costs.planning import (
-    DEFAULT_MEMORY_BUDGET,
     bucket_bytes,
     chunk_bytes_within,
     fixed_bytes,
@@ -26,6 +25,7 @@ from curation_assets.algorithms.costs.planning import (
 from curation_assets.algorithms.hierarchy import LevelSpec
 from curation_assets.algorithms.kmeans.tiles import FitMemory
 from curation_assets.algorithms.rows import CHUNK_BYTES
+from curation_assets.algorithms.settings import DEFAULT_MEMORY_BUDGET
 
 Stage = Literal["seeds", "Lloyd", "resampled fits", "re-assign", "runs", "splits", "assign"]
 

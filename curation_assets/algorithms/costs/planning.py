@@ -12,7 +12,6 @@ from curation_assets.algorithms.splitting import BUCKET_BYTES
 _SMALLEST_RATIO, _LARGEST_RATIO = 5.0, 20.0
 _TOP_EXPONENT = 0.45
 _FEWEST_TOP_CLUSTERS = 4
-DEFAULT_MEMORY_BUDGET = 4 * 10**9
 # Measured (benchmarks/out_of_core.py, a worker on Ray): a process with Dagster or Ray, torch, polars and numba loaded
 # and their buffers, 0.77 to 1.01 GB by the machine; and what the stages of a fit hold of every row (clusters, scores,
 # distances, the resampled subset, sorting it).

@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 
 from curation_assets.algorithms.compiled import add_sums, divide_sums
-from curation_assets.algorithms.rows import Metric
+from curation_assets.algorithms.settings import Metric
 from curation_assets.algorithms.threads import VALUE_WORK, in_parts
 
 

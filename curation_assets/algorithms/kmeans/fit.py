@@ -11,7 +11,8 @@ import numpy as np
 from curation_assets.algorithms.kmeans.inputs import FitInputs
 from curation_assets.algorithms.kmeans.seeding import choose_seeds
 from curation_assets.algorithms.kmeans.tiles import TiledRows
-from curation_assets.algorithms.rows import Metric, Rows
+from curation_assets.algorithms.rows import Rows
+from curation_assets.algorithms.settings import Metric
 from curation_assets.algorithms.threads import parts_on_threads
 
 

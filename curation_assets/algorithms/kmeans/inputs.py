@@ -11,7 +11,8 @@ from curation_assets.algorithms.kmeans.centroid_sums import CentroidSums, merge_
 from curation_assets.algorithms.kmeans.row_worker import RowWorker
 from curation_assets.algorithms.kmeans.tiles import FitMemory, TiledRows
 from curation_assets.algorithms.kmeans.worker_pool import Arguments, Call, InProcessPool, WorkerPool
-from curation_assets.algorithms.rows import ArrayRows, Metric, Rows
+from curation_assets.algorithms.rows import ArrayRows, Rows
+from curation_assets.algorithms.settings import Metric
 
 
 class FitInputs:

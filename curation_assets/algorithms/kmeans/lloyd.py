@@ -18,7 +18,6 @@ import torch
 from curation_assets.algorithms.kmeans.centroid_sums import SumDelta
 from curation_assets.algorithms.kmeans.row_sums import add_rows
 from curation_assets.algorithms.kmeans.tiles import TiledRows
-from curation_assets.algorithms.rows import Metric
 from curation_assets.algorithms.search.base import Found, NearestCentroids
 from curation_assets.algorithms.search.codebook import Codebook
 from curation_assets.algorithms.search.pairs import (
@@ -27,6 +26,7 @@ from curation_assets.algorithms.search.pairs import (
     squared_distances,
     squared_lengths,
 )
+from curation_assets.algorithms.settings import Metric
 
 # Where more than this share of the centroids moved, one full search is cheaper than a partial one.
 _FULL_SEARCH_SHARE = 0.8

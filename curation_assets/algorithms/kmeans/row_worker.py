@@ -12,9 +12,10 @@ from curation_assets.algorithms.kmeans.lloyd import Lloyd
 from curation_assets.algorithms.kmeans.seed_distances import SeedDistances
 from curation_assets.algorithms.kmeans.seeding_loops import draw_in_blocks
 from curation_assets.algorithms.kmeans.tiles import TiledRows
-from curation_assets.algorithms.rows import Metric, Rows, as_tensor
+from curation_assets.algorithms.rows import Rows, as_tensor
 from curation_assets.algorithms.search.assigner import assign_rows
 from curation_assets.algorithms.search.codebook import Codebook
+from curation_assets.algorithms.settings import Metric
 from curation_assets.algorithms.threads import parts_on_threads
 
 BLOCK_ROWS = 1024

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from curation_assets.algorithms.randomness import Purpose, keyed_priorities
-from curation_assets.algorithms.resampling import Strategy
 from curation_assets.algorithms.sampling.ordering import group_sums, run_starts, sorted_blocks
 from curation_assets.algorithms.sampling.water_filling import Quotas, plan_quotas, water_fill
 from curation_assets.algorithms.sampling.weighted_draw import draw_weighted, spendable_weights
+from curation_assets.algorithms.settings import Strategy
 from curation_assets.algorithms.tree import ClusterTree
 
 __all__ = ["Quotas", "draw", "draw_budget", "plan_quotas", "sample_balanced", "water_fill"]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from curation_assets.algorithms.rows import Metric, as_tensor
+from curation_assets.algorithms.rows import as_tensor
 from curation_assets.algorithms.search.base import NearestCentroids, SearchedRows
 from curation_assets.algorithms.search.choose import Choice, nearest_centroids
 from curation_assets.algorithms.search.codebook import Codebook
 from curation_assets.algorithms.search.pairs import reported_distance, squared_distances
+from curation_assets.algorithms.settings import Metric
 from curation_assets.algorithms.threads import even_size, on_threads, parts_on_threads
 
 

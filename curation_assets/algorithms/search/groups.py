@@ -8,11 +8,12 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from curation_assets.algorithms.rows import Metric, as_tensor
+from curation_assets.algorithms.rows import as_tensor
 from curation_assets.algorithms.search.assigner import assign
 from curation_assets.algorithms.search.codebook import Codebook
 from curation_assets.algorithms.search.exact import lowest_nearest
 from curation_assets.algorithms.search.pairs import reported_distance, squared_distances
+from curation_assets.algorithms.settings import Metric
 
 # Coarse clusters are searched together up to this many rows and sub-clusters, which fit the cache (measured on 43,690
 # rows, 2,000 x 50, d = 384: 0.15 s; 0.21 s with 16,384 sub-clusters together; 0.49 s with a search for each coarse

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import torch
 
-from curation_assets.algorithms.rows import Metric
 from curation_assets.algorithms.search.cpu import kernels
+from curation_assets.algorithms.settings import Metric
 
 _PAIR_BYTES = 32 * 2**20
 

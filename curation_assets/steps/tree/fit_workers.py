@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from curation_assets.algorithms.kmeans.inputs import FitInputs
     from curation_assets.algorithms.kmeans.row_worker import RowWorker
     from curation_assets.algorithms.kmeans.tiles import FitMemory
-    from curation_assets.algorithms.rows import Metric, Rows
+    from curation_assets.algorithms.rows import Rows
+    from curation_assets.algorithms.settings import Metric
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from curation_assets.algorithms.kmeans import row_worker
 from curation_assets.algorithms.kmeans.fit import fit_inputs
 from curation_assets.algorithms.kmeans.inputs import FitInputs
 from curation_assets.algorithms.kmeans.tiles import TiledRows
-from curation_assets.algorithms.rows import Metric
 from curation_assets.algorithms.search.choose import Choice
+from curation_assets.algorithms.settings import Metric
 from curation_assets_tests.algorithms.small_fits import CHOICES, blobs, prepared
 from curation_assets_tests.algorithms.small_pools import shared_out
 
