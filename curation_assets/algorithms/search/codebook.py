@@ -14,7 +14,7 @@ from curation_assets.algorithms.search.rounding import float32_accumulation, pro
 # Scores of a tile of rows against all centroids stay in the last-level cache: measured on 2 cores, k = 2,000,
 # d = 384, the search for the best two then adds 20 % to the product instead of 60 %.
 TILE_BYTES = 8 * 2**20
-MOST_CENTROIDS = 65_536
+MOST_CENTROIDS = 16_384
 """Centroids that are compared with rows at a time."""
 
 
