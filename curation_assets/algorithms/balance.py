@@ -18,13 +18,13 @@ class Balance:
 
 
 def effective_number(counts: np.ndarray) -> float:
-    """Exp of the Shannon entropy: as many equally large groups would be equally diverse (Hill number of order 1).
+    """Exp of the Shannon entropy: the number of equally large groups that are as diverse (Hill number of order 1).
 
     Args:
         counts: non-negative (k,): samples of each group.
 
     Returns:
-        From 1 (all in one group) to k (even); 0 if there is no sample.
+        From 1 (all in one group) to k (even); 0 without samples.
 
     Raises:
         ValueError: if a count is negative or not finite.

@@ -1,8 +1,8 @@
-"""Loops that are compiled: over pairs of a row and a centroid, and over scores while they are in the cache.
+"""Compiled loops over pairs of a row and a centroid, and over scores while they are in the cache.
 
-Sums in float32 are in no particular order, so that a processor's vectors can be used: callers allow for the rounding
-error of any order. Sums in float64 have a fixed order, and their bits do not depend on the machine. Compiled code is
-kept beside the source or, where that cannot be written, in the user's cache.
+float32 sums may run in any order, so that the CPU's vector registers can be used; callers allow for the rounding error
+of every order. float64 sums have a fixed order: their bits do not depend on the machine. Compiled code is cached beside
+the source or, where that is not writable, in the user's cache.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ Loop = TypeVar("Loop", bound=Callable[..., object])
 # Scores whose largest is found at a time.
 _CHUNK = 16
 MULTIPLY_ADD = {"reassoc", "contract"}
-"""What a compiler may do to a sum of products: add up in any order, and round once for a product and its sum."""
+"""What the compiler may do to a sum of products: add up in any order, and fuse a product with its sum."""
 
 
 def compiled(*, fastmath: set[str] | bool = False) -> Callable[[Loop], Loop]:
-    """Compile a loop, which then lets other threads run beside it.
+    """Compile a loop; it releases Python's lock while it runs.
 
     Args:
         fastmath: what the compiler may do to floating-point operations, see numba.
@@ -32,7 +32,7 @@ def compiled(*, fastmath: set[str] | bool = False) -> Callable[[Loop], Loop]:
         try:
             fast = numba.njit(nogil=True, cache=True, fastmath=fastmath)(loop)
         except RuntimeError:
-            # There is no place to keep what was compiled: every process compiles for itself.
+            # No writable place for a cache: every process compiles for itself.
             fast = numba.njit(nogil=True, fastmath=fastmath)(loop)
         return fast
 
@@ -41,7 +41,7 @@ def compiled(*, fastmath: set[str] | bool = False) -> Callable[[Loop], Loop]:
 
 @compiled(fastmath=MULTIPLY_ADD)
 def product(row: np.ndarray, centroid: np.ndarray) -> np.float32:
-    """Of two rows, summed in float32."""
+    """Dot product of two rows, summed in float32."""
     total = np.float32(0)
     for j in range(len(row)):
         total += row[j] * centroid[j]
@@ -59,7 +59,7 @@ def score_pairs(
     clusters: np.ndarray,
     result: np.ndarray,
 ) -> None:
-    """`pair_scores` for pairs `start` to `stop` - 1."""
+    """x.c + bias of pairs `start` to `stop` - 1, see `pairs.pair_scores`."""
     for p in range(start, stop):
         c = clusters[p]
         result[p] = product(block[rows[p]], centroids[c]) + bias[c]
@@ -67,7 +67,11 @@ def score_pairs(
 
 @compiled()
 def _total(values: np.ndarray) -> float:
-    """Sum of float64: eight sums side by side, then those of them."""
+    """Sum of float64 values in a fixed order.
+
+    Eight partial sums run side by side (value j goes to sum j mod 8), which fills a vector register and is the same on
+    every machine. They are then added as a tree, and the last few values one after the other.
+    """
     whole = len(values) - len(values) % 8
     s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
     for j in range(0, whole, 8):
@@ -95,12 +99,15 @@ def square_pairs(
     clusters: np.ndarray,
     result: np.ndarray,
 ) -> None:
-    """`pair_squared_distances` for pairs `start` to `stop` - 1."""
+    """|x - c|^2 of pairs `start` to `stop` - 1, in float64.
+
+    IN: float32 rows and centroids. OUT: `result`, float64; see `pairs.squared_distances`.
+    """
     dimension = block.shape[1]
     squares = np.empty(dimension)
     for p in range(start, stop):
         row, centroid = block[rows[p]], centroids[clusters[p]]
-        # Apart from the sums, of which the compiler would make no vector operations together with the conversion.
+        # A loop of its own: with the conversion in it, the compiler does not vectorise the sum.
         for j in range(dimension):
             difference = np.float64(row[j]) - np.float64(centroid[j])
             squares[j] = difference * difference
@@ -117,7 +124,7 @@ def add_rows(
     mass: np.ndarray,
     sums: np.ndarray,
 ) -> None:
-    """`row_sums.add_rows`, columns `start` to `stop` - 1."""
+    """Add weight * x to the sums of x's cluster, columns `start` to `stop` - 1; see `row_sums.add_rows`."""
     for p in range(len(rows)):
         i, c, weight = rows[p], clusters[p], mass[p]
         for j in range(start, stop):
@@ -128,7 +135,11 @@ def add_rows(
 def add_sums(
     start: int, stop: int, clusters: np.ndarray, added: np.ndarray, sums: np.ndarray, squared: np.ndarray
 ) -> None:
-    """Add rows `start` to `stop` - 1 to the sums of clusters that are all different, whose squared lengths follow."""
+    """Add rows `start` to `stop` - 1 of `added` to the sums of their clusters.
+
+    IN: the clusters are all different, so that parts can run on several threads. OUT: `sums` and `squared`, the squared
+    lengths of the sums that changed.
+    """
     squares = np.empty(added.shape[1])
     for p in range(start, stop):
         row, here = added[p], sums[clusters[p]]
@@ -148,7 +159,7 @@ def divide_sums(
     divisors: np.ndarray,
     quotients: np.ndarray,
 ) -> None:
-    """Sums of clusters over their divisors in float32, of the clusters at `start` to `stop` - 1."""
+    """Divide the sums of the clusters at `start` to `stop` - 1; OUT: `quotients`, rounded to float32 once."""
     for p in range(start, stop):
         here, quotient, divisor = sums[clusters[p]], quotients[clusters[p]], divisors[clusters[p]]
         for j in range(len(here)):
@@ -157,11 +168,11 @@ def divide_sums(
 
 @compiled()
 def find_moved(start: int, stop: int, before: np.ndarray, after: np.ndarray, is_moved: np.ndarray) -> None:
-    """Which of the rows `start` to `stop` - 1 of two matrices are not the same."""
+    """Which of the rows `start` to `stop` - 1 of two matrices differ; OUT: `is_moved`."""
     for c in range(start, stop):
         left, right = before[c], after[c]
         n_different = 0
-        # To the end of each row: so the compiler makes vector operations of it.
+        # To the end of each row, without a break: the compiler vectorises that.
         for j in range(len(left)):
             n_different += left[j] != right[j]
         is_moved[c] = n_different > 0
@@ -169,7 +180,7 @@ def find_moved(start: int, stop: int, before: np.ndarray, after: np.ndarray, is_
 
 @compiled(fastmath={"nnan", "nsz"})
 def _largest(chunk: np.ndarray) -> np.float32:
-    # With a fixed number of turns the compiler makes a few vector operations of it.
+    # A loop of fixed length becomes a few vector operations.
     largest = chunk[0]
     for j in range(1, _CHUNK):
         largest = chunk[j] if chunk[j] > largest else largest

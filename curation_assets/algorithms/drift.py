@@ -1,8 +1,8 @@
 """Drift: how far the rows of a shard are from those that a tree was fitted on.
 
-Three figures, each about 0 for rows like the fitted ones and 1 for rows that have nothing to do with them; the
-score is the largest. They are measured at a level whose clusters hold many rows: the centroid of a cluster of
-a few rows lies closer to those rows than to any others of the same kind, which would look like drift.
+Three figures, each about 0 for rows like the fitted ones and 1 for rows unlike them; the score is the largest. They
+are measured at a level whose clusters hold many rows: a centroid of few rows lies closer to those than to others of
+the same kind, which would look like drift.
 """
 
 from __future__ import annotations

@@ -180,7 +180,7 @@ class LevelFitter:
             The level, whose assignments and distances are those of the subset's different rows, ascending.
         """
         inputs = self.inputs(rows)
-        # Rows of small clusters are repeated: a weight costs less than copies.
+        # Rows of small clusters are repeated; a weight costs less than copies.
         inputs.select(*np.unique(subset.rows, return_counts=True))
         fit = self._kmeans(inputs, self.spec.n_clusters, step=step)
         return Level(fit.centroids, fit.assignments, fit.distances, (fit.inertias,), resampled=subset)
@@ -193,7 +193,7 @@ class LevelFitter:
         return replace(level, assignments=assignments, distances=distances)
 
     def level_of(self, rows: Rows | FitInputs, centroids: np.ndarray) -> Level:
-        """A level of which only the centroids are known: every input to its nearest one.
+        """A level from its centroids alone: every input goes to its nearest one.
 
         Args:
             rows: prepared inputs.
@@ -259,8 +259,7 @@ def fit_hierarchy(
         seed: the same seed, data and settings give the same tree on any machine, with any chunking.
         device: torch device, 'cpu' or 'cuda'.
         on_progress: called after every Lloyd iteration (of a split level: of its coarse fit).
-        memory: up to which size rows are kept as float32, beyond which they are read in every pass; None takes
-            2 GiB.
+        memory: size up to which rows are kept as float32; larger pools are read in every pass. None takes 2 GiB.
 
     Returns:
         The tree. Memory: see `planning.fit_memory`.

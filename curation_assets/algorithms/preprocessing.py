@@ -53,7 +53,7 @@ class Preprocessing:
                 norms = np.sqrt(np.einsum("ij,ij->i", wide, wide))
                 norms[norms == 0] = 1.0
                 np.divide(wide, norms[:, None], out=wide)
-                # By way of float32, as whatever was fitted so far.
+                # Rounded to float32 before the grid: stored trees were fitted on such rows.
                 rows = result
                 np.copyto(rows, wide, casting="same_kind")
             np.multiply(rows, per_step, out=result)
@@ -74,7 +74,7 @@ def fit_preprocessing(
         chunk_bytes: see `read_chunks`.
 
     Raises:
-        ValueError: if `metric` is unknown, there is no row, or an embedding is NaN or infinite.
+        ValueError: if `metric` is unknown, there are no rows, or an embedding is NaN or infinite.
     """
     if metric not in ("cosine", "l2"):
         raise ValueError(f"metric must be 'cosine' or 'l2', got {metric!r}")
@@ -99,7 +99,7 @@ def fit_preprocessing(
 
 
 def grid_step_for(largest: float) -> float:
-    """The power of two of which `largest` is at most 2^24 steps."""
+    """The smallest power of two s for which `largest` is at most 2^24 s."""
     return 2.0 ** (int(np.ceil(np.log2(largest))) - GRID_BITS) if largest > 0 else 2.0**-GRID_BITS
 
 

@@ -52,7 +52,7 @@ def keyed_priorities(keys: np.ndarray, seed: int, purpose: Purpose, *coordinates
     offset = generator(seed, purpose, *coordinates).integers(0, 2**64, dtype=np.uint64)
     priorities = np.asarray(keys).astype(np.uint64, order="C")
     flat = priorities.reshape(-1)
-    # In pieces that stay in the processor's cache, and in place: integers of arrays wrap around.
+    # In pieces that stay in the cache, and in place. Integer arrays wrap around.
     for start in range(0, len(flat), _PIECE):
         z = flat[start : start + _PIECE]
         z += offset

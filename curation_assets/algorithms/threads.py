@@ -1,7 +1,7 @@
-"""Work on rows cut into parts, one for each thread, while torch itself has one.
+"""Work on rows, cut into one part for each thread while torch itself has one thread.
 
-Torch's own threads wait for more work by turning round and round for milliseconds, on the cores that other threads
-could use by then. So within a fit torch stays on one thread, and ranges of rows are shared out here.
+torch's own threads busy-wait for milliseconds, on cores that other threads could use. So within a fit torch stays on
+one thread, and ranges of rows are shared out here.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ import torch
 
 Part = TypeVar("Part")
 VALUE_WORK = 16
-"""Multiplications of a matrix product in the time that a loop over values takes for one of them."""
+"""Multiplications of a matrix product in the time that a loop over values takes for one value."""
 # Below this many multiplications a pass, threads cost more than they save.
 _SINGLE_THREAD_WORK = 5 * 10**7
 _SINGLE_THREAD_PART = 10**7
-# Smaller pieces take longer to hand over, to begin and to end than to work on: their products are shared out instead.
+# Handing over smaller pieces costs more than the work on them: their products are shared out instead.
 _FEWEST_ITEMS = 1024
 _FULL_PIECES = 4
 _pools: dict[int, tuple[ThreadPoolExecutor, list[threading.Thread]]] = {}
@@ -36,7 +36,7 @@ def parts_on_threads(work: int | None = None) -> Iterator[None]:
     """Inside the block torch has one thread, and `in_parts` those that torch had.
 
     Args:
-        work: multiplications of a pass over the rows, if known: of few, parts are not shared out either.
+        work: multiplications of a pass over the rows, if known: with few, parts are not shared out either.
     """
     if _n_parts.get() is not None:
         yield
@@ -79,7 +79,7 @@ def on_threads(
     Args:
         function: may run on several threads at once.
         items: arguments of a call each.
-        device: torch device of the work; that of another one than the CPU is not shared out.
+        device: torch device of the work; only work on the CPU is shared out.
 
     Returns:
         What the calls gave, in the order of the items.
@@ -107,12 +107,12 @@ def on_threads(
 
 
 def even_size(n_items: int, most: int, fewest: int = _FEWEST_ITEMS) -> int:
-    """In what sizes to cut items, so that each thread of `on_threads` has about as many of them.
+    """Size of pieces that gives each thread of `on_threads` about as many items.
 
     Args:
         n_items: to be cut.
-        most: items of a piece; many threads get fewer, so that all of them together hold about what four would.
-        fewest: items of a piece, if there are so many.
+        most: items of a piece. Many threads get smaller ones, so that all of them hold about what four would.
+        fewest: items of a piece, unless there are fewer.
     """
     n_threads = _n_threads()
     most = min(most, max(fewest, most * _FULL_PIECES // n_threads))
@@ -123,7 +123,7 @@ def even_size(n_items: int, most: int, fewest: int = _FEWEST_ITEMS) -> int:
 
 def use_one_torch_thread() -> None:
     """Keep torch to one thread in the thread that calls."""
-    # A thread takes over the number of the others when it is first asked, whatever it has been told before.
+    # The first question resets a thread to the number of the others: ask before setting it.
     torch.get_num_threads()
     torch.set_num_threads(1)
 
@@ -146,6 +146,6 @@ def _threads(n_threads: int) -> ThreadPoolExecutor:
         return threading.current_thread()
 
     _pools[n_threads] = pool, list(pool.map(begin, range(n_threads)))
-    # What a thread says of itself also becomes the number that later ones begin with.
+    # A thread's own setting is also the default of later threads: set it back.
     torch.set_num_threads(before)
     return pool

@@ -1,4 +1,4 @@
-"""How fast a device compares rows with centroids: measured here in a fraction of a second, or by its data sheet."""
+"""How fast a device compares rows with centroids: measured in a fraction of a second, or from its data sheet."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class DeviceRate:
 
 
 def gpu_rate(tflops: float = A100_TFLOPS, utilisation: float = DEFAULT_UTILISATION) -> DeviceRate:
-    """The rate of a GPU that is not here.
+    """The rate of a GPU that this machine does not have.
 
     Args:
         tflops: peak of its bfloat16 products, in 1e12 operations per second.
@@ -68,7 +68,7 @@ def measure_rate(
     Args:
         dimension: length of a row.
         device: torch device.
-        clock: seconds; `time.process_time` leaves out what other processes take, if torch has one thread.
+        clock: seconds; with one torch thread `time.process_time` leaves out other processes.
     """
     generator = torch.Generator().manual_seed(0)
     centroids = _unit(torch.randn(_PROBE_CENTROIDS, dimension, generator=generator))

@@ -20,7 +20,7 @@ _ACCEPTED_AT_FIRST, _ACCEPTED_SHARE = 0.5, 0.8
 # 10 to 500 rows per cluster (benchmarks/cost_model.py --study): pools differ by a factor of 2 around them.
 _ITERATIONS_FACTOR, _ITERATIONS_POWER = 4.0, 0.27
 _MOVED_FACTOR, _MOVED_POWER = 0.16, 0.26
-# Passes that only read: lengths of rows and of what rounding takes from them, first sums, distances at the end.
+# Passes that only read. Seeds: lengths of rows, and samples of them. Lloyd: first sums, and distances at the end.
 _SEED_READS, _LLOYD_READS = 2, 2
 
 
@@ -134,7 +134,7 @@ def inside_assignment_cost(
     """
     chunk_rows = min(n_rows, max(1, chunk_bytes // (4 * dimension)))
     n_chunks = -(-n_rows // chunk_rows)
-    # Rows of a chunk fall into coarse clusters at random: so many different ones are met.
+    # Coarse clusters that a chunk meets, if its rows fall into them at random: c (1 - exp(-rows / c)).
     met = n_coarse_clusters * -math.expm1(-chunk_rows / n_coarse_clusters)
     return FitCost(
         n_rows * (n_coarse_clusters + per_coarse_cluster), 1, 1, small_products=math.ceil(n_chunks * met)

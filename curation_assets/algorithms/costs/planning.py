@@ -37,7 +37,7 @@ def plan_n_clusters(n_samples: int, n_levels: int) -> list[int]:
         n_levels strictly falling numbers, the first below n_samples.
 
     Raises:
-        ValueError: if the pool is too small for so many levels.
+        ValueError: if the pool is too small for that many levels.
     """
     if n_samples < 2 ** (n_levels + 1):
         raise ValueError(
@@ -103,5 +103,5 @@ def worker_fixed_bytes(n_part: int, dimension: int, spec: LevelSpec, chunk_bytes
 
 
 def chunk_bytes_within(budget: int) -> int:
-    """Bytes of a chunk of float32 rows that is read at once, for a process with a budget of so many bytes."""
+    """Bytes of a chunk of float32 rows that is read at once, given the memory budget of the process."""
     return min(CHUNK_BYTES, max(_LEAST_CHUNK_BYTES, budget // 128))

@@ -247,7 +247,7 @@ class _ClusterIndex:
         return len(self.starts) - 1
 
     def batches(self, most_rows: int) -> Iterator[list[np.ndarray]]:
-        """Members of clusters, several together while they have at most so many rows; one cluster at least."""
+        """Members of clusters, several together up to `most_rows` rows; at least one cluster."""
         cluster = 0
         while cluster < self.n_clusters:
             begin = self.starts[cluster]

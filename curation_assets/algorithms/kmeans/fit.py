@@ -46,7 +46,7 @@ class KMeansFit:
 
 @dataclass(frozen=True, slots=True)
 class FitState:
-    """Where a fit stands after some iterations: all it takes to go on from there."""
+    """State of a fit after some iterations: all it takes to resume."""
 
     centroids: np.ndarray
     """float32 (k, d)."""
@@ -63,7 +63,7 @@ class Checkpoints(Protocol):
         """The last state that was kept."""
 
     def keep(self, state: FitState) -> None:
-        """Keep a state, if enough work went by since the last one."""
+        """Keep a state, if enough work was done since the last one."""
 
 
 def fit_kmeans(
@@ -92,7 +92,7 @@ def fit_kmeans(
         max_iterations: at most this many updates of the centroids.
         tolerance: stop when the inertia falls by less than this share in one iteration.
         n_local_trials: see `kmeans_plus_plus`.
-        weights: (n,) whole numbers >= 1: a row counts as so many copies of it; None counts each once.
+        weights: (n,) whole numbers >= 1: how many times each row counts; None counts each once.
         device: torch device.
         on_iteration: called after each iteration.
 
@@ -120,7 +120,7 @@ def fit_kmeans(
 
 @dataclass(frozen=True, slots=True)
 class CentroidFit:
-    """Result of one k-means whose assignments are with the workers that hold the rows."""
+    """Result of one k-means whose assignments stay with the workers that hold the rows."""
 
     centroids: np.ndarray
     """float32 (k, d), see `KMeansFit`."""
@@ -139,7 +139,7 @@ def fit_inputs(
     on_iteration: Callable[[Iteration], None] | None = None,
     checkpoints: Checkpoints | None = None,
 ) -> CentroidFit:
-    """`fit_kmeans` on the selected rows of a fit, which any number of workers may hold: the result is the same.
+    """`fit_kmeans` on the selected rows of a fit; the result is the same for any number of workers.
 
     Args:
         inputs: the rows; afterwards their workers know the assignments.

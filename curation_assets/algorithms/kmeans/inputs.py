@@ -1,4 +1,4 @@
-"""FitInputs: the rows of a fit as whoever leads it sees them, wherever the workers are that hold them."""
+"""FitInputs: the rows of a fit as its leader sees them, wherever the workers are that hold them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class FitInputs:
             rows: prepared rows (n, d).
             metric: of the fits.
             device: torch device.
-            memory: up to which size rows are read just once and kept.
+            memory: size up to which rows are read once and kept.
         """
         memory = memory or FitMemory()
         tiled = (
@@ -69,7 +69,7 @@ class FitInputs:
 
         Args:
             rows: int64 (m,), ascending; None takes all.
-            weights: (m,): a row counts as so many copies; None counts each once.
+            weights: (m,): how many times each row counts; None counts each once.
         """
         self.weights = None if weights is None else np.asarray(weights, dtype=np.float64)
         self._shares = self._bounds if rows is None else np.searchsorted(rows, self._bounds)
@@ -186,7 +186,7 @@ class FitInputs:
 
 
 def _in_order(worker: np.ndarray, parts: Sequence[np.ndarray]) -> np.ndarray:
-    """What each worker gave, back in the order in which it was asked for."""
+    """What each worker gave, in the order in which it was asked for."""
     if len(parts) == 1:
         return parts[0]
     joined = np.concatenate(list(parts))

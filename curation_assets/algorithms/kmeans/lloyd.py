@@ -40,7 +40,7 @@ class Lloyd:
         tiled: prepared rows.
         centroids: float32 (k, d) to start from.
         clusters: int64 (n,): the rows' nearest of them, if known.
-        weights: float64 (n,): a row counts as so many copies; None counts each once.
+        weights: float64 (n,): how many times each row counts; None counts each once.
     """
 
     def __init__(
@@ -134,10 +134,10 @@ class Lloyd:
         self._search_moved(search, tile, block, before)
         after = self._clusters[tile]
         changed = torch.nonzero(after != before).flatten()
-        # Rows without a cluster yet are in no sums: `all_rows` adds them up.
+        # Rows that had no cluster are not in the sums yet: `all_rows` adds them up.
         if len(changed) and self._is_assigned:
             mass = self._mass(tile.start + changed, len(changed))
-            # Sums belong to all tiles.
+            # Tiles share the sums.
             with self._sums_lock:
                 self._add(block, changed, before[changed], -mass)
                 self._add(block, changed, after[changed], mass)

@@ -19,8 +19,8 @@ from curation_assets.algorithms.settings import Metric
 from curation_assets.algorithms.threads import parts_on_threads
 
 BLOCK_ROWS = 1024
-"""Sums that float64 rounds are taken over blocks of so many rows, and added up in the order of the blocks: so they do
-not depend on how the rows are shared out, as long as every worker has whole blocks."""
+"""Sums that float64 rounds are taken over blocks of this many rows and added up in the order of the blocks. They do not
+depend on how rows are shared out, as long as every worker has whole blocks."""
 
 
 class RowWorker:
@@ -50,7 +50,7 @@ class RowWorker:
 
         Args:
             rows: int64 (m,), ascending numbers in the whole matrix; None takes all rows of the worker.
-            weights: float64 (m,): a row counts as so many copies; None counts each once.
+            weights: float64 (m,): how many times each row counts; None counts each once.
         """
         self._rows = None if rows is None else np.asarray(rows) - self._start
         self._fitted = self._whole if self._rows is None else self._whole.subset(self._rows)
@@ -149,7 +149,7 @@ class RowWorker:
         whole = self._whole
         assignments = np.empty(whole.rows.n_rows, dtype=np.int64)
         distances = np.empty(whole.rows.n_rows, dtype=np.float32)
-        # The fit has just assigned its own rows, often half of them all.
+        # The fit has just assigned its own rows, often half of all.
         assignments[self._rows], distances[self._rows] = self.result()
         is_open = np.ones(whole.rows.n_rows, dtype=bool)
         is_open[self._rows] = False
@@ -162,7 +162,7 @@ class RowWorker:
             column, distance = assign_rows(search, searched, self._metric)
             assignments[rows.numpy()], distances[rows.numpy()] = column.cpu().numpy(), distance.cpu().numpy()
 
-        # Of the rows of a tile about half are looked at.
+        # About half of the rows of a tile are open.
         whole.each_tile(assign, 2 * search.tile_rows())
         return assignments, distances
 
@@ -179,7 +179,9 @@ class RowWorker:
     @staticmethod
     def _state(state: Any) -> Any:
         if state is None:
-            raise RuntimeError("a worker was asked for what only an earlier stage of the fit leaves behind")
+            raise RuntimeError(
+                "a worker was asked for the result of an earlier stage of the fit, which has not run"
+            )
         return state
 
 

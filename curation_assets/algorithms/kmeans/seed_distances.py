@@ -1,4 +1,4 @@
-"""How far a worker's rows are from the seeds so far, which decides what becomes the next seed."""
+"""Distances of a worker's rows to the seeds so far, from which the next seeds are drawn."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class SeedDistances:
 
     Args:
         tiled: prepared rows.
-        weights: float64 (n,): a row counts as so many copies of it; None counts each once.
+        weights: float64 (n,): how many times each row counts; None counts each once.
     """
 
     def __init__(self, tiled: TiledRows, weights: np.ndarray | None) -> None:
@@ -74,7 +74,7 @@ class SeedDistances:
         return rows[improved], column[improved], squared[improved]
 
     def mass(self) -> np.ndarray:
-        """What each row's chance to be drawn is proportional to, float64 (n,)."""
+        """What the probability of drawing each row is proportional to, float64 (n,)."""
         return self.squared if self._weights is None else self.squared * self._weights
 
 

@@ -23,13 +23,13 @@ from curation_assets.algorithms.search.codebook import Codebook
 from curation_assets.algorithms.search.pairs import squared_distances
 from curation_assets.algorithms.threads import in_parts
 
-# Of a round, for each of the seeds so far, and for each that is missing. More would cost more in their pairwise
-# distances than the round saves.
+# Proposals of a round: at least the first; the second for each seed so far, and at most that for each missing one; at
+# most the third. More would cost more in pairwise distances than a saved round.
 FEWEST_PROPOSALS, PROPOSALS_PER_SEED, MOST_PROPOSALS = 256, 4, 4096
-# Proposals that are decided together, and how many times as many are scored in one go: what comes after the last seed
-# is scored in vain.
+# Proposals that are decided together, and blocks of them that are scored at a time. Scores after the last seed are
+# wasted.
 _ACCEPT_BLOCK, _BLOCKS_AT_ONCE = 256, 4
-# Whose pairwise distances take 32 MB.
+# Rows whose pairwise distances take 32 MB.
 _MOST_ROWS_IN_PAIRS = 2000
 # n * k * d up to which trying several candidates for each seed takes a second or so. Greedy seeds spread
 # better where clusters are small: on the paper's 2-D study a KL of 0.037 against 0.047.
@@ -57,9 +57,9 @@ def kmeans_plus_plus(
         rows: prepared inputs.
         n_clusters: seeds to choose, at most the number of rows.
         rng: source of every random choice.
-        n_local_trials: candidates tried for each seed, of which the one that lowers the inertia most is kept
-            (greedy k-means++, sequential); 1 samples in batches; 'auto' is greedy with 2 + log k candidates
-            where n * k * d is at most `GREEDY_LIMIT`.
+        n_local_trials: candidates tried for each seed; the one that lowers the inertia most is kept (greedy
+            k-means++, sequential). 1 samples in batches; 'auto' is greedy with 2 + log k candidates where
+            n * k * d is at most `GREEDY_LIMIT`.
         device: torch device.
         on_progress: called with the number of seeds chosen so far.
 
@@ -133,7 +133,7 @@ def choose_seeds(
 
 
 class _BatchedSearch:
-    """Many proposals at once, thinned to the distribution of one-at-a-time sampling."""
+    """Many proposals at once, thinned by rejection to the distribution of one-at-a-time sampling."""
 
     def __init__(self, inputs: FitInputs, n_clusters: int) -> None:
         self._inputs = inputs
@@ -143,7 +143,7 @@ class _BatchedSearch:
 
     @property
     def is_open(self) -> bool:
-        """Whether some row is no copy of a seed."""
+        """Whether some row differs from all seeds."""
         return any(mass.any() for mass in self._masses)
 
     def begin(self, row: int) -> None:
@@ -167,7 +167,7 @@ class _BatchedSearch:
 
 
 class _GreedySearch:
-    """Greedy choice of seeds on few rows, of which a float64 copy stays on the device."""
+    """Greedy choice of seeds on few rows; a float64 copy of them stays on the device."""
 
     def __init__(self, inputs: FitInputs, n_clusters: int, n_local_trials: int) -> None:
         tiled = inputs.gathered()
@@ -179,14 +179,14 @@ class _GreedySearch:
         self._squared = np.full(n_rows, np.inf)
         self._total = math.inf
         self._pairs: np.ndarray | None = None
-        # All distances at once, where they are fewer than those to all candidates: each round then takes rows of
-        # them instead of a product and six small operations.
+        # All distances at once, where they are fewer than those to all candidates: each round then takes rows of that
+        # matrix instead of computing a product.
         if len(self._points) <= min(n_clusters * n_local_trials, _MOST_ROWS_IN_PAIRS):
             self._pairs = _pairwise(self._points, self._points, self._lengths, self._lengths)
 
     @property
     def is_open(self) -> bool:
-        """Whether some row is no copy of a seed."""
+        """Whether some row differs from all seeds."""
         return self._total > 0
 
     def begin(self, row: int) -> None:

@@ -1,4 +1,4 @@
-"""Compiled loops of the search for seeds: draws by mass, and which of the drawn rows to keep."""
+"""Compiled loops of the search for seeds: draws by mass, and the choice among drawn rows."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from curation_assets.algorithms.compiled import compiled
 
-# Totals that differ by a smaller share are alike.
+# Totals that differ by a smaller share count as equal.
 _SAME_TOTAL = 1e-12
 
 
@@ -36,7 +36,7 @@ def draw_in_blocks(
                 cumulative[i] = total
                 if mass[start + i] > 0:
                     last = i
-        # Rounding at the very end of the cumulative sum: the last row that can be drawn.
+        # Rounding may put a position beyond the end of the cumulative sum: it takes the last row with mass.
         drawn[p] = start + min(np.searchsorted(cumulative[:size], positions[p], side="right"), last)
 
 
@@ -50,8 +50,8 @@ def keep_best_candidate(
 ) -> tuple[int, float]:
     """Find the candidate that leaves the smallest total of squared distances, and account for it.
 
-    Of two rows far from all others either lowers the total alike, but for rounding: the first one drawn wins, so that
-    the choice does not hang on the order of a sum.
+    Two rows far from all others lower the total by the same, up to rounding. The first one drawn wins, so that the
+    choice does not depend on the order of a sum.
 
     Args:
         distances: float64 (p, n): squared distances to all rows, that of candidate c at places[c].
@@ -94,6 +94,8 @@ def accept_until_unsure(
     first: int,
 ) -> int:
     """Go through proposed seeds as `seeding` does, up to one whose score is too close to its limit.
+
+    A proposal is kept if no seed kept before it scores more than its limit, max over kept c of x.c + bias < limit.
 
     Args:
         scores: float32 (m, m) of each proposal against the others.

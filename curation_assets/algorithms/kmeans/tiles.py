@@ -29,10 +29,10 @@ _NORM_ROWS = 4096
 
 @dataclass(frozen=True, slots=True)
 class FitMemory:
-    """What rows of a fit may take; results are the same whatever it says."""
+    """Memory that rows of a fit may take; results do not depend on it."""
 
     resident_bytes: int = RESIDENT_BYTES
-    """Rows that take no more as float32 are read once and kept; 0 reads all rows anew in every pass."""
+    """Rows that take no more as float32 are read once and kept; 0 reads all rows in every pass."""
     chunk_bytes: int | None = None
     """Of a chunk that is read at once, as float32; None leaves it to `read_chunks`."""
 
@@ -43,8 +43,8 @@ class TiledRows:
     Args:
         rows: prepared inputs.
         device: torch device.
-        resident_bytes: up to so many bytes of float32 the rows are read just once and kept; 0 reads them anew
-            in every pass, one chunk ahead of the computation. Results are the same.
+        resident_bytes: rows that take no more as float32 are read once and kept; 0 reads them in every pass, one
+            chunk ahead of the computation. Results are the same.
         chunk_bytes: of a chunk that is read at once, see `read_chunks`.
         within: rows that these are some of, whose views they share, and their numbers among them.
         choice: of the searches among centroids, see `nearest_centroids`.
@@ -101,7 +101,7 @@ class TiledRows:
         if self._resident is not None:
             size = even_size(n_rows, most_rows)
         else:
-            # What is worked on at a time lies in two chunks at most, however small they are.
+            # Tiles that are worked on at the same time lie in two chunks at most, however small those are.
             size = even_size(min(n_rows, chunk_rows(self.rows, self._chunk_bytes)), most_rows, fewest=1)
         return on_threads(function, self.tiles(size), self.device)
 

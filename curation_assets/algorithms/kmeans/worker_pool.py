@@ -1,4 +1,4 @@
-"""Workers that hold the rows of a fit between them, and how the fit talks to them.
+"""Workers that share the rows of a fit, and how the fit talks to them.
 
 A fit is written once against `WorkerPool`. In one process the pool is a single worker whose methods are called
 directly; an engine spreads the same workers over the processes and machines of a cluster.
@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Spread = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[tuple[int, Any]]]
-"""Calls a function for every item, wherever that is, and gives (number of the item, result) as they come."""
+"""Calls a function for every item, on any machine, and yields (number of the item, result) as they come."""
 Arguments = Sequence[tuple[Any, ...]]
 """Of one call, the arguments for each worker."""
 
@@ -29,8 +29,7 @@ class Call:
 class WorkerPool(Protocol):
     """Workers of one kind; worker i holds the i-th part of the rows.
 
-    A worker that is lost is built again and brought back to where it was by `history`, so methods may rest on
-    what earlier ones left behind.
+    A lost worker is rebuilt and brought back to its state by `history`, so methods may depend on earlier ones.
     """
 
     @property
@@ -106,6 +105,6 @@ class InProcessPool:
 
 
 def one_by_one(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[int, Result]]:
-    """A `Spread` in this process; an item is taken when the result before it was dealt with."""
+    """A `Spread` in this process; the next item is taken once the result before it has been used."""
     for number, item in enumerate(items):
         yield number, function(item)

@@ -1,4 +1,4 @@
-"""Sorting inside groups, at the speed of sorting plain integers: what draws from millions of clusters rest on."""
+"""Sorting inside groups at the speed of sorting plain integers, for draws from millions of clusters."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 BLOCK_ROWS = 2**17
-"""Rows that are sorted at a time: what they need stays in the processor's cache."""
+"""Rows that are sorted at a time: their arrays stay in the cache."""
 _CHUNK_ROWS = 2**22
 _MOST_BLOCKS = 2**15
 
@@ -120,7 +120,7 @@ def _partition(groups: np.ndarray, block_of_group: np.ndarray, block_sizes: np.n
 
 
 def _block_order(groups: np.ndarray, keys: Sequence[np.ndarray]) -> np.ndarray:
-    """Positions by group and keys, the last of which decides least: it is sorted by first, and ties stay in order."""
+    """Positions by group, then by keys. The last key decides least: it is sorted by first, and ties stay in order."""
     first, *ties = [_sortable(key) for key in keys]
     groups = groups.astype(np.uint64)
     order: np.ndarray | None = None
@@ -173,7 +173,7 @@ def _sortable(key: np.ndarray) -> np.ndarray:
         raise TypeError(
             f"keys of type {key.dtype} cannot be sorted: use integers or floats of at most 64 bits"
         )
-    # 0 is added because -0 equals it; of the NaN every one becomes the same.
+    # Adding 0 turns -0 into 0; every NaN becomes the same one.
     positive = np.where(np.isnan(key), np.array(np.nan, key.dtype), key + np.array(0, key.dtype))
     values, sign = positive.view(f"u{bits // 8}").astype(np.uint64), np.uint64(2 ** (bits - 1))
     return np.where(values & sign, np.uint64(2**bits - 1) - values, values | sign)

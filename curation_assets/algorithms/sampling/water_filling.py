@@ -56,6 +56,8 @@ def water_fill(
     Raises:
         ValueError: if a parent's quota exceeds the samples below it.
     """
+    # Children by parent, small ones first. With sizes s below a parent of quota q, child i of m gives all it has if
+    # s_0 + ... + s_(i-1) + s_i (m - i) <= q: the quota reaches even if all later ones give as much.
     order = order_in_groups(parents, sizes)
     sorted_sizes, sorted_parents = sizes[order], parents[order]
     n_children = np.bincount(parents, minlength=len(parent_quotas))
@@ -76,6 +78,7 @@ def water_fill(
     before -= base[sorted_parents]
     open_children = n_children[sorted_parents] - position
     gives_all = before + sorted_sizes * open_children <= quota
+    # The others share what is left: c = (q - taken) // n_cut each, and one more where the division leaves a remainder.
     n_full = np.bincount(sorted_parents[gives_all], minlength=len(parent_quotas))
     taken = group_sums(sorted_parents[gives_all], len(parent_quotas), sorted_sizes[gives_all])
     n_cut = n_children - n_full

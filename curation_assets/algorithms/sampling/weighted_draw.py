@@ -15,11 +15,11 @@ from curation_assets.algorithms.sampling.ordering import (
 from curation_assets.algorithms.sampling.water_filling import water_fill
 
 _LIGHTEST_TO_WAIT = 10
-"""A row of more than one part in so many of the budget waits for what the others leave over."""
+"""A row heavier than this part (1 / 10) of the budget waits for what the others leave over."""
 
 
 def spendable_weights(weights: np.ndarray, budget: int) -> np.ndarray:
-    """Weights with which a budget is planned and drawn: samples that alone exceed it count nothing.
+    """Weights with which a budget is planned and drawn: a sample that alone exceeds it gets a weight of 0.
 
     Args:
         weights: integers (n,), >= 0.
@@ -49,22 +49,21 @@ def draw_weighted(
 ) -> np.ndarray:
     """Take rows of each cluster, smallest priority first, until its quota of weight is used up.
 
-    1. The rows of a cluster stand in a queue, and each begins where those before it end, as a share of the
-       cluster's quota. The queues of one parent's clusters merge into one, in the order of these shares (ties by
-       priority), and begin anew as shares of the parent's quota; so up to one queue at the top, of which the
-       longest run that the budget holds is taken. So clusters fill at the same pace, and whether a row is taken
-       depends on the rows before it, not on its own weight: taking what fits instead prefers light rows. On
-       clusters with a quota of a fifth of a row, that made rows a third as heavy as the pool's.
-    2. The rest goes to next rows wherever they lie, first where most of the quota is left for the weight of the
-       row. Rows heavier than what is left are passed over for good and it begins again with the rows behind
-       them, until no row fits. Rows heavier than a tenth of the budget stand in this line only: one of them
-       would take too much from all other clusters.
+    1. The rows of a cluster form a queue. Each begins where those before it end, as a share of the cluster's quota.
+       The queues of one parent's clusters merge into one, in the order of these shares (ties by priority), and the
+       shares are counted again, of the parent's quota. At the top there is one queue; the longest run that the
+       budget holds is taken. So clusters fill at the same pace, and whether a row is taken depends on the rows
+       before it, not on its own weight. Taking whatever fits prefers light rows: on clusters with a quota of a fifth
+       of a row, it took rows a third as heavy as the pool's.
+    2. The rest goes to the next rows of any cluster, first where most of the quota is left for the weight of the row.
+       Rows heavier than what is left are dropped, and the search goes on with the rows behind them until no row
+       fits. Rows heavier than a tenth of the budget take part in this step only: one of them would take too much
+       from all other clusters.
 
-    Clusters without a quota take no part, and rows of weight 0 are never taken: they would be free, and without
-    number. The total never exceeds B, the sum of the quotas: every step takes no more than is left of the quotas
-    it gives from. And it comes within one row of B: the last step ends when no row not yet taken, of a cluster
-    with a quota, weighs at most what is left, so B - total is less than the lightest of them. If there is no
-    such row, the clusters gave all they have, which is at least B.
+    Clusters without a quota take no part, and rows of weight 0 are never taken. The total never exceeds B, the sum of
+    the quotas, since every step takes at most what is left of the quotas. And it comes within one row of B: the last
+    step ends when every remaining row of a cluster with a quota weighs more than what is left, so B - total is less
+    than the lightest of them. If no such row remains, the clusters gave all they have, which is at least B.
 
     Args:
         clusters: integers (n,): level-1 cluster of each row.
@@ -111,11 +110,11 @@ class _Waiting:
         self._stay = np.ones(len(rows), dtype=bool)
 
     def remove(self, positions: np.ndarray) -> None:
-        """Take rows out, at the next `keep_lighter`; positions may be a mask."""
+        """Take rows out at the next `keep_lighter`; positions may be a mask."""
         self._stay[positions] = False
 
     def keep_lighter(self, remaining: int) -> bool:
-        """Pass over all that weigh more than remains, for good; whether any are left."""
+        """Drop all rows that weigh more than what remains; returns whether any are left."""
         self._stay &= self.weights <= remaining
         self.rows, self.clusters = self.rows[self._stay], self.clusters[self._stay]
         self.weights = self.weights[self._stay]

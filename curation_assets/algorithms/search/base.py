@@ -49,7 +49,7 @@ class SearchedRows:
 
     @classmethod
     def of(cls, block: torch.Tensor) -> SearchedRows:
-        """Rows float32 (b, d) of which nothing is known."""
+        """Rows float32 (b, d) without anything known about them."""
         return cls(block, torch.linalg.vector_norm(block, dim=1))
 
     def __len__(self) -> int:

@@ -69,7 +69,7 @@ def leave_out(scores: torch.Tensor, left_out: torch.Tensor) -> None:
 
     Args:
         scores: float32 (b, k), changed.
-        left_out: int64 (b,): a column; nothing is left out where there is no such column.
+        left_out: int64 (b,): a column; rows whose column does not exist stay as they are.
     """
     rows = torch.nonzero((left_out >= 0) & (left_out < scores.shape[1])).flatten()
     scores[rows, left_out[rows]] = -math.inf

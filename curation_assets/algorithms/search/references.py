@@ -1,4 +1,4 @@
-"""Exact nearest references of many rows, in bounded memory: both sides may be memory-mapped arrays."""
+"""Exact nearest references of many rows in bounded memory; both sides may be memory-mapped arrays."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def best_matches(
         queries: float array (n, d) of rows of any length; a row of zeros has a cosine of 0 to everything.
         references: float array (m, d), no row of zeros.
         device: torch device.
-        chunk_bytes: of queries and of references that are float32 in memory at a time.
+        chunk_bytes: of queries, and of references, that are float32 in memory at a time.
 
     Returns:
         index int64 (n,), the lowest of equally near ones, and cosine float32 (n,); NO_MATCH and -1 if there
@@ -49,7 +49,7 @@ def nearest_rows(
         queries: array (n, d) of numbers that float32 holds.
         references: array (m, d).
         device: torch device.
-        chunk_bytes: of queries and of references that are float32 in memory at a time.
+        chunk_bytes: of queries, and of references, that are float32 in memory at a time.
 
     Returns:
         index int64 (n,), the lowest of equally near ones, and distance float32 (n,); NO_MATCH and infinity if
@@ -63,7 +63,7 @@ def nearest_rows(
 
 
 def pair_cosines(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Cosines of rows that belong together.
+    """Cosines of pairs of rows.
 
     Args:
         left: float array (n, d).
