@@ -73,8 +73,8 @@ def resample(
     )
     filled = np.flatnonzero(sizes)
     starts = (np.cumsum(sizes) - sizes)[filled]
-    # Repeats stop at samples_per_cluster: where most rows are copies of one, n_kept is as large as k, and k
-    # repeats of each of k small clusters would not fit in memory.
+    # Repeats stop at samples_per_cluster. Where most rows are copies of one, n_kept is as large as k: k repeats of each
+    # of k small clusters would not fit in memory.
     kept = np.maximum(samples_per_cluster, np.minimum(sizes[filled], n_kept))
     ranks = rank_in_group(kept)
     positions = np.repeat(starts, kept) + ranks % np.repeat(sizes[filled], kept)

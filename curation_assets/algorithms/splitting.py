@@ -1,4 +1,4 @@
-"""Splits: every coarse cluster of a split level falls into sub-clusters by a k-means of its own.
+"""Splits: every coarse cluster of a split level is divided into sub-clusters by a k-means of its own.
 
 Coarse clusters are split bucket by bucket, a bucket being a range of them whose rows fit a byte budget. A fit
 depends on the rows of its coarse cluster and on the cluster's number alone, so buckets change no result.
@@ -165,6 +165,6 @@ def _run_all(split: Callable[[int], KMeansFit], costs: np.ndarray, device: str) 
             with ThreadPoolExecutor(n_threads, initializer=use_one_torch_thread) as pool:
                 found.update(zip(small, pool.map(split, small), strict=True))
         finally:
-            # The workers' setting is their own for torch's loops, but everyone's for its BLAS.
+            # The threads' setting is their own for torch's loops, but global for its BLAS.
             torch.set_num_threads(n_threads)
     return [found[position] for position in range(len(costs))]

@@ -16,13 +16,12 @@ def project(rows: np.ndarray, *, seed: int) -> np.ndarray:
     """Lay rows out in the plane so that near rows stay near; the same rows give the same picture.
 
     t-SNE (van der Maaten and Hinton 2008, by Barnes and Hut's approximation) of principal components, started
-    from the first two. It runs on one thread, because sums of several differ in their last bits and small
-    differences grow. Measured, of 384 dimensions: 13 s of processor time for
-    5,000 rows, 29 s for 10,000.
+    from the first two. It runs on one thread: sums of several threads differ in their last bits, and small differences
+    grow. Measured at 384 dimensions: 13 s of CPU time for 5,000 rows, 29 s for 10,000.
 
     Args:
         rows: finite float array (n, d).
-        seed: of whatever is random in it.
+        seed: of the random choices.
 
     Returns:
         float32 (n, 2). Peak memory is about 2 kB a row beside the rows themselves.
@@ -36,7 +35,7 @@ def project(rows: np.ndarray, *, seed: int) -> np.ndarray:
 
 def _project(rows: np.ndarray, seed: int) -> np.ndarray:
     reduced = _principal_components(rows)
-    # Rows that are all the same have no direction to spread in: t-SNE would divide by zero.
+    # Rows that are all the same do not spread: t-SNE would divide by zero.
     spread = float(reduced.std(axis=0).max()) if reduced.size else 0.0
     if len(rows) < _FEWEST_ROWS or spread <= 1e-6 * max(1.0, float(np.abs(rows).max())):
         flat = np.zeros((len(rows), 2), dtype=np.float32)

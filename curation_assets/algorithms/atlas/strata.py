@@ -1,4 +1,4 @@
-"""How many of each group to show, so that small groups are not lost among large ones."""
+"""How many samples of each group to show, so that small groups stay visible among large ones."""
 
 from __future__ import annotations
 

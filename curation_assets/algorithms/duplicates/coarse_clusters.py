@@ -1,4 +1,4 @@
-"""Coarse clusters: where near duplicates are looked for, and which neighbours of a row's own are looked at too."""
+"""Coarse clusters: where near duplicates are looked for, in a row's own cluster and its nearest neighbours."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SCORE_BYTES = 64 * 2**20
 
 
 def n_coarse_clusters(n_rows: int) -> int:
-    """How many clusters to look in: of about 1,000 rows each, at most the square root of the rows.
+    """Number of coarse clusters: of about 1,000 rows each, and at most the square root of the rows.
 
     Args:
         n_rows: rows to deduplicate.

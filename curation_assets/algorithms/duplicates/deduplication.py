@@ -1,9 +1,9 @@
 """Deduplication of a whole pool: greedy in keep order, cluster by cluster, with one result whatever their order.
 
 A row stays unless an earlier row that stays lies at the threshold or above, in a coarse cluster that both visit. A
-row that visits several clusters waits until none of them holds anything against it; the few rows behind such a
-one are judged again in the next round. So clusters need not be in memory together, and still nothing is
-removed for the sake of a row that is itself removed.
+row that visits several clusters waits until all of them let it stay; the few rows that wait for it are judged again in
+the next round. So clusters need not be in memory together, and no row is removed because of a row that is itself
+removed.
 """
 
 from __future__ import annotations

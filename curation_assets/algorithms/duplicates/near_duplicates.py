@@ -32,7 +32,7 @@ class Verdicts:
 
     @property
     def free(self) -> np.ndarray:
-        """Rows against which nothing here stands, bool (m,)."""
+        """Rows that no kept row and no candidate here is too close to, bool (m,)."""
         return ~(self.removed | self.blocked)
 
 
@@ -47,8 +47,8 @@ def judge_cluster(
 ) -> Verdicts:
     """Go through a cluster's open rows in keep order and remove each that a kept row is too close to.
 
-    A row is kept once no earlier row that is kept, or still may be, lies at the threshold. Of a row that other
-    clusters look at too only they together can say so: here it stays a candidate, which blocks those after it.
+    A row is kept once no earlier row that is kept, or may still be kept, lies at the threshold. A row that other
+    clusters look at too is only kept if all of them agree: here it stays a candidate, which blocks rows after it.
 
     Args:
         rows: float32 (m, d), prepared, in keep order.

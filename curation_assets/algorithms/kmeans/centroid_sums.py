@@ -1,4 +1,4 @@
-"""Sums of the rows of each cluster, put together from what the workers of a fit send, and the means they give.
+"""Sums of the rows of each cluster, merged from what the workers of a fit send, and the centroids they give.
 
 Prepared rows are multiples of a grid step, so float64 sums of them are exact: the order in which workers' parts are
 added up, and how the rows were shared out among them, cannot move a centroid by a single bit.
@@ -19,7 +19,7 @@ from curation_assets.algorithms.threads import VALUE_WORK, in_parts
 
 @dataclass(frozen=True, slots=True)
 class SumDelta:
-    """What some rows add to the sums of some clusters, and take from them."""
+    """Changes of the sums of some clusters."""
 
     clusters: np.ndarray
     """int64 (c,), ascending."""
@@ -29,7 +29,7 @@ class SumDelta:
     """float64 (c,): weights of the rows."""
 
     def sliced(self, n_clusters: int, n_slices: int) -> list[SumDelta]:
-        """Cut into consecutive ranges of the clusters 0 to n_clusters - 1, which can be merged apart."""
+        """Cut into consecutive ranges of the clusters 0 to n_clusters - 1, which can be merged independently."""
         edges = np.linspace(0, n_clusters, n_slices + 1).astype(np.int64)
         bounds = np.searchsorted(self.clusters, edges)
         return [
@@ -39,7 +39,7 @@ class SumDelta:
 
 
 def merge_deltas(deltas: Sequence[SumDelta]) -> SumDelta:
-    """The sum of deltas that speak of the same range of clusters.
+    """The sum of deltas of the same range of clusters.
 
     Args:
         deltas: at least one.
@@ -62,7 +62,7 @@ class CentroidSums:
     Args:
         centroids: float32 (k, d) to start from.
         metric: 'cosine' keeps centroids at unit length.
-        squared_length: sum of the squared lengths of all rows, each as often as it weighs.
+        squared_length: sum of the squared lengths of all rows, each times its weight.
     """
 
     def __init__(self, centroids: np.ndarray, metric: Metric, squared_length: float) -> None:
@@ -84,7 +84,7 @@ class CentroidSums:
 
     def update(self) -> np.ndarray:
         """Move the centroids of clusters that gained or lost a row; returns all of them, float32 (k, d)."""
-        # Rows that cancel out have no direction: their centroid stays where it was.
+        # Rows that cancel out have no direction: their centroid does not move.
         divisors = np.sqrt(self._squared) if self._metric == "cosine" else self._counts
         changed = np.flatnonzero(self._dirty & (self._counts > 0) & (divisors > 0))
         centroids = self.centroids.copy()
@@ -96,11 +96,13 @@ class CentroidSums:
 
     def inertia(self) -> float:
         """Inertia of the assignments around their own best centroids, from the exact sums."""
+        # With s the sum of a cluster's rows and w their weight, sum |x - c|^2 = sum |x|^2 - gain, where gain is
+        # 2 |s| - w for the unit centroid s / |s|, and |s|^2 / w for the mean s / w.
         if self._metric == "cosine":
             gain = 2 * np.sqrt(self._squared) - self._counts
         else:
             gain = self._squared / np.maximum(self._counts, 1)
-        # One after the other, on any machine.
+        # cumsum adds one after the other; sum would add in an order that depends on the machine.
         return max(0.0, self._squared_length - float(np.cumsum(gain)[-1]))
 
     def _in_parts(self, n_clusters: int, function: Callable[[int, int], None]) -> None:

@@ -271,7 +271,10 @@ def _accepted(points: torch.Tensor, stale: np.ndarray, rng: np.random.Generator,
 
 
 def _scores_inside(points: torch.Tensor, book: Codebook) -> Iterator[tuple[slice, np.ndarray]]:
-    """Blocks of proposals, and the score of each of a block as a seed with the others, float32 (b, b)."""
+    """Blocks of proposals, and the scores float32 (b, b) of each proposal as a seed of the others.
+
+    Several blocks are scored at a time, one on each thread.
+    """
     every = [slice(start, start + _ACCEPT_BLOCK) for start in range(0, len(points), _ACCEPT_BLOCK)]
     for first in range(0, len(every), _BLOCKS_AT_ONCE):
         blocks = every[first : first + _BLOCKS_AT_ONCE]
@@ -290,7 +293,7 @@ def _scores_of_blocks(
 
 
 def _nearest_squared(points: torch.Tensor, number: int, others: np.ndarray) -> float:
-    """The smallest squared distance of a point to others of the same matrix; infinite if there are none."""
+    """The smallest squared distance of a point to others of the same matrix; infinite without others."""
     origin = torch.zeros(len(others), dtype=torch.int64)
     squared = squared_distances(points, torch.from_numpy(others), points[number : number + 1], origin)
     return float(squared.min()) if len(others) else math.inf
@@ -300,5 +303,6 @@ def _pairwise(
     points: torch.Tensor, others: torch.Tensor, lengths: torch.Tensor, other_lengths: torch.Tensor
 ) -> np.ndarray:
     """Squared distances float64 (p, q); exactly 0 between copies of a row."""
+    # |x - y|^2 = |x|^2 - 2 x.y + |y|^2; what cancels to rounding error is set to 0.
     squared = torch.addmm(other_lengths, points, others.T, alpha=-2).add_(lengths[:, None])
     return squared.masked_fill_(squared <= _SAME_POINT * lengths[:, None], 0.0).cpu().numpy()

@@ -134,10 +134,10 @@ def _begins(groups: np.ndarray, weights: np.ndarray) -> np.ndarray:
 def _queues(
     clusters: np.ndarray, priorities: np.ndarray, weights: np.ndarray, room: np.ndarray, heaviest: int
 ) -> tuple[_Waiting, np.ndarray]:
-    """Rows with a weight of the clusters with room; and those of them at the head of their cluster's queue.
+    """All rows with a weight of the clusters with room, and the rows at the head of their cluster's queue.
 
-    The latter weigh at most `heaviest`, and begin within the room of their cluster: behind them, the rows before
-    them use it up.
+    A row is at the head if it weighs at most `heaviest` and begins within the room of its cluster; the rows before
+    any later one use the room up.
     """
     parts = [(np.zeros(0, dtype=np.uint32), clusters[:0], weights[:0])]
     heads = [np.zeros(0, dtype=np.uint32)]
@@ -164,10 +164,10 @@ def _merged(
     room: np.ndarray,
     parents: Sequence[np.ndarray],
 ) -> np.ndarray:
-    """Rows at the head of the one queue that the clusters' queues merge into, as many as their room holds.
+    """The head of the one queue that the clusters' queues merge into, as many rows as the room holds.
 
-    The rows are ordered by `group`, their cluster, then priority. Rows that begin behind the room of their
-    cluster, or of one above it, are left out: those before them use it up.
+    IN: rows ordered by `group`, their cluster, then priority. Rows that begin behind the room of their cluster, or of
+    one above it, are left out: the rows before them use it up.
     """
     # The last clusters of a level may have no child: the level above them says how many there are.
     n_top = int(parents[-1].max()) + 1 if parents else len(room)
@@ -177,6 +177,7 @@ def _merged(
         begin = _begins(group, weights[rows])
         inside = begin < room[group]
         rows, group, begin = rows[inside], group[inside], begin[inside]
+        # A row's place in its parent's queue: the share of its cluster's room that is used before it.
         order = order_in_groups(parent[group], begin / room[group], priorities[rows])
         rows, group = rows[order], parent[group[order]]
         room = group_sums(parent, n_above, room)
@@ -198,12 +199,12 @@ def _offers(
     left_over: np.ndarray,
     remaining: int,
 ) -> np.ndarray:
-    """Positions of clusters' next rows that what remains holds, where most of the quota is left for them first."""
+    """Positions of the clusters' next rows, those first whose cluster has most of its quota left for their weight."""
     first = run_starts(clusters)
     wanted = left_over[clusters[first]] / weights[first]
     most = remaining // int(weights[first].min()) + 1
     if most < len(first):
-        # No more than these can be taken, whatever their order.
+        # At most `most` rows fit, even if all are as light as the lightest: only the most wanted are sorted.
         among = wanted >= np.partition(wanted, len(first) - most)[len(first) - most]
         first, wanted = first[among], wanted[among]
     one_group = np.zeros(len(first), dtype=np.uint8)
@@ -212,10 +213,10 @@ def _offers(
 
 
 def _shares(clusters: np.ndarray, left_over: np.ndarray, remaining: int) -> np.ndarray | None:
-    """What each cluster may take by itself, in all at most `remaining`; None if that is not worth a look.
+    """What each cluster may take by itself, in all at most `remaining`; None if that would hardly take a row.
 
-    Clusters that took more than their quota are paid for by the others, and what clusters without rows leave
-    unused is shared evenly.
+    Clusters that took more than their quota reduce the others' shares, and what clusters without rows leave unused
+    is shared evenly.
     """
     able = clusters[run_starts(clusters)]
     # Less than one unit for each of them would let hardly any take a row.

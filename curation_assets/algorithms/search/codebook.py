@@ -53,6 +53,8 @@ class Codebook:
         Args:
             norms: float32 (b,): lengths of the rows.
         """
+        # |x.c - fl(x.c)| <= e |x| |c|, and fl of the bias |c|^2 / 2 is off by no more than e |c|^2 / 2. The constant
+        # covers numbers below the smallest normal float32.
         error = product_error(self.centroids.shape[1]) * self.largest_norm
         return error * (norms + 0.5 * self.largest_norm) + 1e-37
 

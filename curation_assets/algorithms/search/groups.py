@@ -98,6 +98,7 @@ def _nearest(tile: torch.Tensor, book: Codebook, sizes: np.ndarray, widths: np.n
         rows = slice(row, row + size)
         scores[rows, :width] = book[inside].scores(tile[rows])
         row, column = row + size, column + width
+    # As in `NearestCentroids.best`: what is within the error of the best is compared in float64.
     best, found = scores.max(dim=1)
     bound = book.error_bound(torch.linalg.vector_norm(tile, dim=1))
     close = scores >= (best - 2 * bound)[:, None]

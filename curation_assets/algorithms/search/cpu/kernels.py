@@ -77,6 +77,7 @@ def pair_squared_distances(
 
 def squared_lengths(block: torch.Tensor) -> torch.Tensor:
     """Squared lengths, float64 (b,), of float32 rows (b, d) on the CPU."""
+    # The distance to the origin: the same fixed order of the sum as for distances.
     origin, number = torch.zeros(1, block.shape[1]), torch.zeros(len(block), dtype=torch.int64)
     return pair_squared_distances(block, None, origin, number)
 

@@ -118,8 +118,10 @@ class Basis:
         draw = torch.from_numpy(np.random.default_rng(0).normal(size=(dimension, kind.n_directions)))
         products = (sample.T @ sample).double()
         leading = draw[:, :n_leading]
+        # Subspace iteration: each step turns the directions towards the leading eigenvectors of sample' sample.
         for _ in range(_POWER_STEPS):
             leading = torch.linalg.qr(products @ leading)[0]
+        # The random directions become orthogonal to the leading ones, and random in what is left.
         directions = torch.linalg.qr(torch.cat([leading, draw[:, n_leading:]], dim=1))[0]
         stretch = _stretch(kind.n_random, dimension - n_leading)
         directions[:, n_leading:] *= math.sqrt(stretch)
@@ -180,6 +182,9 @@ class Basis:
             norms: float32 (b,): lengths of the rows.
             largest_norm: of the centroids.
         """
+        # All terms are shares of (|x| + |c|)^2, which no squared distance exceeds. q coordinates that are each off by
+        # product_error(d) move the length of a sketch by sqrt(q) times that; directions rounded to float32 do so by
+        # their own roundoff; the product of two sketches adds its error. `stretch` scales all of them up.
         n_directions = self.directions.shape[1]
         of_coordinates = math.sqrt(n_directions) * product_error(len(self.directions))
         of_directions = 4 * math.sqrt(n_directions) * UNIT_ROUNDOFF
