@@ -20,8 +20,8 @@ _ACCEPTED_AT_FIRST, _ACCEPTED_SHARE = 0.5, 0.8
 # 10 to 500 rows per cluster (benchmarks/cost_model.py --study): pools differ by a factor of 2 around them.
 _ITERATIONS_FACTOR, _ITERATIONS_POWER = 4.0, 0.27
 _MOVED_FACTOR, _MOVED_POWER = 0.16, 0.26
-# Passes that only read. Seeds: lengths of rows, and samples of them. Lloyd: first sums, and distances at the end.
-_SEED_READS, _LLOYD_READS = 2, 2
+# Passes that only read: for the lengths of rows before the seeds, first sums, and distances at the end.
+_SEED_READS, _LLOYD_READS = 1, 2
 
 
 @dataclass(frozen=True, slots=True)

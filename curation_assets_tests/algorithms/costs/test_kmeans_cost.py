@@ -18,6 +18,7 @@ from curation_assets.algorithms.costs.kmeans_cost import (
     seeding_cost,
 )
 from curation_assets.algorithms.kmeans import seeding
+from curation_assets.algorithms.kmeans.tiles import TiledRows
 from curation_assets.algorithms.rows import ArrayRows
 from curation_assets.algorithms.threads import parts_on_threads
 
@@ -47,15 +48,29 @@ def test_greedy_seeds_compare_every_row_with_every_candidate() -> None:
     assert (cost.passes, cost.steps) == (1, 9)
 
 
+def test_planned_reads_are_those_of_a_search_that_streams() -> None:
+    class CountedRows(ArrayRows):
+        n_read = 0
+
+        def read(self, start: int, stop: int) -> np.ndarray:
+            self.n_read += stop - start
+            return super().read(start, stop)
+
+    rows = CountedRows(np.random.default_rng(0).normal(size=(5000, 200)).astype(np.float32))
+    tiled = TiledRows(rows, "cpu", resident_bytes=0, chunk_bytes=2**19)
+    seeding.kmeans_plus_plus(tiled, 400, np.random.default_rng(0), n_local_trials=1)
+    assert rows.n_read == 5000 * seeding_cost(5000, 400, 200, n_local_trials=1).reads
+
+
 def test_batched_seeds_compare_every_row_with_every_seed_once() -> None:
     # One seed; 4 x 9 missing ones = 36 proposals, of which the first 18 give the 9: half of them are accepted.
     cost = seeding_cost(1000, 10, 8, n_local_trials=1)
     assert cost.distances == 1000 * 10 + 18 * 9 // 2
-    assert (cost.passes, cost.reads, cost.steps) == (2, 4, 0)
+    assert (cost.passes, cost.reads, cost.steps) == (2, 3, 0)
     # 256 proposals and 128 seeds; 4 x 129 = 516 proposals, 0.8 of which are 413; 4 x 58 = 232, enough for 58.
     cost = seeding_cost(1000, 600, 8, n_local_trials=1)
     assert cost.distances == 1000 * 600 + 256 * 128 // 2 + 517 * 413 // 2 + 73 * 58 // 2
-    assert (cost.passes, cost.reads, cost.steps) == (4, 6, 0)
+    assert (cost.passes, cost.reads, cost.steps) == (4, 5, 0)
 
 
 def test_planned_seeding_is_close_to_what_a_search_computes() -> None:
