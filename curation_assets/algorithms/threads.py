@@ -53,15 +53,18 @@ def parts_on_threads(work: int | None = None) -> Iterator[None]:
             torch.set_num_threads(before)
 
 
-def in_parts(function: Callable[[int, int], Part], n_items: int, work: int) -> list[Part]:
+def in_parts(
+    function: Callable[[int, int], Part], n_items: int, work: int, device: str = "cpu"
+) -> list[Part]:
     """Call a function for ranges of items, one for each thread; within it torch has one.
 
     Args:
         function: of the first item of a range and the one after its last.
         n_items: to be cut into ranges.
         work: multiplications that each of them takes, about.
+        device: torch device of the work; only work on the CPU is shared out.
     """
-    n_parts = min(_n_threads(), n_items)
+    n_parts = min(_n_threads(), n_items) if device == "cpu" else 1
     if n_parts <= 1 or n_items * work < _SINGLE_THREAD_PART:
         return [function(0, n_items)]
     edges = np.linspace(0, n_items, n_parts + 1).astype(np.int64).tolist()

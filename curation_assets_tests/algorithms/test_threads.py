@@ -93,6 +93,7 @@ def test_items_of_another_device_and_of_little_work_and_a_single_one_stay_in_the
     with parts_on_threads(work=1):
         assert set(on_threads(threading.get_ident, [()] * 4)) == {here}
     assert here not in on_threads(threading.get_ident, [()] * 4)
+    assert in_parts(lambda start, stop: (start, stop), 9, 10**7, "cuda") == [(0, 9)]
     assert on_threads(lambda: len(in_parts(lambda start, stop: 0, 9, 10**7)), [()]) == [3]
     assert on_threads(threading.get_ident, []) == []
 

@@ -171,7 +171,7 @@ class TiledRows:
             def take(start: int, stop: int) -> None:
                 torch.index_select(resident, 0, numbers[start:stop], out=taken[start:stop])
 
-            in_parts(take, len(numbers), VALUE_WORK * resident.shape[1] if self.device == "cpu" else 0)
+            in_parts(take, len(numbers), VALUE_WORK * resident.shape[1], self.device)
             return taken
         return torch.from_numpy(self.rows.take(indices)).to(self.device)
 
