@@ -75,27 +75,29 @@ class Clock:
     def watch_steps(self) -> None:
         """Time every step of this process from now on."""
         from curation_assets.defs.run.step_run import StepRun
+        from curation_assets.steps.registry import code_of
 
-        for method in ("over_shards", "once"):
-            setattr(StepRun, method, self._timed(getattr(StepRun, method)))
+        run = StepRun.run
 
-    def _timed(self, method: Callable[..., Any]) -> Callable[..., Any]:
-        def timed(run: Any, produce: Callable[..., None], **options: Any) -> Any:
-            name = run.step.name
+        def timed_run(this: StepRun) -> Any:
+            code, name = code_of(this.step), this.step.name
 
-            def timed_produce(*arguments: Any) -> None:
+            def timed_make(step: StepContext) -> None:
                 began = time.perf_counter()
-                produce(*arguments)
+                code.make(step)
                 self.work[name] += time.perf_counter() - began
                 self.calls[name] += 1
 
+            # A cached property keeps its value there.
+            vars(this)["code"] = replace(code, make=timed_make)
             began = time.perf_counter()
             try:
-                return method(run, timed_produce, **options)
+                return run(this)
             finally:
                 self.step[name] += time.perf_counter() - began
 
-        return timed
+        StepRun.run = timed_run  # type: ignore[method-assign]
+
 
 
 def event_bytes(state: Path) -> dict[str, tuple[int, int]]:

@@ -16,7 +16,7 @@ MOST_FILES, MOST_LINES = 25, 400
 
 _BASE = {"algorithms/settings", "algorithms/rows", "algorithms/threads", "algorithms/compiled"}
 _STORED = {"storage", "pools", "errors", "graph", "formats"}
-_STEPS = _STORED | {"engines", "encoders", "algorithms", "steps/soundness", "steps/shard_task"}
+_STEPS = _STORED | {"engines", "encoders", "algorithms", "steps/context", "steps/soundness"}
 # A room is a folder or a module, by its path in the package; a module belongs to the longest that it lies in. A room
 # may use what it lists, and what lies inside that.
 ROOMS: dict[str, set[str]] = {
@@ -56,31 +56,32 @@ ROOMS: dict[str, set[str]] = {
     "report": set(),
     "storage": {"algorithms", "formats", "errors"},
     "engines": {"algorithms", "pools", "errors"},
-    "graph": {"algorithms", "storage", "pools", "errors"},
+    "graph": {"algorithms", "formats", "storage", "pools", "errors"},
     "project": {"storage", "pools", "errors"},
     "steps/__init__": set(),
     "steps/soundness": _STORED,
-    "steps/shard_task": _STORED,
+    "steps/context": {*_STORED, "engines", "encoders"},
+    "steps/shard_task": {*_STORED, "steps/context"},
     "steps/ingest": _STEPS,
     "steps/cleaning": {*_STEPS, "steps/ingest"},
     "steps/tree": _STEPS,
-    "steps/dataset": {*_STEPS, "steps/ingest", "steps/cleaning", "steps/tree"},
+    "steps/dataset": {*_STEPS, "steps/ingest", "steps/cleaning", "steps/tree", "report"},
     "steps/report": {*_STEPS, "steps/ingest", "steps/cleaning", "steps/tree", "steps/dataset", "report"},
+    "steps/registry": {
+        *_STORED, "steps/context", "steps/ingest", "steps/cleaning", "steps/tree", "steps/dataset", "steps/report",
+    },
     "defs/__init__": set(),
     "defs/io_managers": {"storage"},
     "defs/metadata": {"algorithms", "report", "storage"},
     "defs/partitions": _STORED,
-    "defs/resources": {*_STORED, "encoders", "steps/cleaning"},
-    "defs/run": {
-        *_STORED, "engines", "progress", "project", "steps/shard_task", "defs/metadata", "defs/resources",
-    },
+    "defs/resources": {"pools", "storage", "steps/context"},
+    "defs/run": {*_STORED, "engines", "progress", "project", "steps", "defs/metadata"},
     "defs/event_log": {"defs/run"},
-    "defs/assets": {
-        *_STORED, "encoders", "report", "steps", "defs/metadata", "defs/partitions", "defs/resources", "defs/run",
-    },
-    "defs/checks": {*_STORED, "encoders", "steps", "defs/assets", "defs/resources"},
+    "defs/shown": {"storage", "steps", "defs/metadata", "defs/run"},
+    "defs/assets": {"errors", "graph", "pools", "defs/partitions", "defs/resources", "defs/run", "defs/shown"},
+    "defs/checks": {*_STORED, "encoders", "steps", "defs/resources"},
     "defs/jobs": {"graph", "pools", "project", "defs/run"},
-    "defs/watch": {*_STORED, "project", "steps/cleaning", "defs/jobs", "defs/partitions", "defs/run"},
+    "defs/watch": {*_STORED, "project", "steps/cleaning", "steps/context", "defs/jobs", "defs/partitions", "defs/run"},
     "defs/sensors": {"pools", "project", "defs/jobs", "defs/watch"},
     "defs/schedules": {*_STORED, "project", "defs/jobs", "defs/partitions", "defs/run"},
     "defs/pool_definitions": {"defs", "pools", "project"},

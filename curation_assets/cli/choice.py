@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from curation_assets.errors import PoolSpecError
+from curation_assets.graph.base import Step
 from curation_assets.graph.freshness import Freshness
-from curation_assets.graph.steps import Step, ancestors, descendants, fit_steps, ingest_steps
+from curation_assets.graph.relations import ancestors, descendants, fit_steps, ingest_steps
 
 if TYPE_CHECKING:
     import dagster as dg

@@ -14,7 +14,7 @@ from curation_assets.cli.terminal import TerminalSink
 from curation_assets.defs.run.pool_lock import only_runner
 from curation_assets.errors import PoolSpecError
 from curation_assets.graph.freshness import Again
-from curation_assets.graph.steps import descendants, descendants_to_force, ingest_steps
+from curation_assets.graph.relations import descendants, descendants_to_force, ingest_steps
 from curation_assets.project import find_spec, open_home
 from curation_assets.storage.tables import CurationReport
 

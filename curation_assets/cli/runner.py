@@ -12,7 +12,8 @@ from curation_assets.cli.workers import run_workers
 from curation_assets.errors import CurationError
 from curation_assets.graph.freshness import Again, Freshness
 from curation_assets.graph.refit import choose_fit_rows, due_refit
-from curation_assets.graph.steps import fit_steps, pool_steps
+from curation_assets.graph.relations import fit_steps
+from curation_assets.graph.steps import pool_steps
 from curation_assets.graph.waves import MOST_RUNS_OF_A_WAVE, Wave, contiguous_blocks, next_wave
 from curation_assets.pools import PoolSpec
 from curation_assets.project import Home
@@ -55,7 +56,8 @@ class Runner:
         """List the files of the pool and of its evaluation sets as they are now; every shard takes part."""
         from curation_assets.defs.partitions import take_listing
         from curation_assets.formats import build_reader
-        from curation_assets.steps.cleaning.evaluation_sets import evaluation_readers, take_evaluation_listing
+        from curation_assets.steps.cleaning.evaluation_sets import take_evaluation_listing
+        from curation_assets.steps.context import evaluation_readers
 
         take_evaluation_listing(self.spec, evaluation_readers(self.spec, self.home.folder), self.storage)
         files = build_reader(self.spec.source, self.home.folder).list_files()
@@ -103,13 +105,15 @@ class Runner:
             succeeded = self.execute(names, None, wave.words)
             self._show_checks()
             return succeeded
-        from curation_assets.defs.assets.base import pool_limit
         from curation_assets.defs.partitions import partitions_name
+        from curation_assets.defs.run.limits import pool_limit
 
         ordered = list(self.instance.get_dynamic_partitions(partitions_name(self.spec.name)))
         # What is made again is made again in the whole of a block: then none may be joined.
         blocks = contiguous_blocks(ordered, wave.shards, None if self.again else MOST_RUNS_OF_A_WAVE)
-        n_processes = min(self.parallel, len(wave.shards), pool_limit(self.instance, names))
+        n_processes = min(
+            self.parallel, len(wave.shards), pool_limit(self.instance, [self.steps[name] for name in names])
+        )
         if n_processes > 1:
             return run_workers(self, names, blocks, ordered, n_processes)
         results = [self.execute(names, block, wave.words) for block in blocks]

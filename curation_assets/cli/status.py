@@ -8,9 +8,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from curation_assets.graph.base import Step
 from curation_assets.graph.freshness import Freshness
 from curation_assets.graph.refit import due_refit
-from curation_assets.graph.steps import Step, pool_steps
+from curation_assets.graph.steps import pool_steps
 from curation_assets.pools import PoolSpec, load_pool_specs
 from curation_assets.project import find_spec, open_home
 from curation_assets.storage.pool_storage import PoolStorage

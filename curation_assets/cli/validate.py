@@ -24,7 +24,8 @@ def validate_pool(path: Path, rows: int | None, dimension: int | None) -> None:
         dimension: of an embedding; that of the stored ones if not given.
     """
     from curation_assets.formats import build_reader
-    from curation_assets.steps.cleaning.evaluation_sets import evaluation_readers, list_evaluation_sets
+    from curation_assets.steps.cleaning.evaluation_sets import list_evaluation_sets
+    from curation_assets.steps.context import evaluation_readers
 
     home = open_home()
     spec = load_pool_spec(path)

@@ -1,107 +1,70 @@
-"""Asset checks: properties that hold of a finished curation, each naming what breaks it."""
+"""Asset checks: properties of a finished curation. A check that fails names what breaks the property."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import dagster as dg
 import polars as pl
 
-from curation_assets.defs.assets.base import PoolGraph
 from curation_assets.defs.resources import CurationResource
 from curation_assets.encoders import resolve_device
 from curation_assets.errors import CurationError
 from curation_assets.graph.freshness import Freshness
+from curation_assets.graph.steps import pool_steps
 from curation_assets.pools import PoolSpec, RefitSettings
+from curation_assets.steps.context import PoolAccess
 from curation_assets.steps.dataset.accounts import audit_ledger, missed_targets
 from curation_assets.steps.dataset.clean_selection import contaminated_selection
 from curation_assets.steps.report import DOMINATING_SHARE, dominating_share
 from curation_assets.steps.soundness import miscounted_shards, unsound_embeddings
-from curation_assets.storage.pool_storage import PoolStorage
 
 _ROWS_SHOWN = 50
 
 
-def build_checks(graph: PoolGraph) -> Sequence[dg.AssetChecksDefinition]:
+@dataclass(frozen=True, slots=True)
+class Check:
+    """An asset check, as it is declared."""
+
+    asset: str
+    description: str
+    evaluate: Callable[[PoolAccess], dg.AssetCheckResult]
+    blocking: bool = False
+    """Whether assets downstream in the same run wait for it."""
+    needs_evaluation_sets: bool = False
+    """Only for pools that are decontaminated."""
+
+
+def build_checks(spec: PoolSpec) -> list[dg.AssetChecksDefinition]:
     """The checks of one pool."""
-    pool = graph.spec.name
-
-    def key(asset: str) -> dg.AssetKey:
-        return dg.AssetKey([pool, asset])
-
-    @dg.asset_check(
-        asset=key("ledger"), description="Every sample has exactly one fate, and the totals add up."
-    )
-    def ledger_adds_up(curation: CurationResource) -> dg.AssetCheckResult:
-        return _check_ledger(graph.spec, curation.storage(pool))
-
-    @dg.asset_check(
-        asset=key("selection"),
-        description="Every target has exactly its samples, or its tokens to within one sample, none twice.",
-    )
-    def targets_are_exact(curation: CurationResource) -> dg.AssetCheckResult:
-        return _check_targets(curation.storage(pool))
-
-    @dg.asset_check(
-        asset=key("selection"),
-        description=f"No top-level cluster holds over {DOMINATING_SHARE:.0%} of the pool.",
-    )
-    def no_cluster_dominates(curation: CurationResource) -> dg.AssetCheckResult:
-        return _check_domination(curation.storage(pool))
-
-    @dg.asset_check(asset=key("curation_report"), description="The subset is more diverse than a random one.")
-    def beats_random(curation: CurationResource) -> dg.AssetCheckResult:
-        return _check_diversity(curation.storage(pool))
-
-    @dg.asset_check(
-        asset=key("embeddings"),
-        description="Embeddings are finite, and unit vectors as the fit reads them (64 rows of every shard).",
-    )
-    def embeddings_are_sound(curation: CurationResource) -> dg.AssetCheckResult:
-        return _check_shards(
-            unsound_embeddings(graph.spec, curation.storage(pool)), "embeddings that are sound"
-        )
-
-    @dg.asset_check(
-        asset=key("selection"), description="The rows of every shard add up from raw pool to top level."
-    )
-    def row_counts_add_up(curation: CurationResource) -> dg.AssetCheckResult:
-        return _check_shards(miscounted_shards(graph.spec, curation.storage(pool)), "rows that add up")
-
-    @dg.asset_check(
-        asset=key("drift"),
-        description="No shard that came since the fit drifts further than the policy allows.",
-    )
-    def shards_resemble_the_fit(curation: CurationResource) -> dg.AssetCheckResult:
-        return _check_drift(curation.storage(pool), graph.spec.refit.drift_score)
-
-    @dg.asset_check(
-        asset=key("curation_report"),
-        description="Nothing of the pool is out of date; if something is: what, and why. Run it at any time.",
-    )
-    def nothing_is_out_of_date(curation: CurationResource) -> dg.AssetCheckResult:
-        return _check_freshness(graph, curation.storage(pool))
-
-    @dg.asset_check(
-        asset=key("selection"),
-        blocking=True,
-        description="No selected sample is too close to one of an evaluation set: compared anew, not looked up.",
-    )
-    def selection_is_clean(curation: CurationResource) -> dg.AssetCheckResult:
-        return _check_clean(graph.spec, curation.storage(pool))
-
     return [
-        *([selection_is_clean] if graph.spec.decontamination else []),
-        embeddings_are_sound,
-        shards_resemble_the_fit,
-        row_counts_add_up,
-        targets_are_exact,
-        no_cluster_dominates,
-        ledger_adds_up,
-        beats_random,
-        nothing_is_out_of_date,
+        _build_check(spec, name, check)
+        for name, check in CHECKS.items()
+        if spec.decontamination or not check.needs_evaluation_sets
     ]
 
 
-def _check_shards(wrong: dict[str, str], what: str) -> dg.AssetCheckResult:
+def _build_check(spec: PoolSpec, name: str, check: Check) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        name=name,
+        asset=dg.AssetKey([spec.name, check.asset]),
+        description=check.description,
+        blocking=check.blocking,
+    )
+    def evaluate(curation: CurationResource) -> dg.AssetCheckResult:
+        return check.evaluate(curation.pool(spec))
+
+    return evaluate
+
+
+def _embeddings_are_sound(pool: PoolAccess) -> dg.AssetCheckResult:
+    return _shards_result(unsound_embeddings(pool.spec, pool.storage), "sound embeddings")
+
+
+def _row_counts_add_up(pool: PoolAccess) -> dg.AssetCheckResult:
+    return _shards_result(miscounted_shards(pool.spec, pool.storage), "rows that add up")
+
+
+def _shards_result(wrong: dict[str, str], what: str) -> dg.AssetCheckResult:
     first = next(iter(wrong.items()), None)
     words = f"{len(wrong)} shards, e.g. '{first[0]}': {first[1]}" if first else f"every shard has {what}"
     rows = [
@@ -114,9 +77,10 @@ def _check_shards(wrong: dict[str, str], what: str) -> dg.AssetCheckResult:
     )
 
 
-def _check_drift(storage: PoolStorage, limit: float | None) -> dg.AssetCheckResult:
-    shards = storage.drift().shards.read().filter(~pl.col("in_fit")).sort("score", descending=True)
-    # Without a limit in the policy the default one still tells the user what a refit would be about.
+def _shards_resemble_the_fit(pool: PoolAccess) -> dg.AssetCheckResult:
+    limit = pool.spec.refit.drift_score
+    shards = pool.storage.drift().shards.read().filter(~pl.col("in_fit")).sort("score", descending=True)
+    # If the policy has no limit, the default still tells the user what a refit would be about.
     limit = RefitSettings().drift_score or 1.0 if limit is None else limit
     drifting = shards.filter(pl.col("score") > limit)
     figures = ["shard", "score", "distance_shift", "beyond_radius_share", "mass_shift"]
@@ -136,9 +100,10 @@ def _check_drift(storage: PoolStorage, limit: float | None) -> dg.AssetCheckResu
     )
 
 
-def _check_freshness(graph: PoolGraph, storage: PoolStorage) -> dg.AssetCheckResult:
-    every = storage.all_shards()
-    outdated = Freshness(storage, graph.steps, [shard for shard in every if not shard.set_aside]).outdated()
+def _nothing_is_out_of_date(pool: PoolAccess) -> dg.AssetCheckResult:
+    every = pool.storage.all_shards()
+    taking_part = [shard for shard in every if not shard.set_aside]
+    outdated = Freshness(pool.storage, pool_steps(pool.spec), taking_part).outdated()
     rows = [
         dg.TableRecord(
             {"asset": name, "outputs": len(reasons), "why": "; ".join(sorted(set(reasons.values()))[:3])}
@@ -157,8 +122,8 @@ def _check_freshness(graph: PoolGraph, storage: PoolStorage) -> dg.AssetCheckRes
     )
 
 
-def _check_ledger(spec: PoolSpec, storage: PoolStorage) -> dg.AssetCheckResult:
-    accounts = audit_ledger(spec, storage)
+def _ledger_adds_up(pool: PoolAccess) -> dg.AssetCheckResult:
+    accounts = audit_ledger(pool.spec, pool.storage)
     words = "every sample has exactly one fate"
     if accounts.wrong:
         first, why = next(iter(accounts.wrong.items()))
@@ -178,9 +143,9 @@ def _check_ledger(spec: PoolSpec, storage: PoolStorage) -> dg.AssetCheckResult:
     )
 
 
-def _check_targets(storage: PoolStorage) -> dg.AssetCheckResult:
-    wrong = missed_targets(storage)
-    summary = storage.selection().require_facts().summary
+def _targets_are_exact(pool: PoolAccess) -> dg.AssetCheckResult:
+    wrong = missed_targets(pool.storage)
+    summary = pool.storage.selection().require_facts().summary
     return dg.AssetCheckResult(
         passed=not wrong,
         description="; ".join(f"{name}: {why}" for name, why in wrong.items()) or "every target has its size",
@@ -188,9 +153,10 @@ def _check_targets(storage: PoolStorage) -> dg.AssetCheckResult:
     )
 
 
-def _check_clean(spec: PoolSpec, storage: PoolStorage) -> dg.AssetCheckResult:
+def _selection_is_clean(pool: PoolAccess) -> dg.AssetCheckResult:
     try:
-        proof = contaminated_selection(spec, storage, device=resolve_device(spec.fit_device))
+        device = resolve_device(pool.spec.fit_device)
+        proof = contaminated_selection(pool.spec, pool.storage, device=device)
     except CurationError as error:
         return dg.AssetCheckResult(passed=False, description=str(error))
     rows = [dg.TableRecord(row) for row in proof.found.drop("row", "raw_row").head(_ROWS_SHOWN).to_dicts()]
@@ -209,8 +175,8 @@ def _check_clean(spec: PoolSpec, storage: PoolStorage) -> dg.AssetCheckResult:
     )
 
 
-def _check_domination(storage: PoolStorage) -> dg.AssetCheckResult:
-    quotas = storage.selection().quotas.read()
+def _no_cluster_dominates(pool: PoolAccess) -> dg.AssetCheckResult:
+    quotas = pool.storage.selection().quotas.read()
     top = quotas.filter(
         (pl.col("target") == quotas["target"][0]) & (pl.col("level") == quotas["level"].max())
     )
@@ -224,8 +190,8 @@ def _check_domination(storage: PoolStorage) -> dg.AssetCheckResult:
     )
 
 
-def _check_diversity(storage: PoolStorage) -> dg.AssetCheckResult:
-    summary = storage.output("curation_report").require_facts().summary
+def _beats_random(pool: PoolAccess) -> dg.AssetCheckResult:
+    summary = pool.storage.output("curation_report").require_facts().summary
     has_labels = summary["balanced"]["effective_labels"] is not None
     figure = "effective_labels" if has_labels else "effective_top_clusters"
     balanced, random = summary["balanced"][figure], summary["random"][figure]
@@ -235,3 +201,46 @@ def _check_diversity(storage: PoolStorage) -> dg.AssetCheckResult:
         description=f"{figure.replace('_', ' ')}: {balanced:.1f} balanced, {random:.1f} random",
         metadata={"balanced": round(balanced, 2), "random": round(random, 2)},
     )
+
+
+CHECKS: Mapping[str, Check] = {
+    "selection_is_clean": Check(
+        "selection",
+        "No selected sample is too close to a sample of an evaluation set. The check compares them again.",
+        _selection_is_clean,
+        blocking=True,
+        needs_evaluation_sets=True,
+    ),
+    "embeddings_are_sound": Check(
+        "embeddings",
+        "Embeddings are finite, and unit vectors as the fit reads them (64 rows of every shard).",
+        _embeddings_are_sound,
+    ),
+    "shards_resemble_the_fit": Check(
+        "drift",
+        "No shard that arrived since the fit drifts further than the policy allows.",
+        _shards_resemble_the_fit,
+    ),
+    "row_counts_add_up": Check(
+        "selection", "The rows of every shard add up from raw pool to top level.", _row_counts_add_up
+    ),
+    "targets_are_exact": Check(
+        "selection",
+        "Every target has exactly its samples, or its tokens to within one sample, none twice.",
+        _targets_are_exact,
+    ),
+    "no_cluster_dominates": Check(
+        "selection",
+        f"No top-level cluster holds over {DOMINATING_SHARE:.0%} of the pool.",
+        _no_cluster_dominates,
+    ),
+    "ledger_adds_up": Check(
+        "ledger", "Every sample has exactly one fate, and the totals add up.", _ledger_adds_up
+    ),
+    "beats_random": Check("curation_report", "The subset is more diverse than a random one.", _beats_random),
+    "nothing_is_out_of_date": Check(
+        "curation_report",
+        "Everything in the pool is up to date. If not, the check lists what is not, and why. Run it at any time.",
+        _nothing_is_out_of_date,
+    ),
+}

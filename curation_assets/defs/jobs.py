@@ -9,14 +9,9 @@ import dagster as dg
 
 from curation_assets.defs.run.executors import chosen_executor
 from curation_assets.defs.run.tags import AGAIN_TAG, POOL_TAG, THIS_RUN
-from curation_assets.graph.steps import (
-    Step,
-    descendants,
-    descendants_to_force,
-    fit_steps,
-    ingest_steps,
-    pool_steps,
-)
+from curation_assets.graph.base import Step
+from curation_assets.graph.relations import descendants, descendants_to_force, fit_steps, ingest_steps
+from curation_assets.graph.steps import pool_steps
 from curation_assets.pools import PoolSpec
 from curation_assets.project import Home
 

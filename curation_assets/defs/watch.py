@@ -24,11 +24,13 @@ from curation_assets.formats import build_reader
 from curation_assets.formats.base import ShardReader, SourceFile
 from curation_assets.graph.freshness import Freshness
 from curation_assets.graph.refit import choose_fit_rows, due_refit
-from curation_assets.graph.steps import pool_steps, shard_steps
+from curation_assets.graph.relations import shard_steps
+from curation_assets.graph.steps import pool_steps
 from curation_assets.graph.waves import MOST_RUNS_OF_A_WAVE, Wave, contiguous_blocks, next_wave
 from curation_assets.pools import PoolSpec
 from curation_assets.project import Home
-from curation_assets.steps.cleaning.evaluation_sets import evaluation_readers, take_evaluation_listing
+from curation_assets.steps.cleaning.evaluation_sets import take_evaluation_listing
+from curation_assets.steps.context import evaluation_readers
 from curation_assets.storage.fingerprint import fingerprint
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import Shard

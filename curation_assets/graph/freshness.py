@@ -1,8 +1,8 @@
-"""What of a pool is out of date, and why: our own fingerprints decide.
+"""Which outputs of a pool are out of date, and why. Our own fingerprints decide, not Dagster's.
 
-An output is up to date if the recipe in its facts (settings, digests of its inputs, code version) is what it
-would be made of now. Level 1 is the exception that makes a tree last: what it was fitted on is recorded, and
-shards that come, change or go later leave it as it is until a refit is decided.
+An output is up to date if the recipe in its facts (settings, digests of its inputs, code version) equals the
+recipe that would make it now. Level 1 is the exception that lets a tree last: the rows of its fit are recorded,
+and shards that arrive, change or go leave it up to date until a refit is decided.
 """
 
 from __future__ import annotations
@@ -12,37 +12,37 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from curation_assets.graph.steps import CLEANING_STEPS, Step, fit_steps, rows_step
+from curation_assets.graph.base import ExtraInput, Step
+from curation_assets.graph.relations import fit_steps, rows_step
 from curation_assets.storage.fingerprint import canonical, combined_digest, fingerprint
 from curation_assets.storage.fit_rows import FitRows, FittedShard
 from curation_assets.storage.outputs import Facts, Recipe
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import Shard
 
-FIT_ROWS = "fit_rows"
-SOURCE = "source"
+_SOURCE, _FIT_ROWS = "source", "fit_rows"
 _SHARE_READ_WHOLE = 4
-"""Facts of a whole step are read together where one shard in so many is judged."""
+"""Facts of a whole step are read at once if at least a quarter of the shards are judged."""
 _UNKNOWN = object()
 
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """Steps to make again although they are up to date."""
+    """Steps to rebuild although they are up to date."""
 
     steps: frozenset[str]
     since: str
-    """Timestamp: what was made later counts as made again, so that a killed run goes on where it was."""
+    """Timestamp: an output made later counts as rebuilt, so that a killed run resumes."""
 
 
 class Freshness:
-    """What is up to date, judged by the facts beside the outputs; facts are read once per instance.
+    """What is up to date, judged by the facts beside the outputs. Each instance reads the facts once.
 
     Args:
         storage: the pool's outputs.
         steps: of the pool.
         shards: those that take part.
-        again: steps to make again whatever their facts say.
+        again: steps to rebuild even if they are up to date.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Freshness:
         return {key: self._facts[step, key] for key in self.shards}
 
     def read_facts(self, step: str, shards: Collection[str]) -> None:
-        """Read at once what judging many shards of a step needs: one by one that takes several times as long."""
+        """Read at once the facts that judging many shards needs; one by one takes several times as long."""
         if len(shards) * _SHARE_READ_WHOLE < len(self.shards):
             return
         for name in (step, *self.steps[step].inputs):
@@ -93,7 +93,7 @@ class Freshness:
                 self.facts_by_shard(name)
 
     def fit_rows(self) -> FitRows | None:
-        """The rows that the tree stands on; None if level 1 has to be fitted on all rows there are now."""
+        """The rows that the tree is fitted on; None if level 1 must be fitted on all rows there are now."""
         if self._standing_fit_rows is _UNKNOWN:
             self._standing_fit_rows = self._judged_fit_rows()
         return self._standing_fit_rows  # type: ignore[return-value]
@@ -107,7 +107,7 @@ class Freshness:
             (facts := now.get(key)) and facts.digest == was.digest for key, was in recorded.shards.items()
         ):
             return recorded
-        # Some of its rows are gone: that matters only if level 1 is still to be fitted on them.
+        # Some of the rows are gone, which matters only if level 1 still has to be fitted on them.
         return recorded if all(map(self._was_fitted, fit_steps(self.steps, 1))) else None
 
     def _was_fitted(self, name: str) -> bool:
@@ -115,7 +115,7 @@ class Freshness:
         return (
             facts is not None
             and recorded is not None
-            and facts.code_version == step.code_version
+            and facts.code_version == step.version
             and fingerprint(facts.settings) == fingerprint(step.settings)
             and facts.inputs.get(self.rows_step) == recorded.digest
         )
@@ -134,15 +134,15 @@ class Freshness:
         return FitRows(shards, self._rows_settings(), reason)
 
     def _rows_settings(self) -> str:
-        """Fingerprint of the settings and code that decide which rows there are, and how they are embedded."""
-        cleaning = [step.config_fingerprint for name, step in self.steps.items() if name in CLEANING_STEPS]
+        """Fingerprint of the settings and code that decide which rows exist and how they are embedded."""
+        cleaning = [step.config_fingerprint for step in self.steps.values() if step.cleans]
         encoder = self.steps["embeddings"].config_fingerprint
         return fingerprint([encoder, cleaning])[:12] if cleaning else encoder
 
     def tree_version(self, level: int | None = None) -> str | None:
         """Version of the tree up to a level (the top if None): settings, encoder and rows of its fits.
 
-        The same version gives the same cluster ids. None while the rows of the fit are not known.
+        Trees of the same version have the same cluster ids. None while the rows of the fit are not known.
         """
         digest = self._fit_rows_digest()
         if digest is None:
@@ -156,21 +156,25 @@ class Freshness:
         return fingerprint([digest, self._rows_settings(), decisive])[:12]
 
     def recipe(self, name: str, shard: str | None) -> Recipe | None:
-        """What the output would be made of now; None while an input is missing."""
+        """The recipe that would make the output now; None while an input is missing."""
         step = self.steps[name]
-        inputs: dict[str, str] = {}
-        if name == "raw_pool" and shard is not None:
-            inputs[SOURCE] = self.shards[shard].source_digest
-        if name == "evaluation_sets":
-            inputs[SOURCE] = self._storage.evaluation_digest() or ""
-        if name == "drift":
-            inputs[FIT_ROWS] = self._fit_rows_digest() or ""
+        inputs = dict(self._extra_input(extra, shard) for extra in step.extra_inputs)
         for input_name in step.inputs:
             digest = self._input_digest(self.steps[input_name], step, shard)
             if digest is None:
                 return None
             inputs[input_name] = digest
-        return Recipe(step.settings, inputs, step.code_version)
+        return Recipe(step.settings, inputs, step.version)
+
+    def _extra_input(self, extra: ExtraInput, shard: str | None) -> tuple[str, str]:
+        """Name and digest of what a step reads besides outputs of other steps, as recipes record it."""
+        match extra:
+            case ExtraInput.SHARD_FILES:
+                return _SOURCE, self.shards[str(shard)].source_digest
+            case ExtraInput.EVALUATION_FILES:
+                return _SOURCE, self._storage.evaluation_digest() or ""
+            case ExtraInput.FIT_ROWS:
+                return _FIT_ROWS, self._fit_rows_digest() or ""
 
     def _fit_rows_digest(self) -> str | None:
         rows = self.fit_rows()
@@ -195,12 +199,12 @@ class Freshness:
             return None
         if not step.partitioned:
             return facts.digest
-        # A part of its own for this step comes before the one for all steps of the shard.
+        # A part stored for this step takes precedence over the one for all steps of the shard.
         own = facts.parts.get(f"{step.name}/{shard}")
         return own or facts.parts.get(str(shard), facts.digest)
 
     def reason(self, name: str, shard: str | None) -> str | None:
-        """Why an output is out of date, None if it is not; inputs count as they are stored now."""
+        """Why an output is out of date, judged by its inputs as they are stored now; None if it is up to date."""
         facts = self.facts(name, shard)
         if facts is None:
             return "not made yet"
@@ -214,12 +218,12 @@ class Freshness:
         return explain_change(facts, recipe, self._refit_reason(name), self.rows_step)
 
     def is_forced(self, name: str, shard: str | None) -> bool:
-        """Whether an output that is there is to be made again, whatever its facts say."""
+        """Whether an existing output is to be rebuilt even if it is up to date."""
         facts = self.facts(name, shard)
         return bool(facts and self._again and name in self._again.steps and facts.made_at < self._again.since)
 
     def _is_of(self, facts: Facts, recipe: Recipe, name: str) -> bool:
-        """Whether the output was made by the recipe; of thousands of shards only the first is hashed."""
+        """Whether the recipe made the output. Of many shards with equal settings only the first is hashed."""
         alike = self._settings_seen.get(name)
         if alike == facts.settings and facts.inputs == recipe.inputs:
             return facts.code_version == recipe.code_version
@@ -229,7 +233,7 @@ class Freshness:
         return True
 
     def missing_inputs(self, name: str, shard: str | None) -> list[str]:
-        """Inputs of an output that were never made, or not for every shard they are needed of."""
+        """Inputs of an output that do not exist, or not for every shard that needs them."""
         return [source for source in self.steps[name].inputs if not self._is_made(source, shard)]
 
     def _refit_reason(self, name: str) -> str | None:
@@ -243,7 +247,7 @@ class Freshness:
         return self.facts(name, shard if step.partitioned else None) is not None
 
     def outdated(self) -> dict[str, dict[str | None, str]]:
-        """Every out-of-date output by step, with its reason; steps downstream of one are out of date too."""
+        """Every out-of-date output by step, with its reason; what is downstream of one is out of date too."""
         found: dict[str, dict[str | None, str]] = {}
         for step in self.steps.values():
             if step.partitioned:
@@ -259,7 +263,7 @@ class Freshness:
         return found
 
     def _spared(self, name: str, step: Step, key: str | None, found: Mapping[str, Any]) -> bool:
-        """Whether an outdated input does not matter: it concerns other shards, or not the rows of the fit."""
+        """Whether an outdated input is irrelevant: it concerns other shards, or rows that the fit does not use."""
         if step.on_fit_rows and name == self.rows_step:
             return self.fit_rows() is not None
         return self.steps[name].partitioned and step.partitioned and key not in found[name]
@@ -268,13 +272,13 @@ class Freshness:
 def explain_change(
     facts: Facts, recipe: Recipe, refit_reason: str | None = None, rows_step: str = "embeddings"
 ) -> str:
-    """What differs between a stored output and what it would be made of now, in words.
+    """The differences between the recipe of a stored output and the recipe that would make it now, in words.
 
     Args:
         facts: of the stored output.
         recipe: of the same output now.
-        refit_reason: why the rows of the fit were chosen anew, for a step that is fitted on them.
-        rows_step: the step those rows come from.
+        refit_reason: why other rows were chosen for the fit, for a step that is fitted on them.
+        rows_step: the step that gives those rows.
     """
     changes = []
     if facts.code_version != recipe.code_version:
@@ -297,5 +301,5 @@ def explain_change(
 
 
 def _shown(value: Any) -> str:
-    """A setting as it looks in YAML, whether it comes from there or from stored JSON."""
+    """A setting as YAML shows it, whether it comes from YAML or from stored JSON."""
     return json.dumps(value, sort_keys=True) if isinstance(value, list | tuple | dict) else str(value)

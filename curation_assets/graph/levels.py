@@ -1,8 +1,8 @@
-"""From a pool's level settings to the LevelSpecs of a fit, once the number of samples is known."""
+"""The settings of a level: those that decide its fits, and the LevelSpec once the number of samples is known."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from curation_assets.errors import PoolSpecError
 from curation_assets.pools import PoolSpec
@@ -11,15 +11,45 @@ if TYPE_CHECKING:
     from curation_assets.algorithms import LevelSpec
 
 
+def fit_settings(spec: PoolSpec, level: int) -> dict[str, Any]:
+    """The settings that decide the first fit of a level."""
+    settings = spec.levels[level - 1]
+    decisive: dict[str, Any] = {
+        "n_clusters": settings.n_clusters,
+        "n_coarse_clusters": settings.n_coarse_clusters,
+        "max_iterations": settings.max_iterations,
+        "tolerance": settings.tolerance,
+        "metric": spec.preprocessing.metric,
+        "seed": spec.seed,
+    }
+    if level == 1:
+        decisive["centring"] = spec.preprocessing.centring
+        if spec.fit_rows is not None:
+            decisive["fit_rows"] = spec.fit_rows
+        if settings.n_clusters == "auto":
+            decisive["n_levels"] = spec.n_levels
+    return decisive
+
+
+def resampling_settings(spec: PoolSpec, level: int) -> dict[str, Any]:
+    """The settings that decide the fits after it."""
+    settings = spec.levels[level - 1]
+    return {
+        "resampling_steps": settings.steps,
+        "samples_per_cluster": settings.samples_per_cluster,
+        "strategy": settings.strategy,
+    }
+
+
 def level_specs(spec: PoolSpec, n_samples: int) -> list[LevelSpec]:
-    """Settings of every level, with what was left to 'auto' planned.
+    """Settings of every level, with the values left at 'auto' planned.
 
     Args:
         spec: the pool.
-        n_samples: its embedded samples; what is 'auto' follows from those that level 1 is fitted on.
+        n_samples: its embedded samples; 'auto' is planned for those of them that level 1 is fitted on.
 
     Raises:
-        PoolSpecError: if level 1 asks for more clusters than there are samples, or they are too few.
+        PoolSpecError: if level 1 asks for more clusters than there are samples, or the samples are too few.
     """
     from curation_assets.algorithms.costs.planning import plan_n_clusters
     from curation_assets.algorithms.hierarchy import LevelSpec

@@ -1,292 +1,380 @@
-"""The steps of a pool's curation: what each depends on, and which settings decide it.
+"""The steps of a pool, each declared once: what it depends on, what decides it, how it is shown and run.
 
-One description serves the Dagster graph, the command line and the steps themselves.
+To add a step, declare it here, list it in `pool_steps`, and bind its function in `steps/registry.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from curation_assets.pools import PoolSpec
+from curation_assets.formats import ROW_FORMATS, output_suffix
+from curation_assets.graph.base import ExtraInput, Lane, Step, Weight
+from curation_assets.graph.levels import fit_settings, resampling_settings
+from curation_assets.pools import EmbeddingsSource, PoolSpec
 from curation_assets.pools.encoder import decisive_settings
-from curation_assets.storage.fingerprint import fingerprint
 from curation_assets.storage.tables import level_asset
 
-# Raised by one whenever the code of a step starts to give other results.
-CODE_VERSIONS = {
-    "raw_pool": "2",
-    "embeddings": "2",
-    "token_counts": "1",
-    "evaluation_sets": "1",
-    "contaminated": "1",
-    "duplicates": "2",
-    "admitted": "1",
-    "initial": "3",
-    "resampled": "3",
-    "clusters": "3",
-    "assign": "1",
-    "tree": "1",
-    "drift": "1",
-    "selection": "3",
-    "ledger": "3",
-    "balanced_dataset": "3",
-    "dataset_release": "1",
-    "atlas": "1",
-    "curation_report": "3",
-}
-CLEANING_STEPS = ("evaluation_sets", "contaminated", "duplicates", "admitted")
+FIT_VERSION = "3"
+"""Of the fits of a level, and of the working files that let a killed fit resume."""
 _NOT_OF_A_SHARD = {"path", "pattern", "files_per_shard", "max_rejected_share"}
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One asset of a pool."""
-
-    name: str
-    partitioned: bool
-    inputs: tuple[str, ...]
-    settings: Mapping[str, Any]
-    code_version: str
-    level: int = 0
-    """Levels of the tree that the step's content rests on; 0 for steps upstream of the tree."""
-    on_fit_rows: bool = False
-    """Reads the rows that the tree is fitted on, not all rows there are now."""
-    after: tuple[str, ...] = ()
-    """Steps that run before this one without deciding its content."""
-
-    @property
-    def config_fingerprint(self) -> str:
-        """Digest of settings and code: Dagster's code version of the asset."""
-        return fingerprint([self.settings, self.code_version])[:12]
 
 
 def pool_steps(spec: PoolSpec) -> dict[str, Step]:
     """Every step of a pool in topological order, by name."""
-    steps: dict[str, Step] = {}
-
-    def add(name: str, kind: str, inputs: Sequence[str], settings: Any, **more: Any) -> None:
-        more.setdefault("partitioned", False)
-        steps[name] = Step(
-            name=name, inputs=tuple(inputs), settings=settings, code_version=CODE_VERSIONS[kind], **more
-        )
-
-    top = spec.n_levels
-    _add_ingest(spec, add)
-    rows = rows_step(steps)
-    for level in range(1, spec.n_levels + 1):
-        _add_level(spec, level, rows, add)
-    assigns = [level_asset(level, "assign") for level in range(1, spec.n_levels + 1)]
-    clusters = [level_asset(level, "clusters") for level in range(1, spec.n_levels + 1)]
-    add("tree", "tree", [*clusters, assigns[0]], {"keep_trees": spec.refit.keep_trees}, level=top)
-    policy = spec.refit.model_dump(mode="json", include={"new_rows", "drift_score"})
-    add("drift", "drift", ["embeddings", *assigns], policy, level=top)
-    targets = {"targets": [target.model_dump(mode="json") for target in spec.targets], "seed": spec.seed}
-    admitted = [rows] if rows != "embeddings" else []
-    counted = ["token_counts"] if "token_counts" in steps else []
-    # What was drawn from a tree that is about to go would be drawn twice: first drift decides.
-    add(
-        "selection",
-        "selection",
-        ["embeddings", *admitted, *counted, assigns[0], *clusters],
-        targets,
-        level=top,
-        after=("tree", "drift"),
-    )
-    add(
-        "ledger",
-        "ledger",
-        ["raw_pool", "embeddings", *admitted, assigns[0], "selection"],
-        {},
-        partitioned=True,
-        level=top,
-    )
-    outputs = {"outputs": list(spec.output_formats)}
-    add(
-        "balanced_dataset",
-        "balanced_dataset",
-        ["raw_pool", "selection"],
-        outputs,
-        partitioned=True,
-        level=top,
-    )
-    card = {"description": spec.description, "encoder": spec.encoder_name}
-    add(
-        "dataset_release",
-        "dataset_release",
-        ["embeddings", *admitted, assigns[0], "selection", "balanced_dataset"],
-        outputs | card,
-        level=top,
-    )
-    if spec.atlas:
-        shown = spec.atlas.model_dump(mode="json") | {"seed": spec.seed}
-        atlas_inputs = ["raw_pool", "embeddings", *assigns, "selection", "ledger"]
-        add("atlas", "atlas", atlas_inputs, shown, level=top)
-    first = level_asset(1, "initial")
-    report_inputs = ["raw_pool", "embeddings", *([first] if first in steps else []), *clusters, *assigns]
-    cleaned = [name for name in CLEANING_STEPS[1:] if name in steps]
-    atlas = ["atlas"] if "atlas" in steps else []
-    presentation = {"description": spec.description, "seed": spec.seed}
-    add(
-        "curation_report",
-        "curation_report",
-        [*report_inputs, *cleaned, "drift", "selection", "ledger", *atlas],
-        presentation,
-        level=top,
-    )
-    return steps
-
-
-def _add_ingest(spec: PoolSpec, add: Any) -> None:
-    """Steps from the pool's files to the rows that the tree may be fitted on."""
-    source = spec.source.model_dump(mode="json", exclude=_NOT_OF_A_SHARD)
-    encoder = decisive_settings(spec.encoder) if spec.encoder else spec.encoder_name
-    add("raw_pool", "raw_pool", [], {"source": source}, partitioned=True)
-    metric = {"metric": spec.preprocessing.metric}
-    limit = getattr(spec.source, "max_image_pixels", None)
-    embedded = {"encoder": encoder, **metric, **({"max_image_pixels": limit} if limit else {})}
-    add("embeddings", "embeddings", ["raw_pool"], embedded, partitioned=True)
+    declared = [_raw_pool(spec), _embeddings(spec)]
     if spec.counts_tokens:
-        column = getattr(spec.source, "token_count_field", None)
-        tokenizer = (
-            {"token_count_field": column} if column else {"tokenizer": spec.tokenizer or spec.encoder_name}
-        )
-        add("token_counts", "token_counts", ["raw_pool"], tokenizer, partitioned=True)
-    cleaned: list[str] = []
+        declared.append(_token_counts(spec))
     if spec.decontamination:
-        sets = spec.decontamination.model_dump(mode="json", include={"evaluation_sets"})
-        add("evaluation_sets", "evaluation_sets", [], {**sets, "encoder": encoder, **metric})
-        limit = {"threshold": spec.decontamination.threshold, "modality": spec.modality}
-        cleaned.append("contaminated")
-        inputs = ["raw_pool", "embeddings", "evaluation_sets"]
-        add("contaminated", "contaminated", inputs, limit, partitioned=True)
+        declared += [_evaluation_sets(spec), _contaminated(spec)]
     if spec.deduplication:
-        # Contaminated samples go first, so that none of them is the twin that stays.
-        rule = {"modality": spec.modality, "centring": spec.preprocessing.centring, "seed": spec.seed}
-        settings = spec.deduplication.model_dump(mode="json") | metric | rule
-        add("duplicates", "duplicates", ["raw_pool", "embeddings", *cleaned], settings)
-        cleaned.append("duplicates")
-    if cleaned:
-        add("admitted", "admitted", ["embeddings", *cleaned], {}, partitioned=True)
+        declared.append(_duplicates(spec))
+    if spec.is_cleaned:
+        declared.append(_admitted(spec))
+    for level in range(1, spec.n_levels + 1):
+        declared += [_fit(spec, level, kind) for kind in _fit_kinds(spec, level)]
+        declared.append(_assign(spec, level))
+    declared += [_tree(spec), _drift(spec), _selection(spec), _ledger(spec)]
+    declared += [_balanced_dataset(spec), _dataset_release(spec)]
+    if spec.atlas:
+        declared.append(_atlas(spec))
+    declared.append(_curation_report(spec))
+    return {step.name: step for step in declared}
 
 
-def rows_step(steps: Mapping[str, Step]) -> str:
-    """The step whose rows the tree is fitted on and drawn from: a cleaned pool's are the admitted ones."""
-    return "admitted" if "admitted" in steps else "embeddings"
+# 1. Ingest: from the files of the pool to the rows that the tree may be fitted on.
 
 
-def _add_level(spec: PoolSpec, level: int, rows: str, add: Any) -> None:
-    settings = spec.levels[level - 1]
-    below = [rows] if level == 1 else [level_asset(level - 1, "clusters")]
-    fit = {
-        "n_clusters": settings.n_clusters,
-        "n_coarse_clusters": settings.n_coarse_clusters,
-        "max_iterations": settings.max_iterations,
-        "tolerance": settings.tolerance,
-        "metric": spec.preprocessing.metric,
-        "seed": spec.seed,
-    }
-    if level == 1:
-        fit["centring"] = spec.preprocessing.centring
-        if spec.fit_rows is not None:
-            fit["fit_rows"] = spec.fit_rows
-        if settings.n_clusters == "auto":
-            fit["n_levels"] = spec.n_levels
-    resampling = {
-        "resampling_steps": settings.steps,
-        "samples_per_cluster": settings.samples_per_cluster,
-        "strategy": settings.strategy,
-    }
-    initial, resampled = level_asset(level, "initial"), level_asset(level, "resampled")
-    where = {"level": level, "on_fit_rows": level == 1}
-    if settings.steps:
-        add(initial, "initial", below, fit, **where)
-        add(resampled, "resampled", [*below, initial], fit | resampling, **where)
-        add(
-            level_asset(level, "clusters"),
-            "clusters",
-            [*below, initial, resampled],
-            fit | resampling,
-            **where,
-        )
-    else:
-        add(level_asset(level, "clusters"), "clusters", below, fit, **where)
-    assign_below = [level_asset(level - 1, "assign")] if level > 1 else []
-    inputs = ["embeddings", level_asset(level, "clusters"), *assign_below]
-    assign_settings = {"metric": spec.preprocessing.metric}
-    add(level_asset(level, "assign"), "assign", inputs, assign_settings, partitioned=True, level=level)
+def _raw_pool(spec: PoolSpec) -> Step:
+    return Step(
+        name="raw_pool",
+        version="2",
+        inputs=(),
+        settings={"source": spec.source.model_dump(mode="json", exclude=_NOT_OF_A_SHARD)},
+        partitioned=True,
+        extra_inputs=(ExtraInput.SHARD_FILES,),
+        badges=("parquet",),
+        description="One row per sample: its id, where its bytes are, content hash and labels; accepted, or rejected "
+        "with a reason.",
+    )
 
 
-def descendants(steps: Mapping[str, Step], first: str) -> list[str]:
-    """A step and everything downstream of it, in topological order."""
-    reached = {first}
-    for step in steps.values():
-        if reached & set(step.inputs):
-            reached.add(step.name)
-    return [name for name in steps if name in reached]
+def _embeddings(spec: PoolSpec) -> Step:
+    limit = getattr(spec.source, "max_image_pixels", None)
+    return Step(
+        name="embeddings",
+        version="2",
+        inputs=("raw_pool",),
+        settings=_encoding(spec) | ({"max_image_pixels": limit} if limit else {}),
+        weight=Weight.GPU,
+        partitioned=True,
+        spreads=True,
+        gives_fit_rows=not spec.is_cleaned,
+        badges=("torch", "numpy") if spec.encoder else ("numpy",),
+        description=f"float16 embeddings by {spec.encoder_name}, one row per usable sample.",
+    )
 
 
-def descendants_to_force(steps: Mapping[str, Step], first: str) -> list[str]:
-    """A step and what follows it, to be made again; but output shards of which no row changed are not rewritten."""
-    outputs = {"ledger", "balanced_dataset", "dataset_release"} - {first}
-    return [name for name in descendants(steps, first) if name not in outputs]
+def _encoding(spec: PoolSpec) -> dict[str, Any]:
+    encoder = decisive_settings(spec.encoder) if spec.encoder else spec.encoder_name
+    return {"encoder": encoder, "metric": spec.preprocessing.metric}
 
 
-def ingest_steps(steps: Mapping[str, Step]) -> list[str]:
-    """Steps that take in a shard without the others: from its files to its clusters in a tree that stands."""
-    return [name for name in shard_steps(steps) if "duplicates" not in steps[name].inputs]
+def _token_counts(spec: PoolSpec) -> Step:
+    column = spec.source.token_count_field if isinstance(spec.source, EmbeddingsSource) else None
+    tokenizer = spec.tokenizer or spec.encoder_name
+    counted_by = spec.tokenizer or f"the tokenizer of {spec.encoder_name}"
+    return Step(
+        name="token_counts",
+        version="1",
+        inputs=("raw_pool",),
+        settings={"token_count_field": column} if column else {"tokenizer": tokenizer},
+        partitioned=True,
+        badges=("huggingface", "parquet"),
+        description=f"Tokens of each accepted sample, taken from the column {column}."
+        if column
+        else f"Tokens of each accepted sample, counted by {counted_by}.",
+    )
 
 
-def shard_steps(steps: Mapping[str, Step]) -> list[str]:
-    """All partitioned steps before the selection."""
-    return [name for name, step in steps.items() if step.partitioned and "selection" not in step.inputs]
+def _evaluation_sets(spec: PoolSpec) -> Step:
+    cleaning = spec.decontamination
+    sets = cleaning.model_dump(mode="json", include={"evaluation_sets"}) if cleaning else {}
+    return Step(
+        name="evaluation_sets",
+        version="1",
+        inputs=(),
+        settings=sets | _encoding(spec),
+        weight=Weight.GPU,
+        cleans=True,
+        extra_inputs=(ExtraInput.EVALUATION_FILES,),
+        badges=("torch", "numpy", "parquet"),
+        description="Samples that must not be in the result: their digests, and embeddings made as the pool's are.",
+    )
 
 
-def ancestors(steps: Mapping[str, Step], last: str) -> list[str]:
-    """A step and everything upstream of it, in topological order."""
-    reached = {last}
-    for step in reversed(list(steps.values())):
-        if step.name in reached:
-            reached |= set(step.inputs)
-    return [name for name in steps if name in reached]
+def _contaminated(spec: PoolSpec) -> Step:
+    threshold = spec.decontamination.threshold if spec.decontamination else None
+    return Step(
+        name="contaminated",
+        version="1",
+        inputs=("raw_pool", "embeddings", "evaluation_sets"),
+        settings={"threshold": threshold, "modality": spec.modality},
+        partitioned=True,
+        cleans=True,
+        badges=("torch", "parquet"),
+        description="Rows too close to an evaluation sample, by content, normalised text, pixels or cosine.",
+    )
 
 
-def fit_steps(steps: Mapping[str, Step], level: int | None = None) -> list[str]:
-    """The steps that make the tree (of one level, or of all), in topological order."""
-    return [
-        name
-        for name, step in steps.items()
-        if step.level and name.startswith("level_") and not step.partitioned and level in (None, step.level)
+def _duplicates(spec: PoolSpec) -> Step:
+    # Contaminated samples go first, so that none of them is the copy that stays.
+    settings = spec.deduplication.model_dump(mode="json") if spec.deduplication else {}
+    rule = {"modality": spec.modality, "centring": spec.preprocessing.centring, "seed": spec.seed}
+    return Step(
+        name="duplicates",
+        version="2",
+        inputs=("raw_pool", "embeddings", *(["contaminated"] if spec.decontamination else [])),
+        settings=settings | {"metric": spec.preprocessing.metric} | rule,
+        weight=Weight.MEMORY,
+        spreads=True,
+        cleans=True,
+        badges=("numpy", "parquet"),
+        description="Exact and near copies across all shards, each with the sample that is kept and their similarity. "
+        "Earlier decisions about unchanged shards are kept.",
+    )
+
+
+def _admitted(spec: PoolSpec) -> Step:
+    found = [
+        *(["contaminated"] if spec.decontamination else []),
+        *(["duplicates"] if spec.deduplication else []),
     ]
+    return Step(
+        name="admitted",
+        version="1",
+        inputs=("embeddings", *found),
+        settings={},
+        partitioned=True,
+        gives_fit_rows=True,
+        cleans=True,
+        badges=("numpy", "parquet"),
+        description="Rows that the tree is fitted on and drawn from; every excluded row with its twin and similarity.",
+    )
 
 
-def direct_inputs(steps: Mapping[str, Step], name: str) -> list[str]:
-    """Inputs of a step that no other of its inputs depends on: the edges a reader of the graph needs.
+# 2. Hierarchy: the tree, and the place of every row in it.
 
-    What lies between embeddings and their assignment is a tree that stands: it is not run in between, so
-    that edge is drawn, and keeps the two in order when one run holds both.
-    """
-    step = steps[name]
-    inputs = (*step.inputs, *step.after)
-    path = {other: s for other, s in steps.items() if not (step.partitioned and s.on_fit_rows)}
-    return [
-        source
-        for source in inputs
-        if not any(other != source and source in _upstream(path, steps, other) for other in inputs)
-    ]
+_FITS = {
+    "initial": "First clustering of the level: k-means++ seeds, then Lloyd iterations on all its inputs.",
+    "resampled": "All resampling steps except the last fit (subset, seeds, Lloyd, reassignment), and the last subset.",
+    "clusters": "Centroids of the level, fitted on the last resampled subset.",
+}
 
 
-def _upstream(path: Mapping[str, Step], steps: Mapping[str, Step], last: str) -> set[str]:
-    """Everything a step depends on through the steps of `path`."""
-    reached: set[str] = set()
-    waiting = [last]
-    while waiting:
-        step = waiting.pop()
-        if step not in path:
-            continue
-        for source in (*steps[step].inputs, *steps[step].after):
-            if source not in reached:
-                reached.add(source)
-                waiting.append(source)
-    return reached
+def _fit_kinds(spec: PoolSpec, level: int) -> list[str]:
+    """The fits of a level; without resampling there is one."""
+    return list(_FITS) if spec.levels[level - 1].steps else ["clusters"]
+
+
+def _of_levels(spec: PoolSpec, kind: str) -> tuple[str, ...]:
+    return tuple(level_asset(level, kind) for level in range(1, spec.n_levels + 1))
+
+
+def _fit(spec: PoolSpec, level: int, kind: str) -> Step:
+    kinds = _fit_kinds(spec, level)
+    earlier = [level_asset(level, name) for name in kinds[: kinds.index(kind)]]
+    rows = "admitted" if spec.is_cleaned else "embeddings"
+    below = rows if level == 1 else level_asset(level - 1, "clusters")
+    return Step(
+        name=level_asset(level, kind),
+        kind=kind,
+        version=FIT_VERSION,
+        inputs=(below, *earlier),
+        settings=fit_settings(spec, level) | (resampling_settings(spec, level) if earlier else {}),
+        lane=Lane.HIERARCHY,
+        weight=Weight.GPU,
+        spreads=True,
+        level=level,
+        fits_tree=True,
+        on_fit_rows=level == 1,
+        badges=("kmeans", "numpy"),
+        description=f"{_FITS[kind]} Its inputs are "
+        + ("the rows of the pool." if level == 1 else f"the centroids of level {level - 1}."),
+    )
+
+
+def _assign(spec: PoolSpec, level: int) -> Step:
+    below = [level_asset(level - 1, "assign")] if level > 1 else []
+    how = "the nearest centroid" if level == 1 else f"the parent of its cluster at level {level - 1}"
+    return Step(
+        name=level_asset(level, "assign"),
+        kind="assign",
+        version="1",
+        inputs=("embeddings", level_asset(level, "clusters"), *below),
+        settings={"metric": spec.preprocessing.metric},
+        lane=Lane.HIERARCHY,
+        partitioned=True,
+        spreads=True,
+        level=level,
+        badges=("parquet",),
+        description=f"Cluster of every row at level {level} ({how}), and its distance to that centroid.",
+    )
+
+
+def _tree(spec: PoolSpec) -> Step:
+    return Step(
+        name="tree",
+        version="1",
+        inputs=(*_of_levels(spec, "clusters"), level_asset(1, "assign")),
+        settings={"keep_trees": spec.refit.keep_trees},
+        lane=Lane.HIERARCHY,
+        level=spec.n_levels,
+        badges=("parquet",),
+        description="The current tree, archived by version; earlier versions stay readable. A table per level maps the "
+        "clusters of the previous tree to those that hold their rows now.",
+    )
+
+
+def _drift(spec: PoolSpec) -> Step:
+    return Step(
+        name="drift",
+        version="1",
+        inputs=("embeddings", *_of_levels(spec, "assign")),
+        settings=spec.refit.model_dump(mode="json", include={"new_rows", "drift_score"}),
+        lane=Lane.HIERARCHY,
+        level=spec.n_levels,
+        extra_inputs=(ExtraInput.FIT_ROWS,),
+        badges=("parquet",),
+        description="How the rows of each shard lie in the tree, compared with the rows it was fitted on. By the refit "
+        "policy of the pool, the tree stays (assign and re-select) or is refitted from level 1.",
+    )
+
+
+def _admitted_rows(spec: PoolSpec) -> tuple[str, ...]:
+    return ("admitted",) if spec.is_cleaned else ()
+
+
+# 3. Balance: the draw, the fate of every sample, and the files.
+
+
+def _selection(spec: PoolSpec) -> Step:
+    counted = ["token_counts"] if spec.counts_tokens else []
+    return Step(
+        name="selection",
+        version="3",
+        inputs=(
+            "embeddings",
+            *_admitted_rows(spec),
+            *counted,
+            level_asset(1, "assign"),
+            *_of_levels(spec, "clusters"),
+        ),
+        settings={"targets": [target.model_dump(mode="json") for target in spec.targets], "seed": spec.seed},
+        lane=Lane.BALANCE,
+        weight=Weight.MEMORY,
+        level=spec.n_levels,
+        draws=True,
+        # Drift decides first: a draw from a tree that is about to be refitted would have to be repeated.
+        after=("tree", "drift"),
+        badges=("polars", "parquet"),
+        description="Quotas of samples or tokens per target, water-filled down the tree, and the rows that fill them.",
+    )
+
+
+def _ledger(spec: PoolSpec) -> Step:
+    return Step(
+        name="ledger",
+        version="3",
+        inputs=("raw_pool", "embeddings", *_admitted_rows(spec), level_asset(1, "assign"), "selection"),
+        settings={},
+        lane=Lane.BALANCE,
+        partitioned=True,
+        level=spec.n_levels,
+        forced_with_ancestors=False,
+        badges=("polars", "parquet"),
+        description="One fate for every sample, with the reason: selected, not selected, duplicate, contaminated or "
+        "rejected.",
+    )
+
+
+def _balanced_dataset(spec: PoolSpec) -> Step:
+    formats = [name for name in ROW_FORMATS if name in spec.output_formats]
+    files = ", ".join(f"`<target>/<shard>.{output_suffix(name)}`" for name in formats)
+    return Step(
+        name="balanced_dataset",
+        version="3",
+        inputs=("raw_pool", "selection"),
+        settings={"outputs": list(spec.output_formats)},
+        lane=Lane.BALANCE,
+        partitioned=True,
+        level=spec.n_levels,
+        forced_with_ancestors=False,
+        badges=tuple(formats),
+        description=f"The selected samples of each shard: {files}."
+        if files
+        else "The number of selected samples of each shard; `outputs` names no format that holds samples.",
+    )
+
+
+def _dataset_release(spec: PoolSpec) -> Step:
+    card = {"description": spec.description, "encoder": spec.encoder_name}
+    return Step(
+        name="dataset_release",
+        version="1",
+        inputs=(
+            "embeddings",
+            *_admitted_rows(spec),
+            level_asset(1, "assign"),
+            "selection",
+            "balanced_dataset",
+        ),
+        settings={"outputs": list(spec.output_formats)} | card,
+        lane=Lane.BALANCE,
+        level=spec.n_levels,
+        forced_with_ancestors=False,
+        badges=("huggingface",),
+        description="The published form of each target, one folder each: Parquet under `data/` for "
+        "datasets.load_dataset, ids, weights, dataset card and manifest.",
+    )
+
+
+# 4. Report: pictures of what came out.
+
+
+def _atlas(spec: PoolSpec) -> Step:
+    shown = spec.atlas.model_dump(mode="json") if spec.atlas else {}
+    return Step(
+        name="atlas",
+        version="1",
+        inputs=("raw_pool", "embeddings", *_of_levels(spec, "assign"), "selection", "ledger"),
+        settings=shown | {"seed": spec.seed},
+        lane=Lane.REPORT,
+        weight=Weight.MEMORY,
+        level=spec.n_levels,
+        badges=("parquet", "scikitlearn"),
+        description="Samples with clusters, fates, a 2-D projection and neighbours, in one table for Embedding Atlas.",
+    )
+
+
+def _curation_report(spec: PoolSpec) -> Step:
+    first = [level_asset(1, "initial")] if spec.levels[0].steps else []
+    steps = {
+        "contaminated": spec.decontamination,
+        "duplicates": spec.deduplication,
+        "admitted": spec.is_cleaned,
+    }
+    cleaned = [name for name, is_there in steps.items() if is_there]
+    return Step(
+        name="curation_report",
+        version="3",
+        inputs=(
+            *("raw_pool", "embeddings", *first, *_of_levels(spec, "clusters"), *_of_levels(spec, "assign")),
+            *(*cleaned, "drift", "selection", "ledger", *(["atlas"] if spec.atlas else [])),
+        ),
+        settings={"description": spec.description, "seed": spec.seed},
+        lane=Lane.REPORT,
+        weight=Weight.MEMORY,
+        level=spec.n_levels,
+        badges=("html",),
+        description="What the pool looked like and what came out, in one self-contained HTML page.",
+    )

@@ -1,6 +1,6 @@
-"""What to run next: waves of steps that one run can hold, because their partitions agree.
+"""What to run next: waves of steps that fit into one run because their partitions agree.
 
-The command line and the sensor follow the same plan, judged anew after every wave.
+The command line and the sensor follow the same plan. It is computed again after every wave.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from curation_assets.graph.base import Step
 from curation_assets.graph.freshness import Freshness
-from curation_assets.graph.steps import Step
 
 _REASONS_SHOWN = 3
 MOST_RUNS_OF_A_WAVE = 16
-"""Runs that a wave is split into: more would spend longer starting than skipping what lies between."""
+"""The most runs that a wave is split into; starting more costs more than skipping the shards in between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +33,11 @@ class Wave:
 
     @property
     def words(self) -> str:
-        """Why its first steps are out of date, for people."""
+        """Why its first step is out of date, for people."""
         return self.words_for(None)
 
     def words_for(self, shards: Collection[str] | None) -> str:
-        """The same for some of its shards (all if None): the most frequent reasons first."""
+        """The same for some of its shards (all if None), the most frequent reasons first."""
         first = next(iter(self.outputs.values()))
         chosen = [reason for key, reason in first.items() if shards is None or key in shards]
         reasons = Counter(chosen or first.values()).most_common(_REASONS_SHOWN)
@@ -70,8 +70,8 @@ def next_wave(
         }
         if not here:
             continue
-        # Assignment to a tree that stands goes with the ingestion of its shards, as nothing runs in between.
-        # Unpartitioned waves stay apart: the edges that would order their steps in one run are left out.
+        # Ingestion and assignment to a tree that stands go together, as nothing runs in between.
+        # Unpartitioned waves stay apart: the graph leaves out the edges that would order their steps in one run.
         if found and not all(steps[name].partitioned for name in (*found, *here)):
             break
         found |= here
@@ -98,7 +98,7 @@ def waves(steps: Mapping[str, Step], names: Iterable[str]) -> list[list[str]]:
             for source in step.inputs
             if source in wave_of
         ]
-        # A wave of its own, so that whoever runs the plan can look at what came before.
+        # A separate wave, so that the driver can look at the results of the earlier steps first.
         depths += [wave_of[source] + 2 for source in step.after if source in wave_of]
         wave_of[name] = max(depths, default=0 if step.partitioned else 1)
     found: dict[int, list[str]] = {}
@@ -111,13 +111,13 @@ def waves(steps: Mapping[str, Step], names: Iterable[str]) -> list[list[str]]:
 def contiguous_blocks(
     ordered: Sequence[str], wanted: Iterable[str], most: int | None = None
 ) -> list[tuple[str, str]]:
-    """(first, last) of the runs of wanted partitions that are neighbours in Dagster's order of partitions.
+    """(first, last) of each block of wanted partitions that are neighbours in Dagster's order.
 
     Args:
         ordered: all partitions.
         wanted: those to cover.
-        most: where there are more blocks, the ones with the smallest gaps between them are joined. The
-            partitions in the gaps are up to date and only skipped, which costs less than a run each.
+        most: the most blocks; blocks with the smallest gaps between them are joined. The partitions in the gaps
+            are up to date and are skipped, which costs less than another run.
     """
     position = {key: i for i, key in enumerate(ordered)}
     places = sorted(position[key] for key in set(wanted) if key in position)

@@ -1,4 +1,4 @@
-"""One shard's output as an item for an engine: made, or recorded as failed, wherever it runs."""
+"""One shard's output as an item for an engine: made, or recorded as failed, in whichever process it runs."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from curation_assets.graph.base import Step
+from curation_assets.steps.context import PoolAccess, StepContext
 from curation_assets.storage.atomic import Leftovers
-from curation_assets.storage.outputs import Facts, OutputWriter, Recipe
-from curation_assets.storage.pool_storage import PoolStorage
+from curation_assets.storage.outputs import Facts, Recipe
 from curation_assets.storage.shards import Shard
-
-ShardReport = Callable[[float, str], None]
-"""Takes the share of a shard that is done, and a detail."""
-ProduceShard = Callable[[Shard, OutputWriter, ShardReport], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,32 +42,32 @@ class MakeShard:
     """Makes the output of one shard.
 
     Args:
-        storage: outputs of the pool.
-        step: name of the asset.
-        produce: writes the output; travels to other processes if the engine does.
+        pool: the pool.
+        step: the declaration of the step.
+        make: writes the output; travels to other processes if the engine does.
         more: goes into the summary of every output.
         on_progress: takes the position and share of a shard and a detail; None where it runs elsewhere.
         leftovers: see `Leftovers`.
     """
 
-    storage: PoolStorage
-    step: str
-    produce: ProduceShard
+    pool: PoolAccess
+    step: Step
+    make: Callable[[StepContext], None]
     more: dict[str, Any]
     on_progress: Callable[[float, str], None] | None = None
     leftovers: Leftovers = field(default_factory=Leftovers)
 
     def __call__(self, item: ShardItem) -> ShardOutcome:
-        """Make it; whatever one shard does, the others go on."""
+        """Make it; an error concerns this shard only."""
 
         def report(done: float, detail: str) -> None:
             if self.on_progress:
                 self.on_progress(item.position + min(done, 1.0), f"shard {item.shard.key}: {detail}")
 
         try:
-            output = self.storage.output(self.step, item.shard.key)
+            output = self.pool.storage.output(self.step.name, item.shard.key)
             with output.writing(item.recipe, self.leftovers) as writer:
-                self.produce(item.shard, writer, report)
+                self.make(StepContext(self.pool, self.step, writer, item.shard, report=report))
                 writer.summary.update(self.more)
         except Exception as error:
             message = f"{type(error).__name__}: {error}"

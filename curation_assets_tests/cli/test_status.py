@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from curation_assets.cli.status import tree_lines, why_not
+from curation_assets.graph.base import Step
 from curation_assets.graph.freshness import Freshness
-from curation_assets.graph.steps import Step, pool_steps
+from curation_assets.graph.steps import pool_steps
 from curation_assets.pools import PoolSpec
 from curation_assets.storage.fit_rows import FitRows, FittedShard
 from curation_assets.storage.outputs import Recipe
@@ -14,8 +15,8 @@ from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import Shard
 from curation_assets_tests.projects import SMALL_POOL
 
-ROWS = Step("embeddings", True, (), {}, "1")
-FIT = Step("level_1_clusters", False, (), {}, "1")
+ROWS = Step("embeddings", "1", (), {}, partitioned=True)
+FIT = Step("level_1_clusters", "1", (), {})
 
 
 def test_reasons_name_their_shards_unless_all_share_them() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from curation_assets.formats.base import SourceFile
+from curation_assets.graph.base import ExtraInput, Step
 from curation_assets.graph.freshness import Again, Freshness
 from curation_assets.graph.refit import choose_fit_rows
-from curation_assets.graph.steps import Step
 from curation_assets.storage.outputs import Recipe, timestamp
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import Shard
@@ -19,10 +20,22 @@ def shard(key: str, version: str = "1") -> Shard:
     return Shard(key, (SourceFile(f"{key}.tar", 10, version),))
 
 
+def whole(name: str, *inputs: str, settings: Any = None, version: str = "1", **more: Any) -> Step:
+    """A step with one output."""
+    return Step(name, version, inputs, settings or {}, **more)
+
+
+def per_shard(name: str, *inputs: str, **more: Any) -> Step:
+    """A step with an output per shard."""
+    return whole(name, *inputs, partitioned=True, **more)
+
+
+FILES: dict[str, Any] = {"extra_inputs": (ExtraInput.SHARD_FILES,)}
+FITS: dict[str, Any] = {"level": 1, "fits_tree": True, "on_fit_rows": True}
 STEPS = {
-    "raw_pool": Step("raw_pool", True, (), {"colour": "red"}, "1"),
-    "fit": Step("fit", False, ("raw_pool",), {"k": 3}, "1"),
-    "assign": Step("assign", True, ("raw_pool", "fit"), {}, "1"),
+    "raw_pool": per_shard("raw_pool", settings={"colour": "red"}, **FILES),
+    "fit": whole("fit", "raw_pool", settings={"k": 3}),
+    "assign": per_shard("assign", "raw_pool", "fit"),
 }
 
 
@@ -57,7 +70,7 @@ def test_everything_is_up_to_date_after_it_was_made(tmp_path: Path) -> None:
 def test_a_changed_setting_is_named_and_what_follows_is_out_of_date(tmp_path: Path) -> None:
     shards = [shard("a"), shard("b")]
     storage = made_pool(tmp_path, shards)
-    steps = {**STEPS, "fit": Step("fit", False, ("raw_pool",), {"k": 4}, "1")}
+    steps = {**STEPS, "fit": whole("fit", "raw_pool", settings={"k": 4})}
     outdated = Freshness(storage, steps, shards).outdated()
     assert outdated == {
         "fit": {None: "k changed from 3 to 4"},
@@ -65,7 +78,7 @@ def test_a_changed_setting_is_named_and_what_follows_is_out_of_date(tmp_path: Pa
     }
     make(storage, Freshness(storage, steps, shards), "fit", None, "centroids")
     assert Freshness(storage, steps, shards).outdated() == {}, "the same content stops the propagation"
-    steps["fit"] = Step("fit", False, ("raw_pool",), {"k": 4}, "2")
+    steps["fit"] = whole("fit", "raw_pool", settings={"k": 4}, version="2")
     assert Freshness(storage, steps, shards).outdated()["fit"] == {None: "code version 1 -> 2"}
 
 
@@ -102,13 +115,13 @@ def test_what_is_to_be_made_again_is_until_it_was_made_since(tmp_path: Path) -> 
 
 
 TREE = {
-    "raw_pool": Step("raw_pool", True, (), {}, "1"),
-    "embeddings": Step("embeddings", True, ("raw_pool",), {"encoder": "one"}, "1"),
-    "level_1_clusters": Step(
-        "level_1_clusters", False, ("embeddings",), {"k": 3}, "1", level=1, on_fit_rows=True
+    "raw_pool": per_shard("raw_pool", **FILES),
+    "embeddings": per_shard("embeddings", "raw_pool", settings={"encoder": "one"}, gives_fit_rows=True),
+    "level_1_clusters": whole("level_1_clusters", "embeddings", settings={"k": 3}, **FITS),
+    "level_1_assign": per_shard("level_1_assign", "embeddings", "level_1_clusters", level=1),
+    "level_2_clusters": whole(
+        "level_2_clusters", "level_1_clusters", settings={"k": 2}, level=2, fits_tree=True
     ),
-    "level_1_assign": Step("level_1_assign", True, ("embeddings", "level_1_clusters"), {}, "1", level=1),
-    "level_2_clusters": Step("level_2_clusters", False, ("level_1_clusters",), {"k": 2}, "1", level=2),
 }
 
 
@@ -168,14 +181,17 @@ def test_a_setting_of_level_1_or_the_encoder_ends_the_tree(tmp_path: Path) -> No
     curate(storage, now)
     more = {
         **TREE,
-        "level_1_clusters": Step("level_1_clusters", False, ("embeddings",), {"k": 4}, "1", 1, True),
+        "level_1_clusters": whole("level_1_clusters", "embeddings", settings={"k": 4}, **FITS),
     }
     assert Freshness(storage, more, now).outdated()["level_1_clusters"] == {None: "k changed from 3 to 4"}
     curate(storage, now, more)
     rows = storage.fit_rows()
     assert rows is not None
     assert set(rows.shards) == {"a", "b"}, "a new fit takes all rows there are"
-    other = {**more, "embeddings": Step("embeddings", True, ("raw_pool",), {"encoder": "two"}, "1")}
+    other = {
+        **more,
+        "embeddings": per_shard("embeddings", "raw_pool", settings={"encoder": "two"}, gives_fit_rows=True),
+    }
     freshness = Freshness(storage, other, now)
     assert freshness.fit_rows() is None
     assert freshness.outdated()["level_1_clusters"] == {None: "upstream is out of date: embeddings"}
@@ -186,7 +202,9 @@ def test_level_2_has_a_version_of_its_own(tmp_path: Path) -> None:
     curate(storage, [shard("a")])
     steps = {
         **TREE,
-        "level_2_clusters": Step("level_2_clusters", False, ("level_1_clusters",), {"k": 9}, "1", level=2),
+        "level_2_clusters": whole(
+            "level_2_clusters", "level_1_clusters", settings={"k": 9}, level=2, fits_tree=True
+        ),
     }
     before, after = (Freshness(storage, graph, [shard("a")]) for graph in (TREE, steps))
     assert before.tree_version(1) == after.tree_version(1)
@@ -207,10 +225,10 @@ def test_an_unfinished_fit_whose_rows_are_gone_begins_anew(tmp_path: Path) -> No
 
 CLEANED = {
     "raw_pool": TREE["raw_pool"],
-    "embeddings": TREE["embeddings"],
-    "duplicates": Step("duplicates", False, ("embeddings",), {"threshold": 0.9}, "1"),
-    "admitted": Step("admitted", True, ("embeddings", "duplicates"), {}, "1"),
-    "level_1_clusters": Step("level_1_clusters", False, ("admitted",), {"k": 3}, "1", 1, on_fit_rows=True),
+    "embeddings": per_shard("embeddings", "raw_pool", settings={"encoder": "one"}),
+    "duplicates": whole("duplicates", "embeddings", settings={"threshold": 0.9}, cleans=True),
+    "admitted": per_shard("admitted", "embeddings", "duplicates", gives_fit_rows=True, cleans=True),
+    "level_1_clusters": whole("level_1_clusters", "admitted", settings={"k": 3}, **FITS),
     "level_1_assign": TREE["level_1_assign"],
 }
 
@@ -236,7 +254,10 @@ def test_the_tree_of_a_cleaned_pool_rests_on_its_admitted_rows(tmp_path: Path) -
 def test_another_threshold_ends_the_tree(tmp_path: Path) -> None:
     storage = PoolStorage(str(tmp_path), "p")
     curate(storage, [shard("a")], CLEANED)
-    stricter = {**CLEANED, "duplicates": Step("duplicates", False, ("embeddings",), {"threshold": 0.8}, "1")}
+    stricter = {
+        **CLEANED,
+        "duplicates": whole("duplicates", "embeddings", settings={"threshold": 0.8}, cleans=True),
+    }
     freshness = Freshness(storage, stricter, [shard("a")])
     assert freshness.fit_rows() is None
     assert freshness.outdated()["duplicates"] == {None: "threshold changed from 0.9 to 0.8"}
@@ -259,7 +280,11 @@ def test_a_part_for_one_step_comes_before_the_one_for_all(tmp_path: Path) -> Non
 
 def test_evaluation_sets_follow_the_listing_of_their_files(tmp_path: Path) -> None:
     storage = PoolStorage(str(tmp_path), "p")
-    steps = {"evaluation_sets": Step("evaluation_sets", False, (), {"sets": ["one"]}, "1")}
+    steps = {
+        "evaluation_sets": whole(
+            "evaluation_sets", settings={"sets": ["one"]}, extra_inputs=(ExtraInput.EVALUATION_FILES,)
+        )
+    }
 
     def reason() -> str | None:
         return Freshness(storage, steps, []).reason("evaluation_sets", None)

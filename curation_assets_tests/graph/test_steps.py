@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from curation_assets.graph.steps import (
+from curation_assets.graph.relations import (
     ancestors,
     descendants,
     direct_inputs,
     fit_steps,
     ingest_steps,
-    pool_steps,
     rows_step,
     shard_steps,
 )
+from curation_assets.graph.steps import pool_steps
 from curation_assets.pools import PoolSpec
 from curation_assets_tests.projects import SMALL_POOL
 

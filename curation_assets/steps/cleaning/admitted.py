@@ -6,25 +6,18 @@ import numpy as np
 import polars as pl
 
 from curation_assets.errors import CurationError
-from curation_assets.pools import PoolSpec
+from curation_assets.steps.context import StepContext
 from curation_assets.storage.fates import CONTAMINATED_FATE, DUPLICATE_FATE
-from curation_assets.storage.outputs import OutputWriter
-from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.tables import Admitted
 
 
-def admit_shard(spec: PoolSpec, storage: PoolStorage, shard: str, writer: OutputWriter) -> None:
-    """Store which embedded rows of a shard may enter the tree.
-
-    Args:
-        spec: the pool.
-        storage: its outputs.
-        shard: key of the shard.
-        writer: gets the kept rows, and a table of the excluded ones, each with its twin and similarity.
+def admit_shard(step: StepContext) -> None:
+    """Store which embedded rows of a shard may enter the tree, and every excluded row with its twin and similarity.
 
     Raises:
         CurationError: if a row is excluded twice: contaminated samples are never judged as duplicates.
     """
+    spec, storage, writer, shard = step.spec, step.storage, step.writer, step.shard.key
     facts = storage.embedded(shard).require_facts()
     parts = [Admitted.excluded.empty()]
     if spec.decontamination:
@@ -43,6 +36,7 @@ def admit_shard(spec: PoolSpec, storage: PoolStorage, shard: str, writer: Output
     writer.text(Admitted.EMBEDDINGS_DIGEST, facts.digest)
     counts = dict(excluded.group_by("fate").len().sort("fate").iter_rows())
     writer.summary.update(n_rows=int(kept.sum()), n_excluded=len(excluded), excluded=counts)
+    step.report(1.0, f"{int(kept.sum()):,} rows, {len(excluded):,} excluded")
 
 
 def _with_fate(evidence: pl.DataFrame, fate: str) -> pl.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import polars as pl
@@ -11,8 +12,8 @@ import polars as pl
 from curation_assets.errors import CurationError
 from curation_assets.pools import DecontaminationSettings, PoolSpec
 from curation_assets.pools.cleaning import DECONTAMINATION_PIXEL_DISTANCE
+from curation_assets.steps.context import StepContext
 from curation_assets.storage.fates import EXACT, NORMALIZED_TEXT, PIXELS, SEMANTIC
-from curation_assets.storage.outputs import OutputWriter
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.tables import Contaminated, Embedded, EvaluationSets, RawPool
 
@@ -94,33 +95,21 @@ class Comparison:
     """int64 (n,): line of that sample in the samples' table."""
 
 
-def find_contaminated(
-    spec: PoolSpec,
-    storage: PoolStorage,
-    shard: str,
-    writer: OutputWriter,
-    *,
-    samples: EvaluationSamples | None = None,
-    device: str = "cpu",
-) -> None:
+def find_contaminated(step: StepContext) -> None:
     """Store the evidence against every embedded row of a shard that is too close to an evaluation sample.
 
     Peak memory is the samples' digests, one column of digests of the shard, and two chunks of 64 MiB.
-
-    Args:
-        spec: the pool.
-        storage: its outputs.
-        shard: key of the shard.
-        writer: gets one table.
-        samples: of the evaluation sets, where they are at hand.
-        device: torch device.
 
     Raises:
         CurationError: if shard and evaluation sets were embedded with different weights or dimensions.
         StaleInputError: if the evaluation sets were not read yet.
     """
-    settings = required_settings(spec)
-    samples = samples or EvaluationSamples.read(storage.evaluation_sets())
+    from curation_assets.encoders import resolve_device
+
+    storage, writer, shard = step.storage, step.writer, step.shard.key
+    settings, device = required_settings(step.spec), resolve_device(step.spec.fit_device)
+    digest = storage.evaluation_sets().require_facts().digest
+    samples = _evaluation_samples(str(storage.folder.parent), storage.pool, digest)
     rows = ShardRows.read(storage.raw_pool(shard), storage.embedded(shard), samples, storage.pool)
     compared = compare(rows, samples, settings, device=device)
     Contaminated.evidence.write(writer, compared.evidence)
@@ -135,6 +124,13 @@ def find_contaminated(
         kinds=dict(sorted(Counter(compared.evidence["kind"]).items())),
         closest_clean_cosine=round(float(compared.cosines[clean].max()), 4) if clean.any() else None,
     )
+    step.report(1.0, f"{len(compared.evidence):,} of {len(rows.table):,} rows")
+
+
+@lru_cache(maxsize=1)
+def _evaluation_samples(storage_root: str, pool: str, digest: str) -> EvaluationSamples:
+    """The evaluation samples with this digest; read once for many shards."""
+    return EvaluationSamples.read(PoolStorage(storage_root, pool).evaluation_sets())
 
 
 def required_settings(spec: PoolSpec) -> DecontaminationSettings:

@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from curation_assets.engines import Engine, LocalEngine
 from curation_assets.pools import DeduplicationSettings, PoolSpec
 from curation_assets.steps.cleaning.duplicate_groups import group_sizes
 from curation_assets.steps.cleaning.duplicate_rows import DuplicateRows, keep_order
 from curation_assets.steps.cleaning.standing_duplicates import Standing, decisive_settings
-from curation_assets.steps.shard_task import ShardReport
+from curation_assets.steps.context import StepContext
 from curation_assets.steps.soundness import require_one_encoder
 from curation_assets.storage.clusters import write_preprocessing
 from curation_assets.storage.fates import EXACT, NORMALIZED_TEXT, SEMANTIC
 from curation_assets.storage.fingerprint import fingerprint
 from curation_assets.storage.outputs import OutputWriter
-from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.tables import Duplicates
 
 if TYPE_CHECKING:
@@ -36,49 +34,35 @@ class _Found:
     similarities: np.ndarray
 
 
-def find_duplicates(
-    spec: PoolSpec,
-    storage: PoolStorage,
-    writer: OutputWriter,
-    *,
-    anew: bool = False,
-    engine: Engine | None = None,
-    on_progress: ShardReport | None = None,
-) -> None:
-    """Remove equal samples, then near ones, across all shards.
+def find_duplicates(step: StepContext) -> None:
+    """Remove equal samples, then near ones, across all shards. Contaminated rows take no part.
 
-    Samples with equal bytes, or equal texts after normalisation, come first. Their embeddings do not tell them apart,
-    so the largest of a group stays, or the first under another rule. The rows that stay are compared within coarse
-    clusters. If the kept row of a group is removed there, the whole group names the same twin and similarity.
+    Equal bytes (and texts that are equal after normalisation) come first, because embeddings do not tell them
+    apart. The largest of each group stays, or the first, as `deduplication.keep` says. The samples that stay are
+    compared within coarse clusters. If such a sample is removed there, its whole group is removed with it and
+    names the same twin and similarity.
 
-    Decisions stand: under the same settings, rows of unchanged shards are not judged again, unless the twin of a
-    removed row is gone. New rows are compared with the rows that stay and with each other. The coarse clusters stay
-    until the pool holds four times the rows they were fitted on.
+    Earlier decisions stand while the settings do, unless the step is forced. Rows of unchanged shards are judged
+    again only if the sample that they are a copy of is gone. New rows are compared with the rows that stay and
+    with each other. The coarse clusters stay too, until the pool holds four times the rows they were fitted on.
 
-    Args:
-        spec: the pool; its `deduplication` is set.
-        storage: its outputs: raw_pool, embeddings and, if configured, contaminated of every shard. Contaminated
-            rows take no part.
-        writer: gets the evidence, and what the next run starts from. Peak memory: about 150 bytes a row of the
-            pool, the sample of the coarse fit (512 d bytes a cluster), and ten times 32 MiB of rows or four
-            times the largest coarse cluster. 200,000 rows of 384 numbers took 1.1 GiB, torch among it.
-        anew: no earlier decision stands.
-        engine: where near duplicates are looked for; None looks here.
-        on_progress: called with the share done and what is being done.
+    Writes the evidence, and what the next run starts from. Peak memory: about 150 bytes a row of the pool, the
+    sample of the coarse fit (512 d bytes a cluster), and ten times 32 MiB of rows or four times the largest coarse
+    cluster. 200,000 rows of 384 numbers took 1.1 GiB, including torch.
 
     Raises:
         CurationError: if shards were embedded with different weights.
     """
-    report = on_progress or (lambda done, detail: None)
+    spec, storage, writer = step.spec, step.storage, step.writer
     settings = spec.deduplication
     if settings is None:
         raise ValueError(f"pool '{spec.name}' has no deduplication: nothing to find")
     if settings.semantic:
         require_one_encoder(storage)
     threshold = resolved_threshold(spec)
-    report(0.0, "reading digests")
+    step.report(0.0, "reading digests")
     rows = DuplicateRows.read(spec, storage)
-    standing = Standing.none() if anew else Standing.read(spec, storage.duplicates(), rows, threshold)
+    standing = Standing.none() if step.forced else Standing.read(spec, storage.duplicates(), rows, threshold)
     is_open = ~rows.contaminated
     is_open[standing.kept] = False
     is_open[standing.evidence["pool_row"].to_numpy()] = False
@@ -88,25 +72,12 @@ def find_duplicates(
     if settings.semantic:
         from curation_assets.steps.cleaning.duplicate_search import CoarseSearch
 
-        search = CoarseSearch(spec, rows, standing, threshold, report, engine or LocalEngine())
-        removals = search.remove(is_open)
-        kinds = np.full(len(removals.rows), SEMANTIC, dtype=object)
-        near = _Found(removals.rows, removals.twins, kinds, removals.similarities)
+        search = CoarseSearch(spec, rows, standing, threshold, step.report, step.engine)
+        near = _near(search, is_open, writer)
         found = [*(_follow(part, near) for part in found), near]
-        writer.summary.update(
-            n_comparisons=removals.n_comparisons,
-            n_rounds=removals.n_rounds,
-            n_clusters=len(search.coarse.centroids) if search.coarse else 0,
-            n_clusters_touched=removals.n_clusters_touched,
-            n_rows_of_fit=search.coarse.n_rows if search.coarse else 0,
-        )
-    report(0.95, "writing the evidence")
-    evidence = pl.concat(
-        [
-            standing.evidence.select(list(Duplicates.evidence.schema)),
-            *(_evidence(rows, part) for part in found),
-        ]
-    ).sort("shard", "row")
+    step.report(0.95, "writing the evidence")
+    known = standing.evidence.select(list(Duplicates.evidence.schema))
+    evidence = pl.concat([known, *(_evidence(rows, part) for part in found)]).sort("shard", "row")
     Duplicates.evidence.write(writer, evidence)
     Duplicates.judged.write(writer, rows.judged())
     Duplicates.left_out.write(writer, rows.left_out())
@@ -119,6 +90,20 @@ def find_duplicates(
     writer.summary.update(
         n_judged=n_judged, keep=settings.keep, threshold=threshold, decided_by=decisive_settings(spec)
     )
+
+
+def _near(search: CoarseSearch, is_open: np.ndarray, writer: OutputWriter) -> _Found:
+    """Open rows that are close to one that stays."""
+    removals = search.remove(is_open)
+    writer.summary.update(
+        n_comparisons=removals.n_comparisons,
+        n_rounds=removals.n_rounds,
+        n_clusters=len(search.coarse.centroids) if search.coarse else 0,
+        n_clusters_touched=removals.n_clusters_touched,
+        n_rows_of_fit=search.coarse.n_rows if search.coarse else 0,
+    )
+    kinds = np.full(len(removals.rows), SEMANTIC, dtype=object)
+    return _Found(removals.rows, removals.twins, kinds, removals.similarities)
 
 
 def resolved_threshold(spec: PoolSpec) -> float:

@@ -6,17 +6,16 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
 from curation_assets.errors import CurationError
-from curation_assets.formats import build_reader
 from curation_assets.formats.base import RawSample, RejectedSampleError, Rejection, ShardReader, SourceFile
 from curation_assets.formats.decoding import decode_sample, inspect_sample
 from curation_assets.pools import EmbeddingsSource, EvaluationSet, PoolSpec
 from curation_assets.steps.cleaning.evaluation_samples import SetSamples, write_samples
+from curation_assets.steps.context import PoolAccess, StepContext
 from curation_assets.storage.outputs import OutputWriter
 from curation_assets.storage.pool_storage import PoolStorage
 
@@ -32,17 +31,6 @@ class ArrayReader(Protocol):
     def read_array(self, file: str) -> Iterator[np.ndarray]:
         """The rows of an array in order, in chunks (m, d); a sample's `offset` is its row."""
         ...
-
-
-def evaluation_readers(spec: PoolSpec, home: Path) -> dict[str, ShardReader]:
-    """Readers of the pool's evaluation sets by name; none without decontamination.
-
-    Args:
-        spec: the pool.
-        home: the project's folder.
-    """
-    entries = spec.decontamination.evaluation_sets if spec.decontamination else ()
-    return {entry.name: build_reader(entry.source, home) for entry in entries}
 
 
 def list_evaluation_sets(readers: Readers) -> dict[str, list[SourceFile]]:
@@ -68,7 +56,23 @@ def take_evaluation_listing(spec: PoolSpec, readers: Readers, storage: PoolStora
         storage.save_evaluation_listing(list_evaluation_sets(readers))
 
 
-def read_evaluation_sets(
+def list_pool_evaluation_sets(pool: PoolAccess) -> None:
+    """Record the files of the evaluation sets; a run that was started in the UI may be the first to look at them."""
+    take_evaluation_listing(pool.spec, pool.evaluation_readers, pool.storage)
+
+
+def read_evaluation_sets(step: StepContext) -> None:
+    """Digest and embed every sample of every set, see `embed_evaluation_sets`."""
+    readers = step.pool.evaluation_readers
+    names = list(readers)
+
+    def on_progress(name: str, done: int) -> None:
+        step.report(names.index(name) / len(names), f"{name}: {done:,} samples")
+
+    embed_evaluation_sets(step.spec, readers, step.pool.encoder(), step.writer, on_progress=on_progress)
+
+
+def embed_evaluation_sets(
     spec: PoolSpec,
     readers: Readers,
     encoder: Encoder | None,
@@ -76,20 +80,20 @@ def read_evaluation_sets(
     *,
     on_progress: Callable[[str, int], None] | None = None,
 ) -> None:
-    """Digest and embed every sample of every set; one that cannot be decoded still counts by its bytes.
+    """Digest and embed every sample of every set. A sample that cannot be decoded still counts by its bytes.
 
     Peak memory is one decoded window of the encoder, the embeddings in float16 and the samples' digests.
 
     Args:
         spec: the pool.
         readers: of its evaluation sets.
-        encoder: the pool's; None for a pool that is embedded already.
+        encoder: the pool's; None for a pool of embeddings.
         writer: gets the samples, their embeddings and pixel signatures, and what was rejected.
         on_progress: called with a set's name and its samples done so far.
 
     Raises:
-        CurationError: naming the set that is missing or empty, has embeddings of another dimension, or of
-            which more is rejected than its `max_rejected_share`.
+        CurationError: naming the set that is missing or empty, has embeddings of another dimension, or exceeds its
+            `max_rejected_share`.
     """
     entries = spec.decontamination.evaluation_sets if spec.decontamination else ()
     dimension = encoder.dimension if encoder else getattr(spec.source, "dimension", None)

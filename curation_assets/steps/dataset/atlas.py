@@ -11,14 +11,12 @@ import numpy as np
 import polars as pl
 
 from curation_assets.errors import CurationError
-from curation_assets.formats.base import RejectedSampleError, ShardReader
+from curation_assets.formats.base import RejectedSampleError
 from curation_assets.pools import EmbeddingsSource, PoolSpec
-from curation_assets.pools.spec import AtlasSettings
+from curation_assets.steps.context import PoolAccess, StepContext
 from curation_assets.steps.ingest.samples import read_pool_samples, sample_text, sample_thumbnail
 from curation_assets.storage.clusters import read_preprocessing
 from curation_assets.storage.embeddings import ShardedEmbeddings
-from curation_assets.storage.outputs import OutputWriter
-from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.tables import LABEL_PREFIX, Assigned, Atlas, Embedded, Ledger
 
 if TYPE_CHECKING:
@@ -39,24 +37,18 @@ class _Shard:
     """By level, the first for level 1."""
 
 
-def export_atlas(
-    spec: PoolSpec, settings: AtlasSettings, storage: PoolStorage, reader: ShardReader, writer: OutputWriter
-) -> pl.DataFrame:
-    """Store one table for Embedding Atlas: a row per shown sample, excluded ones too.
+def export_atlas(step: StepContext) -> None:
+    """Store one table for Embedding Atlas, a row per shown sample (excluded ones too), and a picture of it.
 
     If the pool has more than `max_rows` embedded rows, a sample is shown, with some rows of every fate; hashes of ids
     and the seed decide which. Peak memory is one shard's tables and what `max_rows` rows need.
-
-    Args:
-        spec: the pool.
-        settings: how much is shown.
-        storage: the pool's outputs, complete up to the ledger.
-        reader: for texts and thumbnails.
-        writer: gets the table.
-
-    Returns:
-        The table.
     """
+    from curation_assets.report.projection import projection_scatter
+
+    spec, storage, writer, settings = step.spec, step.storage, step.writer, step.spec.atlas
+    if settings is None:
+        raise ValueError(f"pool '{spec.name}' sets atlas: null, so there is nothing to export")
+    step.report(0.1, "projecting")
     levels = range(1, spec.n_levels + 1)
     shards = [
         _Shard(key, storage.embedded(key), storage.ledger(key), [storage.assigned(t, key) for t in levels])
@@ -69,12 +61,12 @@ def export_atlas(
         _geometry(embeddings, preprocessing, table["pool_row"].to_numpy(), settings.n_neighbours, spec.seed)
     )
     table = table.join(
-        _contents(spec, settings, storage, reader, shown),
+        _contents(step.pool, settings.thumbnail_pixels, shown),
         on=["shard", "raw_row"],
         how="left",
         maintain_order="left",
     )
-    # Embedding Atlas colours by text columns, and would lay numbers out on an axis. Its table keeps their order.
+    # Embedding Atlas colours by text columns and would lay numbers out on an axis. It keeps the order of columns.
     names = [f"level_{level}" for level in levels]
     table = table.with_columns(
         pl.col(names).cast(pl.String), pl.col("targets").list.sort().list.join(", ")
@@ -89,7 +81,8 @@ def export_atlas(
     Atlas.samples.write(writer, table)
     counts = dict(table.group_by("fate").len().sort("fate").iter_rows())
     writer.summary.update(n_rows=len(table), n_pool_rows=sum(fates.values()), fates=counts)
-    return table
+    x, y = table[Atlas.X].to_numpy(), table[Atlas.Y].to_numpy()
+    writer.file(Atlas.PICTURE).write_bytes(projection_scatter(x, y, table["fate"].to_list()))
 
 
 def atlas_command(atlas: Atlas, spec: PoolSpec) -> str:
@@ -192,16 +185,14 @@ def _geometry(
     ]
 
 
-def _contents(
-    spec: PoolSpec, settings: AtlasSettings, storage: PoolStorage, reader: ShardReader, shown: pl.DataFrame
-) -> pl.DataFrame:
+def _contents(pool: PoolAccess, thumbnail_pixels: int, shown: pl.DataFrame) -> pl.DataFrame:
     """File, labels, and text or thumbnail of the shown rows, by shard and raw_row."""
-    source = spec.source
+    spec, source = pool.spec, pool.spec.source
     schema: dict[str, Any] = {"shard": pl.String, "raw_row": pl.UInt32, "file": pl.String}
     labels = [LABEL_PREFIX + name for name in source.label_fields]
     schema |= dict.fromkeys(labels, pl.String)
     if spec.modality == "image":
-        # The form of Hugging Face datasets: Embedding Atlas makes a data URI of it.
+        # The form of Hugging Face datasets, which Embedding Atlas turns into a data URI.
         schema["image"] = pl.Struct({"bytes": pl.Binary, "path": pl.String})
     elif spec.modality == "text" or (isinstance(source, EmbeddingsSource) and source.text_field):
         schema["text"] = pl.String
@@ -210,14 +201,14 @@ def _contents(
         for (shard,), mine in shown.partition_by("shard", as_dict=True, maintain_order=True).items()
     }
     rows = []
-    for found in read_pool_samples(storage, reader, source, wanted):
+    for found in read_pool_samples(pool.storage, pool.reader, source, wanted):
         row = {"shard": found.shard, "raw_row": found.raw_row, "file": found.record["file"]}
         row |= {name: found.record[name] for name in labels}
         try:
             text = sample_text(found.sample, source)
-            picture = sample_thumbnail(found.sample, source, settings.thumbnail_pixels)
+            picture = sample_thumbnail(found.sample, source, thumbnail_pixels)
         except RejectedSampleError:
-            # Its file changed since it was embedded: it is shown as a point without content.
+            # Its file changed since it was embedded, so it is shown as a point without content.
             text = picture = None
         row["text"] = None if text is None else text[:_TEXT_CHARACTERS]
         row["image"] = picture and {"bytes": picture, "path": f"{found.record['sample_id']}.webp"}

@@ -10,34 +10,25 @@ import polars as pl
 
 from curation_assets.errors import ShardError
 from curation_assets.formats import ROW_FORMATS, RowFormat, build_writer, output_suffix
-from curation_assets.formats.base import RawSample, ShardReader
+from curation_assets.formats.base import RawSample
 from curation_assets.pools import PoolSpec
+from curation_assets.steps.context import StepContext
 from curation_assets.steps.dataset.embedding_dataset import copy_rows
-from curation_assets.storage.outputs import OutputWriter
-from curation_assets.storage.pool_storage import PoolStorage
-from curation_assets.storage.shards import Shard
 from curation_assets.storage.tables import LABEL_PREFIX, BalancedDataset
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def write_dataset(
-    reader: ShardReader, shard: Shard, storage: PoolStorage, spec: PoolSpec, writer: OutputWriter
-) -> None:
+def write_dataset(step: StepContext) -> None:
     """Copy a shard's selected samples, byte for byte, with a record of where they came from and why.
 
-    Args:
-        reader: of the pool's format.
-        shard: its files.
-        storage: the pool's outputs.
-        spec: the pool: its outputs, and the levels of its tree, each a column of the record.
-        writer: gets one file per target and form that holds samples; none for a target that takes nothing of
-            this shard.
+    Writes one file per target and form that holds samples; none for a target that takes nothing of this shard.
 
     Raises:
         ShardError: if a selected sample is no longer where the raw pool found it.
     """
+    spec, storage, writer, shard = step.spec, step.storage, step.writer, step.shard
     formats = row_formats(spec)
     raw = storage.raw_pool(shard.key).samples.read().with_row_index("raw_row")
     selected = storage.selection().selected.part("shard", shard.key)
@@ -50,15 +41,16 @@ def write_dataset(
         records = _records(part, raw, schema)
         if spec.modality == "embedding":
             path = writer.file(BalancedDataset.file(str(target), "parquet"))
-            n_written = copy_rows(reader, shard, records, schema, path)
+            n_written = copy_rows(step.pool.reader, shard, records, schema, path)
         else:
-            n_written = _copy(reader, shard, records, str(target), spec, schema, writer)
+            n_written = _copy(step, records, str(target), schema)
         if n_written != len(part):
             raise ShardError(
                 f"shard '{shard.key}': {len(part) - n_written} selected samples are no longer in its "
                 f"files: run raw_pool again"
             )
     writer.summary.update(n_written=n_selected, formats=list(formats))
+    step.report(1.0, f"{sum(n_selected.values()):,} samples")
 
 
 def row_formats(spec: PoolSpec) -> Sequence[RowFormat]:
@@ -66,17 +58,9 @@ def row_formats(spec: PoolSpec) -> Sequence[RowFormat]:
     return [output_format for output_format in ROW_FORMATS if output_format in spec.output_formats]
 
 
-def _copy(
-    reader: ShardReader,
-    shard: Shard,
-    records: pl.DataFrame,
-    target: str,
-    spec: PoolSpec,
-    schema: pa.Schema,
-    writer: OutputWriter,
-) -> int:
+def _copy(step: StepContext, records: pl.DataFrame, target: str, schema: pa.Schema) -> int:
     by_place = {
-        (row["source_file"], row.pop("offset")): {**row, "source_shard": shard.key}
+        (row["source_file"], row.pop("offset")): {**row, "source_shard": step.shard.key}
         for row in records.iter_rows(named=True)
     }
     n_written = 0
@@ -85,15 +69,15 @@ def _copy(
             stack.enter_context(
                 build_writer(
                     output_format,
-                    writer.file(BalancedDataset.file(target, output_suffix(output_format))),
+                    step.writer.file(BalancedDataset.file(target, output_suffix(output_format))),
                     record_schema=schema,
-                    modality="text" if spec.modality == "text" else "image",
+                    modality="text" if step.spec.modality == "text" else "image",
                 )
             )
-            for output_format in row_formats(spec)
+            for output_format in row_formats(step.spec)
         ]
-        for file in shard.files:
-            for item in reader.read(file.path):
+        for file in step.shard.files:
+            for item in step.pool.reader.read(file.path):
                 if isinstance(item, RawSample) and (record := by_place.get((file.path, item.offset))):
                     for dataset_writer in files:
                         dataset_writer.write(item, record)

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from curation_assets.errors import CurationError
-from curation_assets.pools import PoolSpec, TargetSettings
+from curation_assets.pools import TargetSettings
+from curation_assets.steps.context import StepContext
 from curation_assets.steps.dataset.embedding_dataset import conformed, unified_schema
 from curation_assets.steps.dataset.release_card import dataset_card
 from curation_assets.steps.dataset.shard_tables import shard_tables
 from curation_assets.steps.dataset.weights import write_weights
 from curation_assets.storage.outputs import Facts, Output, OutputWriter
-from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.tables import BalancedDataset, DatasetRelease, Selection
 
 if TYPE_CHECKING:
@@ -33,20 +33,17 @@ class ReleasedFile:
     sha256: str
 
 
-def write_release(spec: PoolSpec, storage: PoolStorage, writer: OutputWriter) -> None:
+def write_release(step: StepContext) -> None:
     """Make the folder of every target: `data/`, `ids.txt`, `weights.parquet`, `README.md`, `manifest.json`.
 
-    The Parquet of `balanced_dataset` is linked, not copied; only where shards differ in their columns (a pool of
-    embeddings) are the differing ones rewritten. Nothing of time or machine goes in.
-
-    Args:
-        spec: the pool.
-        storage: its outputs, complete up to `balanced_dataset`.
-        writer: gets the folders.
+    The Parquet files of `balanced_dataset` are linked, not copied. If the shards of a pool of embeddings differ in
+    their columns, the differing files are rewritten. Nothing depends on time or machine.
 
     Raises:
         CurationError: if ids or columns cannot be written as asked, or the weights do not add up.
     """
+    spec, storage, writer = step.spec, step.storage, step.writer
+    step.report(0.0, f"{len(spec.targets)} targets")
     selection, tables = storage.selection(), shard_tables(spec, storage)
     facts = selection.require_facts()
     written = storage.shard_facts(BalancedDataset.asset)

@@ -9,7 +9,7 @@ import polars as pl
 
 from curation_assets.errors import CurationError
 from curation_assets.formats.base import RejectionReason
-from curation_assets.pools import PoolSpec
+from curation_assets.steps.context import StepContext
 from curation_assets.steps.dataset.shard_tables import ShardTables
 from curation_assets.storage.fates import (
     CONTAMINATED_FATE,
@@ -19,23 +19,16 @@ from curation_assets.storage.fates import (
     REJECTED_FATE,
     SELECTED_FATE,
 )
-from curation_assets.storage.outputs import OutputWriter
-from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.tables import Admitted, Ledger, Selection
 
 
-def write_ledger(spec: PoolSpec, storage: PoolStorage, shard: str, writer: OutputWriter) -> None:
-    """Store every row of the shard's raw pool with its fate, and what decided it.
-
-    Args:
-        spec: the pool.
-        storage: its outputs.
-        shard: key of the shard.
-        writer: gets the table `Ledger.fates`.
+def write_ledger(step: StepContext) -> None:
+    """Store every row of the shard's raw pool with its fate and what decided it, as `Ledger.fates`.
 
     Raises:
         CurationError: if a sample would have two fates or none, or a step names a row that the raw pool lacks.
     """
+    spec, storage, writer, shard = step.spec, step.storage, step.writer, step.shard.key
     raw = storage.raw_pool(shard).samples.read("sample_id", "file", "member", "reason", "detail")
     tables, selection = ShardTables.of(spec, storage, shard), storage.selection()
     n_rows = len(raw)
@@ -64,6 +57,7 @@ def write_ledger(spec: PoolSpec, storage: PoolStorage, shard: str, writer: Outpu
         rejections=dict(sorted(reasons.items())),
         ran_out_at={str(level): count for level, count in sorted(ran_out_at.items())},
     )
+    step.report(1.0, f"{n_rows:,} samples")
 
 
 def _fates(table: pl.DataFrame, fate: str) -> pl.DataFrame:

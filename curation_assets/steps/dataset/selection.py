@@ -11,14 +11,13 @@ import polars as pl
 
 from curation_assets.errors import CurationError, PoolSpecError
 from curation_assets.pools import PoolSpec, TargetSettings
+from curation_assets.steps.context import StepContext
 from curation_assets.steps.dataset.clean_selection import require_clean_rows
 from curation_assets.steps.dataset.pool_index import PoolIndex
 from curation_assets.steps.dataset.shard_tables import ShardTables, shard_tables
 from curation_assets.steps.soundness import require_one_encoder
 from curation_assets.storage.clusters import read_parents
 from curation_assets.storage.fingerprint import fingerprint
-from curation_assets.storage.outputs import OutputWriter
-from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.tables import Selection
 
 if TYPE_CHECKING:
@@ -43,23 +42,22 @@ class _Drawn:
         return SAMPLES if self.target.tokens is None else TOKENS
 
 
-def select(spec: PoolSpec, storage: PoolStorage, writer: OutputWriter) -> None:
+def select(step: StepContext) -> None:
     """Draw every target of a pool.
 
-    Rows that the cleaning excluded, and those whose sample id occurs in an earlier shard, are set aside first.
-    Draws are decided by hashes of sample ids and the seed, so the order in which shards arrived does not matter.
+    Rows that the cleaning excluded, and rows whose sample id occurs in an earlier shard, are set aside first. Hashes
+    of sample ids and the seed decide the draws, so the order in which shards arrived does not matter.
 
-    Args:
-        spec: the pool.
-        storage: its outputs.
-        writer: gets the selected rows, the quotas of every level (in the unit of their target), the repeated ids,
-            and the level at which quotas ran out for each level-1 cluster. Peak memory: about 50 bytes a row of the
-            pool, where a tenth of it is selected and level-1 clusters have ten rows (measured with 100 million).
+    Writes the selected rows, the quotas of every level (in the unit of their target), the repeated ids, and the level
+    at which quotas ran out for each level-1 cluster. Peak memory: about 50 bytes a row of the pool, where a tenth of
+    it is selected and level-1 clusters have ten rows (measured with 100 million).
 
     Raises:
         PoolSpecError: if a target is larger than the pool, or has fewer tokens than any sample.
-        CurationError: if a draw misses its size or holds a contaminated sample: nothing is written then.
+        CurationError: if a draw misses its size or holds a contaminated sample; then nothing is written.
     """
+    spec, storage, writer = step.spec, step.storage, step.writer
+    step.report(0.0, f"drawing {len(spec.targets)} targets")
     require_one_encoder(storage)
     shards = shard_tables(spec, storage)
     index = PoolIndex.read(shards)

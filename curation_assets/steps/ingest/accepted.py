@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -12,8 +13,34 @@ from curation_assets.formats.base import RawSample, ShardReader
 from curation_assets.storage.shards import Shard
 from curation_assets.storage.tables import RawPool
 
+if TYPE_CHECKING:
+    from curation_assets.pools import SourceSettings
+    from curation_assets.steps.context import StepContext
+
 # A window has thousands of texts, and one text may have millions of characters.
 MAX_CHARACTERS = 2**26
+
+
+@dataclass(frozen=True, slots=True)
+class ShardSource:
+    """Where the samples of a shard come from."""
+
+    reader: ShardReader
+    shard: Shard
+    raw_pool: RawPool
+    """Of the shard."""
+    settings: SourceSettings
+    """Of the pool's source; they say how a sample is decoded."""
+
+    @classmethod
+    def of(cls, step: StepContext) -> ShardSource:
+        """The source of the shard that a step makes."""
+        return cls(step.pool.reader, step.shard, step.storage.raw_pool(step.shard.key), step.spec.source)
+
+    @property
+    def n_accepted(self) -> int:
+        """Samples that the raw pool accepted."""
+        return int(self.raw_pool.require_facts().summary["n_accepted"])
 
 
 def accepted_rows(raw_pool: RawPool) -> pl.DataFrame:

@@ -7,29 +7,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from curation_assets.formats.base import ShardReader
-from curation_assets.steps.ingest.accepted import accepted_rows, accepted_samples
+from curation_assets.steps.ingest.accepted import ShardSource, accepted_rows, accepted_samples
 from curation_assets.steps.ingest.decoded_windows import decoded_windows
 from curation_assets.steps.ingest.embedded_rows import EmbeddedRows
 from curation_assets.steps.ingest.read_ahead import ReadAhead
 from curation_assets.steps.ingest.throughput import Throughput
 from curation_assets.storage.outputs import OutputWriter
-from curation_assets.storage.shards import Shard
-from curation_assets.storage.tables import Embedded, RawPool
+from curation_assets.storage.tables import Embedded
 
 if TYPE_CHECKING:
     from curation_assets.encoders import Encoder
-    from curation_assets.pools import Metric, SourceSettings
+    from curation_assets.pools import Metric
 
 
-def embed_shard(
-    reader: ShardReader,
-    shard: Shard,
-    raw_pool: RawPool,
+def embed_samples(
+    source: ShardSource,
     encoder: Encoder,
     writer: OutputWriter,
     *,
-    source: SourceSettings,
     metric: Metric,
     decode_threads: int = 1,
     on_progress: Callable[[int, str], None] | None = None,
@@ -41,12 +36,9 @@ def embed_shard(
     threads.
 
     Args:
-        reader: of the pool's format.
-        shard: its files.
-        raw_pool: the shard's raw pool.
+        source: of the shard's samples.
         encoder: with weights loaded.
         writer: gets embeddings float16 (n, d), pixel signatures of images, the rows' table and the rejected rows.
-        source: settings of the pool's source, which say how a sample is decoded.
         metric: 'cosine' rejects embeddings of length zero, which have no direction.
         decode_threads: for reading and decoding, beside the one that encodes; 0 does all of it in turn.
         on_progress: called with the samples done so far, and how fast that goes.
@@ -56,12 +48,12 @@ def embed_shard(
     """
     from curation_assets.formats.images import pixel_signatures
 
-    accepted = accepted_rows(raw_pool)
+    accepted, settings = accepted_rows(source.raw_pool), source.settings
     signatures = [pixel_signatures([])]
     rows = EmbeddedRows(writer, dimension=encoder.dimension, metric=metric)
     n_truncated = 0
-    samples = accepted_samples(reader, shard, accepted)
-    windows = decoded_windows(samples, encoder, source, n_threads=decode_threads)
+    samples = accepted_samples(source.reader, source.shard, accepted)
+    windows = decoded_windows(samples, encoder, settings, n_threads=decode_threads)
     with ReadAhead(windows, in_background=decode_threads > 0) as ahead:
         throughput = Throughput(ahead.times, overlapped=ahead.in_background)
         for window in ahead:
@@ -79,7 +71,7 @@ def embed_shard(
                 on_progress(rows.n_seen, throughput.line(rows.n_seen))
     with throughput.writing():
         rows.finish(accepted)
-        if source.modality == "image":
+        if settings.modality == "image":
             Embedded.signatures.write(writer, np.concatenate(signatures))
     writer.summary.update(
         encoder=encoder.identity, n_truncated=n_truncated, **throughput.summary(rows.n_seen)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import polars as pl
 
 from curation_assets.errors import ShardError
+from curation_assets.steps.ingest.accepted import ShardSource
 from curation_assets.steps.ingest.embedded_rows import EmbeddedRows
 from curation_assets.steps.ingest.read_ahead import ReadAhead
 from curation_assets.steps.ingest.throughput import Throughput
 from curation_assets.storage.outputs import OutputWriter
 from curation_assets.storage.shards import Shard
-from curation_assets.storage.tables import RawPool
 
 if TYPE_CHECKING:
     from curation_assets.formats.embeddings import EmbeddingsReader
@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 
 
 def take_embeddings(
-    reader: EmbeddingsReader,
-    shard: Shard,
-    raw_pool: RawPool,
+    source: ShardSource,
     writer: OutputWriter,
     *,
     encoder: str,
@@ -34,9 +32,7 @@ def take_embeddings(
     """Copy the embeddings of a shard's accepted samples as float16, chunk by chunk.
 
     Args:
-        reader: of the pool's arrays.
-        shard: its files.
-        raw_pool: the shard's raw pool.
+        source: of the shard's samples; its reader is one of embeddings.
         writer: gets embeddings float16 (n, d), the rows' table and the rejected rows.
         encoder: name of the model that made them.
         metric: 'cosine' rejects embeddings of length zero, which have no direction.
@@ -46,7 +42,8 @@ def take_embeddings(
         ShardError: if an array changed since the raw pool was listed, differs in dimension from the pool's
             others, or storage fails.
     """
-    table = raw_pool.samples.read("file", "offset", "sample_id", "id_hash", "reason")
+    reader, shard = cast("EmbeddingsReader", source.reader), source.shard
+    table = source.raw_pool.samples.read("file", "offset", "sample_id", "id_hash", "reason")
     table = table.with_row_index("raw_row").filter(pl.col("reason").is_null())
     rows = EmbeddedRows(writer, dimension=reader.header(shard.files[0].path).dimension, metric=metric)
     # Copying waits for the disk either way: reading ahead would only hold a second chunk.

@@ -9,40 +9,30 @@ from typing import Any
 
 import polars as pl
 
-from curation_assets.formats.base import (
-    RawSample,
-    RejectedSampleError,
-    Rejection,
-    RejectionReason,
-    ShardReader,
-)
+from curation_assets.formats.base import RawSample, RejectedSampleError, Rejection, RejectionReason
 from curation_assets.formats.decoding import inspect_sample
 from curation_assets.pools import SourceSettings
-from curation_assets.storage.outputs import OutputWriter
-from curation_assets.storage.shards import Shard
+from curation_assets.steps.context import StepContext
 from curation_assets.storage.tables import LABEL_PREFIX, RawPool
 
 
-def ingest_shard(reader: ShardReader, shard: Shard, settings: SourceSettings, writer: OutputWriter) -> None:
-    """List a shard's samples without decoding them, and judge what can be judged from headers.
+def ingest_shard(step: StepContext) -> None:
+    """List a shard's samples without decoding them, and judge what headers reveal.
 
-    Args:
-        reader: of the pool's format.
-        shard: its files.
-        settings: of the pool's source: label fields, modality and the largest sample accepted.
-        writer: gets one table; `reason` is null for accepted samples.
+    Writes the table `RawPool.samples`; `reason` is null for accepted samples.
 
     Raises:
         ShardError: if a file is missing or storage fails.
     """
+    settings, shard, writer = step.spec.source, step.shard, step.writer
     first_seen: dict[str, str] = {}
-    items = (item for file in shard.files for item in reader.read(file.path))
+    items = (item for file in shard.files for item in step.pool.reader.read(file.path))
     rows = [_row(item, settings, first_seen) for item in items]
     labels = {f"{LABEL_PREFIX}{name}": pl.String for name in settings.label_fields}
     table = pl.DataFrame(rows, schema={**RawPool.samples.schema, **labels}, orient="row")
     RawPool.samples.write(writer, table)
     if settings.modality == "embedding":
-        # Its samples have no bytes to digest: without this, edited vectors would leave the output as it was.
+        # These samples have no bytes to digest. Without this, edited vectors would not change the output.
         writer.text(RawPool.VERSIONS, shard.source_digest)
     rejections = Counter(table["reason"].drop_nulls().to_list())
     writer.summary.update(
@@ -52,6 +42,8 @@ def ingest_shard(reader: ShardReader, shard: Shard, settings: SourceSettings, wr
         rejections=dict(sorted(rejections.items())),
         size_bytes=int(table["size_bytes"].sum() or 0),
     )
+    n_accepted, n_rejected = writer.summary["n_accepted"], writer.summary["n_rejected"]
+    step.report(1.0, f"{n_accepted:,} accepted, {n_rejected:,} rejected")
 
 
 def hash_id(sample_id: str) -> int:

@@ -1,4 +1,4 @@
-"""How fast embeddings are made, and what a faster one would need."""
+"""How fast embeddings are made, and what limits the speed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from curation_assets.steps.ingest.read_ahead import ReadTimes
+from curation_assets.storage.outputs import Facts
 
 Bottleneck = Literal["decode", "encode", "write"]
 _LEAST_SECONDS = 1e-9
@@ -124,3 +125,9 @@ class RunThroughput:
             f"{self.n_samples:,} samples in {self.seconds:,.1f} s, {self.n_samples / self.seconds:,.1f}/s; "
             f"{shares}; bottleneck: {self.bottleneck}"
         )
+
+
+def throughput_line(made: Iterable[Facts]) -> str:
+    """The throughput of the embeddings of a run in one sentence; empty if there are no figures."""
+    throughput = RunThroughput.of(facts.summary for facts in made)
+    return throughput.line() if throughput else ""

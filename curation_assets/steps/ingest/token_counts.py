@@ -9,13 +9,13 @@ import numpy as np
 import polars as pl
 
 from curation_assets.errors import ShardError
-from curation_assets.formats.base import RawSample, RejectedSampleError, ShardReader
+from curation_assets.formats.base import RawSample, RejectedSampleError
 from curation_assets.formats.decoding import decode_sample
 from curation_assets.pools.source import EmbeddingsSource
-from curation_assets.steps.ingest.accepted import accepted_rows, accepted_samples, windows
+from curation_assets.steps.context import StepContext
+from curation_assets.steps.ingest.accepted import ShardSource, accepted_rows, accepted_samples, windows
 from curation_assets.storage.outputs import OutputWriter
-from curation_assets.storage.shards import Shard
-from curation_assets.storage.tables import RawPool, TokenCounts
+from curation_assets.storage.tables import TokenCounts
 
 if TYPE_CHECKING:
     from curation_assets.encoders.tokenizers import TokenCounter
@@ -26,40 +26,46 @@ _WINDOW = 2048
 _LARGEST = int(np.iinfo(np.int64).max)
 
 
-def count_tokens(
-    reader: ShardReader,
-    shard: Shard,
-    raw_pool: RawPool,
+def count_tokens(step: StepContext) -> None:
+    """Store the tokens of a shard's accepted samples, see `count_samples`."""
+    source = ShardSource.of(step)
+    n_accepted = source.n_accepted
+
+    def on_progress(done: int) -> None:
+        step.report(done / max(1, n_accepted), f"{done:,} of {n_accepted:,} samples")
+
+    count_samples(source, step.pool.token_counter(), step.writer, on_progress=on_progress)
+
+
+def count_samples(
+    source: ShardSource,
     counter: TokenCounter | None,
-    source: SourceSettings,
     writer: OutputWriter,
     *,
     on_progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Store the tokens of a shard's accepted samples, reading them window by window.
+    """Count the tokens of a shard's accepted samples, reading them window by window.
 
     Args:
-        reader: of the pool's format.
-        shard: its files.
-        raw_pool: the shard's raw pool.
+        source: of the shard's samples.
         counter: of texts; None for a source of embeddings, which has the counts in `token_count_field`.
-        source: settings of the pool's source, which say how a sample is decoded.
         writer: gets the table `TokenCounts.counts`.
         on_progress: called with the samples done so far.
 
     Raises:
         ShardError: if a file changed since the raw pool was listed, storage fails, or `token_count_field` holds
-            something else than a whole number of at least 0.
+            anything but whole numbers of at least 0.
     """
-    samples = accepted_samples(reader, shard, accepted_rows(raw_pool))
-    if isinstance(source, EmbeddingsSource):
-        counted = _recorded(samples, source)
-        identity = {"kind": "token_count_field", "name": str(source.token_count_field)}
+    settings = source.settings
+    samples = accepted_samples(source.reader, source.shard, accepted_rows(source.raw_pool))
+    if isinstance(settings, EmbeddingsSource):
+        counted = _recorded(samples, settings)
+        identity = {"kind": "token_count_field", "name": str(settings.token_count_field)}
     elif counter is not None:
-        counted = _counted(samples, counter, source)
+        counted = _counted(samples, counter, settings)
         identity = counter.identity
     else:
-        raise ValueError(f"samples of the source format '{source.format}' need a counter of tokens")
+        raise ValueError(f"samples of the source format '{settings.format}' need a counter of tokens")
     blocks = []
     n_done = 0
     for block in counted:

@@ -6,25 +6,25 @@ from itertools import count, takewhile
 
 import polars as pl
 
+from curation_assets.graph.refit import standing_tree
 from curation_assets.pools import PoolSpec
+from curation_assets.steps.context import StepContext
 from curation_assets.storage.clusters import read_parents
-from curation_assets.storage.outputs import OutputWriter
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.tables import Tree, level_asset
 from curation_assets.storage.trees import TreeArchive
 
 
-def keep_tree(spec: PoolSpec, storage: PoolStorage, version: str, reason: str, writer: OutputWriter) -> None:
-    """Archive the present tree, and count in which of its clusters the rows of each cluster of the last tree are now.
+def keep_tree(step: StepContext) -> None:
+    """Archive the current tree, and count in which of its clusters the rows of the previous tree's clusters are now.
 
-    Args:
-        spec: the pool.
-        storage: its outputs.
-        version: of the present tree.
-        reason: why it was fitted.
-        writer: gets the table `Tree.cluster_map` of each level; empty for a first tree. Rows count if their shard's
-            embeddings are the same under both trees.
+    Writes the table `Tree.cluster_map` of each level, empty for a first tree. Rows count if their shard's embeddings
+    are the same under both trees.
     """
+    spec, storage, writer = step.spec, step.storage, step.writer
+    step.report(0.1, "archiving the tree")
+    standing = standing_tree(spec, storage)
+    version, reason = standing.version, standing.rows.reason
     archive = TreeArchive(storage)
     levels = range(1, spec.n_levels + 1)
     previous = archive.previous(version)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import polars as pl
 
-from curation_assets.pools import PoolSpec
-from curation_assets.steps.shard_task import ShardReport
+from curation_assets.steps.context import StepContext
 from curation_assets.storage import clusters
 from curation_assets.storage.array_files import StoredRows
 from curation_assets.storage.outputs import OutputWriter
 from curation_assets.storage.pool_storage import PoolStorage
-from curation_assets.storage.shards import Shard
 from curation_assets.storage.tables import Assigned
 
 
@@ -79,32 +76,19 @@ class LevelAssigner:
         return self._storage.assigned(self._level - 1, shard).rows.column("cluster").to_numpy()
 
 
-@dataclass(frozen=True, slots=True)
-class AssignShard:
-    """Assigns any shard of a pool, in whichever process is asked; each reads the centroids once.
+def assign_shard(step: StepContext) -> None:
+    """Assign a shard's rows, see `LevelAssigner.assign_shard`. Each process reads the centroids once."""
+    from curation_assets.encoders import resolve_device
 
-    Args:
-        spec: the pool.
-        storage: its outputs.
-        level: see `LevelAssigner`.
-    """
-
-    spec: PoolSpec
-    storage: PoolStorage
-    level: int
-
-    def __call__(self, shard: Shard, writer: OutputWriter, report: ShardReport) -> None:
-        """See `LevelAssigner.assign_shard`."""
-        from curation_assets.encoders import resolve_device
-
-        centroids = self.storage.clusters(self.level).require_facts().digest
-        device = resolve_device(self.spec.fit_device)
-        folder = str(self.storage.folder.parent)
-        _assigner(folder, self.storage.pool, self.level, device, centroids).assign_shard(shard.key, writer)
-        report(1.0, f"{writer.summary['n_rows']:,} rows")
+    storage, level = step.storage, step.step.level
+    centroids = storage.clusters(level).require_facts().digest
+    device = resolve_device(step.spec.fit_device)
+    assigner = _assigner(str(storage.folder.parent), storage.pool, level, device, centroids)
+    assigner.assign_shard(step.shard.key, step.writer)
+    step.report(1.0, f"{step.writer.summary['n_rows']:,} rows")
 
 
 @lru_cache(maxsize=1)
 def _assigner(storage_root: str, pool: str, level: int, device: str, centroids: str) -> LevelAssigner:
-    """The assigner for some content of the centroids."""
+    """The assigner for centroids with this digest."""
     return LevelAssigner(PoolStorage(storage_root, pool), level, device=device)

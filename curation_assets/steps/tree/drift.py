@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from curation_assets.graph.refit import StandingTree, standing_tree
 from curation_assets.pools import PoolSpec, RefitSettings
+from curation_assets.steps.context import StepContext
 from curation_assets.storage.fit_rows import FitRows
 from curation_assets.storage.outputs import OutputWriter
 from curation_assets.storage.pool_storage import PoolStorage
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from curation_assets.algorithms.drift import FitDistribution
 
 KEEP, REFIT = "assign and re-select", "refit from level 1"
+DRIFT_FIGURES = ("score", "distance_shift", "beyond_radius_share", "mass_shift")
 _SAMPLED_ROWS = 2**22
 """Of the fit, whose 99 % radius is then known to 0.005 %."""
 
@@ -47,29 +50,53 @@ class Decision:
         return REFIT if self.reasons else KEEP
 
 
-def measure_pool_drift(
-    spec: PoolSpec, storage: PoolStorage, fit_rows: FitRows, tree_version: str, writer: OutputWriter
-) -> Decision:
-    """Store the drift figures of every shard and what the pool's policy makes of them.
+def measure_pool_drift(step: StepContext) -> None:
+    """Store the drift figures of every shard, and what the pool's refit policy makes of them.
 
     Shards whose assignments did not change keep their stored figures. The distribution of the fit is measured once per
-    tree, while all its shards are there.
+    tree, while all its shards are there. Figures of shards that arrived since the fit are shown on their embeddings.
+    """
+    step.report(0.1, "measuring shards")
+    tree, earlier = standing_tree(step.spec, step.storage), step.storage.drift()
+    known = {} if earlier.facts() is None else _scores(earlier.shards.read())
+    decision = measure_shards(step.spec, step.storage, tree, step.writer)
+    step.log(
+        f"{decision.words}: {'; '.join(decision.reasons) or 'within the policy'} (new rows "
+        f"{decision.new_rows_share:.1%} of the fitted, highest drift score {decision.drift_score:.2f})"
+    )
+    new = decision.shards.filter(~pl.col("in_fit")).to_dicts()
+    changed = [row for row in new if known.get(row["shard"]) != row["score"]]
+    for row in changed:
+        figures = {f"drift/{name}": round(row[name], 4) for name in DRIFT_FIGURES}
+        step.observe("embeddings", row["shard"], figures)
+    step.writer.summary["n_observed"] = len(changed)
+
+
+def _scores(shards: pl.DataFrame) -> dict[str, float]:
+    """Scores of the shards that arrived since the fit."""
+    return dict(shards.filter(~pl.col("in_fit")).select("shard", "score").iter_rows())
+
+
+def measure_shards(
+    spec: PoolSpec, storage: PoolStorage, tree: StandingTree, writer: OutputWriter
+) -> Decision:
+    """Measure every shard against the fit, and decide by the pool's policy.
 
     Args:
         spec: the pool.
         storage: its outputs.
-        fit_rows: what the tree was fitted on.
-        tree_version: of the whole tree.
+        tree: the current one.
         writer: gets the table of shards and the fit's cluster mass.
     """
     from curation_assets.algorithms.drift import drift_level, measure_drift
 
     n_clusters = [len(storage.clusters(level).centroids.read()) for level in range(1, spec.n_levels + 1)]
+    fit_rows = tree.rows
     level = drift_level(spec.n_rows_of_fit(fit_rows.n_rows), n_clusters)
     assigned = {shard.key: storage.assigned(level, shard.key) for shard in storage.shards()}
     earlier = storage.drift()
     known = earlier.facts()
-    same_tree = known is not None and known.summary.get("tree_version") == tree_version
+    same_tree = known is not None and known.summary.get("tree_version") == tree.version
     fit = _stored_fit(earlier) if same_tree else _measured_fit(assigned, fit_rows, n_clusters[level - 1])
     rows = {row["shard"]: row for row in earlier.shards.read().iter_rows(named=True)} if same_tree else {}
     table = []

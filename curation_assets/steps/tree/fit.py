@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from curation_assets.engines import Engine, LocalEngine
 from curation_assets.errors import PoolSpecError
 from curation_assets.graph.levels import level_specs
-from curation_assets.graph.steps import CODE_VERSIONS
+from curation_assets.graph.steps import FIT_VERSION
 from curation_assets.pools import PoolSpec, resolve_engine
 from curation_assets.steps.soundness import require_usable_pool
 from curation_assets.steps.tree.fit_sample import choose_sample, read_sample, write_sample
@@ -197,7 +197,7 @@ class LevelFit:
             )
         earlier = {"resampled": ["initial"], "clusters": ["initial", "resampled"]}.get(kind, [])
         digests = [facts.digest if (facts := self._output(name).facts()) else "" for name in earlier]
-        return fingerprint([recipe, digests, CODE_VERSIONS[kind]])
+        return fingerprint([recipe, digests, FIT_VERSION])
 
     def _measured_inputs(self, writer: OutputWriter) -> tuple[Rows, Preprocessing]:
         """The level's inputs; at level 1 their preprocessing is measured in one pass over the rows of the fit.

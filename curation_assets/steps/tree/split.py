@@ -12,7 +12,7 @@ import numpy as np
 
 from curation_assets.engines import Engine, LocalEngine
 from curation_assets.errors import CurationError
-from curation_assets.graph.steps import CODE_VERSIONS
+from curation_assets.graph.steps import FIT_VERSION
 from curation_assets.steps.tree.fit_workers import held_inputs
 from curation_assets.storage import clusters
 from curation_assets.storage.fingerprint import fingerprint
@@ -239,4 +239,4 @@ def split_recipe(fitter: LevelFitter, inputs: PreparedRows, content: str) -> str
     preprocessing = inputs.preprocessing
     mean = None if preprocessing.mean is None else preprocessing.mean.tolist()
     rows = [preprocessing.metric, mean, preprocessing.grid_step, inputs.n_rows, content]
-    return fingerprint([asdict(fitter.spec), fitter.level, fitter.seed, rows, CODE_VERSIONS["clusters"]])
+    return fingerprint([asdict(fitter.spec), fitter.level, fitter.seed, rows, FIT_VERSION])

@@ -1,0 +1,49 @@
+"""The assets of a pool: one factory over the declared steps."""
+
+# Dagster reads the annotations of an asset's function: they must not be strings.
+import dagster as dg
+
+from curation_assets.defs.partitions import pool_partitions
+from curation_assets.defs.resources import CurationResource
+from curation_assets.defs.run.step_run import StepRun
+from curation_assets.defs.shown import SHOWN
+from curation_assets.errors import CurationError
+from curation_assets.graph.base import Step
+from curation_assets.graph.relations import direct_inputs
+from curation_assets.graph.steps import pool_steps
+from curation_assets.pools import PoolSpec
+
+# Only storage that does not answer is tried again (see `StepRun`), and only for the failed shards.
+_IO_RETRIES = dg.RetryPolicy(
+    max_retries=2, delay=2, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
+)
+
+
+def build_assets(spec: PoolSpec) -> list[dg.AssetsDefinition]:
+    """The assets of a pool, one for each of its steps."""
+    steps = pool_steps(spec)
+    return [_build_asset(spec, step, direct_inputs(steps, step.name)) for step in steps.values()]
+
+
+def _build_asset(spec: PoolSpec, step: Step, sources: list[str]) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=[spec.name, step.name],
+        deps=[dg.AssetKey([spec.name, source]) for source in sources],
+        partitions_def=pool_partitions(spec.name) if step.partitioned else None,
+        # One run holds a range of shards, and the fan-in after them: see docs/dagster.md.
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        group_name=f"{spec.name}_{step.lane}",
+        kinds=set(step.badges),
+        description=step.description,
+        code_version=step.config_fingerprint,
+        pool=step.weight.value or None,
+        retry_policy=_IO_RETRIES if step.partitioned else None,
+    )
+    def materialize(context: dg.AssetExecutionContext, curation: CurationResource) -> dg.MaterializeResult:
+        try:
+            return StepRun(context, curation.pool(spec), step, SHOWN.get(step.kind)).run()
+        except CurationError as error:
+            # The error names a remedy; another try would only meet it again.
+            raise dg.Failure(description=str(error), allow_retries=False) from error
+
+    return materialize

@@ -1,1 +1,0 @@
-"""Assets of a pool, one factory per file."""

@@ -1,0 +1,148 @@
+"""What the UI shows of each stored output besides its summary: pictures, tables and links."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from curation_assets.defs.metadata import fit_metadata, picture, size_metadata
+from curation_assets.defs.run.step_run import Shown
+from curation_assets.steps.cleaning.duplicate_groups import largest_groups
+from curation_assets.steps.context import PoolAccess
+from curation_assets.steps.dataset.atlas import atlas_command
+from curation_assets.steps.tree.drift import DRIFT_FIGURES
+from curation_assets.storage.outputs import Output
+from curation_assets.storage.tables import Atlas, CurationReport, Tree
+
+_ROWS_SHOWN = 20
+_FIGURES = {
+    "effective_numbers.png": "effective numbers of pool, random, flat k-means and balanced",
+    "cluster_sizes.png": "cluster sizes by level",
+    "label_balance.png": "labels in the pool and in the balanced subset",
+    "random_sample.png": "a random subset",
+    "balanced_sample.png": "the balanced subset",
+}
+
+
+def _table(name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """A table for the UI; nothing if it has no rows, as Dagster cannot show an empty one."""
+    return {name: dg.MetadataValue.table([dg.TableRecord(row) for row in rows])} if rows else {}
+
+
+def _rejected_samples(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
+    stored = pool.storage.evaluation_sets().rejected
+    rejected = stored.read("set", "sample_id", "file", "reason", "detail")
+    return _table("rejected_samples", rejected.head(_ROWS_SHOWN).to_dicts())
+
+
+def _evidence(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
+    """The closest pairs of a shard first."""
+    stored = pool.storage.contaminated(str(output.shard)).evidence
+    evidence = stored.read("sample_id", "twin_set", "twin_id", "kind", "similarity")
+    closest = evidence.sort("similarity", descending=True, maintain_order=True)
+    rows = closest.head(_ROWS_SHOWN).with_columns(pl.col("similarity").cast(pl.Float64).round(4))
+    return _table("evidence", rows.to_dicts())
+
+
+def _largest_groups(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
+    groups = largest_groups(pool.storage.duplicates().evidence.read(), _ROWS_SHOWN)
+    rows = [
+        {
+            "kept": row["twin_id"],
+            "in_shard": row["twin_set"],
+            "removed": row["n_removed"],
+            "lowest_similarity": round(row["lowest_similarity"], 4),
+            "e.g.": row["members"][0]["sample_id"],
+        }
+        for row in groups.iter_rows(named=True)
+    ]
+    return _table("largest_groups", rows)
+
+
+def _fit(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
+    return fit_metadata(output)
+
+
+def _tree(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
+    facts, level_1 = output.require_facts(), Tree.cluster_map(1)
+    metadata: dict[str, Any] = {"versions": dg.MetadataValue.json(facts.summary["versions"])}
+    if level_1.name in facts.files and facts.summary["previous_version"]:
+        largest = level_1.of(output).read().sort("n_rows", descending=True).head(_ROWS_SHOWN)
+        rows = largest.with_columns(pl.col("share_of_old").round(3))
+        metadata |= _table("old_to_new_level_1", rows.to_dicts())
+    return metadata
+
+
+def _drift(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
+    summary = output.require_facts().summary
+    shards = pool.storage.drift().shards.read().drop("assign_digest")
+    shards = shards.sort("in_fit", "score", descending=[False, True]).head(_ROWS_SHOWN)
+    rows = shards.with_columns(pl.col("mean_distance", *DRIFT_FIGURES).round(4)).to_dicts()
+    return {
+        "decision": summary["decision"],
+        "because": "; ".join(summary["reasons"]) or "within the policy",
+        **_table("shards", [row | {"in_fit": str(row["in_fit"])} for row in rows]),
+    }
+
+
+def _quotas(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
+    """The levels of every target, and the balance of the first target's quotas over the top level's clusters."""
+    quotas = pool.storage.selection().quotas.read()
+    first = quotas.filter(pl.col("target") == quotas["target"][0])
+    top = first.filter(pl.col("level") == pl.col("level").max())
+    by_level = quotas.group_by("target", "level", "unit", maintain_order=True).agg(
+        clusters=pl.len(), taken_from=(pl.col("quota") > 0).sum(), largest_quota=pl.col("quota").max()
+    )
+    return {
+        **_table("quotas", by_level.to_dicts()),
+        **size_metadata(top["quota"].to_numpy(), f"top level quotas in {first['unit'][0]}"),
+    }
+
+
+def _folders(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
+    targets = sorted({name.partition("/")[0] for name in output.require_facts().files})
+    return {f"{target}/folder": dg.MetadataValue.path(str(output.path(target))) for target in targets}
+
+
+def _atlas(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
+    stored = pool.storage.atlas()
+    return {
+        "command": dg.MetadataValue.md(f"```\n{atlas_command(stored, pool.spec)}\n```"),
+        "projection": picture(stored.path(Atlas.PICTURE).read_bytes(), "the pool in the plane, by fate"),
+        "table": dg.MetadataValue.path(str(stored.samples.path)),
+    }
+
+
+def _report(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
+    path = output.path(CurationReport.PAGE)
+    files = output.require_facts().files
+    pictures = {
+        name.removesuffix(".png"): picture(output.path(name).read_bytes(), alt)
+        for name, alt in _FIGURES.items()
+        if name in files
+    }
+    return {
+        "report": dg.MetadataValue.path(str(path)),
+        "open": dg.MetadataValue.url(path.as_uri()),
+        **pictures,
+    }
+
+
+SHOWN: Mapping[str, Shown] = {
+    "evaluation_sets": _rejected_samples,
+    "contaminated": _evidence,
+    "duplicates": _largest_groups,
+    "initial": _fit,
+    "resampled": _fit,
+    "clusters": _fit,
+    "tree": _tree,
+    "drift": _drift,
+    "selection": _quotas,
+    "dataset_release": _folders,
+    "atlas": _atlas,
+    "curation_report": _report,
+}
+"""By the kind of a step. A step that is not listed shows its summary only."""

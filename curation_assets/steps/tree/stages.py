@@ -1,0 +1,49 @@
+"""level_t_initial, level_t_resampled, level_t_clusters: the stages of a level's fit as steps."""
+
+from __future__ import annotations
+
+from curation_assets.steps.context import StepContext
+from curation_assets.steps.tree.fit import FitIteration, LevelFit
+from curation_assets.steps.tree.split import COARSE_SHARE, SplitProgress
+
+_USUAL_ITERATIONS = 8
+"""Half of a fit, as the progress bar shows it: how many a fit takes is not known."""
+
+
+def fit_initial(step: StepContext) -> None:
+    """See `LevelFit.initial`."""
+    _level_fit(step).initial(step.writer)
+
+
+def fit_resampled(step: StepContext) -> None:
+    """See `LevelFit.resampled`."""
+    _level_fit(step, n_fits=step.spec.levels[step.step.level - 1].steps - 1).resampled(step.writer)
+
+
+def fit_clusters(step: StepContext) -> None:
+    """See `LevelFit.final`."""
+    _level_fit(step).final(step.writer)
+
+
+def _level_fit(step: StepContext, n_fits: int = 1) -> LevelFit:
+    """The fit of the step's level, reporting to the step.
+
+    Args:
+        step: one of the three.
+        n_fits: that the stage consists of.
+    """
+    level = step.step.level
+    whole = COARSE_SHARE if step.spec.levels[level - 1].n_coarse_clusters else 1.0
+
+    def on_progress(resampling_step: int, iteration: FitIteration) -> None:
+        share = iteration.number / (iteration.number + _USUAL_ITERATIONS)
+        before = resampling_step - 1 if n_fits > 1 else 0
+        step.report(
+            whole * (before + share) / max(1, n_fits),
+            f"iteration {iteration.number}, inertia {iteration.inertia:.5g}, {iteration.n_reassigned:,} reassigned",
+        )
+
+    def on_split(piece: SplitProgress) -> None:
+        step.report(piece.share, piece.detail)
+
+    return LevelFit(step.spec, step.storage, level, on_progress, on_split, engine=step.engine)
