@@ -24,8 +24,10 @@ from curation_assets.algorithms.duplicates.coarse_clusters import fit_coarse_clu
 from curation_assets.algorithms.duplicates.near_duplicates import close_pairs
 from curation_assets.algorithms.preprocessing import Preprocessing
 from curation_assets.formats.base import SourceFile
+from curation_assets.graph.steps import pool_steps
 from curation_assets.pools import PoolSpec
 from curation_assets.steps.cleaning.duplicates import find_duplicates
+from curation_assets.steps.context import PoolAccess, StepContext
 from curation_assets.steps.ingest.raw_pool import hash_id
 from curation_assets.storage.outputs import Recipe
 from curation_assets.storage.pool_storage import PoolStorage
@@ -81,7 +83,7 @@ def deduplicate(storage: PoolStorage) -> str:
     """Run the step; its time and figures."""
     began, worked = time.perf_counter(), time.process_time()
     with storage.output("duplicates").writing(RECIPE) as writer:
-        find_duplicates(SPEC, storage, writer)
+        find_duplicates(StepContext(PoolAccess(SPEC, storage), pool_steps(SPEC)["duplicates"], writer))
     seconds, cpu = time.perf_counter() - began, time.process_time() - worked
     figures = storage.output("duplicates").require_facts().summary
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from curation_assets.encoders import Encoder
-from curation_assets.formats import build_reader
+from curation_assets.graph.steps import pool_steps
 from curation_assets.pools import PoolSpec
-from curation_assets.steps.ingest.embed import embed_shard
+from curation_assets.steps.context import PoolAccess, StepContext
+from curation_assets.steps.ingest.accepted import ShardSource
+from curation_assets.steps.ingest.embed import embed_samples
 from curation_assets.steps.ingest.raw_pool import ingest_shard
 from curation_assets.storage.outputs import Output, Recipe
 from curation_assets.storage.pool_storage import PoolStorage
@@ -31,24 +33,15 @@ class OneShard:
         values = {"name": "p", "source": source, "encoder": encoder, "targets": targets}
         self.spec = PoolSpec.model_validate(values)
         self.storage = PoolStorage(str(folder / "curated"), "p")
-        self.reader = build_reader(self.spec.source, folder)
-        (self.shard,) = group_files(self.reader.list_files(), 1)
-        self.raw = self.storage.raw_pool(self.shard.key)
-        with self.raw.writing(_RECIPE) as writer:
-            ingest_shard(self.reader, self.shard, self.spec.source, writer)
+        pool = PoolAccess(self.spec, self.storage, str(folder))
+        (shard,) = group_files(pool.reader.list_files(), 1)
+        with self.storage.output("raw_pool", shard.key).writing(_RECIPE) as writer:
+            ingest_shard(StepContext(pool, pool_steps(self.spec)["raw_pool"], writer, shard))
+        self.source = ShardSource(pool.reader, shard, self.storage.raw_pool(shard.key), self.spec.source)
 
     def embed(self, encoder: Encoder, decode_threads: int) -> Output:
         """The output `embeddings`, made anew."""
-        output = self.storage.output("embeddings", self.shard.key)
+        output = self.storage.output("embeddings", self.source.shard.key)
         with output.writing(_RECIPE) as writer:
-            embed_shard(
-                self.reader,
-                self.shard,
-                self.raw,
-                encoder,
-                writer,
-                source=self.spec.source,
-                metric="cosine",
-                decode_threads=decode_threads,
-            )
+            embed_samples(self.source, encoder, writer, metric="cosine", decode_threads=decode_threads)
         return output

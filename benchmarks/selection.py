@@ -31,7 +31,9 @@ from curation_assets.algorithms.randomness import Purpose, keyed_priorities
 from curation_assets.algorithms.resampling import rank_in_group
 from curation_assets.algorithms.sampling.balanced import plan_quotas
 from curation_assets.algorithms.tree import ClusterTree, Level
+from curation_assets.graph.steps import pool_steps
 from curation_assets.pools import PoolSpec
+from curation_assets.steps.context import PoolAccess, StepContext
 from curation_assets.steps.dataset.selection import select
 from curation_assets.storage.outputs import Facts, Recipe
 from curation_assets.storage.pool_storage import PoolStorage
@@ -181,8 +183,9 @@ def measure_step(folder: Path, share: float) -> None:
     """Run the step `selection` once."""
     storage = PoolStorage(str(folder), "selection")
     began = time.perf_counter()
+    spec = spec_of(share)
     with storage.output("selection").writing(Recipe({}, {}, "1")) as writer:
-        select(spec_of(share), storage, writer)
+        select(StepContext(PoolAccess(spec, storage), pool_steps(spec)["selection"], writer))
     seconds = time.perf_counter() - began
     facts = storage.output("selection").require_facts()
     print(

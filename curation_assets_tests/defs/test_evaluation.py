@@ -13,7 +13,6 @@ import pytest
 from rich.console import Console
 
 from curation_assets.cli.runner import Runner
-from curation_assets.defs.assets.base import PoolGraph
 from curation_assets.defs.checks import build_checks
 from curation_assets.defs.pool_definitions import build_definitions
 from curation_assets.defs.resources import CurationResource
@@ -89,8 +88,7 @@ def test_copies_at_other_sizes_are_found_among_real_drawings(
 def test_the_check_fails_when_a_contaminated_row_is_smuggled_in(
     project: Project, instance: dg.DagsterInstance
 ) -> None:
-    graph = PoolGraph.of(project.spec)
-    [check] = [made for made in build_checks(graph) if "selection_is_clean" in str(made.check_keys)]
+    [check] = [made for made in build_checks(project.spec) if "selection_is_clean" in str(made.check_keys)]
     assert next(iter(check.check_specs)).blocking
     storage = project.storage
     curation = CurationResource(home_folder=str(project.folder), storage_root=project.home.storage_root)
@@ -142,5 +140,5 @@ def test_without_a_listing_the_step_lists_itself(project: Project, instance: dg.
 
 def test_only_decontaminated_pools_have_the_check(project: Project) -> None:
     plain = project.spec.model_copy(update={"decontamination": None})
-    names = [str(check.check_keys) for check in build_checks(PoolGraph.of(plain))]
+    names = [str(check.check_keys) for check in build_checks(plain)]
     assert not any("selection_is_clean" in name for name in names)

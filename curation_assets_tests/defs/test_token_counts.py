@@ -67,7 +67,7 @@ def test_counts_are_made_anew_when_what_counts_changes_and_not_else() -> None:
 
 def test_the_counter_is_loaded_once_and_embeddings_have_none(tmp_path: Path) -> None:
     curation = CurationResource(home_folder=str(tmp_path), storage_root=str(tmp_path))
-    counter = curation.token_counter(spec_of(tokenizer="words"))
-    assert counter is curation.token_counter(spec_of(tokenizer="words"))
+    counter = curation.pool(spec_of(tokenizer="words")).token_counter()
+    assert counter is curation.pool(spec_of(tokenizer="words")).token_counter()
     embedded = {"format": "embeddings", "path": "raw", "encoder": "clip", "token_count_field": "n"}
-    assert curation.token_counter(spec_of(encoder=None, source=embedded)) is None
+    assert curation.pool(spec_of(encoder=None, source=embedded)).token_counter() is None

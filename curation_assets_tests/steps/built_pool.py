@@ -11,13 +11,12 @@ import numpy as np
 import polars as pl
 
 from curation_assets.pools import PoolSpec
-from curation_assets.steps.dataset.ledger import write_ledger
-from curation_assets.steps.dataset.selection import select
 from curation_assets.steps.ingest.raw_pool import hash_id
 from curation_assets.storage.outputs import Recipe
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import Shard
 from curation_assets.storage.tables import Admitted, EvaluationSets, RawPool
+from curation_assets_tests.steps.making import make
 
 RECIPE = Recipe({}, {}, "1")
 
@@ -130,17 +129,14 @@ class BuiltPool:
             writer.summary.update(dimension=2, n_rows=len(kept) - len(excluded), n_excluded=len(excluded))
 
     def select(self) -> pl.DataFrame:
-        with self.storage.output("selection").writing(RECIPE) as writer:
-            select(self.spec, self.storage, writer)
-        return self.storage.output("selection").table("selected.parquet")
+        return make(self.spec, self.storage, "selection").table("selected.parquet")
 
     def write_ledgers(self) -> pl.DataFrame:
         """Write every shard's ledger, and return them as one table with the column shard."""
         parts = self.storage.output("selection").require_facts().parts
         tables = []
         for shard in self.storage.shards():
-            output = self.storage.output("ledger", shard.key)
-            with output.writing(Recipe({}, {"selection": parts[f"ledger/{shard.key}"]}, "1")) as writer:
-                write_ledger(self.spec, self.storage, shard.key, writer)
+            recipe = Recipe({}, {"selection": parts[f"ledger/{shard.key}"]}, "1")
+            output = make(self.spec, self.storage, "ledger", shard, recipe=recipe)
             tables.append(output.table("parquet").with_columns(shard=pl.lit(shard.key)))
         return pl.concat(tables)

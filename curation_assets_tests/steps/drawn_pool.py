@@ -15,19 +15,13 @@ from PIL import Image
 from curation_assets.encoders.base import Encoder
 from curation_assets.formats import build_reader
 from curation_assets.pools import PoolSpec
-from curation_assets.steps.dataset.balanced_dataset import write_dataset
-from curation_assets.steps.dataset.dataset_release import write_release
-from curation_assets.steps.dataset.ledger import write_ledger
-from curation_assets.steps.dataset.selection import select
-from curation_assets.steps.ingest.embed import embed_shard
-from curation_assets.steps.ingest.raw_pool import ingest_shard
+from curation_assets.steps.ingest.accepted import ShardSource
+from curation_assets.steps.ingest.embed import embed_samples
 from curation_assets.steps.tree.assign import LevelAssigner
 from curation_assets.steps.tree.fit import LevelFit
-from curation_assets.storage.outputs import Recipe
 from curation_assets.storage.pool_storage import PoolStorage
-from curation_assets.storage.shards import group_files
-
-RECIPE = Recipe({}, {}, "1")
+from curation_assets.storage.shards import Shard, group_files
+from curation_assets_tests.steps.making import RECIPE, make
 
 
 class MeanColours(Encoder):
@@ -89,24 +83,17 @@ class Pool:
         self.reader = build_reader(self.spec.source, folder)
         self.storage.save_shards(group_files(self.reader.list_files(), self.spec.source.files_per_shard))
 
+    def source(self, shard: Shard) -> ShardSource:
+        return ShardSource(self.reader, shard, self.storage.raw_pool(shard.key), self.spec.source)
+
     def ingest(self) -> None:
         for shard in self.storage.shards():
-            raw = self.storage.raw_pool(shard.key)
-            with raw.writing(RECIPE) as writer:
-                ingest_shard(self.reader, shard, self.spec.source, writer)
+            make(self.spec, self.storage, "raw_pool", shard, reader=self.reader)
 
     def embed(self) -> None:
         for shard in self.storage.shards():
             with self.storage.output("embeddings", shard.key).writing(RECIPE) as writer:
-                embed_shard(
-                    self.reader,
-                    shard,
-                    self.storage.raw_pool(shard.key),
-                    MeanColours(),
-                    writer,
-                    source=self.spec.source,
-                    metric="cosine",
-                )
+                embed_samples(self.source(shard), MeanColours(), writer, metric="cosine")
 
     def cluster(self) -> None:
         for level in range(1, self.spec.n_levels + 1):
@@ -123,23 +110,16 @@ class Pool:
                     LevelAssigner(self.storage, level).assign_shard(shard.key, writer)
 
     def select(self) -> pl.DataFrame:
-        with self.storage.output("selection").writing(RECIPE) as writer:
-            select(self.spec, self.storage, writer)
-        return self.storage.output("selection").table("selected.parquet")
+        return make(self.spec, self.storage, "selection").table("selected.parquet")
 
     def finish(self) -> pl.DataFrame:
         for shard in self.storage.shards():
-            with self.storage.output("ledger", shard.key).writing(RECIPE) as writer:
-                write_ledger(self.spec, self.storage, shard.key, writer)
-            with self.storage.output("balanced_dataset", shard.key).writing(RECIPE) as writer:
-                write_dataset(self.reader, shard, self.storage, self.spec, writer)
+            make(self.spec, self.storage, "ledger", shard)
+            make(self.spec, self.storage, "balanced_dataset", shard, reader=self.reader)
         return pl.concat(
             [self.storage.output("ledger", s.key).table("parquet") for s in self.storage.shards()]
         )
 
     def release(self) -> Path:
         """The folder of the releases."""
-        output = self.storage.output("dataset_release")
-        with output.writing(RECIPE) as writer:
-            write_release(self.spec, self.storage, writer)
-        return Path(str(output.folder))
+        return Path(str(make(self.spec, self.storage, "dataset_release").folder))

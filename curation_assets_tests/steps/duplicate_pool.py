@@ -14,12 +14,12 @@ import polars as pl
 from curation_assets.formats.base import SourceFile
 from curation_assets.formats.texts import normalized_digest
 from curation_assets.pools import PoolSpec
-from curation_assets.steps.cleaning.duplicates import find_duplicates
 from curation_assets.steps.ingest.raw_pool import hash_id
 from curation_assets.storage.outputs import Recipe
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import Shard
 from curation_assets.storage.tables import Contaminated, RawPool
+from curation_assets_tests.steps.making import make
 
 RECIPE = Recipe({}, {}, "1")
 TEXT = {
@@ -114,8 +114,7 @@ class DuplicatePool:
 
     def deduplicate(self, *, anew: bool = False) -> dict[str, tuple[str, str]]:
         """Removed sample id -> id of its twin and kind."""
-        with self.storage.output("duplicates").writing(RECIPE) as writer:
-            find_duplicates(self.spec, self.storage, writer, anew=anew)
+        make(self.spec, self.storage, "duplicates", forced=anew)
         return {
             row["sample_id"]: (row["twin_id"], row["kind"]) for row in self.evidence().iter_rows(named=True)
         }

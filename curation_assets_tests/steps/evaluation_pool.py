@@ -13,14 +13,13 @@ from PIL import Image
 from curation_assets.encoders.base import Encoder
 from curation_assets.formats.base import RawSample, Rejection, ShardReader, SourceFile
 from curation_assets.pools import PoolSpec
-from curation_assets.steps.cleaning.admitted import admit_shard
-from curation_assets.steps.cleaning.contaminated import find_contaminated
-from curation_assets.steps.cleaning.evaluation_sets import read_evaluation_sets
-from curation_assets.steps.ingest.embed import embed_shard
-from curation_assets.steps.ingest.raw_pool import ingest_shard
+from curation_assets.steps.cleaning.evaluation_sets import embed_evaluation_sets
+from curation_assets.steps.ingest.accepted import ShardSource
+from curation_assets.steps.ingest.embed import embed_samples
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import group_files
 from curation_assets_tests.steps.drawn_pool import RECIPE
+from curation_assets_tests.steps.making import make
 
 
 class Held(ShardReader):
@@ -66,17 +65,15 @@ def resized(content: bytes, factor: float, form: str = "PNG") -> bytes:
 def read_sets(spec: PoolSpec, storage: PoolStorage, readers: Mapping[str, Any], encoder: Any) -> pl.DataFrame:
     """Run `evaluation_sets`."""
     with storage.output("evaluation_sets").writing(RECIPE) as writer:
-        read_evaluation_sets(spec, readers, encoder, writer)
+        embed_evaluation_sets(spec, readers, encoder, writer)
     return storage.output("evaluation_sets").table("samples.parquet")
 
 
 def decontaminate(spec: PoolSpec, storage: PoolStorage) -> pl.DataFrame:
     """Run `contaminated` and `admitted` for every shard; returns the evidence with its shard."""
     for shard in storage.shards():
-        with storage.output("contaminated", shard.key).writing(RECIPE) as writer:
-            find_contaminated(spec, storage, shard.key, writer)
-        with storage.output("admitted", shard.key).writing(RECIPE) as writer:
-            admit_shard(spec, storage, shard.key, writer)
+        make(spec, storage, "contaminated", shard)
+        make(spec, storage, "admitted", shard)
     return pl.concat(
         [
             storage.output("contaminated", shard.key)
@@ -91,8 +88,7 @@ def ingest(spec: PoolSpec, storage: PoolStorage, reader: ShardReader, encoder: E
     """Run `raw_pool` and `embeddings` for every shard."""
     storage.save_shards(group_files(reader.list_files(), 1))
     for shard in storage.shards():
-        raw = storage.raw_pool(shard.key)
-        with raw.writing(RECIPE) as writer:
-            ingest_shard(reader, shard, spec.source, writer)
+        make(spec, storage, "raw_pool", shard, reader=reader)
+        source = ShardSource(reader, shard, storage.raw_pool(shard.key), spec.source)
         with storage.output("embeddings", shard.key).writing(RECIPE) as writer:
-            embed_shard(reader, shard, raw, encoder, writer, source=spec.source, metric="cosine")
+            embed_samples(source, encoder, writer, metric="cosine")

@@ -11,10 +11,9 @@ import numpy as np
 
 from curation_assets.encoders.base import Encoder
 from curation_assets.formats.base import RawSample, Rejection, ShardReader, SourceFile
-from curation_assets.formats.embeddings import EmbeddingsReader
-from curation_assets.steps.ingest.embed import embed_shard
-from curation_assets.steps.ingest.precomputed import take_embeddings
+from curation_assets.steps.ingest.embed import embed_samples
 from curation_assets_tests.steps.drawn_pool import RECIPE, Pool
+from curation_assets_tests.steps.making import make
 
 
 class EmbeddedPool(Pool):
@@ -25,11 +24,8 @@ class EmbeddedPool(Pool):
         super().__init__(folder, source=about, **{"encoder": None, **changes})
 
     def embed(self) -> None:
-        assert isinstance(self.reader, EmbeddingsReader)
         for shard in self.storage.shards():
-            raw = self.storage.raw_pool(shard.key)
-            with self.storage.output("embeddings", shard.key).writing(RECIPE) as writer:
-                take_embeddings(self.reader, shard, raw, writer, encoder="ViT-B/32", metric="cosine")
+            make(self.spec, self.storage, "embeddings", shard, reader=self.reader)
 
 
 class _Letters(Encoder):
@@ -75,7 +71,5 @@ class TextPool(Pool):
 
     def embed(self) -> None:
         for shard in self.storage.shards():
-            raw = self.storage.raw_pool(shard.key)
             with self.storage.output("embeddings", shard.key).writing(RECIPE) as writer:
-                source = self.spec.source
-                embed_shard(self.reader, shard, raw, _Letters(), writer, source=source, metric="cosine")
+                embed_samples(self.source(shard), _Letters(), writer, metric="cosine")

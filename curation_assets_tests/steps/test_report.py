@@ -9,7 +9,7 @@ import pytest
 
 from curation_assets.report.data import ReportData
 from curation_assets.report.page import render_report
-from curation_assets.steps.cleaning.evaluation_sets import evaluation_readers
+from curation_assets.steps.context import evaluation_readers
 from curation_assets.steps.report import gather_report
 from curation_assets.steps.report.samples import beginning
 from curation_assets_tests.steps.text_pool import ARABIC, TextPool

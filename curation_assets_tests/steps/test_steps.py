@@ -14,12 +14,12 @@ from PIL import Image
 from curation_assets.algorithms import fit_hierarchy
 from curation_assets.errors import CurationError, ShardError
 from curation_assets.graph.levels import level_specs
-from curation_assets.steps.dataset.ledger import write_ledger
 from curation_assets.steps.report import gather_report
 from curation_assets.storage.fit_rows import FitRows, FittedShard
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.tables import Admitted
 from curation_assets_tests.steps.drawn_pool import RECIPE, MeanColours, Pool, png, write_tar
+from curation_assets_tests.steps.making import make
 
 
 @pytest.fixture(scope="module")
@@ -129,12 +129,8 @@ def test_a_selection_of_a_rejected_sample_is_caught(pool: Pool, tmp_path: Path) 
         with broken.output(asset, shard).writing(RECIPE) as writer:
             for name, content in files.items():
                 writer.file(name).write_bytes(content)
-    ledger = broken.output("ledger", "b")
-    with (
-        pytest.raises(CurationError, match="shard 'b': the ledger does not add up"),
-        ledger.writing(RECIPE) as writer,
-    ):
-        write_ledger(pool.spec, broken, "b", writer)
+    with pytest.raises(CurationError, match="shard 'b': the ledger does not add up"):
+        make(pool.spec, broken, "ledger", "b")
 
 
 def test_a_shard_that_gives_nothing_to_a_target_has_no_file_for_it(pool: Pool) -> None:

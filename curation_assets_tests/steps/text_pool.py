@@ -14,16 +14,16 @@ from curation_assets.encoders.base import Encoder
 from curation_assets.encoders.tokenizers import WordCounter
 from curation_assets.formats import build_reader
 from curation_assets.pools import PoolSpec
-from curation_assets.steps.cleaning.admitted import admit_shard
-from curation_assets.steps.cleaning.evaluation_sets import evaluation_readers, read_evaluation_sets
-from curation_assets.steps.dataset.ledger import write_ledger
-from curation_assets.steps.ingest.embed import embed_shard
-from curation_assets.steps.ingest.token_counts import count_tokens
+from curation_assets.steps.cleaning.evaluation_sets import embed_evaluation_sets
+from curation_assets.steps.context import evaluation_readers
+from curation_assets.steps.ingest.embed import embed_samples
+from curation_assets.steps.ingest.token_counts import count_samples
 from curation_assets.storage.fit_rows import FitRows, FittedShard
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import group_files
 from curation_assets.storage.tables import Contaminated, Duplicates
 from curation_assets_tests.steps.drawn_pool import RECIPE, Pool
+from curation_assets_tests.steps.making import make
 
 TOPICS = {
     "weather": ["rain", "wind", "cloud", "storm", "sun", "frost", "snow", "fog", "thunder", "drizzle"],
@@ -121,11 +121,8 @@ class TextPool(Pool):
 
     def embed(self) -> None:
         for shard in self.storage.shards():
-            raw = self.storage.raw_pool(shard.key)
             with self.storage.output("embeddings", shard.key).writing(RECIPE) as writer:
-                embed_shard(
-                    self.reader, shard, raw, BagOfWords(), writer, source=self.spec.source, metric="cosine"
-                )
+                embed_samples(self.source(shard), BagOfWords(), writer, metric="cosine")
 
     def clean(self) -> None:
         """Evidence as planted, the rows that are left, and those as the rows of the fit."""
@@ -133,15 +130,13 @@ class TextPool(Pool):
             Duplicates.evidence.write(writer, self._evidence(self.duplicates))
         with self.storage.output("evaluation_sets").writing(RECIPE) as writer:
             readers = evaluation_readers(self.spec, self.folder)
-            read_evaluation_sets(self.spec, readers, BagOfWords(), writer)
+            embed_evaluation_sets(self.spec, readers, BagOfWords(), writer)
         fitted = {}
         for shard in self.storage.shards():
             mine = [entry for entry in self.contaminated if entry[0] == shard.key]
             with self.storage.output("contaminated", shard.key).writing(RECIPE) as writer:
                 Contaminated.evidence.write(writer, self._evidence(mine).drop("shard"))
-            output = self.storage.output("admitted", shard.key)
-            with output.writing(RECIPE) as writer:
-                admit_shard(self.spec, self.storage, shard.key, writer)
+            output = make(self.spec, self.storage, "admitted", shard)
             embedded, facts = (
                 self.storage.output("embeddings", shard.key).require_facts(),
                 output.require_facts(),
@@ -160,15 +155,13 @@ class TextPool(Pool):
     def ledger(self) -> None:
         """One fate a row."""
         for shard in self.storage.shards():
-            with self.storage.output("ledger", shard.key).writing(RECIPE) as writer:
-                write_ledger(self.spec, self.storage, shard.key, writer)
+            make(self.spec, self.storage, "ledger", shard)
 
     def count_tokens(self) -> None:
         """Words, as tokens."""
         for shard in self.storage.shards():
-            raw = self.storage.raw_pool(shard.key)
             with self.storage.output("token_counts", shard.key).writing(RECIPE) as writer:
-                count_tokens(self.reader, shard, raw, WordCounter(), self.spec.source, writer)
+                count_samples(self.source(shard), WordCounter(), writer)
 
     def run(self) -> None:
         """Every step up to the ledger."""

@@ -61,7 +61,7 @@ def measure_pool_drift(step: StepContext) -> None:
     known = {} if earlier.facts() is None else _scores(earlier.shards.read())
     decision = measure_shards(step.spec, step.storage, tree, step.writer)
     step.log(
-        f"{decision.words}: {'; '.join(decision.reasons) or 'within the policy'} (new rows "
+        f"{decision.summary}: {'; '.join(decision.reasons) or 'within the policy'} (new rows "
         f"{decision.new_rows_share:.1%} of the fitted, highest drift score {decision.drift_score:.2f})"
     )
     new = decision.shards.filter(~pl.col("in_fit")).to_dicts()

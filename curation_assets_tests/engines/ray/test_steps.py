@@ -12,19 +12,22 @@ from pathlib import Path
 
 import numpy as np
 
+from curation_assets.engines import LocalEngine
 from curation_assets.engines.ray.engine import RayEngine
 from curation_assets.engines.ray.simulated import SimulatedCluster
+from curation_assets.graph.base import Step
+from curation_assets.graph.steps import pool_steps
 from curation_assets.pools import PoolSpec
-from curation_assets.steps.cleaning.duplicates import find_duplicates
-from curation_assets.steps.shard_task import MakeShard, ShardItem, ShardReport
-from curation_assets.steps.tree.assign import AssignShard
+from curation_assets.steps.context import PoolAccess, StepContext
+from curation_assets.steps.shard_task import MakeShard, ShardItem
+from curation_assets.steps.tree.assign import assign_shard
 from curation_assets.steps.tree.fit import FitIteration, LevelFit
-from curation_assets.storage.outputs import OutputWriter
 from curation_assets.storage.shards import Shard
 from curation_assets_tests.engines.ray.conftest import BUDGET
 from curation_assets_tests.formats.embedded import write_clip_retrieval
 from curation_assets_tests.steps.drawn_pool import RECIPE
 from curation_assets_tests.steps.duplicate_pool import DuplicatePool, Sample, spec_of
+from curation_assets_tests.steps.making import make
 from curation_assets_tests.steps.other_pools import EmbeddedPool
 from curation_assets_tests.steps.tree.test_split import make_pool
 
@@ -67,23 +70,24 @@ def test_near_duplicates_are_the_same(engine: RayEngine, tmp_path: Path) -> None
                 for row, vector in enumerate(vectors)
             ]
             pool.put(f"s{shard}", samples)
-        with pool.storage.output("duplicates").writing(RECIPE) as writer:
-            find_duplicates(pool.spec, pool.storage, writer, engine=engine if name == "there" else None)
+        make(pool.spec, pool.storage, "duplicates", engine=engine if name == "there" else LocalEngine())
         evidence.append(pool.evidence())
     assert evidence[0].height > 50
     assert evidence[0].equals(evidence[1])
 
 
-def _refuses_one(shard: Shard, writer: OutputWriter, report: ShardReport) -> None:
-    if shard.key == "1":
+def _refuses_one(step: StepContext) -> None:
+    if step.shard.key == "1":
         raise ValueError("this one")
-    writer.text("txt", f"{shard.key} by {os.getpid()}")
+    step.writer.text("txt", f"{step.shard.key} by {os.getpid()}")
 
 
 def test_shards_are_made_by_other_processes_and_one_may_fail(engine: RayEngine, tmp_path: Path) -> None:
     pool = make_pool(tmp_path)
     items = [ShardItem(Shard(str(number), ()), RECIPE) for number in range(4)]
-    outcomes = dict(engine.map(MakeShard(pool.storage, "step", _refuses_one, {}), items))
+    step = Step("step", "1", (), {}, partitioned=True)
+    refuse = MakeShard(PoolAccess(pool.spec, pool.storage), step, _refuses_one, {})
+    outcomes = dict(engine.map(refuse, items))
     assert outcomes[1].error == "ValueError: this one"
     texts = [pool.storage.output("step", str(number)).path("txt").read_text() for number in (0, 2, 3)]
     assert [text[0] for text in texts] == ["0", "2", "3"]
@@ -95,9 +99,11 @@ def test_assignments_of_shards_are_the_same(engine: RayEngine, tmp_path: Path) -
     with pool.storage.output("level_1_clusters").writing(RECIPE) as writer:
         LevelFit(pool.spec, pool.storage, 1).final(writer)
     items = [ShardItem(shard, RECIPE) for shard in pool.storage.shards()]
-    make = MakeShard(pool.storage, "level_1_assign", AssignShard(pool.spec, pool.storage, 1), {})
-    here = [make(item) for item in items]
-    there = dict(engine.map(dataclasses.replace(make, step="elsewhere"), items))
+    step = pool_steps(pool.spec)["level_1_assign"]
+    assign = MakeShard(PoolAccess(pool.spec, pool.storage), step, assign_shard, {})
+    here = [assign(item) for item in items]
+    elsewhere = dataclasses.replace(step, name="elsewhere")
+    there = dict(engine.map(dataclasses.replace(assign, step=elsewhere), items))
     assert len(here) == 3
     for number, outcome in enumerate(here):
         assert outcome.facts is not None

@@ -10,9 +10,7 @@ import pytest
 from curation_assets.graph.freshness import Freshness
 from curation_assets.graph.refit import choose_fit_rows
 from curation_assets.graph.steps import pool_steps
-from curation_assets.steps.cleaning.admitted import admit_shard
 from curation_assets.steps.cleaning.duplicate_groups import largest_groups
-from curation_assets.steps.cleaning.duplicates import find_duplicates
 from curation_assets.steps.tree.fit import LevelFit
 from curation_assets.storage.tables import Duplicates
 from curation_assets_tests.steps.drawn_pool import RECIPE, Pool, png, write_tar
@@ -25,6 +23,7 @@ from curation_assets_tests.steps.duplicate_pool import (
     spec_of,
     text_spec,
 )
+from curation_assets_tests.steps.making import make
 
 
 def test_equal_bytes_and_equal_texts_leave_the_first(tmp_path: Path) -> None:
@@ -240,11 +239,9 @@ def test_a_drawn_pool_is_fitted_on_what_is_left(tmp_path: Path) -> None:
     pool = Pool(tmp_path, deduplication={"keep": "first", "threshold": 0.999})
     pool.ingest()
     pool.embed()
-    with pool.storage.output("duplicates").writing(RECIPE) as writer:
-        find_duplicates(pool.spec, pool.storage, writer)
+    make(pool.spec, pool.storage, "duplicates")
     for shard in pool.storage.shards():
-        with pool.storage.output("admitted", shard.key).writing(RECIPE) as writer:
-            admit_shard(pool.spec, pool.storage, shard.key, writer)
+        make(pool.spec, pool.storage, "admitted", shard)
     freshness = Freshness(pool.storage, pool_steps(pool.spec), pool.storage.shards())
     assert choose_fit_rows(pool.storage, freshness)
     assert pool.storage.output("duplicates").table("evidence.parquet")["twin_id"].to_list() == [

@@ -12,7 +12,8 @@ from PIL import Image
 
 from curation_assets.errors import CurationError, PoolSpecError
 from curation_assets.pools import PoolSpec
-from curation_assets.steps.cleaning.evaluation_sets import evaluation_readers, take_evaluation_listing
+from curation_assets.steps.cleaning.evaluation_sets import take_evaluation_listing
+from curation_assets.steps.context import evaluation_readers
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets_tests.projects import SMALL_POOL
 from curation_assets_tests.steps.drawn_pool import MeanColours, png, write_tar

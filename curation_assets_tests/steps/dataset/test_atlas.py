@@ -19,8 +19,9 @@ from PIL import Image
 
 from curation_assets.errors import CurationError
 from curation_assets.pools.spec import AtlasSettings
-from curation_assets.steps.dataset.atlas import atlas_command, export_atlas
+from curation_assets.steps.dataset.atlas import atlas_command
 from curation_assets_tests.steps.drawn_pool import RECIPE, Pool, png, write_tar
+from curation_assets_tests.steps.making import make
 from curation_assets_tests.steps.text_pool import TextPool
 
 
@@ -49,8 +50,8 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Pool:
 
 
 def export(pool: Pool, **settings: Any) -> pl.DataFrame:
-    with pool.storage.output("atlas").writing(RECIPE) as writer:
-        export_atlas(pool.spec, AtlasSettings(**settings), pool.storage, pool.reader, writer)
+    spec = pool.spec.model_copy(update={"atlas": AtlasSettings(**settings)})
+    make(spec, pool.storage, "atlas", reader=pool.reader)
     return pool.storage.atlas().samples.read()
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from curation_assets.defs.checks import _check_targets
+from curation_assets.defs.checks import CHECKS
 from curation_assets.errors import CurationError, PoolSpecError
 from curation_assets.steps.dataset.accounts import missed_targets
 from curation_assets_tests.steps.built_pool import BuiltPool, Text

@@ -16,15 +16,16 @@ from curation_assets.encoders import Encoder, build_encoder
 from curation_assets.errors import ShardError
 from curation_assets.formats import build_reader
 from curation_assets.pools import PoolSpec, TimmEncoderSettings
+from curation_assets.steps.ingest.accepted import ShardSource
 from curation_assets.steps.ingest.decoded_windows import resolve_decode_threads
-from curation_assets.steps.ingest.embed import embed_shard
-from curation_assets.steps.ingest.raw_pool import ingest_shard
+from curation_assets.steps.ingest.embed import embed_samples
 from curation_assets.storage.outputs import Output
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import Shard, group_files
 from curation_assets_tests.formats.test_jsonl import SCRIPTS, jsonl
 from curation_assets_tests.steps.drawn_pool import RECIPE, MeanColours, png, write_tar
 from curation_assets_tests.steps.ingest.test_raw_pool import FirstLetters
+from curation_assets_tests.steps.making import make
 
 THREADS = (0, 1, 2, 5)
 
@@ -41,20 +42,15 @@ class Held:
         self.storage = PoolStorage(str(folder / "curated"), "p")
         self.reader = build_reader(self.spec.source, folder)
         self.shard: Shard = group_files(self.reader.list_files(), 10)[0]
-        self.raw = self.storage.raw_pool(self.shard.key)
-        with self.raw.writing(RECIPE) as writer:
-            ingest_shard(self.reader, self.shard, self.spec.source, writer)
+        make(self.spec, self.storage, "raw_pool", self.shard, reader=self.reader)
 
     def embed(self, encoder: Encoder, n_threads: int, progress: list[int] | None = None) -> Output:
         output = self.storage.output("embeddings", self.shard.key)
         with output.writing(RECIPE) as writer:
-            embed_shard(
-                self.reader,
-                self.shard,
-                self.raw,
+            embed_samples(
+                ShardSource(self.reader, self.shard, self.storage.raw_pool(self.shard.key), self.spec.source),
                 encoder,
                 writer,
-                source=self.spec.source,
                 metric="cosine",
                 decode_threads=n_threads,
                 on_progress=lambda done, speed: progress.append(done) if progress is not None else None,

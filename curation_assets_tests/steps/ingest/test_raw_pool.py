@@ -17,14 +17,15 @@ from curation_assets.errors import CurationError
 from curation_assets.formats import build_reader
 from curation_assets.formats.base import RejectionReason
 from curation_assets.pools import PoolSpec
-from curation_assets.steps.ingest.embed import embed_shard
-from curation_assets.steps.ingest.raw_pool import ingest_shard
+from curation_assets.steps.ingest.accepted import ShardSource
+from curation_assets.steps.ingest.embed import embed_samples
 from curation_assets.steps.soundness import require_usable_pool
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import group_files
 from curation_assets_tests.formats.downloads import Download, write_shard
 from curation_assets_tests.formats.test_jsonl import SCRIPTS, compress, jsonl
 from curation_assets_tests.steps.drawn_pool import RECIPE, MeanColours, png, write_tar
+from curation_assets_tests.steps.making import make
 
 
 class FirstLetters(Encoder):
@@ -61,11 +62,10 @@ def ingest_and_embed(spec: PoolSpec, storage: PoolStorage, folder: Path, encoder
     storage.save_shards(group_files(reader.list_files(), spec.source.files_per_shard))
     tables = []
     for shard in storage.shards():
-        raw = storage.raw_pool(shard.key)
-        with raw.writing(RECIPE) as writer:
-            ingest_shard(reader, shard, spec.source, writer)
+        raw = make(spec, storage, "raw_pool", shard, reader=reader)
+        source = ShardSource(reader, shard, storage.raw_pool(shard.key), spec.source)
         with storage.output("embeddings", shard.key).writing(RECIPE) as writer:
-            embed_shard(reader, shard, raw, encoder, writer, source=spec.source, metric="l2")
+            embed_samples(source, encoder, writer, metric="l2")
         n_rows = len(storage.output("embeddings", shard.key).array("npy"))
         tables.append(raw.table("parquet"))
         assert n_rows == tables[-1]["reason"].null_count()

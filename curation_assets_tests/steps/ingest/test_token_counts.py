@@ -15,15 +15,18 @@ from curation_assets.encoders.base import Encoder
 from curation_assets.encoders.tokenizers import build_tokenizer
 from curation_assets.errors import ShardError
 from curation_assets.formats.base import RawSample, Rejection, RejectionReason, ShardReader, SourceFile
+from curation_assets.pools import PoolSpec
 from curation_assets.pools.source import EmbeddingsSource, JsonlSource
 from curation_assets.steps.ingest import accepted
 from curation_assets.steps.ingest import token_counts as tokens
-from curation_assets.steps.ingest.embed import embed_shard
-from curation_assets.steps.ingest.raw_pool import ingest_shard
-from curation_assets.steps.ingest.token_counts import count_tokens
+from curation_assets.steps.ingest.accepted import ShardSource
+from curation_assets.steps.ingest.embed import embed_samples
+from curation_assets.steps.ingest.token_counts import count_samples
 from curation_assets.storage.outputs import Output, Recipe
+from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import Shard
-from curation_assets.storage.tables import RawPool, TokenCounts
+from curation_assets.storage.tables import TokenCounts
+from curation_assets_tests.steps.making import make
 
 RECIPE = Recipe({}, {}, "1")
 SHARD = Shard("s", (SourceFile("a.jsonl", 1, "1"), SourceFile("b.jsonl", 1, "1")))
@@ -55,18 +58,22 @@ def held() -> Held:
     return Held({"a.jsonl": ["one two", " ", None, "日本語 テキスト です"], "b.jsonl": ["x " * 500, "last"]})
 
 
-def ingested(reader: ShardReader, folder: Path, source: Any) -> RawPool:
-    output = RawPool(UPath(folder) / "raw_pool", "s")
-    with output.writing(RECIPE) as writer:
-        ingest_shard(reader, SHARD, source, writer)
-    return output
+def source_of(reader: ShardReader, folder: Path, source: Any) -> ShardSource:
+    """The samples of a shard, once `raw_pool` has listed them."""
+    embedded = source.format == "embeddings"
+    encoder = None if embedded else {"kind": "sentence_transformers", "model": "m"}
+    targets = [{"name": "t", "size": 1}]
+    values = {"name": "p", "source": source.model_dump(), "encoder": encoder, "targets": targets}
+    spec, storage = PoolSpec.model_validate(values), PoolStorage(str(folder), "p")
+    make(spec, storage, "raw_pool", SHARD, reader=reader)
+    return ShardSource(reader, SHARD, storage.raw_pool(SHARD.key), source)
 
 
-def counted(reader: ShardReader, folder: Path, source: Any, raw_pool: RawPool, name: str | None) -> Output:
-    output = Output(UPath(folder) / "token_counts", "s")
+def counted(source: ShardSource, folder: Path, name: str | None) -> TokenCounts:
+    output = TokenCounts(UPath(folder) / "token_counts", "s")
     counter = build_tokenizer(name) if name else None
     with output.writing(RECIPE) as writer:
-        count_tokens(reader, SHARD, raw_pool, counter, source, writer)
+        count_samples(source, counter, writer)
     return output
 
 
@@ -74,8 +81,8 @@ def test_every_accepted_row_has_its_tokens(
     held: Held, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tokens, "_WINDOW", 2)
-    raw_pool = ingested(held, tmp_path, TEXTS)
-    output = counted(held, tmp_path, TEXTS, raw_pool, "words")
+    source = source_of(held, tmp_path, TEXTS)
+    output = counted(source, tmp_path, "words")
     table = output.table(TokenCounts.counts.name)
     assert dict(table.schema) == {"raw_row": pl.UInt32, "n_tokens": pl.Int64}
     assert table.rows() == [(0, 2), (3, 3), (4, 500), (5, 1)]
@@ -90,35 +97,35 @@ def test_every_accepted_row_has_its_tokens(
 
 
 def test_the_same_counts_for_any_window(held: Held, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    raw_pool = ingested(held, tmp_path, TEXTS)
-    whole = counted(held, tmp_path, TEXTS, raw_pool, "utf8_bytes").require_facts()
+    source = source_of(held, tmp_path, TEXTS)
+    whole = counted(source, tmp_path, "utf8_bytes").require_facts()
     monkeypatch.setattr(tokens, "_WINDOW", 1)
-    assert counted(held, tmp_path, TEXTS, raw_pool, "utf8_bytes").require_facts().digest == whole.digest
+    assert counted(source, tmp_path, "utf8_bytes").require_facts().digest == whole.digest
 
 
 def test_a_shard_without_texts_has_no_counts(tmp_path: Path) -> None:
     reader = Held({"a.jsonl": [" "], "b.jsonl": []})
-    output = counted(reader, tmp_path, TEXTS, ingested(reader, tmp_path, TEXTS), "words")
+    output = counted(source_of(reader, tmp_path, TEXTS), tmp_path, "words")
     assert output.table(TokenCounts.counts.name).height == 0
     assert output.require_facts().summary["n_tokens"] == 0
     assert output.require_facts().summary["max_tokens"] is None
 
 
 def test_a_file_that_changed_is_noticed(held: Held, tmp_path: Path) -> None:
-    raw_pool = ingested(held, tmp_path, TEXTS)
+    source = source_of(held, tmp_path, TEXTS)
     held.files["b.jsonl"] = ["x"]
     with pytest.raises(
         ShardError, match=r"shard 's': 1 samples .* no longer in its files: run raw_pool again"
     ):
-        counted(held, tmp_path, TEXTS, raw_pool, "words")
+        counted(source, tmp_path, "words")
     held.files["b.jsonl"] = ["x", " "]
     with pytest.raises(ShardError, match=r"b\.jsonl, row 1: accepted .* but now empty_text.*run raw_pool"):
-        counted(held, tmp_path, TEXTS, raw_pool, "words")
+        counted(source, tmp_path, "words")
 
 
 def test_embeddings_bring_their_counts(tmp_path: Path) -> None:
     reader = Held({"a.jsonl": [{"n_tokens": 7}, {"n_tokens": 12.0}], "b.jsonl": [{"n_tokens": np.int32(0)}]})
-    output = counted(reader, tmp_path, EMBEDDED, ingested(reader, tmp_path, EMBEDDED), None)
+    output = counted(source_of(reader, tmp_path, EMBEDDED), tmp_path, None)
     assert output.table(TokenCounts.counts.name)["n_tokens"].to_list() == [7, 12, 0]
     expected = {"kind": "token_count_field", "name": "n_tokens"}
     assert output.require_facts().summary["tokenizer"] == expected
@@ -129,15 +136,15 @@ def test_embeddings_bring_their_counts(tmp_path: Path) -> None:
 )
 def test_what_is_no_count_is_refused(value: Any, tmp_path: Path) -> None:
     reader = Held({"a.jsonl": [{"n_tokens": 3}, {"n_tokens": value}], "b.jsonl": []})
-    raw_pool = ingested(reader, tmp_path, EMBEDDED)
+    source = source_of(reader, tmp_path, EMBEDDED)
     with pytest.raises(ShardError, match=r"a\.jsonl, row 1: source\.token_count_field 'n_tokens' is "):
-        counted(reader, tmp_path, EMBEDDED, raw_pool, None)
+        counted(source, tmp_path, None)
 
 
 def test_a_missing_column_is_refused(tmp_path: Path) -> None:
     reader = Held({"a.jsonl": [{"other": 3}], "b.jsonl": []})
     with pytest.raises(ShardError, match=r"'n_tokens' is None: each sample needs a whole number"):
-        counted(reader, tmp_path, EMBEDDED, ingested(reader, tmp_path, EMBEDDED), None)
+        counted(source_of(reader, tmp_path, EMBEDDED), tmp_path, None)
 
 
 def test_windows_end_by_number_and_by_characters() -> None:
@@ -163,10 +170,10 @@ class Lengths(Encoder):
 
 
 def test_texts_are_embedded_as_they_are(held: Held, tmp_path: Path) -> None:
-    raw_pool = ingested(held, tmp_path, TEXTS)
+    source = source_of(held, tmp_path, TEXTS)
     output = Output(UPath(tmp_path) / "embeddings", "s")
     with output.writing(RECIPE) as writer:
-        embed_shard(held, SHARD, raw_pool, Lengths(), writer, source=TEXTS, metric="cosine")
+        embed_samples(source, Lengths(), writer, metric="cosine")
     np.testing.assert_array_equal(output.array("npy")[:, 0], [7, 11, 1000, 4])
     assert output.array("npy")[1, 1] == np.float16(ord("日"))
     assert output.table("rows.parquet")["raw_row"].to_list() == [0, 3, 4, 5]
