@@ -16,7 +16,7 @@ import sqlite3
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,7 @@ class Clock:
     def watch_steps(self) -> None:
         """Time every step of this process from now on."""
         from curation_assets.defs.run.step_run import StepRun
+        from curation_assets.steps.context import StepContext
         from curation_assets.steps.registry import code_of
 
         run = StepRun.run
@@ -97,7 +98,6 @@ class Clock:
                 self.step[name] += time.perf_counter() - began
 
         StepRun.run = timed_run  # type: ignore[method-assign]
-
 
 
 def event_bytes(state: Path) -> dict[str, tuple[int, int]]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import dagster as dg
 import numpy as np
 import polars as pl
 import pytest
 
 from curation_assets.defs.checks import CHECKS
 from curation_assets.errors import CurationError, PoolSpecError
+from curation_assets.steps.context import PoolAccess
 from curation_assets.steps.dataset.accounts import missed_targets
 from curation_assets_tests.steps.built_pool import BuiltPool, Text
 
@@ -20,6 +22,10 @@ LENGTHS = {
     "one giant": lambda rng, n: np.append(rng.integers(20, 40, n - 1), 40_000),
 }
 COPY = ("duplicate", "semantic", "a", "a0", 0.97)
+
+
+def targets_are_exact(pool: BuiltPool) -> dg.AssetCheckResult:
+    return CHECKS["targets_are_exact"].evaluate(PoolAccess(pool.spec, pool.storage))
 
 
 def texts_of(lengths: np.ndarray, seed: int = 0) -> dict[str, list[Text]]:
@@ -68,7 +74,7 @@ def test_a_target_that_misses_its_tokens_is_found(tmp_path: Path) -> None:
     pool = BuiltPool(tmp_path, texts_of(counts), n_clusters=30, parents=PARENTS, targets=targets)
     selected = pool.select()
     assert missed_targets(pool.storage) == {}
-    assert _check_targets(pool.storage).passed
+    assert targets_are_exact(pool).passed
     output = pool.storage.output("selection")
 
     def stored(table: pl.DataFrame) -> dict[str, str]:
@@ -89,7 +95,7 @@ def test_a_target_that_misses_its_tokens_is_found(tmp_path: Path) -> None:
     pl.read_parquet(str(path)).with_columns(pl.col("n_tokens") + longer).write_parquet(buffer)
     path.write_bytes(buffer.getvalue())
     total = selected.filter(pl.col("target") == "small")["n_tokens"].sum() + 100
-    assert not _check_targets(pool.storage).passed
+    assert not targets_are_exact(pool).passed
     assert stored(selected) == {"small": f"{total} tokens, 500 asked for: not within one sample"}
 
 
