@@ -5,13 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from curation_assets.graph.relations import (
-    ancestors,
     descendants,
-    direct_inputs,
-    fit_steps,
-    ingest_steps,
     rows_step,
-    shard_steps,
 )
 from curation_assets.graph.steps import pool_steps
 from curation_assets.pools import PoolSpec
@@ -30,30 +25,6 @@ def test_a_level_without_resampling_has_clusters_and_assignments_only() -> None:
         "level_1_clusters",
         "level_1_assign",
     ]
-
-
-def test_descendants_and_direct_inputs() -> None:
-    steps = pool_steps(spec_of())
-    below = descendants(steps, "level_3_clusters")
-    assert below == [
-        "level_3_clusters", "level_3_assign", "tree", "drift", "selection", "ledger", "balanced_dataset",
-        "dataset_release", "atlas", "curation_report",
-    ]  # fmt: skip
-    assert direct_inputs(steps, "level_1_clusters") == ["level_1_resampled"]
-    assert direct_inputs(steps, "level_2_assign") == ["level_2_clusters", "level_1_assign"]
-    assert direct_inputs(steps, "level_1_assign") == ["embeddings", "level_1_clusters"]
-    assert direct_inputs(steps, "selection") == ["tree", "drift"]
-    for name, step in steps.items():
-        assert set(direct_inputs(steps, name)) <= {*step.inputs, *step.after}
-
-
-def test_ancestors_and_fit_steps() -> None:
-    steps = pool_steps(spec_of())
-    assert ancestors(steps, "level_1_clusters") == [
-        "raw_pool", "embeddings", "level_1_initial", "level_1_resampled", "level_1_clusters",
-    ]  # fmt: skip
-    assert fit_steps(steps, 2) == ["level_2_initial", "level_2_resampled", "level_2_clusters"]
-    assert [steps[name].level for name in fit_steps(steps)] == [1, 1, 1, 2, 2, 2, 3]
 
 
 CLEANED: dict[str, Any] = {
@@ -77,13 +48,6 @@ def test_a_cleaned_pool_is_fitted_on_its_admitted_rows() -> None:
     assert only_duplicates["admitted"].inputs == ("embeddings", "duplicates")
     only_sets = pool_steps(spec_of(decontamination=CLEANED["decontamination"]))
     assert only_sets["admitted"].inputs == ("embeddings", "contaminated")
-
-
-def test_shards_are_taken_in_alone_until_duplicates_need_all_of_them() -> None:
-    steps = pool_steps(spec_of(**CLEANED))
-    assigns = ["level_1_assign", "level_2_assign", "level_3_assign"]
-    assert ingest_steps(steps) == ["raw_pool", "embeddings", "contaminated", *assigns]
-    assert shard_steps(steps) == ["raw_pool", "embeddings", "contaminated", "admitted", *assigns]
 
 
 def test_thresholds_decide_what_is_excluded_and_nothing_before_it() -> None:

@@ -1,0 +1,66 @@
+"""How steps relate: what follows what, and which steps take in a shard."""
+
+from __future__ import annotations
+
+from curation_assets.graph.base import Step
+from curation_assets.graph.relations import (
+    ancestors,
+    descendants,
+    descendants_to_force,
+    direct_inputs,
+    fit_steps,
+    ingest_steps,
+    shard_steps,
+)
+from curation_assets.graph.steps import pool_steps
+from curation_assets_tests.graph.test_steps import CLEANED, spec_of
+
+
+def test_descendants_and_direct_inputs() -> None:
+    steps = pool_steps(spec_of())
+    below = descendants(steps, "level_3_clusters")
+    assert below == [
+        "level_3_clusters", "level_3_assign", "tree", "drift", "selection", "ledger", "balanced_dataset",
+        "dataset_release", "atlas", "curation_report",
+    ]  # fmt: skip
+    assert direct_inputs(steps, "level_1_clusters") == ["level_1_resampled"]
+    assert direct_inputs(steps, "level_2_assign") == ["level_2_clusters", "level_1_assign"]
+    assert direct_inputs(steps, "level_1_assign") == ["embeddings", "level_1_clusters"]
+    assert direct_inputs(steps, "selection") == ["tree", "drift"]
+    for name, step in steps.items():
+        assert set(direct_inputs(steps, name)) <= {*step.inputs, *step.after}
+
+
+def test_ancestors_and_fit_steps() -> None:
+    steps = pool_steps(spec_of())
+    assert ancestors(steps, "level_1_clusters") == [
+        "raw_pool", "embeddings", "level_1_initial", "level_1_resampled", "level_1_clusters",
+    ]  # fmt: skip
+    assert fit_steps(steps, 2) == ["level_2_initial", "level_2_resampled", "level_2_clusters"]
+    assert [steps[name].level for name in fit_steps(steps)] == [1, 1, 1, 2, 2, 2, 3]
+
+
+def test_outputs_without_a_changed_row_are_not_forced_with_their_ancestors() -> None:
+    steps = pool_steps(spec_of())
+    kept = {"ledger", "balanced_dataset", "dataset_release"}
+    for first in ("level_1_clusters", "selection"):
+        assert set(descendants(steps, first)) - set(descendants_to_force(steps, first)) == kept
+    assert descendants_to_force(steps, "ledger") == ["ledger", "atlas", "curation_report"]
+
+
+def test_shards_are_taken_in_alone_until_duplicates_need_all_of_them() -> None:
+    steps = pool_steps(spec_of(**CLEANED))
+    assigns = ["level_1_assign", "level_2_assign", "level_3_assign"]
+    assert ingest_steps(steps) == ["raw_pool", "embeddings", "contaminated", *assigns]
+    assert shard_steps(steps) == ["raw_pool", "embeddings", "contaminated", "admitted", *assigns]
+
+
+def test_a_step_that_follows_one_of_all_shards_waits_for_all_of_them() -> None:
+    def step(name: str, *inputs: str, partitioned: bool = True) -> Step:
+        return Step(name, "1", inputs, {}, partitioned=partitioned)
+
+    alone, counted = step("alone"), step("counted", "alone", partitioned=False)
+    after, far = step("after", "alone", "counted"), step("far", "after")
+    steps = {each.name: each for each in (alone, counted, after, far)}
+    assert ingest_steps(steps) == ["alone"]
+    assert shard_steps(steps) == ["alone", "after", "far"]
