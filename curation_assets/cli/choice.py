@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from curation_assets.errors import PoolSpecError
 from curation_assets.graph.base import Step
 from curation_assets.graph.freshness import Freshness
-from curation_assets.graph.relations import ancestors, descendants, fit_steps, ingest_steps
+from curation_assets.graph.relations import ancestors, descendants, fit_steps, ingest_steps, shard_steps
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -39,7 +39,7 @@ def _found(steps: Mapping[str, Step], option: str, name: str, candidates: Sequen
     for candidate in candidates:
         if candidate in steps:
             return candidate
-    levels = sorted({f"level_{step.level}" for step in steps.values() if step.name.startswith("level_")})
+    levels = sorted({f"level_{step.level}" for step in steps.values() if step.fits_tree})
     raise PoolSpecError(f"{option} {name}: no such step; there are: {', '.join([*levels, *steps])}")
 
 
@@ -82,7 +82,7 @@ def steps_of_shards(freshness: Freshness, first: str, last: str | None) -> list[
     if last is None:
         # What follows the selection is drawn from the whole pool.
         names = [name for name in names if name in ingest_steps(steps) or name == first]
-    needs_tree = [name for name in names if name.startswith("level_")]
+    needs_tree = [name for name in names if steps[name].level and name in shard_steps(steps)]
     if needs_tree and not fits_stand:
         if last or first in needs_tree:
             raise PoolSpecError(

@@ -35,8 +35,8 @@ def add_partition_metadata(
 ) -> None:
     """Show figures of each partition on its materialization.
 
-    `context.add_asset_metadata` lists all partitions of the pool anew for every one it is called for, to see that
-    the run holds it: 10 ms a call, and more with every shard. These are keys of the run, so that goes without it.
+    `context.add_asset_metadata` lists all partitions of the pool on every call, to check that the run holds the key:
+    10 ms a call, and more with every shard. These keys are those of the run, so the check is not needed.
     """
     step = context.get_step_execution_context()
     found = step._metadata_accumulator  # noqa: SLF001 - see above
@@ -73,7 +73,7 @@ def fit_metadata(output: Output) -> dict[str, Any]:
 
 
 def size_metadata(sizes: np.ndarray, what: str = "cluster sizes") -> dict[str, Any]:
-    """Balance of cluster sizes (or of what is taken from each cluster), with their falling curve."""
+    """Balance of cluster sizes, or of the quotas of clusters, with the falling curve."""
     from curation_assets.algorithms.balance import balance_of
 
     balance = balance_of(sizes)
@@ -90,7 +90,7 @@ def size_metadata(sizes: np.ndarray, what: str = "cluster sizes") -> dict[str, A
 
 
 def picture(png: bytes, alt: str) -> dg.MarkdownMetadataValue:
-    """A picture that the UI shows in a dialog, no wider than fits there."""
+    """A picture for the UI's dialog, scaled down to its width."""
     png = _narrowed(png)
     return dg.MetadataValue.md(f"![{alt}](data:image/png;base64,{base64.b64encode(png).decode()})")
 

@@ -1,4 +1,4 @@
-"""What must hold between a pool's stored outputs: counted, and a gate before the first fit."""
+"""What must hold between the stored outputs of a pool, and the gates before a fit and a draw."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _UNIT_NORM_TOLERANCE = 1e-3
 
 
 def require_usable_pool(spec: PoolSpec, storage: PoolStorage) -> None:
-    """Gate before level 1: refuse to fit a tree on what a broken source left over.
+    """Gate before level 1: refuse to fit a tree if the source is broken.
 
     Samples that could not be downloaded do not count, neither as rejected nor as samples: links break, which says
     nothing about the files.

@@ -143,7 +143,7 @@ class CoarseSearch:
     def _fit_preprocessing(self, sample: np.ndarray) -> Preprocessing:
         settings = self._spec.preprocessing
         if settings.metric == "l2":
-            # Likeness is a matter of direction, whatever metric the tree is fitted with.
+            # Similarity depends on direction only, whichever metric the tree is fitted with.
             return Preprocessing("cosine", None, 2.0**-GRID_BITS)
         return fit_preprocessing(ArrayRows(sample), metric="cosine", centring=settings.centring)
 

@@ -107,7 +107,7 @@ def _near(search: CoarseSearch, is_open: np.ndarray, writer: OutputWriter) -> _F
 
 
 def resolved_threshold(spec: PoolSpec) -> float:
-    """The cosine of near duplicates that the pool's settings come to."""
+    """The cosine of near duplicates that follows from the pool's settings."""
     settings = spec.deduplication or DeduplicationSettings()
     centring = spec.preprocessing.centring and spec.preprocessing.metric == "cosine"
     return settings.resolve_threshold(spec.modality, centring=centring)

@@ -30,7 +30,7 @@ class Undecodable:
 
 @dataclass(frozen=True, slots=True)
 class DecodedWindow:
-    """What the encoder gets at once; without samples only for what was rejected after the last one."""
+    """What the encoder gets at once. It has no samples if it only reports rejections after the last sample."""
 
     raw_rows: list[int]
     samples: list[Any]
@@ -38,7 +38,7 @@ class DecodedWindow:
     signatures: list[np.ndarray]
     """Of images, each uint8 (1, 192); empty for texts."""
     rejected: list[Undecodable]
-    """Met on the way to the window's last sample, in order."""
+    """Found on the way to the last sample of the window, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +51,14 @@ class _Decoded:
 def decoded_windows(
     samples: Iterable[tuple[int, RawSample]], encoder: Encoder, source: SourceSettings, *, n_threads: int
 ) -> Generator[DecodedWindow, None, None]:
-    """Decode samples and group them, the same whatever the number of threads.
+    """Decode samples and group them. The result does not depend on the number of threads.
 
-    Images are decoded and prepared by several threads; of an image only what the encoder needs is kept, so that
-    whole ones are in memory as many as there are threads. Texts are decoded as they come: Python's lock lets only
-    one thread do so.
+    Several threads decode and prepare images. Only what the encoder needs of an image is kept, so at most one whole
+    image per thread is in memory. Texts are decoded as they come, because Python's lock lets only one thread do so.
 
     Args:
         samples: each with its row of the raw pool, as from `accepted_samples`.
-        encoder: prepares the samples, and says how many make a window; its texts end it at 64 Mi characters.
+        encoder: prepares the samples, and says how many make a window. Texts end a window at 64 Mi characters.
         source: settings of the pool's source, which say how a sample is decoded.
         n_threads: for images; below 2 the caller's own thread decodes them.
 
@@ -99,7 +98,7 @@ def decoded_windows(
 def resolve_decode_threads(setting: int | Literal["auto"]) -> int:
     """Turn the `decode_threads` setting into a number: 'auto' takes the cores that this process may use.
 
-    The command line's workers share the cores and say so by OMP_NUM_THREADS.
+    The workers of the command line share the cores; OMP_NUM_THREADS tells each its part.
     """
     if setting != "auto":
         return setting

@@ -1,4 +1,4 @@
-"""embeddings: the accepted samples of a shard through the encoder, while the next ones are read and decoded."""
+"""embeddings: encodes the accepted samples of a shard while the next ones are read and decoded."""
 
 from __future__ import annotations
 
@@ -29,19 +29,18 @@ def embed_samples(
     decode_threads: int = 1,
     on_progress: Callable[[int, str], None] | None = None,
 ) -> None:
-    """Decode and embed a shard's accepted samples; what cannot be decoded or embedded is rejected.
+    """Decode and embed a shard's accepted samples; reject those that cannot be decoded or embedded.
 
-    The output is the same, byte for byte, whatever the number of threads. Peak memory is two windows of the encoder
-    as `Encoder.prepare` leaves them, whose texts end one at 64 Mi characters, and as many whole images as there are
-    threads.
+    The output is the same, byte for byte, for any number of threads. Peak memory is two windows of prepared samples
+    (see `Encoder.prepare`; texts end a window at 64 Mi characters) and one whole image per thread.
 
     Args:
         source: of the shard's samples.
         encoder: with weights loaded.
         writer: gets embeddings float16 (n, d), pixel signatures of images, the rows' table and the rejected rows.
         metric: 'cosine' rejects embeddings of length zero, which have no direction.
-        decode_threads: for reading and decoding, beside the one that encodes; 0 does all of it in turn.
-        on_progress: called with the samples done so far, and how fast that goes.
+        decode_threads: that read and decode while another encodes; 0 does one after the other.
+        on_progress: called with the samples done so far, and the speed.
 
     Raises:
         ShardError: if a file changed since the raw pool was listed, or storage fails.

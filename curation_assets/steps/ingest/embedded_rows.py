@@ -1,4 +1,4 @@
-"""The output `embeddings` of a shard, written block by block: what cannot be stored or clustered is rejected."""
+"""The output `embeddings` of a shard, written block by block. Rows that cannot be stored or clustered are rejected."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class EmbeddedRows:
 
     @property
     def n_seen(self) -> int:
-        """Samples that were added or rejected so far."""
+        """Samples added or rejected so far."""
         return self.n_kept + len(self._rejected)
 
     def reject(self, raw_row: int, reason: str, detail: str) -> None:
@@ -66,7 +66,7 @@ class EmbeddedRows:
         self._rejected.append((raw_row, reason, detail))
 
     def add(self, block: np.ndarray, raw_rows: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Store what of a block can be stored.
+        """Store the rows of a block that can be stored.
 
         Args:
             block: (m, d) floats.

@@ -1,4 +1,4 @@
-"""embeddings of a pool that is embedded already: taken over as they are, no encoder."""
+"""embeddings of a pool that brings its own: taken over as they are, without an encoder."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def take_embeddings(
         writer: gets embeddings float16 (n, d), the rows' table and the rejected rows.
         encoder: name of the model that made them.
         metric: 'cosine' rejects embeddings of length zero, which have no direction.
-        on_progress: called with the samples done so far, and how fast that goes.
+        on_progress: called with the samples done so far, and the speed.
 
     Raises:
         ShardError: if an array changed since the raw pool was listed, differs in dimension from the pool's
@@ -46,7 +46,7 @@ def take_embeddings(
     table = source.raw_pool.samples.read("file", "offset", "sample_id", "id_hash", "reason")
     table = table.with_row_index("raw_row").filter(pl.col("reason").is_null())
     rows = EmbeddedRows(writer, dimension=reader.header(shard.files[0].path).dimension, metric=metric)
-    # Copying waits for the disk either way: reading ahead would only hold a second chunk.
+    # Copying waits for the disk either way; reading ahead would only hold a second chunk in memory.
     with ReadAhead(_accepted_blocks(reader, shard, table), in_background=False) as blocks:
         throughput = Throughput(blocks.times, overlapped=False)
         for block, raw_rows in blocks:

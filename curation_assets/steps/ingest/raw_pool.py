@@ -47,7 +47,7 @@ def ingest_shard(step: StepContext) -> None:
 
 
 def hash_id(sample_id: str) -> int:
-    """64-bit hash of a sample id: decides random draws, so that they depend on the id and nothing else."""
+    """64-bit hash of a sample id. Random draws are decided by it, so they depend on the id and nothing else."""
     return int.from_bytes(hashlib.blake2b(sample_id.encode(), digest_size=8).digest(), "little")
 
 
@@ -61,7 +61,7 @@ def _row(item: RawSample | Rejection, settings: SourceSettings, first_seen: dict
         "member": item.member,
         "offset": item.offset,
         "size_bytes": len(item.content),
-        # Samples that are embedded already have no content: as the hash of nothing all would be duplicates.
+        # Samples that came embedded have no content; hashing it would make all of them duplicates.
         "content_sha256": hashlib.sha256(item.content).hexdigest() if item.content else None,
     }
     for name in settings.label_fields:

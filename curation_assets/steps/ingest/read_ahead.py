@@ -1,4 +1,4 @@
-"""Work that is made ready in other threads while earlier work is done, in its own order."""
+"""Prepares work in other threads while earlier work is done, and keeps its order."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class ReadTimes:
     """Where the time of a `ReadAhead` went, in seconds of wall time."""
 
     making: float = 0.0
-    """In which items were being made, by however many threads."""
+    """In which items were made, by any number of threads."""
     first_wait: float = 0.0
-    """For the first item, which nothing can be done beside."""
+    """For the first item, while there is nothing else to do."""
     later_wait: float = 0.0
     """For the others, and for the end."""
     lay_ready: float = 0.0
@@ -40,14 +40,14 @@ class _Made:
 
 
 class ReadAhead(Generic[T]):
-    """Iterates in a background thread, one item ahead of the one that is being worked on.
+    """Iterates in a background thread, one item ahead of the one in use.
 
-    Two items exist at a time at most: the one that was given out last, until the next is asked for, and the next.
-    What the iterator raises is raised to whoever iterates, at its place and with its traceback. At the end of
-    the `with` block, by an error too, the iterator is closed in its thread and the thread is over.
+    At most two items exist at a time: the last one given out, and the next. Errors of the iterator are raised at their
+    place in the iteration, with their traceback. When the `with` block ends, normally or by an error, the iterator
+    is closed in its thread and the thread ends.
 
     Args:
-        items: a generator; nothing of it runs before the block begins. It is closed with the block.
+        items: a generator. It starts when the block begins and is closed with the block.
         in_background: False makes each item when it is asked for.
     """
 
@@ -58,7 +58,7 @@ class ReadAhead(Generic[T]):
         self._slots = threading.Semaphore(2)
         self._made: SimpleQueue[_Made] = SimpleQueue()
         self._stopped = False
-        # A daemon, so that storage which hangs does not keep an interrupted process from ending.
+        # A daemon, so that an interrupted process ends even if storage hangs.
         self._thread = threading.Thread(target=self._make_all, name="read-ahead", daemon=True)
 
     def __enter__(self) -> ReadAhead[T]:
@@ -123,7 +123,7 @@ class ReadAhead(Generic[T]):
         except StopIteration:
             is_last = True
         except BaseException as raised:
-            # Whatever it is, it belongs to whoever waits for the item.
+            # Any error is for the thread that waits for the item.
             is_last, error = True, raised
         ready_at = time.perf_counter()
         self.times.making += ready_at - began
@@ -133,9 +133,9 @@ class ReadAhead(Generic[T]):
 def map_in_order(function: Callable[[T], R], items: Iterable[T], n_threads: int) -> Generator[R, None, None]:
     """Results of a function in the order of its arguments, computed by several threads.
 
-    Arguments are drawn by the calling thread, at most twice as many as there are threads ahead of the result
-    that comes next. What the function raises is raised in place of its result; what the iteration raises, at
-    once. Closing the generator lets the calls that run finish and drops the others.
+    The calling thread draws the arguments, ahead of the next result by at most twice the number of threads. An
+    error of the function is raised in place of its result, an error of the iteration at once. Closing the generator
+    lets running calls finish and drops the others.
 
     Args:
         function: may be called by several threads at a time.

@@ -16,7 +16,7 @@ _LONGEST_END = 4
 
 
 def find_sample(storage: PoolStorage, sample_id: str) -> Iterator[tuple[str, int]]:
-    """Shard and row of the raw pool of every row with this id: one column of hashes is read of each shard."""
+    """Shard and raw-pool row of every sample with this id. Reads one column of hashes of each shard."""
     hashed = hash_id(sample_id)
     for shard in storage.shards():
         raw = storage.raw_pool(shard.key)
@@ -29,7 +29,7 @@ def find_sample(storage: PoolStorage, sample_id: str) -> Iterator[tuple[str, int
 
 
 def close_ids(storage: PoolStorage, sample_id: str, n: int = 3) -> list[str]:
-    """Ids of the pool that look like the one asked for: they contain it, or begin or end as it does."""
+    """Ids of the pool that look like the given one: they contain it, or begin or end like it."""
     name, asked = pl.col("sample_id").str.to_lowercase(), sample_id.lower()
     end = max(1, min(_LONGEST_END, len(asked) // 2))
     alike = (

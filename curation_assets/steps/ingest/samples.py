@@ -16,7 +16,7 @@ from curation_assets.storage.tables import LABEL_PREFIX
 
 @dataclass(frozen=True, slots=True)
 class PoolSample:
-    """One row of the raw pool, with its sample where that is needed and still in its file."""
+    """One row of the raw pool, with its sample if it is needed and still in its file."""
 
     shard: str
     raw_row: int
@@ -25,7 +25,7 @@ class PoolSample:
     sample: RawSample | None
 
     def labels(self, source: SourceSettings) -> list[str]:
-        """Its labels, in the order of `label_fields`; those it lacks are left out."""
+        """Its labels, in the order of `label_fields`; missing ones are left out."""
         values = [self.record[LABEL_PREFIX + name] for name in source.label_fields]
         return [str(value) for value in values if value is not None]
 
@@ -35,7 +35,7 @@ def read_pool_samples(
 ) -> Iterator[PoolSample]:
     """Read rows of the pool, holding one sample in memory at a time.
 
-    A file is read only as far as its last wanted sample.
+    A file is read up to its last wanted sample.
 
     Args:
         storage: the pool's outputs.
@@ -67,7 +67,7 @@ def read_pool_samples(
 
 
 def sample_text(sample: RawSample | None, source: SourceSettings) -> str | None:
-    """What can be read of a sample: its text, or an embedded one's `text_field`; None for an image.
+    """The text of a sample, or the `text_field` of one that came embedded; None for an image.
 
     Raises:
         RejectedSampleError: if the text cannot be decoded.

@@ -20,8 +20,8 @@ _LEAST_SECONDS = 1e-9
 class Throughput:
     """Where the wall time of one shard goes.
 
-    There are two lines of work. One reads and decodes, or waits because a window lies ready that the encoder has no
-    time for. The other encodes and writes, or waits for a window.
+    There are two lines of work. One reads and decodes, or waits while a finished window is not taken. The other
+    encodes and writes, or waits for a window.
     """
 
     reading: ReadTimes
@@ -33,23 +33,23 @@ class Throughput:
 
     @contextmanager
     def encoding(self) -> Iterator[None]:
-        """Count what the block takes."""
+        """Count the time of the block."""
         began = time.perf_counter()
         yield
         self.encode_seconds += time.perf_counter() - began
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Count what the block takes."""
+        """Count the time of the block."""
         began = time.perf_counter()
         yield
         self.write_seconds += time.perf_counter() - began
 
     def bottleneck(self) -> Bottleneck:
-        """What the rest waits for.
+        """The slowest part, which the rest waits for.
 
-        Of two lines that overlap it is the one that was waited for, however little its share of the time; until
-        the second window nothing overlaps, and it is what takes longest.
+        If the two lines overlap, it is the one that was waited for, even if the wait was short. Nothing overlaps before
+        the second window; then it is the part that takes longest.
         """
         own: Bottleneck = "encode" if self.encode_seconds >= self.write_seconds else "write"
         if self.overlapped and self.reading.n_items > 1:
@@ -64,7 +64,7 @@ class Throughput:
         """Figures for an output's summary: seconds, and as shares of the whole time.
 
         Args:
-            n_samples: that were read, with an embedding or without.
+            n_samples: that were read, whether they got an embedding or not.
         """
         total = time.perf_counter() - self.began
         parts = {
@@ -101,7 +101,7 @@ class RunThroughput:
         """Add up the summaries of shards; None if none of them has figures.
 
         Args:
-            summaries: of `embeddings`; those of an older version, which lack figures, are left out.
+            summaries: of `embeddings`; summaries without figures are left out.
         """
         seconds: Counter[str] = Counter()
         by_bottleneck: Counter[str] = Counter()

@@ -112,7 +112,7 @@ def _text(sample: RawSample, source: SourceSettings) -> str:
 def _checked(sample: RawSample, field: str | None) -> int:
     value = sample.attributes.get(field) if field else None
     is_number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    # A column with gaps comes as floats: 12.0 counts as 12.
+    # A column with gaps is read as floats, so 12.0 counts as 12.
     if is_number and value == value // 1 and 0 <= value <= _LARGEST:  # type: ignore[operator]
         return int(value)
     raise ShardError(

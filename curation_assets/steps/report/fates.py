@@ -45,7 +45,7 @@ def summarise_fates(storage: PoolStorage, shards: list[str]) -> list[FateSummary
 
 
 def _part_columns(ledger: pl.DataFrame) -> dict[str, pl.Expr]:
-    """Fate -> what its rows are told apart by, as text."""
+    """Fate -> what distinguishes its rows, as text."""
     columns = {
         SELECTED_FATE: pl.col("targets").explode(),
         REJECTED_FATE: pl.col("reason"),

@@ -16,11 +16,11 @@ from curation_assets.storage.tables import Assigned
 
 
 class LevelAssigner:
-    """Assigns the shards of a pool to one level; centroids are read once for many shards.
+    """Assigns the rows of shards to the clusters of one level; reads the centroids once for many shards.
 
     Args:
         storage: the pool's outputs.
-        level: at level 1 rows look for their nearest centroid, above they follow their cluster's parent.
+        level: at level 1 a row goes to its nearest centroid, above to the parent of its cluster.
         device: torch device.
     """
 
@@ -30,7 +30,7 @@ class LevelAssigner:
         self._preprocessing = clusters.read_preprocessing(storage.clusters(1))
         self._coarse = clusters.read_coarse(stored)
         centroids = stored.centroids.read()
-        # Of a split level, whose centroids may be many, only those of a coarse cluster are needed at a time.
+        # A split level may have many centroids; only those of one coarse cluster are needed at a time.
         self._centroids = np.array(centroids) if self._coarse is None else centroids
         self._parents = np.asarray(stored.assignments.read()) if level > 1 else None
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 KEEP, REFIT = "assign and re-select", "refit from level 1"
 DRIFT_FIGURES = ("score", "distance_shift", "beyond_radius_share", "mass_shift")
 _SAMPLED_ROWS = 2**22
-"""Of the fit, whose 99 % radius is then known to 0.005 %."""
+"""Of the fit. They give its 99 % radius to within 0.005 %."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +33,13 @@ class Decision:
     reasons: tuple[str, ...]
     """Why to refit; empty if the tree stays."""
     new_rows: int
-    """Rows in shards that came or changed since the fit."""
+    """Rows in shards that arrived or changed since the fit."""
     gone_rows: int
     """Fitted rows whose shard changed or went."""
     new_rows_share: float
     """The larger of the two, as a share of the fitted rows."""
     drift_score: float
-    """The largest among shards that came since the fit."""
+    """The largest among shards that arrived since the fit."""
     drifting_shards: tuple[str, ...]
     shards: pl.DataFrame
     """The figures of every shard."""

@@ -62,9 +62,9 @@ class LevelFit:
         level: 1 for the level that clusters the pool's rows.
         on_progress: called with the resampling step (0 is the initial fit) after every Lloyd iteration.
         on_split: called for every piece of a split level.
-        bucket_bytes: see `LevelFitter.bucket_bytes`; None goes by the pool's `memory_budget`.
+        bucket_bytes: see `LevelFitter.bucket_bytes`; None derives it from the pool's `memory_budget`.
         engine: where large fits and the pieces of a split level run.
-        seconds_between: a fit keeps its state at most so often; a killed one goes on from there.
+        seconds_between: the least time between two saved states; a killed fit resumes from the last one.
     """
 
     spec: PoolSpec
@@ -107,7 +107,7 @@ class LevelFit:
         )
 
     def final(self, writer: OutputWriter) -> None:
-        """The level's clusters: step m fitted on its subset, or the initial fit where nothing is resampled."""
+        """The level's clusters: step m fitted on its subset, or the initial fit if nothing is resampled."""
         spec = self._level_spec()
         if spec.n_coarse_clusters:
             self._split(writer)
@@ -117,7 +117,7 @@ class LevelFit:
             inputs, preprocessing = self._prepared_inputs(self._initial)
             subset = clusters.read_subset(self.storage.resampled(self.level))
             with self._held("clusters", inputs, writer) as (fitter, held, _):
-                # The pool's rows find their level-1 cluster shard by shard, in level_1_assign: once is enough.
+                # level_1_assign assigns the pool's rows shard by shard; once is enough.
                 stage = fitter.fit_subset if self.level == 1 else fitter.refit
                 level = stage(held, subset, spec.steps)
         else:
@@ -153,7 +153,7 @@ class LevelFit:
         self._note_sample(writer)
 
     def _work_folder(self) -> str | None:
-        """Where the working files of a split level lie, if not beside its output."""
+        """Where the working files of a split level are, if not beside its output."""
         engine = resolve_engine(self.spec.engine)
         if self.engine.is_local or engine.work_folder or is_local(self.storage.folder):
             return engine.work_folder
@@ -180,7 +180,7 @@ class LevelFit:
     def _states(
         self, kind: str, inputs: Rows, fitter: LevelFitter, writer: OutputWriter
     ) -> Iterator[tuple[LevelFitter, FitWork]]:
-        """The fitter with a place for its states, which go when the output is stored."""
+        """The fitter with a place for its states, which are removed when the output is stored."""
         work = FitWork.of(self._output(kind), self._recipe(kind, inputs, fitter), self.seconds_between)
         yield replace(fitter, checkpoints=lambda step: cast("Checkpoints", work.states(step))), work
         writer.when_stored(work.remove)
@@ -188,7 +188,7 @@ class LevelFit:
             writer.summary["engine"] = self.engine.describe()
 
     def _recipe(self, kind: str, inputs: Rows, fitter: LevelFitter) -> str:
-        """Fingerprint of all that decides a fit."""
+        """Fingerprint of everything that decides a fit."""
         if self.level == 1:
             recipe = split_recipe(fitter, cast("PreparedRows", inputs), self.storage.fitted_content())
         else:
@@ -202,7 +202,7 @@ class LevelFit:
     def _measured_inputs(self, writer: OutputWriter) -> tuple[Rows, Preprocessing]:
         """The level's inputs; at level 1 their preprocessing is measured in one pass over the rows of the fit.
 
-        What the fit is on, if only a sample of the pool, is stored with it.
+        If the fit is on a sample of the pool, the sample is stored with it.
         """
         if self.level > 1:
             return self._prepared_inputs(self._below())
@@ -216,7 +216,7 @@ class LevelFit:
         return PreparedRows(embeddings, preprocessing), preprocessing
 
     def _prepared_inputs(self, stored: LevelClusters) -> tuple[Rows, Preprocessing]:
-        """The level's inputs as they were prepared for an output that is stored."""
+        """The level's inputs, prepared as they were for a stored output."""
         from curation_assets.algorithms.hierarchy import centroid_inputs
         from curation_assets.algorithms.preprocessing import PreparedRows
 
@@ -254,7 +254,7 @@ class LevelFit:
         return fitter, n_workers
 
     def _memory(self, settings: LevelSpec, n_rows: int, dimension: int) -> FitMemory:
-        """How a process that fits so many rows keeps within the pool's `memory_budget`."""
+        """How a process that fits `n_rows` rows stays within the pool's `memory_budget`."""
         from curation_assets.algorithms.costs.planning import fit_memory
 
         try:

@@ -1,4 +1,4 @@
-"""The rows of a fit on a sample: chosen by hashes of their ids, whatever the order of the shards."""
+"""The rows of a fit on a sample, chosen by hashes of their ids. The order of the shards does not matter."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def choose_sample(spec: PoolSpec, storage: PoolStorage) -> Sample | None:
         storage: its outputs.
 
     Raises:
-        StaleInputError: if a shard has changed or gone since it was decided on what level 1 is fitted.
+        StaleInputError: if a shard has changed or gone since the rows of the fit were chosen.
     """
     from curation_assets.algorithms.randomness import Purpose, keyed_priorities
 
@@ -97,7 +97,7 @@ def _fitted_rows(storage: PoolStorage) -> Iterator[tuple[str, np.ndarray, np.nda
 def _first_rows(
     priorities: list[np.ndarray], places: list[np.ndarray], n_rows: int
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """The rows of lowest priority; of a repeated id, which ties, those of the first shard."""
+    """The rows of lowest priority. Repeated ids tie; then the first shard wins."""
     every, where = np.concatenate(priorities), np.concatenate(places)
     if len(every) <= n_rows:
         return [every], [where]

@@ -1,4 +1,4 @@
-"""The inputs of a fit with the workers of an engine: where they are held, and in how many parts."""
+"""The inputs of a fit, held by the workers of an engine: where, and in how many parts."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def held_inputs(
         rows: prepared inputs.
         fitter: of the level; its `memory` is what one worker may use.
         n_workers: parts of the rows, see `n_fit_workers`; 0 holds them in this process.
-        device: as the pool names it, 'auto' too.
+        device: as the pool names it; may be 'auto'.
     """
     from curation_assets.algorithms.kmeans.inputs import FitInputs
     from curation_assets.algorithms.kmeans.row_worker import part_bounds
@@ -86,7 +86,7 @@ def n_fit_workers(engine: Engine, n_rows: int, work: int, least_work: float) -> 
         engine: where.
         n_rows: rows of the fit.
         work: multiplications of one pass over them.
-        least_work: from which on other processes are worth their start.
+        least_work: less is not worth starting other processes.
     """
     from curation_assets.algorithms.kmeans.row_worker import BLOCK_ROWS
 

@@ -1,4 +1,4 @@
-"""The fit of a split level, piece by piece: coarse clusters, bucketed runs, splits; a killed fit goes on from there."""
+"""The fit of a split level, piece by piece: coarse clusters, bucketed runs, splits. A killed fit resumes."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ COARSE_SHARE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class SplitProgress:
-    """A piece of a split level that is there now."""
+    """A finished piece of a split level."""
 
     stage: Literal["coarse", "run", "bucket"]
     done: int
-    """Pieces of the stage that are there, this one too."""
+    """Finished pieces of the stage, including this one."""
     total: int
     resumed: bool
-    """Found, as an earlier run of the fit had left it."""
+    """Whether an earlier run of the fit had left it."""
     clusters: tuple[int, int] = (0, 0)
     """Of a bucket: its first coarse cluster, and the one after its last."""
 
@@ -68,13 +68,13 @@ class SplitFit:
     """A split level of a pool, fitted through files: each run and each bucket is an item for the engine.
 
     Disk: one copy of the rows as float16 while it runs. Memory: the coarse fit's, then 12 bytes a row and about
-    two buckets; a coarse cluster larger than a bucket is streamed from its runs.
+    two buckets. A coarse cluster larger than a bucket is streamed from its runs.
 
     Args:
         fitter: of the level; its `bucket_bytes` decides how much is split, and sorted into a run, at a time.
         inputs: the pool's rows, prepared; runs hold them as they are stored.
-        work: the working folder, which every worker of the engine can reach.
-        on_split: called for every piece that is there.
+        work: the working folder; every worker of the engine must be able to reach it.
+        on_split: called for every finished piece.
         engine: where the pieces are made.
         n_workers: parts of the coarse fit, see `n_fit_workers`.
         device: as the pool names it.
@@ -89,7 +89,7 @@ class SplitFit:
     device: str = "auto"
 
     def fit(self, writer: OutputWriter) -> None:
-        """Fit what is not there yet and store the level; the working folder goes when the output is complete."""
+        """Fit the missing pieces and store the level; then remove the working folder."""
         from curation_assets.algorithms.splitting import bucket_bounds
 
         coarse = self._coarse()
@@ -118,7 +118,7 @@ class SplitFit:
 
     @property
     def _quiet(self) -> LevelFitter:
-        """The fitter as it can travel."""
+        """The fitter without what cannot travel to other processes."""
         return replace(self.fitter, on_progress=None, checkpoints=None)
 
     def _coarse(self) -> StoredCoarse:
@@ -138,7 +138,7 @@ class SplitFit:
         return found
 
     def _runs(self, coarse: StoredCoarse) -> SplitRuns:
-        """All runs; those that are missing are written, each in one pass over its rows."""
+        """All runs. Missing ones are written, each in one pass over its rows."""
         runs = SplitRuns(self.work, self.inputs.n_rows, max(1, self.fitter.bucket_bytes // self._row_bytes))
         missing = runs.missing()
         self._require_space(sum(stop - start for start, stop in missing))
@@ -201,7 +201,7 @@ class SplitBucketTask:
 
     Args:
         runs: where its rows lie.
-        preprocessing: what they are seen through.
+        preprocessing: of the rows.
         fitter: of the level.
         device: as the pool names it.
     """
@@ -229,7 +229,7 @@ class SplitBucketTask:
 
 
 def split_recipe(fitter: LevelFitter, inputs: PreparedRows, content: str) -> str:
-    """Fingerprint of all that decides a split level's working files.
+    """Fingerprint of everything that decides the working files of a split level.
 
     Args:
         fitter: its settings.
