@@ -212,7 +212,7 @@ class Freshness:
         if recipe is None:
             return f"input missing: {', '.join(self.missing_inputs(name, shard))}"
         if self.is_forced(name, shard):
-            return "to be made again"
+            return "rebuild requested"
         if self._is_of(facts, recipe, name):
             return None
         return explain_change(facts, recipe, self._refit_reason(name), self.rows_step)

@@ -105,7 +105,7 @@ def test_what_is_to_be_made_again_is_until_it_was_made_since(tmp_path: Path) -> 
     storage = made_pool(tmp_path, shards)
     again = Again(frozenset({"fit"}), timestamp())
     outdated = Freshness(storage, STEPS, shards, again).outdated()
-    assert outdated["fit"] == {None: "to be made again"}
+    assert outdated["fit"] == {None: "rebuild requested"}
     assert Freshness(storage, STEPS, shards, again).is_forced("fit", None)
     assert not Freshness(storage, STEPS, shards, again).is_forced("raw_pool", "a")
     assert "raw_pool" not in outdated

@@ -34,7 +34,7 @@ class EvaluationSamples:
         """The samples of all sets.
 
         Raises:
-            StaleInputError: if it was not made yet.
+            StaleInputError: if the step has not run yet.
         """
         facts = stored.require_facts()
         return cls(
@@ -47,7 +47,7 @@ class EvaluationSamples:
 
 @dataclass(frozen=True, slots=True)
 class ShardRows:
-    """Embedded rows of one shard, or some of them, with what they are compared by."""
+    """Embedded rows of one shard, or some of them, with the columns they are compared by."""
 
     table: pl.DataFrame
     """row, raw_row, sample_id, content_sha256, normalized_sha256."""
@@ -84,7 +84,7 @@ class ShardRows:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What came out of comparing rows to every evaluation sample."""
+    """The result of comparing rows to every evaluation sample."""
 
     evidence: pl.DataFrame
     """Columns of `Contaminated.evidence`, at most one line a row: the first of hashes, pixels and cosine; of cosines
@@ -164,7 +164,7 @@ def compare(
 
 def _equal_hashes(rows: ShardRows, samples: EvaluationSamples, kind: str) -> pl.DataFrame:
     column = _HASHES[kind]
-    # Of two evaluation samples with the same content the first of the first set is named.
+    # If two evaluation samples have the same content, the first of the first set is named.
     known = samples.table.drop_nulls(column).unique(column, keep="first", maintain_order=True)
     twins = known.select(column, twin_set="set", twin_id="sample_id")
     hits = rows.table.join(twins, on=column, how="inner", maintain_order="left")

@@ -35,7 +35,7 @@ from curation_assets.storage.embeddings import ShardedEmbeddings
 _GROWTH_BEFORE_REFIT = 4
 _READ_BYTES = 16 * 2**20
 _LEAST_SAMPLED_CLUSTERS = 32
-"""A mean of 4,096 rows is good enough for centring, however few the clusters."""
+"""The least rows for the mean of centring, even if there are few clusters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Coarse:
 
 
 class CoarseSearch:
-    """Near duplicates among the rows of a pool, with what the next run needs to go on.
+    """Near duplicates among the rows of a pool, and the state that the next run starts from.
 
     Args:
         spec: the pool.
@@ -100,7 +100,7 @@ class CoarseSearch:
         coarse, visits = self.coarse, self.visits
         if coarse is None or visits is None or len(part) > _GROWTH_BEFORE_REFIT * coarse.n_rows:
             coarse = self._fit(part, coarse.preprocessing if coarse else None)
-            # Other clusters: rows that stand move into them too.
+            # The clusters are new, so rows that stand move into them too.
             visits, located = np.full((n_rows, VISITED_CLUSTERS), -1, dtype=np.int32), part
         similarities = self._locate(coarse, visits, located)
         rank = np.zeros(n_rows, dtype=np.int64)
@@ -123,7 +123,7 @@ class CoarseSearch:
         self._report(0.4 + 0.5 * share, f"round {n_round}: {done:,} of {n_clusters:,} coarse clusters")
 
     def _fit(self, part: np.ndarray, preprocessing: Preprocessing | None) -> Coarse:
-        """Coarse clusters on a sample that hashes of ids decide: the order of shards does not matter."""
+        """Coarse clusters of a sample that is chosen by hashes of ids; the order of shards does not matter."""
         asked = self._spec.deduplication.n_clusters if self._spec.deduplication else "auto"
         n_clusters = n_coarse_clusters(len(part)) if asked == "auto" else min(asked, len(part))
         self._report(0.05, f"fitting {n_clusters:,} coarse clusters")

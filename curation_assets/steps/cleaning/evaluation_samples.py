@@ -1,4 +1,4 @@
-"""Samples of evaluation sets as they are read, and how they are stored."""
+"""Samples of evaluation sets: how they are collected and stored."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ class SetSamples:
         return len(self.ids) - 1
 
     def refuse(self, item: Rejection) -> None:
-        """Note what the reader itself could not use."""
+        """Record a sample that the reader rejected."""
         self.n_refused += 1
         self.reject(item, item.reason, item.detail)
 
     def reject(self, item: RawSample | Rejection, reason: RejectionReason, detail: str) -> None:
-        """Note why a sample has no embedding."""
+        """Record why a sample has no embedding."""
         self.rejected.append((item.sample_id, item.file, item.member, reason.value, detail))
 
     def keep(self, numbered: list[tuple[int, RawSample]], block: np.ndarray) -> np.ndarray:
-        """Take the embeddings that float16 holds and that have a direction; returns their positions."""
+        """Keep the embeddings that fit into float16 and have a direction; returns their positions."""
         if self.dimension is not None and block.shape[1] != self.dimension:
             raise CurationError(
                 f"its embeddings have {block.shape[1]} dimensions, those of the pool {self.dimension}: embed both "
@@ -69,10 +69,10 @@ class SetSamples:
         return np.flatnonzero(good)
 
     def require_usable(self, max_rejected_share: float) -> None:
-        """Refuse a set that is too incomplete to keep its samples out of the result.
+        """Refuse a set that is too incomplete for its samples to be kept out of the result.
 
         Raises:
-            CurationError: if nothing of it can be compared, or too large a share is rejected.
+            CurationError: if none of its samples can be compared, or too large a share is rejected.
         """
         counts = Counter(reason for _, _, _, reason, _ in self.rejected)
         reasons = ", ".join(f"{reason}: {count:,}" for reason, count in counts.most_common(3))

@@ -1,4 +1,4 @@
-"""evaluation_sets: what must not be in the result, read and encoded as the pool is."""
+"""evaluation_sets: the samples that must not be in the result, read and encoded like the pool."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def _read_samples(
 ) -> None:
     from curation_assets.formats.images import pixel_signatures
 
-    # Across files: in a folder each holds one sample, and a batch of one wastes the encoder.
+    # Across files, because in a folder each holds one sample, and a batch of one wastes the encoder.
     items = (item for file in files for item in reader.read(file.path))
     decoded = _decoded(items, entry, part)
     while batch := list(islice(decoded, encoder.window)):
@@ -171,7 +171,7 @@ def _counter(on_progress: Callable[[str, int], None] | None, name: str) -> Calla
 
 @contextmanager
 def _naming(name: str) -> Iterator[None]:
-    """Let errors say which evaluation set they are about."""
+    """Name the evaluation set in errors."""
     try:
         yield
     except CurationError as error:

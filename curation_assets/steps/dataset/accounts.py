@@ -31,7 +31,7 @@ class LedgerAccounts:
     wrong: dict[str, str] = field(default_factory=dict)
     """Shard -> what does not add up."""
     pending: list[str] = field(default_factory=list)
-    """Shards without a ledger of the present selection."""
+    """Shards without a ledger of the current selection."""
 
 
 def audit_ledger(spec: PoolSpec, storage: PoolStorage) -> LedgerAccounts:
@@ -93,13 +93,13 @@ def _expected_fates(raw_pool: RawPool, tables: ShardTables, n_selected: int, n_r
 
 
 def _counted(values: pl.Series) -> Counter[str]:
-    """How often each value occurs: without a Python string for each of millions of rows."""
+    """How often each value occurs, without making a Python string for each of millions of rows."""
     counts = values.value_counts(name="n_values")
     return Counter(dict(zip(counts[values.name], counts["n_values"], strict=True)))
 
 
 def _is_explained() -> pl.Expr:
-    """Whether a row of the ledger has what its fate calls for, and nothing else."""
+    """Whether a row of the ledger has the columns that its fate needs, and no others."""
     fate = pl.col("fate")
     return (
         ((fate == REJECTED_FATE) == pl.col("reason").is_not_null())

@@ -128,7 +128,7 @@ def _choose_rows(shards: Sequence[_Shard], max_rows: int, seed: int) -> tuple[pl
 
 
 def _fates(stored: Ledger, rows: pl.DataFrame) -> pl.DataFrame:
-    """What the ledger says of embedded rows of a shard; columns that an older one lacks are null."""
+    """The ledger's columns of embedded rows of a shard; columns that an older ledger lacks are null."""
     ledger = stored.fates.read()
     places = rows["raw_row"]
     known = ledger["sample_id"].gather(places.clip(upper_bound=max(0, len(ledger) - 1)))
@@ -167,7 +167,7 @@ def _geometry(
     n_neighbours: int,
     seed: int,
 ) -> list[pl.Series]:
-    """Projection and neighbours of the shown rows: zero-based positions in the table, as Embedding Atlas reads."""
+    """Projection and neighbours of the shown rows, as zero-based positions in the table."""
     from curation_assets.algorithms.atlas.neighbours import nearest_neighbours
     from curation_assets.algorithms.atlas.projection import project
 

@@ -1,4 +1,4 @@
-"""balanced_dataset: the selected samples of a shard, written in the forms that hold samples."""
+"""balanced_dataset: the selected samples of a shard, written in the output formats that hold samples."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def write_dataset(step: StepContext) -> None:
     """Copy a shard's selected samples, byte for byte, with a record of where they came from and why.
 
-    Writes one file per target and form that holds samples; none for a target that takes nothing of this shard.
+    Writes one file per target and format that holds samples; none for a target without samples of this shard.
 
     Raises:
         ShardError: if a selected sample is no longer where the raw pool found it.
@@ -54,7 +54,7 @@ def write_dataset(step: StepContext) -> None:
 
 
 def row_formats(spec: PoolSpec) -> Sequence[RowFormat]:
-    """Those of the pool's outputs that hold the samples themselves."""
+    """The output formats of the pool that hold the samples themselves."""
     return [output_format for output_format in ROW_FORMATS if output_format in spec.output_formats]
 
 
@@ -86,7 +86,7 @@ def _copy(step: StepContext, records: pl.DataFrame, target: str, schema: pa.Sche
 
 
 def _records(selected: pl.DataFrame, raw: pl.DataFrame, schema: pa.Schema) -> pl.DataFrame:
-    """What goes out with each selected sample, and its place in the files."""
+    """The record written with each selected sample, and the sample's place in the files."""
     columns = [name for name in schema.names if name != "source_shard"]
     return (
         selected.join(raw.drop("sample_id"), on="raw_row", maintain_order="left")

@@ -27,7 +27,7 @@ class Proof:
     """Every selected row against every evaluation sample."""
 
     n_rows: int
-    """Selected rows; one that several targets share counts once."""
+    """Selected rows; a row that several targets share counts once."""
     n_comparisons: int
     found: pl.DataFrame
     """The columns of `Duplicates.evidence`: empty for a clean selection."""
@@ -52,7 +52,7 @@ def contaminated_selection(
 ) -> Proof:
     """Compare the selected rows to every evaluation sample, from the stored raw pool and embeddings.
 
-    Memory is bounded by the rows that are selected of one shard.
+    Memory is bounded by the selected rows of one shard.
 
     Args:
         spec: a pool with decontamination.
@@ -61,7 +61,7 @@ def contaminated_selection(
         device: torch device.
 
     Raises:
-        CurationError: if a row is not the sample it says it is.
+        CurationError: if a row is not the sample that its id names.
     """
     settings = required_settings(spec)
     samples = EvaluationSamples.read(storage.evaluation_sets())
@@ -97,10 +97,10 @@ def contaminated_selection(
 def require_clean_rows(
     spec: PoolSpec, storage: PoolStorage, selected: pl.DataFrame, *, device: str = "cpu"
 ) -> None:
-    """Gate before a selection is written: Dagster's blocking checks do not stop runs that come later.
+    """Gate before a selection is written, because Dagster's blocking checks do not stop later runs.
 
     Args:
-        spec: the pool; without decontamination nothing is asked of it.
+        spec: the pool; without decontamination the gate is open.
         storage: its outputs.
         selected: shard, row, raw_row, sample_id of every selected row.
         device: torch device.

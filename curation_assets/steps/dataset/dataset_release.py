@@ -103,7 +103,7 @@ def _write_ids(selection: Selection, target: str, writer: OutputWriter) -> Relea
 def _link_data(
     datasets: Sequence[tuple[BalancedDataset, Facts]], target: str, writer: OutputWriter, *, may_differ: bool
 ) -> list[ReleasedFile]:
-    """The Parquet files of the shards that give something, under the names Hugging Face gives splits."""
+    """The Parquet files of the shards with selected samples, under the names that Hugging Face gives to splits."""
     suffix = BalancedDataset.file(target, "parquet")
     found = [(output, facts) for output, facts in datasets if suffix in facts.files]
     schemas = [_schema(output, suffix) for output, _ in found] if may_differ else []
@@ -142,7 +142,7 @@ def _common_schema(target: str, schemas: list[pa.Schema]) -> pa.Schema | None:
 
 
 def _rewrite(output: Output, name: str, schema: pa.Schema, writer: OutputWriter, new_name: str) -> None:
-    """Copy a Parquet file row group by row group into a schema that holds its own."""
+    """Copy a Parquet file, row group by row group, into a wider schema."""
     import pyarrow.parquet as pq
 
     path = output.path(name)

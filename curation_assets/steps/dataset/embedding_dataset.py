@@ -24,7 +24,7 @@ def copy_rows(
 ) -> int:
     """Write the selected rows of a shard as Parquet; returns how many there are.
 
-    A column of the metadata that has the name of one of ours is written as `metadata_<name>`. Peak memory is
+    A metadata column with the name of one of our columns is written as `metadata_<name>`. Peak memory is
     the selected metadata of one file.
 
     Args:
@@ -74,7 +74,7 @@ def copy_rows(
 
 
 def unified_schema(schemas: list[pa.Schema]) -> pa.Schema:
-    """All columns of several schemas, in the order met, each of a type that holds every one it has.
+    """All columns of several schemas in order of appearance, each with a type that holds all of its types.
 
     Raises:
         pyarrow.ArrowException: if there is no such type.

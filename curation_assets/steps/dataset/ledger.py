@@ -61,7 +61,7 @@ def write_ledger(step: StepContext) -> None:
 
 
 def _fates(table: pl.DataFrame, fate: str) -> pl.DataFrame:
-    """The table's raw_row, and of the ledger's columns those that it has."""
+    """The table's raw_row, and the ledger's columns; those that the table lacks are null."""
     schema = Ledger.fates.schema
     empty = {name: pl.lit(None, dtype) for name, dtype in schema.items() if name not in table.columns}
     return table.with_columns(**{**empty, "fate": pl.lit(fate)}).select(

@@ -33,7 +33,7 @@ class PoolIndex:
     id_hashes: np.ndarray
     """uint64 (n,)."""
     admissible: np.ndarray
-    """bool (n,): may be selected: admitted by the cleaning, if there is one, and no repeated id."""
+    """bool (n,): may be selected, that is admitted by the cleaning (if any) and without a repeated id."""
     repeated_ids: pl.DataFrame
     """Rows set aside because their id occurs in an earlier shard: shard, raw_row, sample_id, kept_shard."""
     n_tokens: np.ndarray | None
@@ -43,10 +43,10 @@ class PoolIndex:
     def read(cls, tables: Sequence[ShardTables]) -> PoolIndex:
         """Collect the columns of all shards.
 
-        An id counts for the first of its rows that is admitted: excluded rows keep no other row out.
+        An id counts for its first admitted row; excluded rows do not keep other rows out.
 
         Raises:
-            CurationError: if the assigned, admitted or counted rows of a shard are not those embedded.
+            CurationError: if the assigned, admitted or counted rows of a shard differ from its embedded rows.
         """
         columns: dict[str, list[np.ndarray]] = {name: [] for name in _COLUMNS}
         for shard in tables:
@@ -60,7 +60,7 @@ class PoolIndex:
             if shard.token_counts:
                 columns["n_tokens"].append(_token_counts(shard.token_counts, rows["raw_row"]))
         starts = np.cumsum([0, *map(len, columns["clusters"])], dtype=np.int64)
-        # Column by column: what was read of one goes before the next is joined.
+        # Column by column, so that the parts of one are freed before the next is joined.
         joined = {name: np.concatenate(columns.pop(name)) for name in _COLUMNS if columns[name]}
         admissible = joined["admitted"]
         repeated = _repeated_ids(tables, starts, joined["id_hashes"], admissible)
@@ -142,7 +142,7 @@ def _repeated_ids(
         mine = suspects[bounds[number] : bounds[number + 1]]
         ids = tables[number].embedded.rows.read("raw_row", "sample_id")[mine - starts[number]]
         parts.append(ids.with_columns(pool_row=mine, shard=pl.lit(tables[number].key)))
-    # Different ids can have equal hashes, if rarely: the ids themselves decide.
+    # Different ids can have equal hashes, though rarely, so the ids themselves decide.
     return (
         pl.concat(parts)
         .with_columns(kept_shard=pl.col("shard").first().over("sample_id"))
@@ -152,7 +152,7 @@ def _repeated_ids(
 
 
 def _rows_of_equal_hashes(hashes: np.ndarray, admitted: np.ndarray) -> np.ndarray:
-    """Admitted rows whose hash another one has too, int64, ascending; 8 bytes a row beyond the arguments."""
+    """Admitted rows that share their hash with another, int64, ascending; takes 8 bytes a row."""
     ordered = np.sort(hashes) if admitted.all() else np.sort(hashes[admitted])
     repeated = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
     del ordered

@@ -1,4 +1,4 @@
-"""The dataset card of a release: what Hugging Face's hub and `datasets` read, and people too."""
+"""The dataset card of a release, for people, for Hugging Face's hub and for `datasets`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PAPER = "https://arxiv.org/abs/2405.15613"
 def dataset_card(
     spec: PoolSpec, about: Mapping[str, Any], summary: Mapping[str, Any], names: Set[str]
 ) -> str:
-    """Markdown with YAML front matter; the licence is the user's to name.
+    """Markdown with YAML front matter; the user names the licence.
 
     Args:
         spec: the pool.

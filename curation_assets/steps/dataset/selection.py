@@ -28,14 +28,14 @@ SAMPLES, TOKENS = "samples", "tokens"
 
 @dataclass(frozen=True, slots=True)
 class _Drawn:
-    """One target's rows, and what they were drawn by."""
+    """The rows of one target, and the plan they were drawn by."""
 
     target: TargetSettings
     rows: np.ndarray
     plan: Quotas
     requested: int
     lightest_left: int | None
-    """Tokens of the lightest sample that could still have been taken: what is missing is less than that."""
+    """Tokens of the lightest sample that could still be taken; less than that is missing."""
 
     @property
     def unit(self) -> str:
@@ -130,7 +130,7 @@ def _draw_tokens(
             f"target '{target.name}' is in tokens, but none are counted: run token_counts first"
         )
     clusters = index.clusters
-    # Rows that may not be drawn have no tokens, so nothing of them is drawn.
+    # Rows that may not be drawn get no tokens, so none of them is drawn.
     tokens = np.where(index.admissible, index.n_tokens, np.uint32(0))
     budget = target.resolve(int(tokens.sum(dtype=np.int64)))
     lightest = int(tokens.min(where=tokens > 0, initial=np.iinfo(np.uint32).max))
@@ -152,7 +152,7 @@ def _draw_tokens(
 
 
 def misses_less_than_a_sample(budget: int, total: int, lightest_left: int | None) -> bool:
-    """Whether a total of tokens is as close to its budget as whole samples come without exceeding it.
+    """Whether a total of tokens is as close to its budget as whole samples allow without exceeding it.
 
     Args:
         budget: tokens asked for.
@@ -207,14 +207,14 @@ def _selected_table(
 
 
 def ledger_part(shard: str) -> str:
-    """Name of the part of a selection that a shard's ledger is made from: more than its selected rows."""
+    """Name of the part of a selection that a shard's ledger depends on; it covers more than its selected rows."""
     return f"ledger/{shard}"
 
 
 def _shard_digests(
     index: PoolIndex, drawn: list[_Drawn], tables: list[pl.DataFrame], ran_out: np.ndarray
 ) -> dict[str, str]:
-    """Digest of what concerns each shard: a shard whose part is unchanged need not be written again."""
+    """Digest of the part that concerns each shard. A shard whose part is unchanged is not written again."""
     bounds = [np.searchsorted(draw.rows, index.starts).tolist() for draw in drawn]
     repeated = index.repeated_ids.partition_by("shard", as_dict=True, maintain_order=True)
     digests: dict[str, str] = {}

@@ -11,7 +11,7 @@ from curation_assets.storage.tables import Admitted, Assigned, Embedded, TokenCo
 
 @dataclass(frozen=True, slots=True)
 class ShardTables:
-    """Handles of a shard's tables; nothing is read yet."""
+    """Handles of a shard's tables; creating them reads nothing."""
 
     key: str
     embedded: Embedded

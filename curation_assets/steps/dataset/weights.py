@@ -1,4 +1,4 @@
-"""Per-sample weights: a weighted sampler that draws by them sees the clusters as balanced as the target is."""
+"""Per-sample weights; a sampler that draws by them sees clusters as balanced as the target's."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def write_weights(
     schema = pa.schema([("sample_id", pa.string()), ("source_shard", pa.string()), ("weight", pa.float64())])
     with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=["source_shard"]) as writer:
         for shard, ids, clusters in _admissible(tables, selection):
-            # Not by bincount: it would walk through all clusters for every shard.
+            # Not np.bincount, which would walk through all clusters for every shard.
             np.add.at(counts, clusters, 1)
             columns = [ids.to_arrow(), pa.repeat(shard, len(ids)), pa.array(weights[clusters])]
             arrays = [column.cast(field.type) for column, field in zip(columns, schema, strict=True)]

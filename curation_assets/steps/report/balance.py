@@ -1,4 +1,4 @@
-"""Balance of the pool, of the targets and of what they are compared with."""
+"""Balance of the pool, of the targets and of the subsets they are compared with."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def compare_subsets(
         pool: its columns.
         every: admissible rows.
         rows: of the balanced subset.
-        draws: random subsets of its size, whose mean figures stand for all of them.
+        draws: random subsets of its size; their mean figures are reported.
     """
     flat = _flat_kmeans_rows(pool, len(rows))
     return [
@@ -89,7 +89,7 @@ def _metrics(pool: ReportPool, name: str, draws: Sequence[np.ndarray]) -> Subset
 
 
 def _flat_kmeans_rows(pool: ReportPool, size: int) -> np.ndarray | None:
-    """The same draw from plain k-means with level 1's k: what the hierarchy and resampling add to it."""
+    """The same draw from plain k-means with the k of level 1; the difference is what hierarchy and resampling add."""
     from curation_assets.algorithms.randomness import Purpose, keyed_priorities
     from curation_assets.algorithms.sampling.balanced import draw, plan_quotas
 
@@ -100,7 +100,7 @@ def _flat_kmeans_rows(pool: ReportPool, size: int) -> np.ndarray | None:
     admissible = pool.index.admissible[rows]
     rows, positions = rows[admissible], positions[admissible]
     if len(rows) < size:
-        # The fit was on few of the rows there are now: no draw of this size to compare with.
+        # The fit was on few of the present rows, so no draw of this size can be compared.
         return None
     clusters = np.asarray(fitted)[positions]
     quotas = plan_quotas(np.bincount(clusters), [], size, seed=pool.spec.seed).quotas[0]
@@ -109,7 +109,7 @@ def _flat_kmeans_rows(pool: ReportPool, size: int) -> np.ndarray | None:
 
 
 def _fitted_rows(pool: ReportPool) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the pool that level 1 was fitted on and that are still there, and their positions in the fit."""
+    """Rows that level 1 was fitted on and that still exist, and their positions in the fit."""
     chosen = pool.storage.fit_rows()
     sample = read_sample(pool.storage, pool.storage.initial(1))
     if chosen is None and sample is None:

@@ -1,4 +1,4 @@
-"""What deduplication and decontamination took out, with the twins that they name."""
+"""What deduplication and decontamination removed, with the twins that they name."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def summarise_contamination(
         pool: its columns.
         evidence: with the pairs to show.
         views: of the pool, with the rows of the pairs loaded.
-        readers: of evaluation sets by name; of those left out only ids are shown.
+        readers: of evaluation sets by name; sets without a reader show ids only.
     """
     if evidence.contaminated is None or pool.spec.decontamination is None:
         return []
@@ -131,7 +131,7 @@ def summarise_contamination(
 
 
 def _placed(pool: ReportPool, evidence: pl.DataFrame) -> pl.DataFrame:
-    """Evidence with the pool's row of each removed sample; without shards that left the pool."""
+    """Evidence with the pool row of each removed sample, without shards that left the pool."""
     mine = evidence.filter(pl.col("shard").is_in(pool.index.shards))
     start = pl.col("shard").replace_strict(pool.starts(), default=0, return_dtype=pl.Int64)
     return mine.with_columns(pool_row=start + pl.col("row").cast(pl.Int64))

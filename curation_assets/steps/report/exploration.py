@@ -1,4 +1,4 @@
-"""The export for Embedding Atlas, as the page points to it."""
+"""How the page refers to the export for Embedding Atlas."""
 
 from __future__ import annotations
 

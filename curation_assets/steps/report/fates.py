@@ -20,7 +20,7 @@ from curation_assets.storage.pool_storage import PoolStorage
 
 
 def summarise_fates(storage: PoolStorage, shards: list[str]) -> list[FateSummary]:
-    """Every fate that occurs, with what it is made up of; one shard's ledger is in memory at a time."""
+    """Every fate that occurs, with its parts; one ledger is in memory at a time."""
     totals: Counter[str] = Counter()
     parts: dict[str, Counter[str]] = {}
     for shard in shards:

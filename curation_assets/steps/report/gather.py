@@ -30,12 +30,12 @@ TEXT_SAMPLES = 24
 """Fewer, because they are read rather than looked at."""
 CARDS, CARD_IMAGES, CARD_TEXTS = 12, 8, 3
 BASELINE_DRAWS = 5
-"""Random subsets whose mean figures the report shows: one draw alone would be luck."""
+"""Random subsets whose mean figures the report shows; a single draw would be luck."""
 
 
 @dataclass(frozen=True, slots=True)
 class _TargetPlan:
-    """Rows of a target and of what it is compared with, and those of both that are shown."""
+    """Rows of a target and of its random baseline, and the rows of both that are shown."""
 
     target: TargetSettings
     rows: np.ndarray

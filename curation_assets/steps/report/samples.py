@@ -57,18 +57,18 @@ class PoolViews:
 
 
 def view_of(caption: str, sample: RawSample | None, source: SourceSettings) -> SampleView:
-    """A sample as the page shows it; by its caption alone if there is nothing else to show."""
+    """A sample as the page shows it; only its caption if there is nothing else to show."""
     try:
         text = sample_text(sample, source)
         picture = sample_thumbnail(sample, source, _THUMBNAIL_PIXELS)
     except RejectedSampleError:
-        # Its file changed since it was embedded: the next run of raw_pool says so.
+        # Its file changed since it was embedded; the next run of raw_pool reports that.
         return SampleView(caption)
     return SampleView(caption, picture, None if text is None else beginning(text))
 
 
 def beginning(text: str) -> str:
-    """The first 200 characters of a text on one line, cut between words where there are any."""
+    """The first 200 characters of a text on one line, cut between words if there are any."""
     flat = " ".join(text[: 4 * _TEXT_CHARACTERS].split())
     if len(flat) <= _TEXT_CHARACTERS and len(text) <= 4 * _TEXT_CHARACTERS:
         return flat
@@ -82,7 +82,7 @@ def evaluation_views(
 ) -> dict[str, SampleView]:
     """Views of samples of an evaluation set by id; ids that are not found are left out.
 
-    Its files are read only as far as the last wanted sample.
+    Its files are read up to the last wanted sample.
     """
     left = set(sample_ids)
     found: dict[str, SampleView] = {}

@@ -1,4 +1,4 @@
-"""One sample's way through the curation: its file, its fate and why."""
+"""The path of one sample through the curation: its file, its fate and the reason."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Twin:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """Everything that is known of one row of the raw pool."""
+    """Everything known about one row of the raw pool."""
 
     pool: str
     sample_id: str
@@ -177,7 +177,7 @@ def _twin(ledger: dict[str, Any], ledger_of: Callable[[str], Ledger]) -> Twin | 
     fate = None
     if ledger["fate"] == DUPLICATE_FATE and (stored := ledger_of(twin_set)).path(FACTS).exists():
         fates = stored.fates.read("sample_id", "fate", "reason").filter(pl.col("sample_id") == twin_id)
-        # An id can repeat inside a shard, where all but the first row are rejected: the first is the twin.
+        # An id can repeat inside a shard, where all but the first row are rejected; the first is the twin.
         fates = fates.sort(pl.col("reason").is_not_null())
         fate = fates["fate"][0] if len(fates) else None
     return Twin(twin_set, twin_id, None if similarity is None else round(similarity, 6), fate)

@@ -18,7 +18,7 @@ def dominating_share(n_clusters: int) -> float:
 
 
 def tree_warnings(levels: Sequence[LevelSummary], targets: Sequence[TargetSummary]) -> list[str]:
-    """Plain sentences on a tree that collapsed, or a subset less diverse than a random one."""
+    """Sentences about a collapsed tree, or a subset less diverse than a random one."""
     found = []
     if levels[-1].largest_share > dominating_share(len(levels[-1].sizes)):
         found.append(
