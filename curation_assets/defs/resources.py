@@ -1,4 +1,4 @@
-"""Resources: where the project's data lies."""
+"""Resources: where the project keeps its data."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ class CurationResource(dg.ConfigurableResource):
         from curation_assets.encoders.loading import load_encoder
 
         if spec.encoder is None:
-            raise ValueError(f"pool '{spec.name}' is embedded already: it has no encoder")
+            raise ValueError(f"pool '{spec.name}' has no encoder: its source already holds embeddings")
         return load_encoder(spec.encoder)
 
     def token_counter(self, spec: PoolSpec) -> TokenCounter | None:
-        """What counts the pool's tokens, loaded once per process; None for a pool that is embedded already."""
+        """Counter of the pool's tokens, loaded once per process; None if the source already holds embeddings."""
         return None if spec.encoder is None else _loaded_counter(spec.tokenizer, spec.encoder)
 
 
