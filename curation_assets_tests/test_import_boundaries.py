@@ -54,7 +54,7 @@ ROOMS: dict[str, set[str]] = {
     "storage": {"algorithms", "formats", "errors"},
     "engines": {"algorithms", "pools", "errors"},
     "graph": {"algorithms", "storage", "pools", "errors"},
-    "project": {"storage", "pools", "errors"},
+    "project": {"formats", "storage", "pools", "errors"},
     "steps/__init__": set(),
     "steps/soundness": _STORED,
     "steps/shard_task": _STORED,
@@ -69,7 +69,8 @@ ROOMS: dict[str, set[str]] = {
     "defs/partitions": _STORED,
     "defs/resources": {*_STORED, "encoders", "steps/cleaning"},
     "defs/run": {
-        *_STORED, "engines", "progress", "project", "steps/shard_task", "defs/metadata", "defs/resources",
+        *_STORED, "engines", "progress", "project", "steps/cleaning", "steps/shard_task", "defs/metadata",
+        "defs/partitions", "defs/resources",
     },
     "defs/event_log": {"defs/run"},
     "defs/assets": {
@@ -77,9 +78,9 @@ ROOMS: dict[str, set[str]] = {
     },
     "defs/checks": {*_STORED, "encoders", "steps", "defs/assets", "defs/resources"},
     "defs/jobs": {"graph", "pools", "project", "defs/run"},
-    "defs/watch": {*_STORED, "project", "steps/cleaning", "defs/jobs", "defs/partitions", "defs/run"},
+    "defs/watch": {*_STORED, "project", "defs/jobs", "defs/partitions", "defs/run"},
     "defs/sensors": {"pools", "project", "defs/jobs", "defs/watch"},
-    "defs/schedules": {*_STORED, "project", "defs/jobs", "defs/partitions", "defs/run"},
+    "defs/schedules": {"pools", "project", "defs/jobs", "defs/run"},
     "defs/pool_definitions": {"defs", "pools", "project"},
     "definitions": {"defs/pool_definitions", "pools", "project"},
     "cli": {

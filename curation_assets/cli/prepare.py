@@ -1,4 +1,4 @@
-"""`curation-assets prepare`: the raw shards of the demo pools."""
+"""`curation-assets prepare`: writes the raw shards of the demo pools."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Write = Callable[[Path, Callable[[int, int], None]], list[Path]]
 
 
 def prepare_openmoji(folder: Path | None, limit: int | None) -> None:
-    """Render the OpenMoji drawings into WebDataset shards; finished shards are kept."""
+    """Render the OpenMoji drawings into WebDataset shards; existing shards are kept."""
     from curation_assets.demo.openmoji import write_openmoji_pool
 
     def write(target: Path, report: Callable[[int, int], None]) -> list[Path]:
@@ -24,7 +24,7 @@ def prepare_openmoji(folder: Path | None, limit: int | None) -> None:
 
 
 def prepare_docstrings(folder: Path | None, limit: int | None) -> None:
-    """Gather docstrings of the installed packages into JSON lines; a finished pool is kept."""
+    """Write docstrings of the installed packages to JSON Lines files; an existing pool is kept."""
     from curation_assets.demo.docstrings import DEFAULT_LIMIT, write_docstring_pool
 
     def write(target: Path, report: Callable[[int, int], None]) -> list[Path]:

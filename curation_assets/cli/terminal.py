@@ -1,4 +1,4 @@
-"""Progress in a terminal: bars that move, or plain lines where nobody watches."""
+"""Progress on the console: moving bars in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from curation_assets.defs.assets.base import PoolGraph
 from curation_assets.defs.checks import build_checks
 from curation_assets.defs.pool_definitions import build_definitions
 from curation_assets.defs.resources import CurationResource
+from curation_assets.defs.run.driver import Driver
 from curation_assets.defs.watch import Cursor, Watcher
 from curation_assets.storage.tables import Selection
 from curation_assets_tests.projects import SMALL_POOL, Project, make_project
@@ -58,7 +59,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 def runner(project: Project, instance: dg.DagsterInstance) -> Runner:
-    made = Runner(project.home, project.spec, instance, Console(file=io.StringIO()))
+    made = Runner(Driver(project.home, project.spec, instance), Console(file=io.StringIO()))
     made.sync_shards()
     return made
 

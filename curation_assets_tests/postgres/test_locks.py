@@ -58,7 +58,9 @@ def test_a_second_machine_is_refused_and_a_killed_one_lets_go(tmp_path: Path, po
     assert holder.stdout.readline() == "held\n"
     with dg.DagsterInstance.from_config(str(here)) as instance:
         with (
-            pytest.raises(PoolBusyError, match=rf"by process {holder.pid}@.* \(advisory lock in PostgreSQL\)"),
+            pytest.raises(
+                PoolBusyError, match=rf"by process {holder.pid}@.* \(advisory lock in PostgreSQL\)"
+            ),
             only_runner(home_of(here), instance, "p"),
         ):
             pass

@@ -23,7 +23,9 @@ def executor_name() -> str:
     """
     name = os.environ.get(EXECUTOR_VARIABLE) or IN_PROCESS
     if name not in (IN_PROCESS, RAY):
-        raise CurationError(f"{EXECUTOR_VARIABLE}: expected {IN_PROCESS} (the default) or {RAY}, got '{name}'")
+        raise CurationError(
+            f"{EXECUTOR_VARIABLE}: expected {IN_PROCESS} (the default) or {RAY}, got '{name}'"
+        )
     return name
 
 
