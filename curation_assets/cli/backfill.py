@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import time
 
+from rich.console import Console
+
+from curation_assets import progress
 from curation_assets.cli.choice import (
     failed_shards,
     find_last_step,
@@ -15,7 +18,13 @@ from curation_assets.cli.choice import (
 )
 from curation_assets.cli.rebuild import Rebuild
 from curation_assets.cli.runner import Runner, open_runner
+from curation_assets.cli.terminal import TerminalSink
+from curation_assets.cli.workers import die_with_parent
+from curation_assets.defs.run.driver import Driver, PlannedRun
+from curation_assets.defs.run.event_log import open_instance
+from curation_assets.defs.run.tags import FORCED_TAG, forced_of
 from curation_assets.errors import PoolSpecError
+from curation_assets.project import find_spec, open_home
 
 _NOTHING_TO_DO = {
     "--failed": "no failed shard is out of date",
@@ -92,3 +101,13 @@ def _chosen(
     if option == "--failed":
         return names, failed_shards(driver.instance, driver.spec.name, freshness, names)
     return names, missing_shards(freshness, names)
+
+
+def work(pool: str, names: list[str], block: tuple[str, str], forced: str) -> int:
+    """Run one block of shards for a backfill in another process, which holds the pool's locks."""
+    die_with_parent()
+    home, console = open_home(), Console(force_terminal=False)
+    with open_instance() as instance, TerminalSink(console) as sink, progress.shown_in(sink):
+        driver = Driver(home, find_spec(home, pool), instance, forced_of({FORCED_TAG: forced}))
+        run = PlannedRun(names, block, "block of a backfill")
+        return 0 if Runner(driver, console).execute(run) else 1

@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from curation_assets.cli.terminal import say
 from curation_assets.errors import PoolSpecError
 from curation_assets.graph.freshness import Freshness
 from curation_assets.graph.steps import pool_steps
@@ -66,11 +67,11 @@ def _stories(spec: PoolSpec, storage: PoolStorage, sample_id: str) -> Iterator[S
 def show_story(console: Console, story: Story) -> None:
     """Print one story, with the sample's path through the tree as a table."""
     for line in story_lines(story):
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
+        say(console, line)
     if story.clusters:
         console.print(_path_table(story))
     for path in story.files:
-        console.print(f"output      {path}", highlight=False, soft_wrap=True, markup=False)
+        say(console, f"output      {path}")
 
 
 def story_lines(story: Story) -> Iterator[str]:

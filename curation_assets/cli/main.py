@@ -14,7 +14,8 @@ from curation_assets.errors import CurationError
 
 _POOL_HELP = "Name of the pool; its settings are in pools/NAME.yaml."
 _SHARDS_EXAMPLE = "for example 00000..00009 or 00003,00007"
-_POSITIVE = click.FloatRange(0, min_open=True)
+_INT: dict[str, Any] = {"metavar": "N", "type": click.IntRange(1)}
+_FLOAT: dict[str, Any] = {"metavar": "X", "type": click.FloatRange(0, min_open=True)}
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -30,16 +31,9 @@ def cli() -> None:
 @cli.command()
 @click.option("--pool", metavar="NAME", required=True, help=_POOL_HELP)
 @click.option(
-    "--from",
-    "first",
-    metavar="STEP",
-    help="Rebuild this step and all steps after it, even if they are up to date; for example level_2.",
+    "--from", "first", metavar="STEP", help="Rebuild this step and all steps after it, e.g. level_2."
 )
-@click.option(
-    "--shards",
-    metavar="SHARDS",
-    help=f"Read and embed only these shards, {_SHARDS_EXAMPLE}; run no other step.",
-)
+@click.option("--shards", metavar="SHARDS", help=f"Only read and embed these shards, {_SHARDS_EXAMPLE}.")
 def run(pool: str, first: str | None, shards: str | None) -> None:
     """Bring a pool up to date, from its files to the report.
 
@@ -52,50 +46,21 @@ def run(pool: str, first: str | None, shards: str | None) -> None:
 
 @cli.command()
 @click.option("--pool", metavar="NAME", required=True, help=_POOL_HELP)
-@click.option(
-    "--from", "first", metavar="STEP", help="First step to rebuild, for example embeddings or level_2."
-)
+@click.option("--from", "first", metavar="STEP", help="First step to rebuild, e.g. embeddings or level_2.")
 @click.option("--to", "last", metavar="STEP", help="Last step to rebuild (default: all steps after --from).")
-@click.option(
-    "--shards",
-    metavar="SHARDS",
-    help=f"Rebuild only these shards, {_SHARDS_EXAMPLE}. Not possible for steps that read every shard.",
-)
-@click.option(
-    "--failed",
-    is_flag=True,
-    help="Update only shards that failed and are still out of date; rebuild nothing else.",
-)
-@click.option("--missing", is_flag=True, help="Update only shards that lack an output; rebuild nothing else.")
-@click.option(
-    "--parallel",
-    metavar="N",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="Number of processes that share the shards.",
-)
-def backfill(
-    pool: str,
-    first: str | None,
-    last: str | None,
-    shards: str | None,
-    failed: bool,
-    missing: bool,
-    parallel: int,
-) -> None:
+@click.option("--shards", metavar="SHARDS", help=f"Rebuild only these shards, {_SHARDS_EXAMPLE}.")
+@click.option("--failed", is_flag=True, help="Run only shards that failed and are still out of date.")
+@click.option("--missing", is_flag=True, help="Run only shards that lack an output.")
+@click.option("--parallel", default=1, show_default=True, **_INT, help="Processes that share the shards.")
+def backfill(**options: Any) -> None:
     """Rebuild steps even if they are up to date.
 
-    Give --from to rebuild for all shards, or choose shards with --shards, --failed or --missing. If the command is
-    interrupted, run the same command again to resume.
+    Give --from to rebuild steps for all shards. To choose shards, give --shards, --failed or --missing. If the
+    command is interrupted, run the same command again to resume.
     """
     from curation_assets.cli.backfill import backfill_pool
 
-    sys.exit(
-        backfill_pool(
-            pool, first=first, last=last, shards=shards, failed=failed, missing=missing, parallel=parallel
-        )
-    )
+    sys.exit(backfill_pool(**options))
 
 
 @cli.command(hidden=True)
@@ -106,7 +71,7 @@ def backfill(
 @click.option("--again", "forced", default="")
 def work(pool: str, steps: str, first: str, last: str, forced: str) -> None:
     """Run one block of shards for `backfill --parallel`."""
-    from curation_assets.cli.workers import work as run_block
+    from curation_assets.cli.backfill import work as run_block
 
     sys.exit(run_block(pool, steps.split(","), (first, last), forced))
 
@@ -137,17 +102,9 @@ def explain(sample_id: str, pool: str | None, as_json: bool) -> None:
 
 @cli.command()
 @click.argument("path", type=click.Path(path_type=Path))
+@click.option("--rows", **_INT, help="Samples to plan for (default: the number of stored embeddings).")
 @click.option(
-    "--rows",
-    metavar="N",
-    type=click.IntRange(1),
-    help="Number of samples to plan for (default: that of the stored embeddings).",
-)
-@click.option(
-    "--dim",
-    metavar="N",
-    type=click.IntRange(1),
-    help="Embedding dimension to plan for (default: that of the stored embeddings; 1024 with --rows).",
+    "--dim", **_INT, help="Embedding dimension (default: that of the stored embeddings; 1024 with --rows)."
 )
 def validate(path: Path, rows: int | None, dim: int | None) -> None:
     """Check a pool's YAML file and its source files.
@@ -161,94 +118,41 @@ def validate(path: Path, rows: int | None, dim: int | None) -> None:
 
 @cli.command()
 @click.option("--pool", metavar="NAME", help="Plan for the settings of this pool, pools/NAME.yaml.")
+@click.option("--rows", type=Count(), help="Samples, e.g. 743e6 or 743M (default: as many as are embedded).")
 @click.option(
-    "--rows",
-    metavar="COUNT",
-    type=Count(),
-    help="Number of samples, for example 743e6 or 743M (default: that of the stored embeddings).",
+    "--dim", "dimension", type=Count(), help="Embedding dimension (default: that of the stored embeddings)."
 )
 @click.option(
-    "--dim",
-    "dimension",
-    metavar="COUNT",
-    type=Count(),
-    help="Embedding dimension (default: that of the stored embeddings).",
+    "--clusters", type=Counts(), help="Without --pool: clusters of each level, e.g. 10M,500k,50k,10k."
 )
+@click.option("--coarse", type=Count(), help="Without --pool: coarse clusters that level 1 is split into.")
 @click.option(
-    "--clusters",
-    metavar="COUNT,...",
-    type=Counts(),
-    help="Clusters of each level, for example 10M,500k,50k,10k (default: four levels; only without --pool).",
+    "--steps", metavar="N", type=click.IntRange(0), help="Without --pool: resampling steps (default: 10)."
 )
+@click.option("--iterations", **_INT, help="Without --pool: maximum Lloyd iterations per fit (default: 50).")
+@click.option("--fit-rows", type=Count(), help="Rows that level 1 is fitted on (default: all rows).")
 @click.option(
-    "--coarse",
-    metavar="COUNT",
-    type=Count(),
-    help="Coarse clusters that level 1 is split into (default: no split; only without --pool).",
+    "--gpus", **_INT, help="GPUs to plan for (default: none; the speed of this machine is measured)."
 )
-@click.option(
-    "--steps",
-    metavar="N",
-    type=click.IntRange(0),
-    help="Resampling steps of each level (default: 10; only without --pool).",
-)
-@click.option(
-    "--iterations",
-    metavar="N",
-    type=click.IntRange(1),
-    help="Maximum Lloyd iterations per fit (default: 50; only without --pool).",
-)
-@click.option(
-    "--fit-rows", metavar="COUNT", type=Count(), help="Rows that level 1 is fitted on (default: all rows)."
-)
-@click.option(
-    "--gpus",
-    metavar="N",
-    type=click.IntRange(1),
-    help="Number of GPUs (default: none; the speed of this machine is measured).",
-)
-@click.option(
-    "--tflops", metavar="X", type=_POSITIVE, help="Peak bfloat16 TFLOP/s of a GPU (default: 312, an A100)."
-)
+@click.option("--tflops", **_FLOAT, help="Peak bfloat16 TFLOP/s of a GPU (default: 312, an A100).")
 @click.option(
     "--utilisation",
     metavar="X",
     type=click.FloatRange(0, 1, min_open=True),
     help="Share of a GPU's peak that is reached (default: 0.4, an assumption).",
 )
-@click.option(
-    "--workers",
-    metavar="N",
-    type=click.IntRange(1),
-    help="Processes that share the rows (default: one per GPU, or 1).",
-)
+@click.option("--workers", **_INT, help="Processes that share the rows (default: one per GPU, or 1).")
 @click.option(
     "--memory",
-    metavar="SIZE",
     type=Bytes(),
-    help="Memory budget of a worker, for example '80 GB' (default: memory_budget of the pool; 80 GB with --gpus).",
+    help="Memory of a worker, e.g. '80 GB' (default: the pool's memory_budget; 80 GB with --gpus).",
+)
+@click.option("--disk-gbps", default=1.0, show_default=True, **_FLOAT, help="Disk speed of a worker in GB/s.")
+@click.option(
+    "--network-gbps", default=3.0, show_default=True, **_FLOAT, help="Network speed of a worker in GB/s."
 )
 @click.option(
-    "--disk-gbps",
-    metavar="X",
-    type=_POSITIVE,
-    default=1.0,
-    show_default=True,
-    help="Disk speed of a worker in gigabytes per second.",
-)
-@click.option(
-    "--network-gbps",
-    metavar="X",
-    type=_POSITIVE,
-    default=3.0,
-    show_default=True,
-    help="Network speed of a worker in gigabytes per second.",
-)
-@click.option(
-    "--embed-rate",
-    metavar="X",
-    type=_POSITIVE,
-    help="Samples per second that a device embeds (default: embedding is not counted).",
+    "--embed-rate", **_FLOAT, help="Samples a device embeds per second (default: do not count embedding)."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, in bytes and seconds.")
 def plan(**options: Any) -> None:
@@ -264,10 +168,8 @@ def plan(**options: Any) -> None:
 
 @cli.command()
 @click.argument("demo", type=click.Choice(["openmoji", "docstrings"]))
-@click.option(
-    "--folder", type=click.Path(path_type=Path), help="Folder to write to (default: a folder in data/raw)."
-)
-@click.option("--limit", metavar="N", type=click.IntRange(1), help="Write only the first N samples.")
+@click.option("--folder", type=click.Path(path_type=Path), help="Folder to write to (default: in data/raw).")
+@click.option("--limit", **_INT, help="Write only the first N samples.")
 def prepare(demo: str, folder: Path | None, limit: int | None) -> None:
     """Write the source files of a demo pool."""
     from curation_assets.cli.prepare import prepare_docstrings, prepare_openmoji
@@ -276,16 +178,9 @@ def prepare(demo: str, folder: Path | None, limit: int | None) -> None:
 
 
 @cli.command("ray-demo")
+@click.option("--pool", metavar="NAME", default="emoji", show_default=True, help="A curated pool.")
 @click.option(
-    "--pool", metavar="NAME", default="emoji", show_default=True, help="A pool that is already curated."
-)
-@click.option(
-    "--nodes",
-    metavar="N",
-    type=click.IntRange(3),
-    default=3,
-    show_default=True,
-    help="Number of simulated nodes.",
+    "--nodes", metavar="N", type=click.IntRange(3), default=3, show_default=True, help="Simulated nodes."
 )
 def ray_demo(pool: str, nodes: int) -> None:
     """Show that losing a node does not change the result.

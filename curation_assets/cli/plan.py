@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from curation_assets.cli.numbers import duration, size
+from curation_assets.cli.terminal import say
 from curation_assets.errors import PoolSpecError
 from curation_assets.graph.levels import level_specs
 from curation_assets.pools.memory import DEFAULT_MEMORY_BUDGET
@@ -87,13 +88,9 @@ def show_plan(options: PlanOptions) -> None:
         return
     console = Console()
     console.print(_table(priced))
-    for line in [
-        *_totals(priced),
-        "",
-        "assumptions",
-        *(f"- {line}" for line in _assumptions(priced, options)),
-    ]:
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
+    assumptions = (f"- {line}" for line in _assumptions(priced, options))
+    for line in (*_totals(priced), "", "assumptions", *assumptions):
+        say(console, line)
 
 
 def _priced(options: PlanOptions) -> PricedPlan:

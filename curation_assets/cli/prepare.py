@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from curation_assets.cli.terminal import TerminalSink
+from curation_assets.cli.terminal import TerminalSink, say
 from curation_assets.project import open_home
 
 Write = Callable[[Path, Callable[[int, int], None]], list[Path]]
@@ -44,4 +44,4 @@ def _prepare(write: Write, folder: Path | None, pool: str, task: str, what: str)
 
         shards = write(target, report)
         sink.end(task)
-    console.print(f"{len(shards)} shards in {target}", highlight=False, soft_wrap=True)
+    say(console, f"{len(shards)} shards in {target}")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import yaml
 from rich.console import Console
 
+from curation_assets.cli.terminal import say
 from curation_assets.errors import CurationError
 from curation_assets.pools import load_pool_spec
 from curation_assets.pools.engine import ADDRESS_VARIABLE, ENGINE_VARIABLE, WORKERS_VARIABLE
@@ -51,7 +52,7 @@ def run_ray_demo(pool: str, n_nodes: int) -> int:
             f"pool '{pool}' has no selection to compare with: run `curation-assets run --pool {pool}` first"
         )
     folder = _demo_home(home, pool)
-    console.print(f"starting a simulated Ray cluster of {n_nodes} nodes on localhost", highlight=False)
+    say(console, f"starting a simulated Ray cluster of {n_nodes} nodes on localhost")
     with simulated_cluster(n_nodes) as cluster:
         demo = Home(folder, str(folder / "curated"), folder / "dagster")
         environment = {
@@ -67,7 +68,7 @@ def run_ray_demo(pool: str, n_nodes: int) -> int:
         storage = demo.storage(pool)
         killed = _kill_a_busy_node(cluster, storage.output(KILLED_AFTER), process)
         if killed is not None:
-            console.print(f"killed node {killed} of {n_nodes} and the worker on it", style="bold red")
+            say(console, f"killed node {killed} of {n_nodes} and the worker on it", "bold red")
         code = process.wait()
     if code:
         raise CurationError(f"the run on the cluster ended with code {code}; its messages are above")
@@ -77,11 +78,8 @@ def run_ray_demo(pool: str, n_nodes: int) -> int:
         )
     same = _files(local) == _files(storage.output("selection"))
     verdict = "has the same bytes as" if same else "DIFFERS from"
-    console.print(
-        f"the selection made on the cluster {verdict} the one made on one machine",
-        style="green" if same else "red",
-        soft_wrap=True,
-    )
+    style = "green" if same else "red"
+    say(console, f"the selection made on the cluster {verdict} the one made on one machine", style)
     return 0 if same else 1
 
 

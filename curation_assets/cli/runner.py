@@ -11,7 +11,7 @@ from rich.console import Console
 
 from curation_assets import progress
 from curation_assets.cli.rebuild import Rebuild
-from curation_assets.cli.terminal import TerminalSink
+from curation_assets.cli.terminal import TerminalSink, say
 from curation_assets.cli.workers import run_workers
 from curation_assets.defs.assets.base import pool_limit
 from curation_assets.defs.jobs import whole_pool_job
@@ -172,4 +172,4 @@ class Runner:
 
     def say(self, text: str, style: str | None = None) -> None:
         """Print a line for the user."""
-        self.console.print(text, style=style, highlight=False, soft_wrap=True, markup=False)
+        say(self.console, text, style)

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from curation_assets.cli.terminal import say
 from curation_assets.graph.freshness import Freshness
 from curation_assets.graph.refit import due_refit
 from curation_assets.graph.steps import Step, pool_steps
@@ -24,15 +25,13 @@ def show_status(pool: str | None) -> None:
     specs = [find_spec(home, pool)] if pool else list(load_pool_specs(home.pools_folder).values())
     console = Console()
     if not specs:
-        console.print(
-            f"no pools in {home.pools_folder}: add a YAML file (see pools/examples)", highlight=False
-        )
+        say(console, f"no pools in {home.pools_folder}: add a YAML file (see pools/examples)")
     for spec in specs:
         storage = home.storage(spec.name)
         freshness = Freshness(storage, pool_steps(spec), storage.shards())
         console.print(_status_table(spec, freshness))
         for line in tree_lines(storage, freshness):
-            console.print(line, highlight=False, soft_wrap=True, markup=False)
+            say(console, line)
 
 
 def _status_table(spec: PoolSpec, freshness: Freshness) -> Table:

@@ -10,6 +10,11 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 _LINE_INTERVAL_SECONDS = 10.0
 
 
+def say(console: Console, text: str, style: str | None = None) -> None:
+    """Print a line as it is: long lines are not broken, and brackets are not markup."""
+    console.print(text, style=style, highlight=False, soft_wrap=True, markup=False)
+
+
 class TerminalSink:
     """Shows each step as a bar (see `curation_assets.progress.ProgressSink`)."""
 

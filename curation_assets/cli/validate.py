@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from curation_assets.cli.terminal import say
 from curation_assets.graph.levels import level_specs
 from curation_assets.pools import PoolSpec, load_pool_spec
 from curation_assets.project import embedded_size, open_home
@@ -31,20 +32,14 @@ def validate_pool(path: Path, rows: int | None, dimension: int | None) -> None:
     spec = load_pool_spec(path)
     console = Console()
     files = home.reader(spec).list_files() if rows is None else []
-    if files:
-        size = sum(file.size_bytes for file in files)
-        console.print(
-            f"{path}: valid; {len(files)} files, {size / 1e6:,.1f} MB", highlight=False, soft_wrap=True
-        )
-    else:
-        console.print(f"{path}: valid", highlight=False, soft_wrap=True)
+    size = f"; {len(files)} files, {sum(file.size_bytes for file in files) / 1e6:,.1f} MB" if files else ""
+    say(console, f"{path}: valid{size}")
     for name, listed in list_evaluation_sets(evaluation_readers(spec, home.folder)).items():
-        console.print(f"evaluation set {name}: {len(listed):,} files", highlight=False, soft_wrap=True)
-    storage = home.storage(spec.name)
-    if rows is None and (embedded := embedded_size(storage)):
+        say(console, f"evaluation set {name}: {len(listed):,} files")
+    if rows is None and (embedded := embedded_size(home.storage(spec.name))):
         rows, dimension = embedded[0], dimension or embedded[1]
     if rows is None:
-        console.print("to check the sizes of levels and targets before the pool is embedded, pass --rows N")
+        say(console, "to check the sizes of levels and targets before the pool is embedded, pass --rows N")
         return
     _show_plan(console, spec, rows, dimension or _TYPICAL_DIMENSION)
 
@@ -75,20 +70,17 @@ def _show_plan(console: Console, spec: PoolSpec, rows: int, dimension: int) -> N
     plan = plan_cost(workload)
     flops = 2 * dimension * plan.distances
     in_memory = plan.memory[0].rows_resident
-    console.print(
+    say(
+        console,
         f"about {plan.distances:.2g} distance computations ({flops:.2g} FLOP); embeddings take "
         f"{plan.disk.embeddings / 1e9:,.2f} GB on disk; the largest fit takes {plan.worker_bytes / 1e9:,.2f} GB of "
         f"memory and {'holds its rows there' if in_memory else 'reads its rows from disk in every pass'}; "
         f"`curation-assets plan` shows the time of every stage",
-        highlight=False,
     )
     if any(level.fixed_bytes > spec.memory_budget for level in plan.memory):
-        console.print(
-            f"a fit needs more than memory_budget = {spec.memory_budget / 1e9:,.2f} GB: raise memory_budget, or set "
-            f"fit_rows or n_coarse_clusters",
-            style="red",
-            highlight=False,
-        )
+        budget = f"memory_budget = {spec.memory_budget / 1e9:,.2f} GB"
+        remedy = "raise memory_budget, or set fit_rows or n_coarse_clusters"
+        say(console, f"a fit needs more than {budget}: {remedy}", "red")
     for target in spec.targets:
         size = f"{target.resolve(rows):,} samples" if target.tokens is None else f"{target.tokens:,} tokens"
-        console.print(f"target {target.name}: {size}, {target.strategy}", highlight=False)
+        say(console, f"target {target.name}: {size}, {target.strategy}")

@@ -76,28 +76,6 @@ def _work(runner: Runner, names: Sequence[str], chunk: tuple[str, str], environm
     return process.returncode == 0
 
 
-def work(pool: str, names: list[str], block: tuple[str, str], forced: str) -> int:
-    """Run one block of shards for a backfill in another process, which holds the pool's locks."""
-    die_with_parent()
-    # Slow to import: only after the process is tied to its parent.
-    from rich.console import Console
-
-    from curation_assets import progress
-    from curation_assets.cli.runner import Runner
-    from curation_assets.cli.terminal import TerminalSink
-    from curation_assets.defs.run.driver import Driver, PlannedRun
-    from curation_assets.defs.run.event_log import open_instance
-    from curation_assets.defs.run.tags import FORCED_TAG, forced_of
-    from curation_assets.project import find_spec, open_home
-
-    home, console = open_home(), Console(force_terminal=False)
-    with open_instance() as instance:
-        driver = Driver(home, find_spec(home, pool), instance, forced_of({FORCED_TAG: forced}))
-        with TerminalSink(console) as sink, progress.shown_in(sink):
-            run = PlannedRun(names, block, "block of a backfill")
-            return 0 if Runner(driver, console).execute(run) else 1
-
-
 def die_with_parent() -> None:
     """End this process as soon as its parent ends, which closes our standard input."""
     if os.environ.get(LIFELINE_VARIABLE) != "stdin":

@@ -13,7 +13,15 @@ from functools import cached_property
 import dagster as dg
 
 from curation_assets.defs.partitions import ListingChange, partitions_name, take_listing
-from curation_assets.defs.run.tags import run_tags
+from curation_assets.defs.run.dead_runs import PROCESS_TAG, process_name
+from curation_assets.defs.run.tags import (
+    FORCED_TAG,
+    POOL_TAG,
+    RANGE_END_TAG,
+    RANGE_START_TAG,
+    REASON_TAG,
+    forced_text,
+)
 from curation_assets.formats.base import ShardReader, SourceFile
 from curation_assets.graph.freshness import Again, Freshness
 from curation_assets.graph.refit import choose_fit_rows, due_refit
@@ -25,6 +33,7 @@ from curation_assets.steps.cleaning.evaluation_sets import evaluation_readers, t
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import Shard
 
+_LONGEST_REASON = 500
 Block = tuple[str, str]
 """First and last shard of a run, neighbours in Dagster's order of partitions."""
 
@@ -146,6 +155,18 @@ class Driver:
             yield PlannedRun(names, (first, last), wave.words_for(inside))
 
     def tags(self, block: Block | None, reason: str, *, in_this_process: bool) -> dict[str, str]:
-        """Tags of one run (see `run_tags`)."""
-        name = self.spec.name
-        return run_tags(name, block, reason=reason, forced=self.forced, in_this_process=in_this_process)
+        """Tags of one run.
+
+        Args:
+            block: for partitioned steps.
+            reason: why it runs.
+            in_this_process: whether this process executes the run, so that the run ends with it.
+        """
+        tags = {POOL_TAG: self.spec.name, REASON_TAG: reason[:_LONGEST_REASON]}
+        if in_this_process:
+            tags[PROCESS_TAG] = process_name()
+        if block:
+            tags |= {RANGE_START_TAG: block[0], RANGE_END_TAG: block[1]}
+        if self.forced:
+            tags[FORCED_TAG] = forced_text(self.forced)
+        return tags
