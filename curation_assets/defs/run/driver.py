@@ -1,7 +1,7 @@
-"""The plan of a pool, whoever carries it out: list the files, decide about a refit, choose the next runs.
+"""The one planner of a pool's runs: it lists the files, decides about a refit and chooses the next runs.
 
-The command line, the sensor and the schedules all ask a `Driver`. How a run is executed, when a failure is tried
-again and which files are complete stays with them.
+The command line, the sensor and the schedules all use it. Each of them decides how to execute a run, when to retry
+after a failure, and which files are complete.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Plan:
     wave: Wave | None
     """The next wave; None if everything is up to date."""
     refit: str = ""
-    """Why the rows of the fit have just been chosen again; empty if they have not."""
+    """Why a refit was decided just now; empty if it was not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,19 +117,17 @@ class Driver:
         return Freshness(self.storage, self.steps, shards, self.forced)
 
     def plan(self, names: Collection[str] | None = None, shards: Collection[str] | None = None) -> Plan:
-        """The next wave, after choosing the rows of the fit again if a refit is due.
+        """The next wave. If a refit is due, all present rows become those of the fit first.
 
         Args:
-            names: steps to consider; all if None. Without every fit step, no refit is decided.
-            shards: shards to consider; all if None. With shards, no refit is decided.
+            names: steps to consider; all if None. A refit is decided only if all fit steps are among them.
+            shards: shards to consider; all if None. A refit is decided only if all are considered.
         """
         freshness, refit = self.freshness(), ""
         if shards is None and (names is None or set(fit_steps(self.steps)) <= set(names)):
-            refit = due_refit(freshness) or ""
-            if refit and choose_fit_rows(self.storage, freshness, refit):
-                freshness = self.freshness()
-            else:
-                refit = ""
+            reason = due_refit(freshness)
+            if reason and choose_fit_rows(self.storage, freshness, reason):
+                freshness, refit = self.freshness(), reason
         return Plan(freshness, next_wave(freshness, names, shards), refit)
 
     def ordered_shards(self) -> list[str]:
