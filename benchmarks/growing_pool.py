@@ -117,7 +117,7 @@ def look_at_many_shards(folder: Path, n_shards: int) -> None:
             seconds = time.perf_counter() - began
             print(
                 f"  {what:<34} {seconds:6.2f} s  cursor {len(cursor.text()):,} bytes, peak {peak_megabytes():,.0f} MB: "
-                f"{found.words[:70]}",
+                f"{found.summary[:70]}",
                 flush=True,
             )
 
@@ -182,7 +182,7 @@ def curate_many_files(folder: Path, n_files: int) -> None:
         write_files(folder / "raw", n_files, n_files + 100)
         began = time.perf_counter()
         found = Watcher(spec, home, instance, cursor).look(time.time())
-        print(f"  tick after 100 more {time.perf_counter() - began:6.2f} s: {found.words[:100]}")
+        print(f"  tick after 100 more {time.perf_counter() - began:6.2f} s: {found.summary[:100]}")
         assert not instance.get_runs(dg.RunsFilter(statuses=ACTIVE_STATUSES))
         print(f"  run of those        {command('run', '--pool', 'files'):6.2f} s")
         touched: dict[str, set[str | None]] = {}

@@ -70,11 +70,12 @@ def make_step(name: str) -> int:
     from rich.console import Console
 
     from curation_assets.cli.runner import Runner
+    from curation_assets.defs.run.driver import Driver
     from curation_assets.project import find_spec, open_home
 
     home = open_home()
     with dg.DagsterInstance.get() as instance:
-        runner = Runner(home, find_spec(home, "large"), instance, Console(stderr=True))
+        runner = Runner(Driver(home, find_spec(home, "large"), instance), Console(stderr=True))
         if name == "raw_pool":
             runner.sync_shards()
         return 0 if runner.bring_up_to_date([name]) else 1

@@ -1,4 +1,4 @@
-"""Errors a caller may want to handle; each message names what was wrong, its value and the remedy."""
+"""Errors that a caller may want to handle; each message says what was wrong, its value and the remedy."""
 
 
 class CurationError(Exception):
@@ -6,7 +6,7 @@ class CurationError(Exception):
 
 
 class PoolSpecError(CurationError, ValueError):
-    """A pool's YAML, or a setting of it, cannot be carried out."""
+    """A setting of a pool, or an option of a command, is invalid."""
 
 
 class ShardError(CurationError):
@@ -14,8 +14,8 @@ class ShardError(CurationError):
 
 
 class StaleInputError(CurationError):
-    """A step was asked to run on inputs that are missing or were made with other settings."""
+    """A step cannot run because its inputs are missing or out of date."""
 
 
 class PoolBusyError(CurationError):
-    """Another process is already working on the same pool."""
+    """Another process is already running the same pool."""

@@ -1,4 +1,4 @@
-"""Progress of long work: to the log by default, to bars in a terminal."""
+"""Progress of long work: log lines by default, bars in a terminal."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ProgressSink(Protocol):
 
 
 class LogSink:
-    """Writes a line at most every ten seconds.
+    """Logs at most one line every ten seconds.
 
     Args:
         log: takes one line.

@@ -7,8 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from curation_assets.errors import PoolSpecError
+from curation_assets.formats import build_reader
+from curation_assets.formats.base import ShardReader
 from curation_assets.pools import PoolSpec, load_pool_specs
 from curation_assets.storage.pool_storage import PoolStorage
+
+HOME_VARIABLE = "CURATION_HOME"
+STORAGE_VARIABLE = "CURATION_STORAGE"
+STATE_VARIABLE = "CURATION_STATE"
+DAGSTER_HOME_VARIABLE = "DAGSTER_HOME"
+"""Folder that holds Dagster's settings, dagster.yaml."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,23 +35,40 @@ class Home:
         """Folder of the pools' YAML files."""
         return self.folder / "pools"
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables that make another process work on this project."""
+        return {
+            HOME_VARIABLE: str(self.folder),
+            STORAGE_VARIABLE: self.storage_root,
+            STATE_VARIABLE: str(self.dagster_state),
+        }
+
+    def storage(self, pool: str) -> PoolStorage:
+        """Stored outputs of a pool."""
+        return PoolStorage(self.storage_root, pool)
+
+    def reader(self, spec: PoolSpec) -> ShardReader:
+        """Reader of a pool's source files."""
+        return build_reader(spec.source, self.folder)
+
 
 def find_home() -> Home:
     """The project's folders, from the environment as it is now."""
-    folder = Path(os.environ.get("CURATION_HOME", ".")).resolve()
-    storage_root = os.environ.get("CURATION_STORAGE", str(folder / "data" / "curated"))
-    state = Path(os.environ.get("CURATION_STATE", folder / "data" / "dagster")).resolve()
+    folder = Path(os.environ.get(HOME_VARIABLE, ".")).resolve()
+    storage_root = os.environ.get(STORAGE_VARIABLE, str(folder / "data" / "curated"))
+    state = Path(os.environ.get(STATE_VARIABLE, folder / "data" / "dagster")).resolve()
     return Home(folder, storage_root, state)
 
 
 def open_home() -> Home:
-    """The project's home; Dagster's environment follows it where the user has not set it."""
+    """The project's home; creates the state folder, and sets Dagster's variables where the user has not."""
     home = find_home()
-    os.environ.setdefault("CURATION_STATE", str(home.dagster_state))
+    os.environ.setdefault(STATE_VARIABLE, str(home.dagster_state))
     home.dagster_state.mkdir(parents=True, exist_ok=True)
-    if "DAGSTER_HOME" not in os.environ:
+    if DAGSTER_HOME_VARIABLE not in os.environ:
         config = home.folder / "dagster.yaml"
-        os.environ["DAGSTER_HOME"] = str(home.folder if config.exists() else home.dagster_state)
+        os.environ[DAGSTER_HOME_VARIABLE] = str(home.folder if config.exists() else home.dagster_state)
     return home
 
 
@@ -51,7 +76,7 @@ def find_spec(home: Home, pool: str) -> PoolSpec:
     """A pool by name.
 
     Raises:
-        PoolSpecError: if there is none, naming those there are.
+        PoolSpecError: if the pool does not exist, with the names of those that do.
     """
     specs = load_pool_specs(home.pools_folder)
     if pool not in specs:
@@ -62,7 +87,7 @@ def find_spec(home: Home, pool: str) -> PoolSpec:
 
 
 def embedded_size(storage: PoolStorage) -> tuple[int, int] | None:
-    """Rows and dimensions of a pool's embeddings; None if some shard is not embedded yet, or there is none."""
+    """Rows and dimensions of a pool's embeddings; None unless every shard is embedded."""
     summaries = []
     for shard in storage.shards():
         facts = storage.output("embeddings", shard.key).facts()

@@ -103,7 +103,7 @@ class GrowingPool:
             for asset, partition in materialized(self.instance, runs):
                 made.setdefault(asset, set()).add(partition)
             self.now += 30
-        raise AssertionError(f"still not at rest: {[look.words for look in looks]}")
+        raise AssertionError(f"still not at rest: {[look.summary for look in looks]}")
 
 
 def make_growing_pool(

@@ -105,9 +105,9 @@ def test_a_failed_shard_keeps_the_others_and_is_retried_alone(project: Project) 
     code, output = project.run("backfill", "--pool", "emoji", "--failed")
     assert code == 0, output
     assert {shard: facts_time(project, "raw_pool", shard) for shard in kept} == kept
-    assert "of 1 shards" in output
+    assert "for 1 shard in" in output
     code, output = project.run("backfill", "--pool", "emoji", "--failed")
-    assert "nothing to do, no shard failed" in output
+    assert "nothing to do, no failed shard is out of date" in output
 
 
 def test_missing_shards_are_made(project: Project) -> None:
@@ -128,7 +128,7 @@ def test_a_backfill_killed_half_way_goes_on_where_it_was(project: Project) -> No
     selection = project.selection_bytes()
     code, output = project.run(*arguments)
     assert code == 0, output
-    assert "continuing the backfill of" in output
+    assert "resuming the rebuild started at" in output
     assert facts_time(project, "level_1_initial") == made_by_the_first
     assert facts_time(project, "level_3_assign", "00002") > made_by_the_first
     code, output = project.run("run", "--pool", "emoji")
@@ -161,7 +161,7 @@ def test_a_killed_run_leaks_no_slot(project: Project) -> None:
     began = time.monotonic()
     code, output = project.run(*arguments)
     assert code == 0, output
-    assert "1 earlier runs were cut off" in output
+    assert "1 interrupted run found; resuming" in output
     assert time.monotonic() - began < 60
     with project.instance() as instance:
         assert not instance.event_log_storage.get_concurrency_info("gpu").claimed_slots

@@ -1,1 +1,1 @@
-"""The command line `curation-assets`: thin over Dagster, needs no server and no daemon."""
+"""The command line `curation-assets`: a thin layer over Dagster that needs no server and no daemon."""

@@ -1,4 +1,4 @@
-"""Which steps and which shards a command means; combinations that would mix clusters are refused."""
+"""The steps and shards that options name; combinations that would mix clusters are refused."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def find_step(steps: Mapping[str, Step], option: str, name: str) -> str:
     """A step by its name, or the first one of a level.
 
     Raises:
-        PoolSpecError: naming the option, its value and what there is.
+        PoolSpecError: with the option, its value and all steps.
     """
     candidates = (name, f"{name}_initial", f"{name}_clusters")
     return _found(steps, option, name, candidates)
@@ -30,7 +30,7 @@ def find_last_step(steps: Mapping[str, Step], option: str, name: str) -> str:
     """A step by its name, or the last one of a level.
 
     Raises:
-        PoolSpecError: naming the option, its value and what there is.
+        PoolSpecError: with the option, its value and all steps.
     """
     return _found(steps, option, name, (name, f"{name}_assign"))
 
@@ -44,7 +44,7 @@ def _found(steps: Mapping[str, Step], option: str, name: str, candidates: Sequen
 
 
 def steps_between(steps: Mapping[str, Step], first: str, last: str | None) -> list[str]:
-    """Steps from `first` on that `last` depends on (all if None), in topological order.
+    """Steps from `first` to `last` (all that follow if None), in topological order.
 
     Raises:
         PoolSpecError: if `last` does not come after `first`.
@@ -64,7 +64,7 @@ def steps_between(steps: Mapping[str, Step], first: str, last: str | None) -> li
 def steps_of_shards(freshness: Freshness, first: str, last: str | None) -> list[str]:
     """Steps from `first` to `last` that can run for some shards without the others.
 
-    Without `last`: as far as that goes, which for ingested shards is their assignment to the tree that stands.
+    Without `last`, ingestion ends with the assignment to the current tree.
 
     Raises:
         PoolSpecError: if the steps include one that reads every shard.
@@ -74,20 +74,20 @@ def steps_of_shards(freshness: Freshness, first: str, last: str | None) -> list[
     if not steps[first].partitioned or (last and not steps[last].partitioned):
         step = first if not steps[first].partitioned else last
         raise PoolSpecError(
-            f"named shards together with {step} would mix clusters of an old and a new fit, or draw from a part of "
-            f"the pool: {step} reads every shard. Leave the shards out, or choose steps among "
+            f"{step} reads every shard, so running it for chosen shards would mix clusters of an old and a new fit, or "
+            f"draw from a part of the pool. Run it for all shards, or choose among the steps "
             f"{', '.join(name for name in steps if steps[name].partitioned)}"
         )
     names = [name for name in steps_between(steps, first, last) if steps[name].partitioned]
     if last is None:
-        # What follows the selection is drawn from the whole pool.
+        # The selection and the steps after it depend on the whole pool.
         names = [name for name in names if name in ingest_steps(steps) or name == first]
     needs_tree = [name for name in names if steps[name].level and name in shard_steps(steps)]
     if needs_tree and not fits_stand:
         if last or first in needs_tree:
             raise PoolSpecError(
-                f"named shards together with {needs_tree[0]} would mix clusters of an old and a new fit: the tree is "
-                f"out of date (see `curation-assets status`). Bring it up to date first: curation-assets run"
+                f"the tree is out of date, so running {needs_tree[0]} for chosen shards would mix clusters of an old "
+                f"and a new fit. Update the tree first with `curation-assets run`"
             )
         names = [name for name in names if name not in needs_tree]
     return names
@@ -101,7 +101,7 @@ def shards_named(every: Sequence[str], text: str) -> list[str]:
         text: keys separated by commas; `a..b` stands for all from a to b.
 
     Raises:
-        PoolSpecError: if a shard does not exist, naming those there are.
+        PoolSpecError: if a shard does not exist, with the range of those that do.
     """
     chosen: set[str] = set()
     for part in (part.strip() for part in text.split(",")):
@@ -115,19 +115,19 @@ def shards_named(every: Sequence[str], text: str) -> list[str]:
         else:
             chosen.add(part)
     if not chosen:
-        raise PoolSpecError(f"--shards {text}: names no shard, as its end comes before its beginning")
+        raise PoolSpecError(f"--shards {text}: no shard is chosen, because the range ends before it begins")
     return [key for key in every if key in chosen]
 
 
 def missing_shards(freshness: Freshness, names: Sequence[str]) -> list[str]:
-    """Shards of which at least one of the named steps has no complete output."""
+    """Shards without a complete output of at least one of the named steps."""
     return [key for key in freshness.shards if any(freshness.facts(name, key) is None for name in names)]
 
 
 def failed_shards(
     instance: dg.DagsterInstance, pool: str, freshness: Freshness, names: Sequence[str]
 ) -> list[str]:
-    """Shards that failed in one of the pool's latest runs and are still out of date in one of the named steps."""
+    """Shards that failed in a recent run and for which one of the named steps is still out of date."""
     import dagster as dg
 
     from curation_assets.defs.run.tags import POOL_TAG

@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from curation_assets.cli.terminal import say
 from curation_assets.errors import PoolSpecError
 from curation_assets.graph.freshness import Freshness
 from curation_assets.graph.steps import pool_steps
@@ -24,16 +25,16 @@ def explain_sample(sample_id: str, pool: str | None, *, as_json: bool) -> None:
     """Print the story of every row with an id.
 
     Args:
-        sample_id: as it stands in the raw pool.
-        pool: name of the pool to search; all of them if None.
-        as_json: print a list of objects instead of words.
+        sample_id: as in the raw pool.
+        pool: name of the pool to search; all pools if None.
+        as_json: print a list of JSON objects instead of text.
 
     Raises:
-        PoolSpecError: if no pool has the id, naming those that look like it.
+        PoolSpecError: if no pool has the id, with similar ids.
     """
     home = open_home()
     specs = [find_spec(home, pool)] if pool else list(load_pool_specs(home.pools_folder).values())
-    searched = [(spec, PoolStorage(home.storage_root, spec.name)) for spec in specs]
+    searched = [(spec, home.storage(spec.name)) for spec in specs]
     stories = [story for spec, storage in searched for story in _stories(spec, storage, sample_id)]
     if not stories:
         close = [
@@ -42,7 +43,7 @@ def explain_sample(sample_id: str, pool: str | None, *, as_json: bool) -> None:
             for name in close_ids(storage, sample_id)
         ]
         names = ", ".join(spec.name for spec in specs) or "none"
-        hint = f"; ids that look like it: {', '.join(close)}" if close else ""
+        hint = f"; similar ids: {', '.join(close)}" if close else ""
         raise PoolSpecError(f"no sample has the id '{sample_id}' (pools searched: {names}){hint}")
     if as_json:
         click.echo(json.dumps([asdict(story) for story in stories], indent=1, ensure_ascii=False))
@@ -64,17 +65,17 @@ def _stories(spec: PoolSpec, storage: PoolStorage, sample_id: str) -> Iterator[S
 
 
 def show_story(console: Console, story: Story) -> None:
-    """Print one story in words, and its way down the tree as a table."""
+    """Print one story, with the sample's path through the tree as a table."""
     for line in story_lines(story):
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
+        say(console, line)
     if story.clusters:
-        console.print(_way_table(story))
+        console.print(_path_table(story))
     for path in story.files:
-        console.print(f"written to  {path}", highlight=False, soft_wrap=True, markup=False)
+        say(console, f"output      {path}")
 
 
 def story_lines(story: Story) -> Iterator[str]:
-    """A story in words, but for its table and files."""
+    """The lines of a story above its table and output files."""
     yield f"{story.sample_id}  (pool {story.pool}, shard {story.shard}, row {story.raw_row})"
     where = f"{story.file}: {story.member}" if story.member else story.file
     sizes = [
@@ -84,14 +85,14 @@ def story_lines(story: Story) -> Iterator[str]:
         )
         if count is not None
     ]  # fmt: skip
-    yield f"lies in     {where}" + (f" ({', '.join(sizes)})" if sizes else "")
+    yield f"file        {where}" + (f" ({', '.join(sizes)})" if sizes else "")
     yield f"fate        {(story.fate or 'undecided').replace('_', ' ')}: {story.why}"
     if story.out_of_date:
-        yield f"careful     the ledger of this shard is out of date ({story.out_of_date}): run the pool first"
+        yield f"warning     the ledger of this shard is out of date ({story.out_of_date}): run the pool first"
 
 
-def _way_table(story: Story) -> Table:
-    """The sample's cluster at every level, top first, and what each target took of it."""
+def _path_table(story: Story) -> Table:
+    """The sample's cluster at every level, top level first, with the quota of each target."""
     table = Table()
     for column in ("level", "cluster", "distance"):
         table.add_column(column, justify="right")

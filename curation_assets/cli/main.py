@@ -12,51 +12,55 @@ from curation_assets import __version__
 from curation_assets.cli.numbers import Bytes, Count, Counts
 from curation_assets.errors import CurationError
 
+_POOL_HELP = "Name of the pool; its settings are in pools/NAME.yaml."
+_SHARDS_EXAMPLE = "for example 00000..00009 or 00003,00007"
+_INT: dict[str, Any] = {"metavar": "N", "type": click.IntRange(1)}
+_FLOAT: dict[str, Any] = {"metavar": "X", "type": click.FloatRange(0, min_open=True)}
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 def cli() -> None:
-    """Balanced datasets for self-supervised learning from huge, unbalanced pools."""
+    """Curate balanced datasets for self-supervised learning from large, unbalanced pools.
+
+    A pool is a YAML file in the folder pools/. It names the source files, the encoder and the datasets to make.
+    Check it with `validate`, estimate its cost with `plan`, and curate it with `run`.
+    """
 
 
 @cli.command()
-@click.option("--pool", required=True, help="Name of a pool: a YAML file in pools/.")
-@click.option("--from", "first", metavar="STEP", help="Run this step and all after it again, e.g. level_2.")
-@click.option("--shards", metavar="A..B|A,B", help="Ingest only these shards (raw_pool and embeddings).")
+@click.option("--pool", metavar="NAME", required=True, help=_POOL_HELP)
+@click.option(
+    "--from", "first", metavar="STEP", help="Rebuild this step and all steps after it, e.g. level_2."
+)
+@click.option("--shards", metavar="SHARDS", help=f"Only read and embed these shards, {_SHARDS_EXAMPLE}.")
 def run(pool: str, first: str | None, shards: str | None) -> None:
-    """Run what is out of date of a pool, from its files to the report."""
+    """Bring a pool up to date, from its files to the report.
+
+    Skips everything that is up to date. If the run is interrupted, start it again: finished work is kept.
+    """
     from curation_assets.cli.run import run_pool
 
     sys.exit(run_pool(pool, first=first, shards=shards))
 
 
 @cli.command()
-@click.option("--pool", required=True, help="Name of a pool: a YAML file in pools/.")
-@click.option("--from", "first", metavar="STEP", help="First step to make again, e.g. level_2 or embeddings.")
-@click.option("--to", "last", metavar="STEP", help="Last step to make again; all after --from if not given.")
-@click.option(
-    "--shards", metavar="A..B|A,B", help="Only these shards, of steps that do not read all of them."
-)
-@click.option("--failed", is_flag=True, help="Only shards that failed and are out of date since.")
-@click.option("--missing", is_flag=True, help="Only shards that lack an output.")
-@click.option("--parallel", type=click.IntRange(1), default=1, help="Processes that share the shards.")
-def backfill(
-    pool: str,
-    first: str | None,
-    last: str | None,
-    shards: str | None,
-    failed: bool,
-    missing: bool,
-    parallel: int,
-) -> None:
-    """Make steps again, whatever is up to date; the same command goes on where a killed one was."""
+@click.option("--pool", metavar="NAME", required=True, help=_POOL_HELP)
+@click.option("--from", "first", metavar="STEP", help="First step to rebuild, e.g. embeddings or level_2.")
+@click.option("--to", "last", metavar="STEP", help="Last step to rebuild (default: all steps after --from).")
+@click.option("--shards", metavar="SHARDS", help=f"Rebuild only these shards, {_SHARDS_EXAMPLE}.")
+@click.option("--failed", is_flag=True, help="Run only shards that failed and are still out of date.")
+@click.option("--missing", is_flag=True, help="Run only shards that lack an output.")
+@click.option("--parallel", default=1, show_default=True, **_INT, help="Processes that share the shards.")
+def backfill(**options: Any) -> None:
+    """Rebuild steps even if they are up to date.
+
+    Give --from to rebuild steps for all shards. To choose shards, give --shards, --failed or --missing. If the
+    command is interrupted, run the same command again to resume.
+    """
     from curation_assets.cli.backfill import backfill_pool
 
-    sys.exit(
-        backfill_pool(
-            pool, first=first, last=last, shards=shards, failed=failed, missing=missing, parallel=parallel
-        )
-    )
+    sys.exit(backfill_pool(**options))
 
 
 @cli.command(hidden=True)
@@ -64,18 +68,18 @@ def backfill(
 @click.option("--steps", required=True)
 @click.option("--first", required=True)
 @click.option("--last", required=True)
-@click.option("--again", default="")
-def work(pool: str, steps: str, first: str, last: str, again: str) -> None:
+@click.option("--again", "forced", default="")
+def work(pool: str, steps: str, first: str, last: str, forced: str) -> None:
     """Run one block of shards for `backfill --parallel`."""
     from curation_assets.cli.backfill import work as run_block
 
-    sys.exit(run_block(pool, steps.split(","), (first, last), again))
+    sys.exit(run_block(pool, steps.split(","), (first, last), forced))
 
 
 @cli.command()
-@click.option("--pool", help="Name of a pool; all of them if not given.")
+@click.option("--pool", metavar="NAME", help="Name of the pool (default: all pools).")
 def status(pool: str | None) -> None:
-    """Show what is up to date, and what is not and why."""
+    """Show what is up to date, and why the rest is not."""
     from curation_assets.cli.status import show_status
 
     show_status(pool)
@@ -83,10 +87,14 @@ def status(pool: str | None) -> None:
 
 @cli.command()
 @click.argument("sample_id")
-@click.option("--pool", help="Name of a pool; all of them if not given.")
-@click.option("--json", "as_json", is_flag=True, help="Print the same as JSON.")
+@click.option("--pool", metavar="NAME", help="Pool to search (default: all pools).")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def explain(sample_id: str, pool: str | None, as_json: bool) -> None:
-    """Tell what became of a sample and why: its fate, its clusters, the quotas above it, its twin, its files."""
+    """Show what happened to a sample, and why.
+
+    Prints the sample's fate, its clusters and their quotas, and the output files that contain it. For a duplicate,
+    also names the sample that was kept.
+    """
     from curation_assets.cli.explain import explain_sample
 
     explain_sample(sample_id, pool, as_json=as_json)
@@ -94,61 +102,65 @@ def explain(sample_id: str, pool: str | None, as_json: bool) -> None:
 
 @cli.command()
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--rows", type=click.IntRange(1), help="Samples to plan for, if the pool is not ingested yet.")
-@click.option("--dim", type=click.IntRange(1), help="Length of an embedding to plan for.")
+@click.option("--rows", **_INT, help="Samples to plan for (default: the number of stored embeddings).")
+@click.option(
+    "--dim", **_INT, help="Embedding dimension (default: that of the stored embeddings; 1024 with --rows)."
+)
 def validate(path: Path, rows: int | None, dim: int | None) -> None:
-    """Check a pool's YAML file, list its files and show the planned levels and their cost."""
+    """Check a pool's YAML file and its source files.
+
+    PATH is the YAML file. If the number of samples is known, also shows the planned levels and their cost.
+    """
     from curation_assets.cli.validate import validate_pool
 
     validate_pool(path, rows, dim)
 
 
 @cli.command()
+@click.option("--pool", metavar="NAME", help="Plan for the settings of this pool, pools/NAME.yaml.")
+@click.option("--rows", type=Count(), help="Samples, e.g. 743e6 or 743M (default: as many as are embedded).")
 @click.option(
-    "--pool", help="Name of a pool: a YAML file in pools/; its levels and settings are planned for."
+    "--dim", "dimension", type=Count(), help="Embedding dimension (default: that of the stored embeddings)."
 )
-@click.option("--rows", type=Count(), help="Samples, e.g. 743e6 or 743M; those embedded if not given.")
-@click.option("--dim", "dimension", type=Count(), help="Length of an embedding; that of the stored ones.")
-@click.option("--clusters", type=Counts(), help="Without a pool: of each level, e.g. 10M,500k,50k,10k.")
-@click.option("--coarse", type=Count(), help="Without a pool: coarse clusters into which level 1 is split.")
-@click.option("--steps", type=click.IntRange(0), help="Without a pool: resampling steps; 10 if not given.")
-@click.option("--iterations", type=click.IntRange(1), help="Without a pool: at most so many a fit; 50.")
-@click.option("--fit-rows", type=Count(), help="Rows of the sample that level 1 is fitted on.")
-@click.option("--gpus", type=click.IntRange(1), help="GPUs; without, this machine's speed is measured.")
 @click.option(
-    "--tflops", type=click.FloatRange(0, min_open=True), help="Peak of a GPU, bfloat16; 312 (A100)."
+    "--clusters", type=Counts(), help="Without --pool: clusters of each level, e.g. 10M,500k,50k,10k."
 )
+@click.option("--coarse", type=Count(), help="Without --pool: coarse clusters that level 1 is split into.")
+@click.option(
+    "--steps", metavar="N", type=click.IntRange(0), help="Without --pool: resampling steps (default: 10)."
+)
+@click.option("--iterations", **_INT, help="Without --pool: maximum Lloyd iterations per fit (default: 50).")
+@click.option("--fit-rows", type=Count(), help="Rows that level 1 is fitted on (default: all rows).")
+@click.option(
+    "--gpus", **_INT, help="GPUs to plan for (default: none; the speed of this machine is measured)."
+)
+@click.option("--tflops", **_FLOAT, help="Peak bfloat16 TFLOP/s of a GPU (default: 312, an A100).")
 @click.option(
     "--utilisation",
+    metavar="X",
     type=click.FloatRange(0, 1, min_open=True),
-    help="Share of the peak that is reached; 0.4, an assumption.",
+    help="Share of a GPU's peak that is reached (default: 0.4, an assumption).",
 )
-@click.option("--workers", type=click.IntRange(1), help="Processes that share the rows; as many as GPUs.")
+@click.option("--workers", **_INT, help="Processes that share the rows (default: one per GPU, or 1).")
 @click.option(
-    "--memory", type=Bytes(), help="Budget of a worker, e.g. '80 GB'; the pool's, or 80 GB of a GPU."
+    "--memory",
+    type=Bytes(),
+    help="Memory of a worker, e.g. '80 GB' (default: the pool's memory_budget; 80 GB with --gpus).",
 )
+@click.option("--disk-gbps", default=1.0, show_default=True, **_FLOAT, help="Disk speed of a worker in GB/s.")
 @click.option(
-    "--disk-gbps",
-    type=click.FloatRange(0, min_open=True),
-    default=1.0,
-    show_default=True,
-    help="Gigabytes that a worker reads or writes in a second.",
-)
-@click.option(
-    "--network-gbps",
-    type=click.FloatRange(0, min_open=True),
-    default=3.0,
-    show_default=True,
-    help="Gigabytes that a worker sends in a second.",
+    "--network-gbps", default=3.0, show_default=True, **_FLOAT, help="Network speed of a worker in GB/s."
 )
 @click.option(
-    "--embed-rate",
-    type=click.FloatRange(0, min_open=True),
-    help="Samples that a device embeds in a second: counts embedding, too.",
+    "--embed-rate", **_FLOAT, help="Samples a device embeds per second (default: do not count embedding)."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the same as JSON, in bytes and seconds.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, in bytes and seconds.")
 def plan(**options: Any) -> None:
-    """Show what curating a pool will cost: distances, memory, disk, network and time of every stage."""
+    """Estimate the cost of curating a pool.
+
+    Shows distance computations, disk, network and time of every stage, and the memory of every level. Give --pool
+    to plan for a pool, or --rows and --dim to plan without one.
+    """
     from curation_assets.cli.plan import PlanOptions, show_plan
 
     show_plan(PlanOptions(**options))
@@ -156,29 +168,33 @@ def plan(**options: Any) -> None:
 
 @cli.command()
 @click.argument("demo", type=click.Choice(["openmoji", "docstrings"]))
-@click.option(
-    "--folder", type=click.Path(path_type=Path), help="Where to write; below data/raw if not given."
-)
-@click.option("--limit", type=click.IntRange(1), help="Only the first so many samples, for a quick look.")
+@click.option("--folder", type=click.Path(path_type=Path), help="Folder to write to (default: in data/raw).")
+@click.option("--limit", **_INT, help="Write only the first N samples.")
 def prepare(demo: str, folder: Path | None, limit: int | None) -> None:
-    """Write the raw shards of a demo pool."""
+    """Write the source files of a demo pool."""
     from curation_assets.cli.prepare import prepare_docstrings, prepare_openmoji
 
     {"openmoji": prepare_openmoji, "docstrings": prepare_docstrings}[demo](folder, limit)
 
 
 @cli.command("ray-demo")
-@click.option("--pool", default="emoji", show_default=True, help="A pool that was curated already.")
-@click.option("--nodes", type=click.IntRange(3), default=3, show_default=True, help="Simulated nodes.")
+@click.option("--pool", metavar="NAME", default="emoji", show_default=True, help="A curated pool.")
+@click.option(
+    "--nodes", metavar="N", type=click.IntRange(3), default=3, show_default=True, help="Simulated nodes."
+)
 def ray_demo(pool: str, nodes: int) -> None:
-    """Curate a pool again on a simulated Ray cluster, kill a node meanwhile, and compare the selections."""
+    """Show that losing a node does not change the result.
+
+    Curates a pool again on a simulated Ray cluster, kills a node during the run, and compares the selection with
+    the existing one.
+    """
     from curation_assets.cli.ray_demo import run_ray_demo
 
     sys.exit(run_ray_demo(pool, nodes))
 
 
 def main() -> None:
-    """Run the command line; errors that a user can mend are one message, without a traceback."""
+    """Run the command line; a `CurationError` is printed as one message, without a traceback."""
     try:
         cli()
     except CurationError as error:

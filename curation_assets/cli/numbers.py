@@ -14,7 +14,7 @@ _COUNT = re.compile(r"([\d._]+(?:e\+?\d+)?)\s*([kmb]?)", re.IGNORECASE)
 
 
 class Count(click.ParamType):
-    """A whole number of at least 1: `743000000`, `743_000_000`, `743e6` or `743M` (k, M, B)."""
+    """A positive integer: `743000000`, `743_000_000`, `743e6` or `743M` (k, M, B)."""
 
     name = "count"
 
@@ -27,7 +27,7 @@ class Count(click.ParamType):
             number = Decimal(0)
         if number < 1 or number != number.to_integral_value():
             self.fail(
-                f"{value!r} is no whole number of at least 1: write it like 743000000, 743e6 or 743M",
+                f"expected a positive integer such as 743000000, 743e6 or 743M, got {value!r}",
                 param,
                 ctx,
             )
@@ -62,7 +62,7 @@ class Bytes(click.ParamType):
 
 
 def size(n_bytes: float) -> str:
-    """Bytes for people, decimal units; empty for none."""
+    """Bytes in decimal units, for people; empty for 0."""
     for unit, factor in (("PB", 1e15), ("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
         if n_bytes >= factor:
             return f"{n_bytes / factor:,.1f} {unit}"

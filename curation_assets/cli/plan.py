@@ -1,4 +1,4 @@
-"""`curation-assets plan`: what curating a pool costs, stage by stage, and what that rests on."""
+"""`curation-assets plan`: the estimated cost of curating a pool, stage by stage, and its assumptions."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.table import Table
 
 from curation_assets.cli.numbers import duration, size
+from curation_assets.cli.terminal import say
 from curation_assets.errors import PoolSpecError
 from curation_assets.graph.levels import level_specs
 from curation_assets.pools.memory import DEFAULT_MEMORY_BUDGET
 from curation_assets.project import embedded_size, find_spec, open_home
-from curation_assets.storage.pool_storage import PoolStorage
 
 if TYPE_CHECKING:
     from curation_assets.algorithms.costs.duration import Hardware
@@ -28,7 +28,7 @@ _DEFAULT_LEVELS = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanOptions:
-    """Options of the command, None where they were not given."""
+    """Options of the command; None if not given."""
 
     pool: str | None = None
     rows: int | None = None
@@ -51,7 +51,7 @@ class PlanOptions:
 
 @dataclass(frozen=True, slots=True)
 class PricedPlan:
-    """A plan, what it runs on, and the same without the savings that are expected."""
+    """A plan, the hardware it runs on, and the upper bound without the savings that are expected."""
 
     title: str
     workload: Workload
@@ -62,11 +62,11 @@ class PricedPlan:
 
     @property
     def embedding_seconds(self) -> float:
-        """Of all devices together side by side; 0 if it was not asked for."""
+        """Of all devices in parallel; 0 if --embed-rate is not given."""
         return self.workload.n_rows / (self.embed_rate * self.hardware.devices) if self.embed_rate else 0.0
 
     def seconds(self, plan: Plan) -> float:
-        """Of all stages, one after another, and embedding."""
+        """Of embedding and all stages, one after another."""
         from curation_assets.algorithms.costs.duration import stage_time
 
         times = (stage_time(stage, self.workload.dimension, self.hardware) for stage in plan.stages)
@@ -88,13 +88,9 @@ def show_plan(options: PlanOptions) -> None:
         return
     console = Console()
     console.print(_table(priced))
-    for line in [
-        *_totals(priced),
-        "",
-        "assumptions",
-        *(f"- {line}" for line in _assumptions(priced, options)),
-    ]:
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
+    assumptions = (f"- {line}" for line in _assumptions(priced, options))
+    for line in (*_totals(priced), "", "assumptions", *assumptions):
+        say(console, line)
 
 
 def _priced(options: PlanOptions) -> PricedPlan:
@@ -122,7 +118,8 @@ def _of_pool(options: PlanOptions) -> tuple[str, Workload, str]:
     }
     if clash := [name for name, value in given.items() if value is not None]:
         raise PoolSpecError(
-            f"{clash[0]} together with --pool {options.pool}: the pool's YAML sets the levels; leave out one of them"
+            f"{clash[0]} cannot be used with --pool {options.pool}, because the pool's YAML sets the levels: leave out "
+            f"one of the two"
         )
     home = open_home()
     spec = find_spec(home, options.pool or "")
@@ -130,13 +127,13 @@ def _of_pool(options: PlanOptions) -> tuple[str, Workload, str]:
         spec = spec.model_copy(update={"fit_rows": options.fit_rows})
     rows, dimension = options.rows, options.dimension
     if rows is None or dimension is None:
-        stored = embedded_size(PoolStorage(home.storage_root, spec.name))
+        stored = embedded_size(home.storage(spec.name))
         if stored is None:
             missing = " and ".join(
                 f"{name} N" for name, value in (("--rows", rows), ("--dim", dimension)) if value is None
             )
             raise PoolSpecError(
-                f"pool '{spec.name}' is not embedded yet, so its size is not known: pass {missing}"
+                f"pool '{spec.name}' is not embedded yet, so its size is unknown: pass {missing}"
             )
         rows, dimension = rows or stored[0], dimension or stored[1]
     workload = Workload(
@@ -156,11 +153,13 @@ def _of_options(options: PlanOptions) -> tuple[str, Workload, str]:
     from curation_assets.algorithms.hierarchy import LevelSpec
 
     if options.rows is None or options.dimension is None:
-        raise PoolSpecError("without --pool, --rows N and --dim D are needed, e.g. --rows 743e6 --dim 1024")
+        raise PoolSpecError("pass --pool NAME, or --rows and --dim, for example --rows 743e6 --dim 1024")
     n_fitted = min(options.fit_rows or options.rows, options.rows)
     clusters = options.clusters or plan_n_clusters(n_fitted, _DEFAULT_LEVELS)
     if any(above >= below for below, above in pairwise(clusters)):
-        raise PoolSpecError(f"--clusters must fall from level to level, got {','.join(map(str, clusters))}")
+        raise PoolSpecError(
+            f"--clusters: expected fewer clusters on every level, got {','.join(map(str, clusters))}"
+        )
     levels = [
         LevelSpec(
             n_clusters=k,
@@ -197,7 +196,7 @@ def _hardware(options: PlanOptions, workload: Workload, device: str) -> Hardware
     from curation_assets.encoders import resolve_device
 
     if not options.gpus and (options.tflops or options.utilisation):
-        raise PoolSpecError("--tflops and --utilisation describe a GPU: pass --gpus N, too")
+        raise PoolSpecError("--tflops and --utilisation describe GPUs: also pass --gpus N")
     if options.gpus:
         rate = gpu_rate(options.tflops or A100_TFLOPS, options.utilisation or DEFAULT_UTILISATION)
     else:
@@ -244,23 +243,23 @@ def _totals(priced: PricedPlan) -> Iterator[str]:
     plan, workload, hardware = priced.expected, priced.workload, priced.hardware
     seconds, most = priced.seconds(plan), priced.seconds(priced.most)
     unit = f"; {seconds * hardware.devices / 3600:,.1f} device-hours" if hardware.devices > 1 else ""
-    yield f"time       {duration(seconds)}{unit}; {duration(most)} if every iteration searched everything"
+    yield f"time       {duration(seconds)}{unit}; at most {duration(most)}"
     flops = 2 * workload.dimension
     yield (
         f"distances  {plan.distances:.3g} ({flops * plan.distances:.3g} FLOP); at most {priced.most.distances:.3g} "
         f"({flops * priced.most.distances:.3g} FLOP)"
     )
     for level in plan.memory:
-        rows = "rows held" if level.rows_resident else "rows read from disk in every pass"
+        rows = "rows held in memory" if level.rows_resident else "rows read from disk in every pass"
         over = "" if level.fixed_bytes <= workload.memory_budget else ": MORE THAN THE BUDGET"
-        yield f"memory     level {level.level}: {size(level.total_bytes)} a worker, {rows}{over}"
+        yield f"memory     level {level.level}: {size(level.total_bytes)} per worker, {rows}{over}"
     disk = plan.disk
     yield (
-        f"disk       {size(disk.total)}: embeddings {size(disk.embeddings)}, clusters of rows "
+        f"disk       {size(disk.total)}: embeddings {size(disk.embeddings)}, assignments "
         f"{size(disk.assignments)}, centroids {size(disk.centroids)}"
-        + (f", files of the split {size(disk.split_files)} for a while" if disk.split_files else "")
+        + (f", temporary files of the split {size(disk.split_files)}" if disk.split_files else "")
     )
-    yield f"network    {size(plan.network_bytes) or '0 GB'}, all workers together"
+    yield f"network    {size(plan.network_bytes) or '0 GB'} for all workers together"
 
 
 def _assumptions(priced: PricedPlan, options: PlanOptions) -> Iterator[str]:
@@ -269,23 +268,24 @@ def _assumptions(priced: PricedPlan, options: PlanOptions) -> Iterator[str]:
     yield (
         f"each {device}: {hardware.rate.search_flops / 1e12:.3g} TFLOP/s in searches, "
         f"{hardware.rate.assign_flops / 1e12:.3g} in assignments from scratch ({hardware.rate.source}"
-        + ("" if options.gpus else "; other processes slow it")
+        + ("" if options.gpus else "; slower if other processes are running")
         + ")"
     )
     yield (
-        f"{hardware.devices} devices, {workload.workers} workers with a budget of {size(workload.memory_budget)} of "
-        f"memory, {options.disk_gbps:g} GB/s of disk and {options.network_gbps:g} GB/s of network each"
+        f"{hardware.devices} devices and {workload.workers} workers; each worker has {size(workload.memory_budget)} of "
+        f"memory, {options.disk_gbps:g} GB/s of disk and {options.network_gbps:g} GB/s of network"
     )
-    yield "reading goes on beside computing, sending does not; stages follow one another"
+    yield "'at most': every fit runs all its iterations and searches all centroids in each"
+    yield "reading overlaps with computing, sending does not; stages run one after another"
     yield (
-        "iterations and the centroids they search are expected from the rows per cluster, as measured on generated "
-        "pools at a tolerance of 1e-4; pools differ by a factor of 2 (docs/planning.md)"
+        "iterations, and the centroids searched in each, follow from the rows per cluster, as measured on synthetic "
+        "pools at a tolerance of 1e-4; pools differ by about a factor of 2 (docs/planning.md)"
     )
-    yield "every cluster has at least as many rows as are kept of it; coarse clusters are of one size"
+    yield "every cluster has enough rows for resampling; coarse clusters have equal sizes"
     if options.gpus:
-        yield "no GPU was measured; the fixed time of small steps is a CPU's"
+        yield "no GPU was measured; fixed times of small steps are those of a CPU"
     if not priced.embed_rate:
-        yield "embedding is not counted (--embed-rate); nor are deduplication, selection and writing the dataset"
+        yield "not counted: embedding (pass --embed-rate), deduplication, selection and writing the dataset"
 
 
 def _as_json(priced: PricedPlan) -> dict[str, Any]:

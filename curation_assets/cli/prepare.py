@@ -1,4 +1,4 @@
-"""`curation-assets prepare`: the raw shards of the demo pools."""
+"""`curation-assets prepare`: writes the raw shards of the demo pools."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from curation_assets.cli.terminal import TerminalSink
+from curation_assets.cli.terminal import TerminalSink, say
 from curation_assets.project import open_home
 
 Write = Callable[[Path, Callable[[int, int], None]], list[Path]]
 
 
 def prepare_openmoji(folder: Path | None, limit: int | None) -> None:
-    """Render the OpenMoji drawings into WebDataset shards; finished shards are kept."""
+    """Render the OpenMoji drawings into WebDataset shards; existing shards are kept."""
     from curation_assets.demo.openmoji import write_openmoji_pool
 
     def write(target: Path, report: Callable[[int, int], None]) -> list[Path]:
@@ -24,7 +24,7 @@ def prepare_openmoji(folder: Path | None, limit: int | None) -> None:
 
 
 def prepare_docstrings(folder: Path | None, limit: int | None) -> None:
-    """Gather docstrings of the installed packages into JSON lines; a finished pool is kept."""
+    """Write docstrings of the installed packages to JSON Lines files; an existing pool is kept."""
     from curation_assets.demo.docstrings import DEFAULT_LIMIT, write_docstring_pool
 
     def write(target: Path, report: Callable[[int, int], None]) -> list[Path]:
@@ -44,4 +44,4 @@ def _prepare(write: Write, folder: Path | None, pool: str, task: str, what: str)
 
         shards = write(target, report)
         sink.end(task)
-    console.print(f"{len(shards)} shards in {target}", highlight=False, soft_wrap=True)
+    say(console, f"{len(shards)} shards in {target}")

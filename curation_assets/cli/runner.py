@@ -1,28 +1,48 @@
-"""Runs waves in this process (or several of them): what `run`, `backfill` and their workers share."""
+"""Carries out a pool's plan in this process (or several of them): what `run`, `backfill` and their workers share."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+import dagster as dg
 from rich.console import Console
 
+from curation_assets import progress
+from curation_assets.cli.rebuild import Rebuild
+from curation_assets.cli.terminal import TerminalSink, say
 from curation_assets.cli.workers import run_workers
+from curation_assets.defs.jobs import whole_pool_job
+from curation_assets.defs.run.dead_runs import close_dead_runs
+from curation_assets.defs.run.driver import Driver, PlannedRun
+from curation_assets.defs.run.event_log import open_instance
+from curation_assets.defs.run.limits import pool_limit
+from curation_assets.defs.run.locks import only_runner
 from curation_assets.errors import CurationError
-from curation_assets.graph.freshness import Again, Freshness
-from curation_assets.graph.refit import choose_fit_rows, due_refit
-from curation_assets.graph.relations import fit_steps
-from curation_assets.graph.steps import pool_steps
-from curation_assets.graph.waves import MOST_RUNS_OF_A_WAVE, Wave, contiguous_blocks, next_wave
-from curation_assets.pools import PoolSpec
-from curation_assets.project import Home
-from curation_assets.storage.pool_storage import PoolStorage
-
-if TYPE_CHECKING:
-    import dagster as dg
+from curation_assets.graph.freshness import Again
+from curation_assets.graph.waves import Wave
+from curation_assets.project import find_spec, open_home
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@contextmanager
+def open_runner(pool: str, *, parallel: int = 1) -> Iterator[Runner]:
+    """A runner that holds the pool's locks for the block.
+
+    Args:
+        pool: name of the pool.
+        parallel: processes for partitioned waves.
+
+    Raises:
+        PoolSpecError: if the pool does not exist.
+        PoolBusyError: if another process runs it.
+    """
+    home = open_home()
+    spec = find_spec(home, pool)
+    with open_instance() as instance, only_runner(home, instance, pool):
+        yield Runner(Driver(home, spec, instance), Console(), parallel)
 
 
 @dataclass
@@ -30,125 +50,104 @@ class Runner:
     """Brings steps of one pool up to date.
 
     Args:
-        home: of the project.
-        spec: the pool.
-        instance: Dagster's.
+        driver: plans the runs.
         console: where to say what happens.
-        again: steps to make again whatever their facts say.
         parallel: processes for partitioned waves; 1 runs them here.
     """
 
-    home: Home
-    spec: PoolSpec
-    instance: dg.DagsterInstance
+    driver: Driver
     console: Console
-    again: Again | None = None
     parallel: int = 1
     n_made: int = field(default=0, init=False)
     """Assets brought up to date so far."""
     _checks: dict[str, tuple[bool, str]] = field(default_factory=dict, init=False)
 
-    def __post_init__(self) -> None:
-        self.storage = PoolStorage(self.home.storage_root, self.spec.name)
-        self.steps = pool_steps(self.spec)
+    def close_interrupted_runs(self) -> None:
+        """Mark runs of killed processes as failed; what they finished is kept."""
+        if n := close_dead_runs(self.driver.instance):
+            self.say(f"{n} interrupted {'run' if n == 1 else 'runs'} found; resuming")
 
     def sync_shards(self) -> None:
         """List the files of the pool and of its evaluation sets as they are now; every shard takes part."""
-        from curation_assets.defs.partitions import take_listing
-        from curation_assets.formats import build_reader
-        from curation_assets.steps.cleaning.evaluation_sets import take_evaluation_listing
-        from curation_assets.steps.context import evaluation_readers
+        files = self.driver.list_files()
+        change = self.driver.sync_shards(files)
+        if change.summary:
+            self.say(f"{len(change.shards)} shards of {len(files)} files: {change.summary}")
 
-        take_evaluation_listing(self.spec, evaluation_readers(self.spec, self.home.folder), self.storage)
-        files = build_reader(self.spec.source, self.home.folder).list_files()
-        change = take_listing(self.instance, self.spec, self.storage, files)
-        if change.words:
-            self.say(f"{len(change.shards)} shards of {len(files)} files: {change.words}")
+    def force(self, names: Iterable[str], rebuild: Rebuild) -> None:
+        """Rebuild these steps even if they are up to date."""
+        self.driver.forced = Again(frozenset(names), rebuild.since)
+        if rebuild.is_resumed:
+            self.say(
+                f"resuming the rebuild started at {rebuild.since[:19]} UTC; what it has finished since then is kept"
+            )
 
-    def freshness(self) -> Freshness:
-        """What is out of date now."""
-        return Freshness(self.storage, self.steps, self.storage.shards(), self.again)
+    def carry_out(
+        self, names: Collection[str], shards: Collection[str] | None, rebuild: Rebuild | None
+    ) -> bool:
+        """Bring steps up to date with progress bars, and finish the order to rebuild; True if no run failed."""
+        with TerminalSink(self.console) as sink, progress.shown_in(sink):
+            succeeded = self.bring_up_to_date(names, shards)
+        if succeeded and rebuild:
+            rebuild.finish()
+        return succeeded
 
     def bring_up_to_date(self, names: Collection[str], shards: Collection[str] | None = None) -> bool:
-        """Run wave after wave until nothing of the named steps is out of date; True if all went well.
+        """Run wave after wave until none of the named steps is out of date; True if no run failed.
 
         Raises:
-            CurationError: if a wave ran without error and is out of date all the same.
+            CurationError: if the outputs of a wave are out of date although its runs succeeded.
         """
         previous: Wave | None = None
         while True:
-            freshness = self.freshness()
-            if set(fit_steps(self.steps)) <= set(names) and shards is None:
-                freshness = self._refit_if_due(freshness)
-            wave = next_wave(freshness, names, shards)
+            plan = self.driver.plan(names, shards)
+            wave = plan.wave
+            if plan.refit:
+                self.say(f"refit from level 1: {plan.refit}")
             if wave is None:
                 return True
             if previous is not None and wave.outputs == previous.outputs:
                 raise CurationError(
-                    f"{', '.join(wave.outputs)} ran and are out of date all the same: {wave.words}"
+                    f"{', '.join(wave.outputs)} ran without error but are still out of date ({wave.words}). Make sure "
+                    f"that the pool's files and settings do not change during the run, then start it again"
                 )
             if not self._run_wave(wave):
                 return False
             self.n_made += len(wave.outputs)
             previous = wave
 
-    def _refit_if_due(self, freshness: Freshness) -> Freshness:
-        reason = due_refit(freshness)
-        if reason and choose_fit_rows(self.storage, freshness, reason):
-            self.say(f"refit from level 1: {reason}")
-            return self.freshness()
-        return freshness
-
     def _run_wave(self, wave: Wave) -> bool:
+        runs = list(self.driver.runs(wave))
         names = list(wave.outputs)
-        if not wave.partitioned:
-            succeeded = self.execute(names, None, wave.words)
-            self._show_checks()
-            return succeeded
-        from curation_assets.defs.partitions import partitions_name
-        from curation_assets.defs.run.limits import pool_limit
-
-        ordered = list(self.instance.get_dynamic_partitions(partitions_name(self.spec.name)))
-        # What is made again is made again in the whole of a block: then none may be joined.
-        blocks = contiguous_blocks(ordered, wave.shards, None if self.again else MOST_RUNS_OF_A_WAVE)
-        n_processes = min(
-            self.parallel, len(wave.shards), pool_limit(self.instance, [self.steps[name] for name in names])
-        )
+        limit = pool_limit(self.driver.instance, [self.driver.steps[name] for name in names])
+        n_processes = min(self.parallel, len(wave.shards), limit)
         if n_processes > 1:
-            return run_workers(self, names, blocks, ordered, n_processes)
-        results = [self.execute(names, block, wave.words) for block in blocks]
+            blocks = [run.block for run in runs if run.block]
+            return run_workers(self, names, blocks, n_processes)
+        results = [self.execute(run) for run in runs]
         self._show_checks()
         return all(results)
 
-    def execute(self, names: Sequence[str], block: tuple[str, str] | None, reason: str) -> bool:
-        """One Dagster run in this process; True if it succeeded.
-
-        Args:
-            names: steps of one wave.
-            block: first and last shard in Dagster's order of partitions, for partitioned steps.
-            reason: why, for the run's tags.
-        """
-        import dagster as dg
-
-        from curation_assets.defs.jobs import whole_pool_job
+    def execute(self, run: PlannedRun) -> bool:
+        """Execute a run in this process; True if it succeeded."""
+        # Slow to import, and not needed if everything is up to date.
         from curation_assets.defs.pool_definitions import build_definitions
-        from curation_assets.defs.run.tags import run_tags
 
-        job = build_definitions([self.spec], self.home).resolve_job_def(whole_pool_job(self.spec.name))
+        driver, pool = self.driver, self.driver.spec.name
+        job = build_definitions([driver.spec], driver.home).resolve_job_def(whole_pool_job(pool))
         result = job.execute_in_process(
-            instance=self.instance,
-            asset_selection=[dg.AssetKey([self.spec.name, name]) for name in names],
-            tags=run_tags(self.spec.name, block, reason=reason, again=self.again),
+            instance=driver.instance,
+            asset_selection=[dg.AssetKey([pool, name]) for name in run.steps],
+            tags=driver.tags(run.block, run.reason, in_this_process=True),
             raise_on_error=False,
             run_config=_QUIET,
         )
         for evaluation in result.get_asset_check_evaluations():
-            # Of a check that ran in several runs of a wave only the last saw all of it.
+            # If several runs of a wave evaluate a check, only the last one sees the whole wave.
             self._checks[evaluation.check_name] = (evaluation.passed, evaluation.description or "")
-        if result.success:
-            return True
-        self._show_failures(result)
-        return False
+        if not result.success:
+            self._show_failures(result)
+        return result.success
 
     def _show_checks(self) -> None:
         for name, (passed, description) in self._checks.items():
@@ -167,9 +166,11 @@ class Runner:
                     style="red",
                 )
         self.say(
-            f"details: runs of pool '{self.spec.name}' in `make dev`; finished work is kept", style="red"
+            f"finished work is kept. For details, open the UI with `make dev` and look at the runs of pool "
+            f"'{self.driver.spec.name}'",
+            style="red",
         )
 
     def say(self, text: str, style: str | None = None) -> None:
-        """A line for the user."""
-        self.console.print(text, style=style, highlight=False, soft_wrap=True, markup=False)
+        """Print a line for the user."""
+        say(self.console, text, style)

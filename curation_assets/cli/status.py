@@ -1,4 +1,4 @@
-"""`curation-assets status`: what is up to date, and what is not and why."""
+"""`curation-assets status`: what is up to date, and why the rest is not."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from curation_assets.cli.terminal import say
 from curation_assets.graph.base import Step
 from curation_assets.graph.freshness import Freshness
 from curation_assets.graph.refit import due_refit
@@ -20,38 +21,36 @@ _SHARDS_NAMED = 3
 
 
 def show_status(pool: str | None) -> None:
-    """Print one table per pool, and how its tree stands."""
+    """Print one table per pool, and the state of its tree."""
     home = open_home()
     specs = [find_spec(home, pool)] if pool else list(load_pool_specs(home.pools_folder).values())
     console = Console()
     if not specs:
-        console.print(
-            f"no pools in {home.pools_folder}: add a YAML file, see pools/examples", highlight=False
-        )
+        say(console, f"no pools in {home.pools_folder}: add a YAML file (see pools/examples)")
     for spec in specs:
-        storage = PoolStorage(home.storage_root, spec.name)
+        storage = home.storage(spec.name)
         freshness = Freshness(storage, pool_steps(spec), storage.shards())
         console.print(_status_table(spec, freshness))
         for line in tree_lines(storage, freshness):
-            console.print(line, highlight=False, soft_wrap=True, markup=False)
+            say(console, line)
 
 
 def _status_table(spec: PoolSpec, freshness: Freshness) -> Table:
     outdated = freshness.outdated()
     table = Table(title=f"{spec.name}: {len(freshness.shards)} shards", title_justify="left")
-    for column, justify in (("asset", "left"), ("up to date", "right"), ("why not", "left")):
+    for column, justify in (("asset", "left"), ("up to date", "right"), ("why out of date", "left")):
         table.add_column(column, justify="right" if justify == "right" else "left")
     for step in freshness.steps.values():
         n_outputs = len(freshness.keys_of(step))
         reasons = outdated.get(step.name, {})
-        why = why_not(step, reasons, n_outputs) if n_outputs else "no shards listed yet: run it"
+        why = why_not(step, reasons, n_outputs) if n_outputs else "no shards listed yet; run the pool"
         style = "green" if n_outputs and not reasons else "yellow"
         table.add_row(step.name, f"[{style}]{n_outputs - len(reasons)}/{n_outputs}[/]", escape(why))
     return table
 
 
 def why_not(step: Step, reasons: Mapping[str | None, str], n_outputs: int) -> str:
-    """The reasons of a step's out-of-date outputs, each with the shards it holds for, if not for all."""
+    """Why outputs of a step are out of date; a reason names its shards unless it applies to all."""
     shards_of: dict[str, list[str]] = {}
     for key, reason in reasons.items():
         shards_of.setdefault(reason, []).append(str(key))
@@ -69,7 +68,7 @@ def why_not(step: Step, reasons: Mapping[str | None, str], n_outputs: int) -> st
 
 
 def tree_lines(storage: PoolStorage, freshness: Freshness) -> Iterator[str]:
-    """How the tree stands: its version and rows, what drift says of those that came since, who is left out."""
+    """The state of the tree: version, rows, drift of the rows added since the fit, and shards left out."""
     rows, tree = freshness.fit_rows(), freshness.facts("tree", None)
     if rows and tree:
         yield (
@@ -80,8 +79,9 @@ def tree_lines(storage: PoolStorage, freshness: Freshness) -> Iterator[str]:
     if rows and drift:
         summary = drift.summary
         yield (
-            f"drift: {summary['decision']}; {summary['new_rows']:,} rows came and {summary['gone_rows']:,} went since "
-            f"the fit ({summary['new_rows_share']:.1%}), highest score {summary['drift_score']:.2f}"
+            f"drift: {summary['decision']}; since the fit {summary['new_rows']:,} rows were added "
+            f"({summary['new_rows_share']:.1%}) and {summary['gone_rows']:,} removed; highest drift score "
+            f"{summary['drift_score']:.2f}"
         )
         if reason := due_refit(freshness):
             yield f"a refit is due: {reason}"

@@ -1,4 +1,4 @@
-"""Progress in a terminal: bars that move, or plain lines where nobody watches."""
+"""Progress on the console: moving bars in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 _LINE_INTERVAL_SECONDS = 10.0
+
+
+def say(console: Console, text: str, style: str | None = None) -> None:
+    """Print a line as it is: long lines are not broken, and brackets are not markup."""
+    console.print(text, style=style, highlight=False, soft_wrap=True, markup=False)
 
 
 class TerminalSink:

@@ -1,4 +1,4 @@
-"""`curation-assets validate`: a pool's YAML, its files, and what the curation will cost."""
+"""`curation-assets validate`: checks a pool's YAML and files, and shows the planned levels."""
 
 from __future__ import annotations
 
@@ -7,44 +7,40 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from curation_assets.cli.terminal import say
 from curation_assets.graph.levels import level_specs
 from curation_assets.pools import PoolSpec, load_pool_spec
 from curation_assets.project import embedded_size, open_home
-from curation_assets.storage.pool_storage import PoolStorage
 
 _TYPICAL_DIMENSION = 1024
 
 
 def validate_pool(path: Path, rows: int | None, dimension: int | None) -> None:
-    """Print what a pool's file says; raises PoolSpecError for what it must not say.
+    """Print a pool's files and its planned levels.
 
     Args:
         path: the YAML file.
-        rows: samples to plan for; those ingested if not given.
-        dimension: of an embedding; that of the stored ones if not given.
+        rows: samples to plan for; the number of stored embeddings if None.
+        dimension: of an embedding; that of the stored embeddings if None.
+
+    Raises:
+        PoolSpecError: if the YAML is invalid, files are missing, or a level or target does not fit the samples.
     """
-    from curation_assets.formats import build_reader
     from curation_assets.steps.cleaning.evaluation_sets import list_evaluation_sets
     from curation_assets.steps.context import evaluation_readers
 
     home = open_home()
     spec = load_pool_spec(path)
     console = Console()
-    files = build_reader(spec.source, home.folder).list_files() if rows is None else []
-    if files:
-        size = sum(file.size_bytes for file in files)
-        console.print(
-            f"{path}: valid; {len(files)} files, {size / 1e6:,.1f} MB", highlight=False, soft_wrap=True
-        )
-    else:
-        console.print(f"{path}: valid", highlight=False, soft_wrap=True)
+    files = home.reader(spec).list_files() if rows is None else []
+    size = f"; {len(files)} files, {sum(file.size_bytes for file in files) / 1e6:,.1f} MB" if files else ""
+    say(console, f"{path}: valid{size}")
     for name, listed in list_evaluation_sets(evaluation_readers(spec, home.folder)).items():
-        console.print(f"evaluation set {name}: {len(listed):,} files", highlight=False, soft_wrap=True)
-    storage = PoolStorage(home.storage_root, spec.name)
-    if rows is None and (embedded := embedded_size(storage)):
+        say(console, f"evaluation set {name}: {len(listed):,} files")
+    if rows is None and (embedded := embedded_size(home.storage(spec.name))):
         rows, dimension = embedded[0], dimension or embedded[1]
     if rows is None:
-        console.print("sizes of the levels and targets are checked when the pool is embedded, or with --rows")
+        say(console, "to check the sizes of levels and targets before the pool is embedded, pass --rows N")
         return
     _show_plan(console, spec, rows, dimension or _TYPICAL_DIMENSION)
 
@@ -75,20 +71,17 @@ def _show_plan(console: Console, spec: PoolSpec, rows: int, dimension: int) -> N
     plan = plan_cost(workload)
     flops = 2 * dimension * plan.distances
     in_memory = plan.memory[0].rows_resident
-    console.print(
-        f"about {plan.distances:.2g} distance computations ({flops:.2g} FLOP), embeddings "
-        f"{plan.disk.embeddings / 1e9:,.2f} GB on disk, {plan.worker_bytes / 1e9:,.2f} GB of memory for the "
-        f"largest fit, {'rows held in it' if in_memory else 'rows read from disk in every pass'}; "
-        f"`curation-assets plan` shows every stage and its time",
-        highlight=False,
+    say(
+        console,
+        f"about {plan.distances:.2g} distance computations ({flops:.2g} FLOP); embeddings take "
+        f"{plan.disk.embeddings / 1e9:,.2f} GB on disk; the largest fit takes {plan.worker_bytes / 1e9:,.2f} GB of "
+        f"memory and {'holds its rows there' if in_memory else 'reads its rows from disk in every pass'}; "
+        f"`curation-assets plan` shows the time of every stage",
     )
     if any(level.fixed_bytes > spec.memory_budget for level in plan.memory):
-        console.print(
-            f"that is more than memory_budget = {spec.memory_budget / 1e9:,.2f} GB: raise it, or set fit_rows or "
-            f"n_coarse_clusters",
-            style="red",
-            highlight=False,
-        )
+        budget = f"memory_budget = {spec.memory_budget / 1e9:,.2f} GB"
+        remedy = "raise memory_budget, or set fit_rows or n_coarse_clusters"
+        say(console, f"a fit needs more than {budget}: {remedy}", "red")
     for target in spec.targets:
         size = f"{target.resolve(rows):,} samples" if target.tokens is None else f"{target.tokens:,} tokens"
-        console.print(f"target {target.name}: {size}, {target.strategy}", highlight=False)
+        say(console, f"target {target.name}: {size}, {target.strategy}")

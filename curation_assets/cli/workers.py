@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from curation_assets.cli.runner import Runner
 
+LIFELINE_VARIABLE = "CURATION_LIFELINE"
+"""Set to `stdin` for workers: they end when their standard input closes."""
 _CHUNKS_PER_WORKER = 2
 """More chunks even out shards of unequal size, at one start-up each."""
 
@@ -38,30 +40,27 @@ def split_blocks(
 
 
 def run_workers(
-    runner: Runner,
-    names: Sequence[str],
-    blocks: Sequence[tuple[str, str]],
-    ordered: Sequence[str],
-    n_processes: int,
+    runner: Runner, names: Sequence[str], blocks: Sequence[tuple[str, str]], n_processes: int
 ) -> bool:
     """Run the blocks in several processes; True if all succeeded.
 
     The processes share the cores, and end when this one does, however it ends.
     """
-    chunks = split_blocks(blocks, ordered, n_processes * _CHUNKS_PER_WORKER)
+    chunks = split_blocks(blocks, runner.driver.ordered_shards(), n_processes * _CHUNKS_PER_WORKER)
     threads = max(1, (os.cpu_count() or 1) // n_processes)
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "CURATION_LIFELINE": "stdin"}
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), LIFELINE_VARIABLE: "stdin"}
     with ThreadPoolExecutor(n_processes) as pool:
         return all(pool.map(lambda chunk: _work(runner, names, chunk, environment), chunks))
 
 
 def _work(runner: Runner, names: Sequence[str], chunk: tuple[str, str], environment: dict[str, str]) -> bool:
-    from curation_assets.defs.run.tags import again_text
+    from curation_assets.defs.run.tags import forced_text
 
-    again = again_text(runner.again) if runner.again else ""
+    driver = runner.driver
     command = [
-        sys.executable, "-m", "curation_assets.cli.main", "work", "--pool", runner.spec.name,
-        "--steps", ",".join(names), "--first", chunk[0], "--last", chunk[1], "--again", again,
+        sys.executable, "-m", "curation_assets.cli.main", "work", "--pool", driver.spec.name,
+        "--steps", ",".join(names), "--first", chunk[0], "--last", chunk[1],
+        "--again", forced_text(driver.forced) if driver.forced else "",
     ]  # fmt: skip
     label = chunk[0] if chunk[0] == chunk[1] else f"{chunk[0]}..{chunk[1]}"
     with subprocess.Popen(  # noqa: S603 - our own command line
@@ -78,8 +77,8 @@ def _work(runner: Runner, names: Sequence[str], chunk: tuple[str, str], environm
 
 
 def die_with_parent() -> None:
-    """End this process as soon as the one that started it is gone: its end of our standard input closes."""
-    if os.environ.get("CURATION_LIFELINE") != "stdin":
+    """End this process as soon as its parent ends, which closes our standard input."""
+    if os.environ.get(LIFELINE_VARIABLE) != "stdin":
         return
 
     def watch() -> None:

@@ -1,4 +1,4 @@
-"""The storage class under the name that dagster.yaml files give it; see `defs.run.event_log`."""
+"""The storage class under the name that dagster.yaml files use; see `defs.run.event_log`."""
 
 from curation_assets.defs.run.event_log import BatchedSqliteStorage
 

@@ -12,9 +12,9 @@ from curation_assets.storage.pool_storage import PoolStorage
 
 
 class HandleIOManager(dg.ConfigurableIOManager):
-    """Gives assets of your own, downstream of a pool's, the files of their inputs without loading them.
+    """Hands your own assets downstream of a pool the files of their inputs, without loading them.
 
-    A partitioned input arrives as a dict of shard key to `Output`, even if there is just one shard.
+    A partitioned input arrives as a dict from shard key to `Output`, even if there is only one shard.
     """
 
     storage_root: str = Field(description="Folder or fsspec URI of everything the graph makes.")
@@ -27,8 +27,8 @@ class HandleIOManager(dg.ConfigurableIOManager):
         """
         if obj is not None:
             raise TypeError(
-                f"{context.asset_key.to_user_string()} returned a {type(obj).__name__}; assets of this project "
-                f"write their own files and return a MaterializeResult, or have an IO manager of their own"
+                f"{context.asset_key.to_user_string()} returned a {type(obj).__name__}. Assets of this project write "
+                f"their own files and return a MaterializeResult; to return a value, give the asset its own IO manager"
             )
 
     def load_input(self, context: dg.InputContext) -> Output | dict[str, Output]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import dagster as dg
 
 from curation_assets.defs.run.executors import chosen_executor
-from curation_assets.defs.run.tags import AGAIN_TAG, POOL_TAG, THIS_RUN
+from curation_assets.defs.run.tags import FORCED_TAG, POOL_TAG, THIS_RUN
 from curation_assets.graph.base import Step
 from curation_assets.graph.relations import descendants, descendants_to_force, fit_steps, ingest_steps
 from curation_assets.graph.steps import pool_steps
@@ -16,7 +16,7 @@ from curation_assets.pools import PoolSpec
 from curation_assets.project import Home
 
 if TYPE_CHECKING:
-    # Dagster exports what makes these, not their class.
+    # Private, as Dagster exports define_asset_job but not the class that it returns.
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 Job: TypeAlias = "UnresolvedAssetJobDefinition | dg.JobDefinition"
@@ -33,22 +33,22 @@ def curate_job(pool: str) -> str:
 
 
 def ingest_job(pool: str) -> str:
-    """Name of the job that takes in shards."""
+    """Name of the job that ingests shards."""
     return f"{pool}_ingest_new_shards"
 
 
 def resample_job(pool: str) -> str:
-    """Name of the job that draws the targets anew."""
+    """Name of the job that draws the targets again."""
     return f"{pool}_resample_targets"
 
 
 def sensed_jobs(pool: str) -> tuple[str, ...]:
-    """Jobs that the pool's sensor runs parts of."""
+    """Jobs that the pool's sensor requests runs of."""
     return ingest_job(pool), resample_job(pool), whole_pool_job(pool)
 
 
 def job_for(spec: PoolSpec, names: set[str]) -> str:
-    """Name of the job that says best what a run of these steps does."""
+    """Name of the job that best describes a run of these steps."""
     steps = pool_steps(spec)
     if names <= set(ingest_steps(steps)):
         return ingest_job(spec.name)
@@ -58,7 +58,7 @@ def job_for(spec: PoolSpec, names: set[str]) -> str:
 
 
 def recluster_job(pool: str, level: int) -> str:
-    """Name of the job that fits a level and all above it again."""
+    """Name of the job that refits a level and all levels above it."""
     return f"{pool}_recluster_from_level_{level}"
 
 
@@ -75,19 +75,19 @@ def build_jobs(spec: PoolSpec, home: Home) -> list[Job]:
             spec,
             whole_pool_job(pool),
             list(steps),
-            f"Every asset of the pool '{pool}': what is up to date is skipped. Choose all partitions.",
+            f"Brings every asset of the pool '{pool}' up to date. Choose all partitions.",
         ),
         _asset_job(
             spec,
             ingest_job(pool),
             ingest_steps(steps),
-            "Reads and embeds the chosen shards and assigns them to the tree that stands. Needs a tree.",
+            "Reads and embeds the chosen shards and assigns them to the current tree, which must exist.",
         ),
         _asset_job(
             spec,
             resample_job(pool),
             descendants(steps, "selection"),
-            "Draws the targets anew from the tree there is: no clustering. Choose all partitions.",
+            "Draws the targets again from the current tree, without clustering. Choose all partitions.",
         ),
         _curate(spec, home),
     ]
@@ -101,8 +101,9 @@ def _recluster(spec: PoolSpec, steps: dict[str, Step], level: int) -> Job:
         spec,
         recluster_job(spec.name, level),
         descendants(steps, first),
-        f"Fits level {level} and all above it again, then assigns and draws. Choose all partitions.",
-        tags={AGAIN_TAG: " ".join([THIS_RUN, *descendants_to_force(steps, first)])},
+        f"Refits level {level} and all levels above it, assigns the rows and draws the targets. Choose all "
+        f"partitions.",
+        tags={FORCED_TAG: " ".join([THIS_RUN, *descendants_to_force(steps, first)])},
     )
 
 
@@ -119,17 +120,12 @@ def _asset_job(
 
 
 def _curate(spec: PoolSpec, home: Home) -> dg.JobDefinition:
-    """Wave after wave in a process of its own: a run of assets cannot decide on a refit half-way."""
+    """Runs the command line in its own process, because a run of assets cannot decide about a refit half-way."""
 
-    @dg.op(name=f"{spec.name}_run_what_is_out_of_date", description="`curation-assets run --pool ...`")
-    def run_what_is_out_of_date(context: dg.OpExecutionContext) -> None:
+    @dg.op(name=f"{spec.name}_run", description=f"Runs `curation-assets run --pool {spec.name}`.")
+    def run(context: dg.OpExecutionContext) -> None:
         command = [sys.executable, "-m", "curation_assets.cli.main", "run", "--pool", spec.name]
-        environment = {
-            **os.environ,
-            "CURATION_HOME": str(home.folder),
-            "CURATION_STORAGE": home.storage_root,
-            "CURATION_STATE": str(home.dagster_state),
-        }
+        environment = os.environ | home.environment
         with subprocess.Popen(  # noqa: S603 - our own command line
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         ) as process:
@@ -137,19 +133,19 @@ def _curate(spec: PoolSpec, home: Home) -> dg.JobDefinition:
                 context.log.info(line.rstrip())
         if process.returncode:
             raise dg.Failure(
-                f"`{' '.join(command[1:])}` ended with code {process.returncode}; its output is above, and finished "
-                f"work is kept",
+                f"`curation-assets run --pool {spec.name}` ended with code {process.returncode}. Its output is above; "
+                f"finished work is kept",
                 allow_retries=False,
             )
 
     @dg.job(
         name=curate_job(spec.name),
-        description=f"Lists the files of the pool '{spec.name}' and brings everything up to date, refit included: "
-        f"`curation-assets run --pool {spec.name}`.",
+        description=f"Lists the files of the pool '{spec.name}' and brings everything up to date, including a refit "
+        f"if one is due. The same as `curation-assets run --pool {spec.name}`.",
         executor_def=dg.in_process_executor,
         run_tags={POOL_TAG: spec.name},
     )
     def curate() -> None:
-        run_what_is_out_of_date()
+        run()
 
     return curate

@@ -1,4 +1,4 @@
-"""Partitions: one dynamic set per pool, a partition per shard, kept in step with the pool's files."""
+"""Partitions: one dynamic set per pool with a partition per shard, kept in step with the pool's files."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class ListingChange:
     """What a new listing changed."""
 
     shards: list[Shard]
-    """All of them, those that are set aside too."""
+    """Every shard, including those set aside."""
     new: list[str]
     changed: list[str]
     gone: list[str]
 
     @property
-    def words(self) -> str:
+    def summary(self) -> str:
         """The changes, for people; empty if there are none."""
         parts = [
             f"{len(keys)} {what} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})"
@@ -52,14 +52,14 @@ def take_listing(
     files: Sequence[SourceFile],
     why_set_aside: Callable[[Shard], str] = lambda _: "",
 ) -> ListingChange:
-    """Group listed files into shards, forget those that are gone, and make Dagster's partitions the same.
+    """Group listed files into shards, remove shards that are gone, and make Dagster's partitions the same.
 
     Args:
         instance: Dagster's.
         spec: the pool.
         storage: its outputs.
         files: as listed, complete ones only.
-        why_set_aside: says why the pool is curated without a shard for now; empty for one that takes part.
+        why_set_aside: why the pool is curated without a shard for now; empty for one that takes part.
     """
     known = storage.all_shards()
     grouped = group_files(files, spec.source.files_per_shard, known)

@@ -1,4 +1,4 @@
-"""Resources: where the project's data lies."""
+"""Resources: where the project keeps its data."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ def sensor_name(pool: str) -> str:
 
 
 def build_sensor(spec: PoolSpec, home: Home, jobs: list[Job]) -> dg.SensorDefinition:
-    """The sensor of one pool; it is off until somebody switches it on.
+    """The sensor of one pool, off by default.
 
     Args:
         spec: the pool.
@@ -29,17 +29,17 @@ def build_sensor(spec: PoolSpec, home: Home, jobs: list[Job]) -> dg.SensorDefini
         jobs=[job for job in jobs if job.name in sensed_jobs(spec.name)],
         minimum_interval_seconds=spec.watch.interval_seconds,
         default_status=dg.DefaultSensorStatus.STOPPED,
-        description=f"Watches the files of the pool '{spec.name}': complete new and changed shards are ingested and "
-        f"assigned to the tree, deleted ones leave the selection, and drift decides about a refit. Every tick ends in "
-        f"a run, or in the reason why there is none.",
+        description=f"Watches the files of the pool '{spec.name}'. Ingests new and changed shards once they are "
+        f"complete, assigns them to the tree, drops deleted shards from the selection, and refits the tree if it has "
+        f"drifted. Every tick ends in a run or in the reason for not starting one.",
     )
     def arrivals(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         cursor = Cursor.read(context.cursor)
         look = Watcher(spec, home, context.instance, cursor).look(time.time())
-        context.log.info(look.words)
+        context.log.info(look.summary)
         context.update_cursor(cursor.text())
         if not look.requests:
-            return dg.SkipReason(look.words)
+            return dg.SkipReason(look.summary)
         return dg.SensorResult(run_requests=list(look.requests))
 
     return arrivals

@@ -1,4 +1,4 @@
-"""Where heavy work runs; importing this imports no Ray."""
+"""Where heavy work runs. Importing this package does not import Ray."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ def build_engine(settings: EngineSettings, memory_budget: int) -> Engine:
     """The engine that settings describe.
 
     Args:
-        settings: with what the environment says (see `resolve_engine`).
-        memory_budget: bytes that a worker may take at its peak.
+        settings: after overrides by the environment (see `resolve_engine`).
+        memory_budget: largest peak of a worker, in bytes.
 
     Raises:
         PoolSpecError: if the engine is Ray and Ray is not installed.

@@ -1,4 +1,4 @@
-"""What an engine does for the steps: independent items, and workers that hold rows over many calls."""
+"""The interface of an engine: it runs independent items, and workers that hold rows across many calls."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ Result = TypeVar("Result")
 
 
 class Engine(Protocol):
-    """A place to run work. Functions, items, workers and results must be able to travel between processes."""
+    """A place to run work. Functions, items, workers and results must be serializable."""
 
     @property
     def is_local(self) -> bool:
-        """Whether everything runs in this process, with its threads."""
+        """Whether everything runs in this process."""
 
     @property
     def n_workers(self) -> int:
         """Processes that work at the same time."""
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[int, Result]]:
-        """Call a function for every item, wherever there is room.
+        """Call a function for every item, on any free worker.
 
-        An item whose process or machine is lost is run again, so a function must be able to run twice.
+        If a process or machine is lost, its items run again, so the function must be safe to run twice.
 
         Args:
             function: of one item.
-            items: taken one by one, a few ahead of the results.
+            items: read lazily, a few ahead of the results.
 
         Yields:
-            (number of the item, its result), as they come.
+            (number of the item, its result), in order of completion.
         """
 
     def hold(self, build: Callable[[int], Any], n_workers: int) -> AbstractContextManager[WorkerPool]:
-        """Workers that stay for the block.
+        """Workers that exist for the block.
 
         Args:
-            build: makes the worker of a number, in the process where it is to live.
-            n_workers: how many.
+            build: makes the worker with a given number, in the process that will hold it.
+            n_workers: number of workers.
         """
 
     def describe(self) -> dict[str, Any]:
-        """What to say about the engine beside a result: kind, workers, and what the last workers took at most."""
+        """Facts about the engine to show beside a result: kind, workers, and peak memory of the last workers."""

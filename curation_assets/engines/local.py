@@ -1,4 +1,4 @@
-"""The local engine: everything in this process, one item after the other."""
+"""The local engine: everything runs in this process, one item after another."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class LocalEngine:
-    """See `Engine`; the algorithms' own threads are all its parallelism."""
+    """See `Engine`; only the algorithms' own threads run in parallel."""
 
     is_local = True
     n_workers = 1
@@ -31,7 +31,7 @@ class LocalEngine:
             ValueError: if more than one worker is asked for.
         """
         if n_workers != 1:
-            raise ValueError(f"n_workers is {n_workers}, but the local engine has one process: use 1")
+            raise ValueError(f"n_workers is {n_workers}, but the local engine has only one process: use 1")
         from curation_assets.algorithms.kmeans.worker_pool import InProcessPool
 
         yield InProcessPool(build(0))

@@ -78,7 +78,7 @@ def test_every_row_of_an_id_is_told_and_what_is_out_of_date_is_said() -> None:
     assert words.count("(pool drawn, shard ") == 2
     assert "fate        rejected: duplicate_id: also in shard a, which is kept" in words
     # The fixture's outputs were not made by the graph, so their recipes are not the pool's.
-    assert "careful     the ledger of this shard is out of date" in words
+    assert "warning     the ledger of this shard is out of date" in words
     assert "fate        rejected: corrupt_image: " in explain("cut")
 
 

@@ -24,14 +24,14 @@ def test_counts_are_written_in_many_ways(text: str, value: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["1.5", "0", "-3", "many", "1e-3", "", "1..2", "743 GB"])
-def test_what_is_no_count_is_refused(text: str) -> None:
-    with pytest.raises(click.BadParameter, match="is no whole number of at least 1: write it like"):
+def test_what_is_not_a_count_is_refused(text: str) -> None:
+    with pytest.raises(click.BadParameter, match=r"expected a positive integer such as .*, got"):
         Count().convert(text, None, None)
 
 
 def test_counts_of_levels() -> None:
     assert Counts().convert("10M,500k, 50k", None, None) == (10**7, 500_000, 50_000)
-    with pytest.raises(click.BadParameter, match="'x' is no whole number"):
+    with pytest.raises(click.BadParameter, match=r"expected a positive integer .*, got 'x'"):
         Counts().convert("10,x", None, None)
 
 

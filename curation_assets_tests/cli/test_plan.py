@@ -60,7 +60,7 @@ def test_the_papers_pool_without_a_yaml() -> None:
     assert "312 TFLOP/s peak x 0.4 utilisation, assumed" in words
     assert "no GPU was measured" in words
     assert "rows read from disk in every pass" in words
-    assert "embedding is not counted" in words
+    assert "not counted: embedding" in words
 
 
 def test_the_same_as_json_in_bytes_and_seconds() -> None:
@@ -95,7 +95,7 @@ def test_embedding_counts_if_asked_for() -> None:
     without, with_it = plan_json(*PAPER), plan_json(*PAPER, "--embed-rate", "1000")
     assert with_it["embedding_seconds"] == pytest.approx(743e6 / (1000 * 32))
     assert with_it["seconds"] - without["seconds"] == pytest.approx(with_it["embedding_seconds"])
-    assert "embedding is not counted" not in plan(*PAPER, "--embed-rate", "1000")
+    assert "not counted: embedding" not in plan(*PAPER, "--embed-rate", "1000")
 
 
 def test_without_gpus_this_machine_is_measured() -> None:
@@ -135,12 +135,12 @@ def test_a_sample_of_a_pool_is_planned_with_levels_of_its_own(project: Project) 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "without --pool, --rows N and --dim D are needed"),
-        (["--rows", "1k"], "without --pool, --rows N and --dim D are needed"),
-        (["--rows", "1k", "--dim", "8", "--tflops", "100"], "describe a GPU: pass --gpus N"),
+        ([], "pass --pool NAME, or --rows and --dim"),
+        (["--rows", "1k"], "pass --pool NAME, or --rows and --dim"),
+        (["--rows", "1k", "--dim", "8", "--tflops", "100"], "describe GPUs: also pass --gpus N"),
         (
             ["--rows", "1k", "--dim", "8", "--clusters", "10,20"],
-            "--clusters must fall from level to level, got 10,20",
+            "--clusters: expected fewer clusters on every level, got 10,20",
         ),
         (
             ["--rows", "1k", "--dim", "8", "--clusters", "2k"],
@@ -149,7 +149,7 @@ def test_a_sample_of_a_pool_is_planned_with_levels_of_its_own(project: Project) 
         (["--rows", "1k", "--dim", "8", "--clusters", "10", "--coarse", "3"], "n_coarse_clusters is 3"),
         (["--rows", "10", "--dim", "8"], "too few for 4 levels"),
         (["--pool", "web"], "--pool web: no such pool"),
-        (["--pool", "emoji", "--coarse", "10"], "--coarse together with --pool emoji"),
+        (["--pool", "emoji", "--coarse", "10"], "--coarse cannot be used with --pool emoji"),
     ],
 )
 def test_what_cannot_be_planned_is_refused(arguments: list[str], message: str) -> None:

@@ -60,5 +60,5 @@ def test_the_tree_and_who_is_left_out_are_told(tmp_path: Path) -> None:
     lines = list(tree_lines(storage, Freshness(storage, steps, storage.shards())))
     assert lines[0].startswith("tree abc: fitted on 7 rows of 1 shards (first fit, ")
     assert lines[1] == (
-        "drift: assign and re-select; 3 rows came and 0 went since the fit (42.9%), highest score 0.10"
+        "drift: assign and re-select; since the fit 3 rows were added (42.9%) and 0 removed; highest drift score 0.10"
     )

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from curation_assets import progress
 from curation_assets.cli.runner import Runner
+from curation_assets.defs.run.driver import Driver, PlannedRun
 from curation_assets.encoders.loading import forget_encoders
 from curation_assets.graph.steps import pool_steps
 from curation_assets.pools import PoolSpec
@@ -57,7 +58,7 @@ def runner(tmp_path: Path) -> Iterator[Runner]:
         write_tar(tmp_path / "raw" / f"{key}.tar", {f"{key}{i}": png(None, ord(key) + i) for i in range(9)})
     home = Home(tmp_path, str(tmp_path / "curated"), tmp_path / "dagster")
     with dg.DagsterInstance.ephemeral() as instance:
-        made = Runner(home, spec_of(), instance, Console(file=io.StringIO()))
+        made = Runner(Driver(home, spec_of(), instance), Console(file=io.StringIO()))
         made.sync_shards()
         yield made
     forget_encoders()
@@ -77,8 +78,8 @@ def test_several_runs_and_shards_of_one_process_load_the_encoder_once(
     sink = Lines()
     with progress.shown_in(sink):
         for block in (("a", "b"), ("c", "d")):
-            assert runner.execute(STEPS, block, "a chunk of two shards")
-    assert len(runner.instance.get_run_ids()) == 2
+            assert runner.execute(PlannedRun(STEPS, block, "a chunk of two shards"))
+    assert len(runner.driver.instance.get_run_ids()) == 2
     assert len(loads) == 1
     assert any(
         line.startswith("embeddings: shard d: 9 of 9 samples, ") and "/s, bottleneck: " in line
@@ -87,8 +88,8 @@ def test_several_runs_and_shards_of_one_process_load_the_encoder_once(
     embedded = dg.AssetKey(["drawn", "embeddings"])
     shown = [
         record.asset_materialization
-        for run in runner.instance.get_run_ids()
-        for record in runner.instance.all_logs(run, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
+        for run in runner.driver.instance.get_run_ids()
+        for record in runner.driver.instance.all_logs(run, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
         if record.dagster_event and record.dagster_event.asset_key == embedded
     ]
     assert len(shown) == 4

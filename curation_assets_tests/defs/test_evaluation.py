@@ -16,6 +16,7 @@ from curation_assets.cli.runner import Runner
 from curation_assets.defs.checks import build_checks
 from curation_assets.defs.pool_definitions import build_definitions
 from curation_assets.defs.resources import CurationResource
+from curation_assets.defs.run.driver import Driver
 from curation_assets.defs.watch import Cursor, Watcher
 from curation_assets.storage.tables import Selection
 from curation_assets_tests.projects import SMALL_POOL, Project, make_project
@@ -57,7 +58,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 def runner(project: Project, instance: dg.DagsterInstance) -> Runner:
-    made = Runner(project.home, project.spec, instance, Console(file=io.StringIO()))
+    made = Runner(Driver(project.home, project.spec, instance), Console(file=io.StringIO()))
     made.sync_shards()
     return made
 
@@ -112,13 +113,13 @@ def test_the_check_fails_when_a_contaminated_row_is_smuggled_in(
 
 def test_a_change_of_the_evaluation_files_is_noticed(project: Project, instance: dg.DagsterInstance) -> None:
     run = runner(project, instance)
-    assert not run.freshness().outdated().keys() & {*INGESTED}
+    assert not run.driver.freshness().outdated().keys() & {*INGESTED}
     fourth = list(drawings(project, "00001").values())[5]
     write_tar(project.folder / "hidden" / "h.tar", {"other": resized(fourth, 0.5)})
     # The sensor sees it at its next tick, and the command line with its next listing.
     [request] = Watcher(project.spec, project.home, instance, Cursor()).look(time.time()).requests
     assert request.asset_selection == [dg.AssetKey(["emoji", "evaluation_sets"])]
-    outdated = runner(project, instance).freshness().outdated()
+    outdated = runner(project, instance).driver.freshness().outdated()
     assert outdated["evaluation_sets"] == {None: "input source changed"}
     assert outdated["contaminated"].keys() == {"00000", "00001"}
     assert not {"raw_pool", "embeddings"} & outdated.keys()

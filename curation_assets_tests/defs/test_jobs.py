@@ -10,7 +10,7 @@ import pytest
 
 from curation_assets.defs.jobs import build_jobs
 from curation_assets.defs.pool_definitions import build_definitions
-from curation_assets.defs.run.tags import AGAIN_TAG, again_of
+from curation_assets.defs.run.tags import FORCED_TAG, forced_of
 from curation_assets.pools import PoolSpec
 from curation_assets.project import Home
 from curation_assets_tests.projects import SMALL_POOL, make_project
@@ -40,11 +40,11 @@ def test_jobs_hold_what_their_names_say(tmp_path: Path) -> None:
     assert "raw_pool" not in assets_of(defs, "p_recluster_from_level_1")
     assert len(assets_of(defs, "p_all")) == 20
     recluster = defs.resolve_job_def("p_recluster_from_level_3")
-    again = again_of({**recluster.tags, **recluster.run_tags}, 1.0)
-    assert again is not None
-    assert {"level_3_clusters", "selection"} <= again.steps
-    assert not {"ledger", "balanced_dataset", "level_2_clusters"} & again.steps
-    assert again.since == "1970-01-01T00:00:01.000000+00:00"
+    forced = forced_of({**recluster.tags, **recluster.run_tags}, 1.0)
+    assert forced is not None
+    assert {"level_3_clusters", "selection"} <= forced.steps
+    assert not {"ledger", "balanced_dataset", "level_2_clusters"} & forced.steps
+    assert forced.since == "1970-01-01T00:00:01.000000+00:00"
 
 
 def test_heavy_steps_share_a_pool_and_storage_errors_are_retried(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_curate_and_a_scheduled_refit_do_the_whole_work(
         assert curate.execute_in_process(instance=instance, run_config=quiet).success
         refit = defs.get_repository_def().get_schedule_def("emoji_refit")
         skipped = refit.evaluate_tick(dg.build_schedule_context(instance=instance))
-        assert skipped.skip_message == "no row came or went since the last fit"
+        assert skipped.skip_message == "no rows were added or removed since the last fit"
         version = project.storage.output("tree").require_facts().summary["tree_version"]
         (tmp_path / "late.tar").rename(late)
         assert curate.execute_in_process(instance=instance, run_config=quiet).success
@@ -129,4 +129,4 @@ def test_every_pool_has_its_own(tmp_path: Path) -> None:
     names = [job.name for job in build_jobs(spec, Home(tmp_path, str(tmp_path), tmp_path))]
     assert all(name.startswith("p_") for name in names)
     assert len(names) == len(set(names))
-    assert AGAIN_TAG.startswith("curation/")
+    assert FORCED_TAG.startswith("curation/")

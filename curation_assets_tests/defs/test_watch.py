@@ -33,7 +33,7 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GrowingPool]:
             growing.drop(f"{number:05}", growing.tar(number))
         looks, made = growing.follow()
         assert made["raw_pool"] == made["ledger"] == {f"{number:05}" for number in range(10)}
-        assert looks[-1].words == "up to date"
+        assert looks[-1].summary == "up to date"
         yield growing
 
 
@@ -57,11 +57,11 @@ def test_only_what_arrived_changed_or_went_is_touched(pool: GrowingPool) -> None
     half = pool.tar(13)
     pool.drop("00012", half[: len(half) // 2])
     looks, made = pool.follow()
-    assert "2 new (00010, 00011), 1 changed (00003), 1 gone (00005)" in looks[0].words
+    assert "2 new (00010, 00011), 1 changed (00003), 1 gone (00005)" in looks[0].summary
     assert {request.job_name for request in looks[0].requests} == {"emoji_ingest_new_shards"}
     reasons = [request.tags["curation/reason"].split("; ")[-1] for request in looks[0].requests]
     assert reasons == ["input source changed (1)", "not made yet (2)"], "each run its own shards' reason"
-    assert looks[-1].words == "up to date; waiting for 00012.tar (not closed yet)"
+    assert looks[-1].summary == "up to date; waiting for 00012.tar (not complete yet)"
     for step in INGEST:
         assert made[step] == {"00003", "00010", "00011"}, step
     assert not FITS & made.keys()
@@ -112,7 +112,7 @@ def test_output_shards_without_a_changed_row_are_not_written_again(pool: Growing
     }
     pool.drop("00012", pool.tar(13))
     looks, made = pool.follow()
-    assert looks[-1].words == "up to date"
+    assert looks[-1].summary == "up to date"
     for step in INGEST:
         assert made[step] == {"00012"}
     parts = storage.output("selection").require_facts().parts
@@ -127,11 +127,11 @@ def test_a_file_still_moving_is_left_alone(pool: GrowingPool) -> None:
     pool.drop("00013", pool.tar(14), age=2)
     look = pool.look()
     assert not look.requests
-    assert "00013.tar (size or time still moving)" in look.words
+    assert "00013.tar (size or time still changing)" in look.summary
     # It grows on: the wait starts again.
     pool.drop("00013", pool.tar(14) + bytes(1024), age=0)
     pool.now += 9
-    assert "still moving" in pool.look().words
+    assert "still changing" in pool.look().summary
     pool.now += 2
     _, made = pool.follow()
     assert made["raw_pool"] == {"00013"}
@@ -154,7 +154,7 @@ def test_a_shard_like_the_others_does_not_drift_and_one_of_another_world_leads_t
     )["cluster"]
     pool.drop("00099", tar_of_another_world())
     looks, made = pool.follow()
-    words = " ".join(look.words for look in looks)
+    words = " ".join(look.summary for look in looks)
     assert "refit from level 1: drift of shard 00099" in words
     assert made.keys() >= FITS
     history = TreeArchive(pool.project.storage).history()
@@ -183,7 +183,7 @@ def test_under_never_the_check_names_the_shard_and_the_tree_stays(pool: GrowingP
     check = latest_check(pool, "drift", "shards_resemble_the_fit")
     assert not check.passed
     assert "00098" in (check.description or "")
-    assert looks[-1].words == "up to date"
+    assert looks[-1].summary == "up to date"
 
 
 def test_a_failing_shard_is_set_aside_and_tried_again_later(pool: GrowingPool) -> None:
@@ -192,12 +192,12 @@ def test_a_failing_shard_is_set_aside_and_tried_again_later(pool: GrowingPool) -
         {**GROWING_POOL, "refit": "never", "watch": {"unclosed_seconds": 0, "retry_seconds": 1000}}
     )
     (pool.folder / "00020.tar").symlink_to(pool.folder / "nowhere")
-    assert "00020.tar (size or time still moving)" in pool.look().words
+    assert "00020.tar (size or time still changing)" in pool.look().summary
     pool.now += 11
     pool.drop("00014", pool.tar(15))
     looks, made = pool.follow()
     assert made["raw_pool"] == {"00014"}
-    assert looks[-1].words == "up to date; waiting for 00020 (failed once)"
+    assert looks[-1].summary == "up to date; waiting for 00020 (failed once)"
     aside = {shard.key: shard.set_aside for shard in pool.project.storage.all_shards() if shard.set_aside}
     assert aside == {"00020": "failed once"}
     assert not pool.look().requests, "not before its time"
@@ -206,7 +206,7 @@ def test_a_failing_shard_is_set_aside_and_tried_again_later(pool: GrowingPool) -
     assert [request.tags["dagster/asset_partition_range_start"] for request in again.requests] == ["00020"]
     pool.carry_out(again)
     pool.now += 1100
-    assert "failed 2 times" in pool.look().words
+    assert "failed 2 times" in pool.look().summary
     pool.now += 1100
     assert not pool.look().requests, "the second wait is twice as long"
     # Mended: another content is another attempt, at once.
@@ -224,25 +224,25 @@ def test_a_step_that_fails_is_not_requested_at_every_tick(pool: GrowingPool) -> 
     assert [key.path[-1] for key in look.requests[0].asset_selection or ()] == ["selection"]
     pool.carry_out(look)
     pool.now += 30
-    assert "selection failed once: next try in 30 s" in pool.look().words
+    assert "selection failed once: next try in 30 s" in pool.look().summary
     pool.now += 31
     assert pool.look().requests
     pool.project.write_pool({**GROWING_POOL, "refit": "never"})
     looks, _ = pool.follow()
-    assert looks[-1].words == "up to date"
+    assert looks[-1].summary == "up to date"
 
 
 def test_a_tick_waits_for_runs_and_for_the_command_line(pool: GrowingPool) -> None:
-    from curation_assets.defs.run.pool_lock import only_runner
+    from curation_assets.defs.run.locks import only_runner
 
-    with only_runner(pool.project.home, "emoji"):
-        assert "is running pool 'emoji'" in pool.look().words
+    with only_runner(pool.project.home, pool.instance, "emoji"):
+        assert "pool 'emoji' is already being run by process" in pool.look().summary
     run = pool.instance.create_run_for_job(
         _job, tags={"curation/pool": "emoji"}, status=dg.DagsterRunStatus.STARTED
     )
-    assert pool.look().words.startswith(f"run {run.run_id[:8]} is under way")
+    assert pool.look().summary.startswith(f"run {run.run_id[:8]} is in progress")
     pool.instance.report_run_failed(pool.instance.get_run_by_id(run.run_id))  # type: ignore[arg-type]
-    assert pool.look().words == "up to date"
+    assert pool.look().summary == "up to date"
 
 
 @dg.job
@@ -252,9 +252,9 @@ def _job() -> None: ...
 def test_a_pool_that_cannot_be_listed_is_a_reason_not_a_crash(pool: GrowingPool) -> None:
     hidden = pool.folder.with_name("elsewhere")
     pool.folder.rename(hidden)
-    assert pool.look().words.startswith("the pool cannot be listed: source.path is")
+    assert pool.look().summary.startswith("the files of the pool cannot be listed: source.path is")
     hidden.rename(pool.folder)
-    assert pool.look().words == "up to date"
+    assert pool.look().summary == "up to date"
     assert len(pool.project.storage.shards()) > 10
 
 

@@ -1,4 +1,4 @@
-"""Which of the listed files are complete: one that is still being written is left for later."""
+"""Which of the listed files are complete; a file that is still being written is left for later."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from curation_assets.formats.base import SourceFile
 
 @dataclass(frozen=True, slots=True)
 class Unsettled:
-    """A file that is not taken yet."""
+    """A file that is not complete yet."""
 
     stamp: str
-    """Size and version when last seen."""
+    """Its size and version when last listed."""
     since: float
-    """Unix time from which on it has looked like this."""
+    """Unix time since when size and version have not changed."""
     why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Arrivals:
-    """A listing, told apart."""
+    """A listing, split into complete files and others."""
 
     settled: list[SourceFile]
-    """Complete files; a known file that is being rewritten stands here as it was."""
+    """Complete files; a known file that is being rewritten is listed as it was."""
     unsettled: dict[str, Unsettled]
-    """By path; to be handed to the next call."""
+    """By path; pass it to the next call."""
 
 
 def settle(
@@ -39,16 +39,16 @@ def settle(
     unclosed_seconds: float,
     is_closed: Callable[[SourceFile], bool],
 ) -> Arrivals:
-    """Tell complete files from those that are still moving.
+    """Split a listing into complete files and files that are still being written.
 
     Args:
-        listed: files as listed now; names of unfinished downloads are left out already.
-        known: files taken earlier, by path.
+        listed: files as listed now, without names of unfinished downloads.
+        known: files that were complete earlier, by path.
         earlier: what the last call left unsettled, by path.
         now: Unix time.
-        settle_seconds: a file must have looked the same for this long.
-        unclosed_seconds: a file that is settled but not closed is waited for this long, then taken.
-        is_closed: whether a file ends as its format demands.
+        settle_seconds: how long size and version must not have changed.
+        unclosed_seconds: how long to wait for an unchanged file that is not closed; then it counts as complete.
+        is_closed: whether a file ends as its format requires.
     """
     settled: list[SourceFile] = []
     unsettled: dict[str, Unsettled] = {}
@@ -59,9 +59,9 @@ def settle(
         waiting = _waiting(file, earlier.get(file.path), now)
         age = now - waiting.since
         if age < settle_seconds:
-            why = "size or time still moving"
+            why = "size or time still changing"
         elif age < unclosed_seconds and not is_closed(file):
-            why = "not closed yet"
+            why = "not complete yet"
         else:
             settled.append(file)
             continue
@@ -75,6 +75,6 @@ def _waiting(file: SourceFile, earlier: Unsettled | None, now: float) -> Unsettl
     stamp = f"{file.size_bytes}/{file.version}"
     if earlier and earlier.stamp == stamp:
         return earlier
-    # A local file's version is its modification time in ns: it has been at rest since then.
-    resting_since = int(file.version) / 1e9 if file.version.isdecimal() else now
-    return Unsettled(stamp, min(now, resting_since))
+    # The version of a local file is its modification time in ns.
+    unchanged_since = int(file.version) / 1e9 if file.version.isdecimal() else now
+    return Unsettled(stamp, min(now, unchanged_since))

@@ -1,4 +1,4 @@
-"""Runs whose process is gone: closed, with the pool slots they held given back."""
+"""Runs whose process is gone: mark them as failed and free the slots they held."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def process_name() -> str:
 def close_dead_runs(instance: dg.DagsterInstance) -> int:
     """Mark runs as failed whose process on this machine is gone, and free the slots of every ended run.
 
-    A slot of a Dagster pool that a killed run held would otherwise make the next run wait for ever.
+    Otherwise the next run would wait for ever for a slot of a Dagster pool that a killed run still holds.
 
     Returns:
         Runs that were closed.
@@ -35,14 +35,14 @@ def close_dead_runs(instance: dg.DagsterInstance) -> int:
     for run in instance.get_runs(dg.RunsFilter(statuses=ACTIVE_STATUSES)):
         pid, _, host = run.tags.get(PROCESS_TAG, "").partition("@")
         if pid and host == socket.gethostname() and not _is_alive(int(pid)):
-            instance.report_run_failed(run, f"process {pid} is gone; what it had finished is kept")
+            instance.report_run_failed(run, f"process {pid} no longer exists; what it finished is kept")
             n_closed += 1
     free_leaked_slots(instance)
     return n_closed
 
 
 def free_leaked_slots(instance: dg.DagsterInstance) -> int:
-    """Free pool slots of runs that have ended or do not exist; returns how many runs held some."""
+    """Free the slots of runs that have ended or do not exist; returns how many runs held any."""
     storage = instance.event_log_storage
     if not storage.supports_global_concurrency_limits:
         return 0
@@ -70,7 +70,7 @@ def _is_alive(pid: int) -> bool:
 
 
 def _is_zombie(pid: int) -> bool:
-    """Whether a process has ended and only waits for its parent to notice (Linux)."""
+    """Whether a process has ended but its parent has not collected it yet (Linux)."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
         return stat.rpartition(")")[2].split()[0] == "Z"

@@ -1,8 +1,7 @@
 """Dagster's SQLite storage, writing the events of a range of partitions in one transaction.
 
-Stock SQLite storage takes 12 to 27 ms an event (a new engine and a commit for each, twice), which for ten assets of
-1,000 shards is most of the time a run takes. Files and tables are the stock ones: either class opens what the other
-wrote.
+Dagster's own class takes 12 to 27 ms per event, because it opens an engine and commits twice for each. For ten assets
+of 1,000 shards that is most of a run's time. Files and tables stay the same: either class opens what the other wrote.
 """
 
 from __future__ import annotations
@@ -12,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
 
 import dagster as dg
+
+# Private, as Dagster exports no storage classes to extend. The tests of this module fail if a release changes them.
 from dagster._core.events.log import EventLogEntry
 from dagster._core.storage.event_log.base import EventLogStorage
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
@@ -22,7 +23,7 @@ from dagster._serdes import ConfigurableClassData
 
 from curation_assets.errors import CurationError
 
-_BATCH_SIZE = "DAGSTER_EVENT_BATCH_SIZE"
+BATCH_SIZE_VARIABLE = "DAGSTER_EVENT_BATCH_SIZE"
 _EVENTS_PER_TRANSACTION = 1000
 _ASSET_EVENTS = {
     dg.DagsterEventType.ASSET_MATERIALIZATION,
@@ -32,10 +33,10 @@ _ASSET_EVENTS = {
 
 
 class BatchedEventLog(SqliteEventLogStorage):
-    """Stores the events that Dagster hands over together in one transaction per database, not two each.
+    """Stores the events that Dagster passes together in one transaction per database.
 
-    Dagster hands over the events of the partitions of a step, and those that announce them when a run is created.
-    A process killed before that loses what it announces; the facts beside the outputs say what was made.
+    Dagster batches the events of a step's partitions, and the events that announce these when a run is created.
+    A process killed before a batch is stored loses it; the facts beside the outputs still say what was made.
 
     Args:
         base_dir: folder of the databases.
@@ -43,12 +44,12 @@ class BatchedEventLog(SqliteEventLogStorage):
     """
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
-        # First, as Dagster's constructor asks for tables.
+        # Set first, as Dagster's constructor calls has_table.
         self._tables_seen: set[str] = set()
         super().__init__(base_dir, inst_data)
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
-        """Store events in the database of their run, and those of assets in the index of all runs too."""
+        """Store events in the database of their run, and asset events also in the index of all runs."""
         of_assets = [event for event in events if event.dagster_event_type in _ASSET_EVENTS]
         by_run: dict[str, list[EventLogEntry]] = {}
         for event in of_assets:
@@ -65,10 +66,10 @@ class BatchedEventLog(SqliteEventLogStorage):
         with self.run_connection(run_id) as connection:
             connection.execute(insert, rows)
         with self.index_transaction() as connection:
-            # One by one for their ids, by a statement that is compiled once.
+            # One by one to get their ids; the statement is compiled once.
             ids = [connection.execute(insert, row).lastrowid for row in rows]
             self._store_asset_event_tags(connection, events, ids)
-            # An asset's entry holds its last event of a type: those before it would be overwritten.
+            # The entry of an asset keeps only the last event of each type.
             last = {
                 (event.get_dagster_event().asset_key, event.dagster_event_type): (event, event_id)
                 for event, event_id in zip(events, ids, strict=True)
@@ -77,7 +78,7 @@ class BatchedEventLog(SqliteEventLogStorage):
                 self._store_asset_event(connection, event, event_id)
 
     def has_table(self, table_name: str) -> bool:
-        """Whether a table exists; asked before every query, and none is ever dropped."""
+        """Whether a table exists; cached, as Dagster asks before every query and never drops a table."""
         if table_name not in self._tables_seen and super().has_table(table_name):
             self._tables_seen.add(table_name)
         return table_name in self._tables_seen
@@ -94,8 +95,8 @@ class BatchedSqliteStorage(DagsterSqliteStorage):
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         super().__init__(base_dir, inst_data)
         self._event_log_storage = BatchedEventLog(os.path.join(base_dir, "history", "runs", ""))  # noqa: PTH118
-        # Dagster hands over batches only where this is set, which says nothing of the storage's ability.
-        os.environ.setdefault(_BATCH_SIZE, str(_EVENTS_PER_TRANSACTION))
+        # Dagster batches events only if this variable is set.
+        os.environ.setdefault(BATCH_SIZE_VARIABLE, str(_EVENTS_PER_TRANSACTION))
 
     @classmethod
     def from_config_value(
@@ -106,29 +107,29 @@ class BatchedSqliteStorage(DagsterSqliteStorage):
 
 
 def in_postgres(storage: EventLogStorage) -> TypeGuard[SqlEventLogStorage]:
-    """Whether events are stored in PostgreSQL; asked by name, as dagster-postgres is an extra."""
+    """Whether events are stored in PostgreSQL; checked by class name, as dagster-postgres is an extra."""
     return any(base.__name__ == "PostgresEventLogStorage" for base in type(storage).__mro__)
 
 
 def open_instance() -> dg.DagsterInstance:
-    """The instance of DAGSTER_HOME; stock SQLite storage, configured or by default, is opened as a batched one.
+    """The instance of DAGSTER_HOME; SQLite storage is opened as `BatchedSqliteStorage`.
 
     Raises:
-        CurationError: if SQLAlchemy lacks the driver that the URL of a PostgreSQL storage asks for.
+        CurationError: if the driver of a PostgreSQL storage is not installed.
     """
     try:
         instance = dg.DagsterInstance.get()
     except ModuleNotFoundError as error:
         if error.name != "psycopg":
             raise
-        # SQLAlchemy 2.1 takes `postgresql://` for psycopg 3; dagster-postgres comes with psycopg2.
+        # SQLAlchemy 2.1 reads `postgresql://` as psycopg 3; dagster-postgres installs psycopg2.
         raise CurationError(
-            "dagster.yaml: `postgresql` asks SQLAlchemy for the package psycopg, which is not installed: write "
-            "`postgresql+psycopg2` (in postgres_url, or as postgres_db.scheme)"
+            "dagster.yaml: `postgresql` needs the package psycopg, which is not installed. Write "
+            "`postgresql+psycopg2` instead (in postgres_url or postgres_db.scheme)"
         ) from error
     if in_postgres(instance.event_log_storage):
-        # It writes batches too, if it is handed any.
-        os.environ.setdefault(_BATCH_SIZE, str(_EVENTS_PER_TRANSACTION))
+        # PostgreSQL storage writes batches too, if Dagster passes any.
+        os.environ.setdefault(BATCH_SIZE_VARIABLE, str(_EVENTS_PER_TRANSACTION))
     ref = instance.get_ref()
     stock = ref.storage_data
     if stock is None or stock.class_name != DagsterSqliteStorage.__name__:

@@ -13,7 +13,7 @@ from curation_assets import progress
 from curation_assets.defs.metadata import add_partition_metadata, summary_metadata
 from curation_assets.defs.run.dead_runs import PROCESS_TAG, process_name
 from curation_assets.defs.run.executors import steps_share_a_process
-from curation_assets.defs.run.tags import AGAIN_TAG, again_of
+from curation_assets.defs.run.tags import FORCED_TAG, forced_of
 from curation_assets.engines import Engine, LocalEngine, build_engine
 from curation_assets.errors import StaleInputError
 from curation_assets.graph.base import Step
@@ -183,9 +183,9 @@ class StepRun:
     def freshness(self) -> Freshness:
         """What is out of date now, including what this run rebuilds."""
         run = self.context.run
-        record = self.context.instance.get_run_record_by_id(run.run_id) if AGAIN_TAG in run.tags else None
-        again = again_of(run.tags, record.create_timestamp.timestamp() if record else 0.0)
-        return Freshness(self.pool.storage, pool_steps(self.pool.spec), self.pool.storage.shards(), again)
+        record = self.context.instance.get_run_record_by_id(run.run_id) if FORCED_TAG in run.tags else None
+        forced = forced_of(run.tags, record.create_timestamp.timestamp() if record else 0.0)
+        return Freshness(self.pool.storage, pool_steps(self.pool.spec), self.pool.storage.shards(), forced)
 
     def _make(self, freshness: Freshness, report: Report) -> Facts:
         """Make the step's one output."""

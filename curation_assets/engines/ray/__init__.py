@@ -1,1 +1,1 @@
-"""The Ray engine. Only the modules of this folder import Ray, and only when the engine is used."""
+"""The Ray engine. Only modules of this folder import Ray, and only when the engine is used."""

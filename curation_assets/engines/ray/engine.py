@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 class RayEngine:
-    """See `Engine`. Ray is imported, and joined or started, when there is something to run.
+    """See `Engine`. Imports Ray, and starts or joins a cluster, when there is work to run.
 
     Args:
-        settings: address, workers, and what Ray sets aside for each.
-        memory_budget: bytes that a worker may take at its peak; Ray places workers where so much is free.
+        settings: address, number of workers, and the resources that Ray reserves for each.
+        memory_budget: largest peak of a worker, in bytes; Ray places a worker where this much is free.
 
     Raises:
         PoolSpecError: if Ray is not installed.
@@ -99,6 +99,6 @@ def _run(function: Callable[[Any], Any], item: Any) -> Any:
 
 
 def _passed_on() -> dict[str, str]:
-    """Variables of this process that change how a worker works, beside what Ray passes on itself."""
+    """Variables of this process that workers need and that Ray does not pass on by itself."""
     names = ("CUBLAS_WORKSPACE_CONFIG", "HF_HUB_OFFLINE", "HF_HOME", "FSSPEC_CONFIG_DIR")
     return {name: os.environ[name] for name in names if name in os.environ}

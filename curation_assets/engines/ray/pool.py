@@ -1,4 +1,4 @@
-"""Workers that hold rows, as Ray actors: one that is lost is started again elsewhere and brought up to date."""
+"""Workers that hold rows, as Ray actors: a lost one is started elsewhere and brought to its last state."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from curation_assets.algorithms.kmeans.worker_pool import Arguments, Call
 
 
-# Pieces that together are smaller are merged by whoever leads the fit: another hop would cost more.
+# Smaller pieces are merged by the process that leads the fit: another hop would cost more.
 _MERGED_BY_LEADER_BYTES = 64 * 2**20
-# Smaller arguments travel with the call, larger ones once to each machine, for all its workers.
+# Smaller arguments are sent with each call, larger ones once to each machine for all its workers.
 _SHARED_BYTES = 100_000
 _PATIENCE_SECONDS = 30.0
 
@@ -25,10 +25,10 @@ _log = logging.getLogger(__name__)
 
 
 class Holder:
-    """What runs in an actor: one worker, and how far it has come.
+    """What runs in an actor: one worker, and the stage it has reached.
 
     Args:
-        build: makes the worker of a number.
+        build: makes the worker with a given number.
         number: of this worker.
     """
 
@@ -40,10 +40,10 @@ class Holder:
     def call(
         self, stage: int, history: Sequence[tuple[str, tuple]], changes: bool, method: str, arguments: tuple
     ) -> Any:
-        """Call a method of the worker as it is at a stage.
+        """Call a method of the worker at a given stage.
 
-        The worker may be new, or may have run this very call already with the answer lost on the way: in both cases
-        it is built again and brought to the stage first.
+        The worker may be new, or it may have run this call already and the answer was lost. In both cases it is
+        built again and brought to the stage first.
 
         Args:
             stage: number of changes before this call.
@@ -59,19 +59,19 @@ class Holder:
                 getattr(self._worker, earlier)(*_fetched(its_arguments))
             self._stage = stage
         if changes:
-            # Whatever goes wrong from here on leaves the worker at no stage.
+            # If the call fails half-way, the worker is at no known stage.
             self._stage = -1
         result = getattr(self._worker, method)(*_fetched(arguments))
         self._stage = stage + 1 if changes else stage
         return result
 
     def call_in_pieces(self, *call: Any) -> tuple[Any, ...]:
-        """`call` of a method that returns (figures, pieces): each comes out by itself."""
+        """`call` of a method that returns (figures, pieces); every piece is returned as a separate object."""
         figures, pieces = self.call(*call)
         return (figures, *pieces)
 
     def merge(self, merge: Callable[[Sequence[Any]], Any], *pieces: Any) -> Any:
-        """Merge what several workers made."""
+        """Merge pieces of several workers."""
         return merge(pieces)
 
     def peak_bytes(self) -> int:
@@ -117,7 +117,7 @@ class RayPool:
         merge: Callable[[Sequence[Any]], Any],
         merged_bytes: int,
     ) -> tuple[list[Any], list[Any]]:
-        """See `WorkerPool.change_and_merge`; large pieces are merged by the workers, each its own range."""
+        """See `WorkerPool.change_and_merge`; workers merge large pieces, each worker its own range."""
         few = merged_bytes * self.n_workers <= _MERGED_BY_LEADER_BYTES
         n_pieces = 1 if few else self.n_workers
         shared: dict[int, Any] = {}
@@ -149,7 +149,7 @@ class RayPool:
 
     def _advance(self, history: Sequence[Call], shared: dict[int, Any]) -> None:
         self._stage += 1
-        # What begins a fit is in the history of every iteration, and goes into Ray's store once.
+        # The first calls of a fit are in the history of every iteration; they go into Ray's store once.
         self._kept = {
             id(call): self._kept.get(id(call)) or (call, self._shared(call.arguments, shared))
             for call in history
@@ -159,14 +159,14 @@ class RayPool:
         ]
 
     def _shared(self, arguments: Arguments, shared: dict[int, Any] | None = None) -> list[tuple]:
-        """Arguments with large arrays in Ray's store, each once however many workers get it."""
+        """Arguments with large arrays in Ray's store, each stored once for all workers."""
         shared = {} if shared is None else shared
 
         def share(value: Any) -> Any:
             if not isinstance(value, np.ndarray) or value.nbytes < _SHARED_BYTES:
                 return value
             if id(value) not in shared:
-                # The array is kept beside its reference: its id may not go to another one meanwhile.
+                # Keep the array beside its reference, so that no other array gets its id.
                 shared[id(value)] = (value, self._ray.put(value))
             return shared[id(value)][1]
 
@@ -181,11 +181,11 @@ def ray_pool(
 
     Args:
         ray: the module, connected.
-        build: makes the worker of a number.
-        n_workers: how many.
-        options: what Ray sets aside for each.
+        build: makes the worker with a given number.
+        n_workers: number of workers.
+        options: resources that Ray reserves for each.
     """
-    # Without out-of-order execution, the calls after one that was lost with its machine wait half a minute.
+    # Otherwise the calls that follow one lost with its machine wait half a minute.
     holder = ray.remote(
         max_restarts=-1,
         max_task_retries=-1,
@@ -211,8 +211,8 @@ def _wait_for(ray: ModuleType, actors: Sequence[Any], options: dict[str, Any]) -
                 name: n for name, n in ray.available_resources().items() if name in ("CPU", "GPU", "memory")
             }
             _log.warning(
-                "%d of %d Ray workers have no place yet: each needs %s, free are %s. They start when there is room; "
-                "set engine.workers lower, or add nodes",
+                "%d of %d Ray workers are waiting for resources: each needs %s, free are %s. They start when resources "
+                "become free; to avoid the wait, lower engine.workers or add nodes",
                 len(waiting),
                 len(actors),
                 options,
@@ -221,7 +221,7 @@ def _wait_for(ray: ModuleType, actors: Sequence[Any], options: dict[str, Any]) -
 
 
 def _fetched(arguments: tuple) -> tuple:
-    """Arguments with what lies in Ray's store."""
+    """Arguments, with references into Ray's store replaced by their values."""
     import ray
 
     return tuple(ray.get(value) if isinstance(value, ray.ObjectRef) else value for value in arguments)

@@ -1,4 +1,4 @@
-"""This process's connection to Ray: a cluster that runs, or one started on this machine for it alone."""
+"""This process's connection to Ray: a running cluster, or one started on this machine for this process."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from types import ModuleType
 from curation_assets.errors import CurationError, PoolSpecError
 
 TOKEN_VARIABLE = "RAY_AUTH_TOKEN"  # noqa: S105 - the name of a variable, not a token
-# Sockets of Ray lie some 60 characters below this folder, and a socket's path may have 107.
+# Ray appends about 60 characters to this folder for its sockets, whose paths may have 107.
 _LONGEST_FOLDER = 40
-# The switch by which Ray binds to 127.0.0.1; by default it listens on every interface.
+# Makes Ray bind to 127.0.0.1; by default it listens on every interface.
 LOCAL_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 _LOOPBACK = ("127.", "localhost:", "[::1]")
 
@@ -29,40 +29,40 @@ def require_ray() -> None:
     """
     if find_spec("ray") is None:
         raise PoolSpecError(
-            "engine.kind is 'ray', but Ray is not installed: pip install 'curation-assets[ray]', or set engine.kind "
-            "(or CURATION_ENGINE) to local"
+            "engine.kind is 'ray', but Ray is not installed: run pip install 'curation-assets[ray]', or set "
+            "engine.kind (or CURATION_ENGINE) to local"
         )
 
 
 def connect(address: str) -> ModuleType:
-    """Ray, connected; the connection stays for the life of the process.
+    """The Ray module, connected; the connection lasts as long as the process.
 
     Args:
-        address: 'local' starts Ray here, on loopback, with a token of its own and without a dashboard; 'auto' or
-            host:port joins a cluster, with the token in RAY_AUTH_TOKEN or in the file RAY_AUTH_TOKEN_PATH.
+        address: 'local' starts Ray on localhost with its own token and without a dashboard; 'auto' or host:port
+            joins a cluster, with the token in RAY_AUTH_TOKEN or in the file RAY_AUTH_TOKEN_PATH.
 
     Raises:
-        PoolSpecError: if there is no token for a cluster that runs.
+        PoolSpecError: if there is no token for the cluster to join.
         CurationError: if the cluster does not answer, or refuses the token.
     """
-    # All of this is read when Ray is imported.
+    # Ray reads these variables when it is imported.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_AUTH_MODE", "token")
-    # Without this Ray hides all GPUs from tasks that ask for none, with a warning for each.
+    # By default Ray hides all GPUs from tasks that request none, with a warning for each.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if address == "local" or address.startswith(_LOOPBACK):
-        # Otherwise Ray turns a loopback address into one of the network, where a cluster on loopback does not listen.
+        # Otherwise Ray replaces a loopback address by the network address, where the cluster does not listen.
         for name, value in LOCAL_ONLY.items():
             os.environ.setdefault(name, value)
     if address == "local":
         os.environ.setdefault("RAY_TMPDIR", private_folder())
         if not _has_token():
-            # Otherwise Ray puts a token file into the user's home folder.
+            # Otherwise Ray writes a token file to the user's home folder.
             os.environ[TOKEN_VARIABLE] = secrets.token_hex(32)
     elif os.environ["RAY_AUTH_MODE"] == "token" and not _has_token():
         raise PoolSpecError(
-            f"engine.address is '{address}', but there is no token for that cluster: set RAY_AUTH_TOKEN, or "
-            f"RAY_AUTH_TOKEN_PATH to a file that holds it"
+            f"engine.address is '{address}', but there is no token for this cluster: set RAY_AUTH_TOKEN to the token, "
+            f"or RAY_AUTH_TOKEN_PATH to a file that contains it"
         )
     import ray
 
@@ -78,13 +78,13 @@ def connect(address: str) -> ModuleType:
         )
     except Exception as error:
         remedy = (
-            "set RAY_TMPDIR to a short path with room, and look at the logs there"
+            "set RAY_TMPDIR to a short path on a disk with free space, and look at the logs there"
             if address == "local"
-            else "check that CURATION_RAY_ADDRESS is the head's host:port, the token, and that this machine is a "
-            "node of the cluster"
+            else "check that CURATION_RAY_ADDRESS is host:port of the head node, that the token is right, and that "
+            "this machine is a node of the cluster"
         )
-        what = "started" if address == "local" else "joined"
-        raise CurationError(f"no Ray cluster could be {what} at '{address}' ({error}): {remedy}") from error
+        what = "start" if address == "local" else "join"
+        raise CurationError(f"cannot {what} a Ray cluster at '{address}' ({error}): {remedy}") from error
     atexit.register(ray.shutdown)
     return module
 
@@ -95,15 +95,15 @@ def _has_token() -> bool:
 
 
 def private_folder() -> str:
-    """A folder for Ray's sockets and logs that only this user can enter.
+    """A folder for Ray's sockets and logs that only this user can access.
 
     Raises:
-        CurationError: if it belongs to someone else.
+        CurationError: if it belongs to another user.
     """
     folder = Path(tempfile.gettempdir()) / f"ray-{os.getuid()}"
     if len(str(folder)) > _LONGEST_FOLDER:
-        folder = Path("/tmp") / f"ray-{os.getuid()}"  # noqa: S108 - mode 0700 below, and nothing else is short enough
+        folder = Path("/tmp") / f"ray-{os.getuid()}"  # noqa: S108 - mode 0700 below; no other path is short enough
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_uid != os.getuid():
-        raise CurationError(f"{folder} belongs to someone else: set RAY_TMPDIR to a folder of your own")
+        raise CurationError(f"{folder} belongs to another user: set RAY_TMPDIR to a folder of your own")
     return str(folder)

@@ -1,4 +1,4 @@
-"""A cluster of several nodes simulated on this machine, any of which can be killed: for tests and the demo."""
+"""A simulated cluster of several nodes on this machine, which tests and the demo can kill one by one."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ _STORE_BYTES = 128 * 2**20
 
 
 class SimulatedCluster:
-    """Nodes on this machine, on loopback, with a token.
+    """Nodes on localhost, with a token.
 
     Args:
         cluster: of Ray.
-        memory: bytes each node says it has for workers.
+        memory: bytes that each node offers to workers.
     """
 
     def __init__(self, cluster: Any, memory: int) -> None:
         self._cluster, self._memory = cluster, memory
         self.nodes: list[Any] = []
-        """Ray's nodes in the order in which they were added; the first is the head."""
+        """Ray's nodes in the order they were added; the first is the head."""
 
     @property
     def address(self) -> str:
-        """Where a process of this machine joins the cluster; the token is in its environment."""
+        """Address for processes of this machine; the token is in their environment."""
         return str(self._cluster.address)
 
     def add_node(self, cpus: int = 1) -> Any:
         """Add a node, and return it."""
-        # The second of three threads that start nodes at once is refused by Ray: one after the other.
+        # Start nodes one after another: Ray refuses concurrent starts.
         node = self._cluster.add_node(
             num_cpus=cpus, memory=self._memory, object_store_memory=_STORE_BYTES, include_dashboard=False
         )
@@ -51,7 +51,7 @@ class SimulatedCluster:
         return node
 
     def kill_node(self, number: int) -> None:
-        """Kill a node with all its workers, without a word to the others.
+        """Kill a node with all its workers, without notifying the others.
 
         Args:
             number: see `nodes`.
@@ -59,13 +59,13 @@ class SimulatedCluster:
         node = self.nodes[number]
         workers = [child for pid in _processes(node) for child in _children(pid)]
         self._cluster.remove_node(node, allow_graceful=False)
-        # Workers outlive their node's own processes by a moment, which those of a machine that dies do not.
+        # Workers outlive the node's processes by a moment, unlike on a machine that dies.
         for pid in workers:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
     def busy_nodes(self) -> list[int]:
-        """Numbers of the nodes on which a worker holds rows now."""
+        """Numbers of the nodes that currently have a worker with rows."""
         found = []
         for number, node in enumerate(self.nodes):
             titles = (_title(child) for pid in _processes(node) for child in _children(pid))
@@ -95,12 +95,12 @@ def _title(pid: int) -> str:
 
 @contextmanager
 def simulated_cluster(n_nodes: int, *, cpus: int = 1, memory: int = 4 * 10**9) -> Iterator[SimulatedCluster]:
-    """A cluster for the block; processes started inside find its token in their environment.
+    """A cluster for the block; processes started in it inherit the token.
 
     Args:
-        n_nodes: nodes, the head among them.
+        n_nodes: number of nodes, including the head.
         cpus: of each node.
-        memory: bytes each node says it has for workers.
+        memory: bytes that each node offers to workers.
     """
     settings = {
         **LOCAL_ONLY,

@@ -46,7 +46,7 @@ def test_a_local_file_rests_since_its_last_change() -> None:
     old, young = file("a.tar", age=10), file("b.tar", age=9)
     arrivals = told(old, young)
     assert arrivals.settled == [old]
-    assert arrivals.unsettled["b.tar"].why == "size or time still moving"
+    assert arrivals.unsettled["b.tar"].why == "size or time still changing"
 
 
 def test_a_remote_file_must_look_the_same_for_a_while() -> None:
@@ -67,7 +67,7 @@ def test_a_known_file_that_is_being_rewritten_stands_as_it_was() -> None:
 
 def test_an_unclosed_file_is_waited_for_then_taken() -> None:
     waiting = told(file("a.tar", age=50), closed=False)
-    assert waiting.unsettled["a.tar"].why == "not closed yet"
+    assert waiting.unsettled["a.tar"].why == "not complete yet"
     assert told(file("a.tar", age=100), closed=False).settled
 
 

@@ -13,7 +13,7 @@ from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 
 from curation_assets.defs.run.event_log import BatchedEventLog, BatchedSqliteStorage, open_instance
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 KEYS = [f"{i:02}" for i in range(12)]
 SHARDS = dg.DynamicPartitionsDefinition(name="shards")
 POLICY = dg.BackfillPolicy.single_run()

@@ -15,7 +15,7 @@ from curation_assets.errors import CurationError
 from curation_assets.pools import load_pool_spec
 from curation_assets.project import Home
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 
 
 def executors() -> dict[str, str]:
@@ -56,7 +56,7 @@ def test_secrets_are_not_handed_to_jobs(monkeypatch: pytest.MonkeyPatch) -> None
 def test_another_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CURATION_EXECUTOR", "dask")
     with pytest.raises(
-        CurationError, match=r"CURATION_EXECUTOR=dask: choose in_process \(the default\) or ray"
+        CurationError, match=r"CURATION_EXECUTOR: expected in_process \(the default\) or ray, got 'dask'"
     ):
         executor_name()
 

@@ -1,4 +1,4 @@
-"""Making steps again so that a killed command goes on where it was: what it began, and when."""
+"""Orders to rebuild steps, kept on disk so that a killed command resumes."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from curation_assets.project import Home
 from curation_assets.storage.outputs import timestamp
 
 
-class Redo:
-    """The one unfinished order of a pool to make steps again.
+class Rebuild:
+    """The one unfinished order of a pool to rebuild steps.
 
-    Outputs made after the order was given count as made again. The order is kept until it is carried out, so
-    the same command after a kill or a failure continues it; another command replaces it.
+    Outputs made after the order was given count as rebuilt. The order is kept until it is finished: the same
+    command resumes it after a kill or a failure, another command replaces it.
 
     Args:
         home: of the project.
@@ -27,17 +27,17 @@ class Redo:
         self._path: Path = home.dagster_state / "redo" / f"{pool}.json"
         self._order = json.loads(json.dumps(list(order)))
         stored = self._stored()
-        self.is_continued = stored is not None and stored["order"] == self._order
-        self.since: str = stored["since"] if stored and self.is_continued else timestamp()
-        """Timestamp from which on outputs count as made again."""
-        if not self.is_continued:
+        self.is_resumed = stored is not None and stored["order"] == self._order
+        self.since: str = stored["since"] if stored and self.is_resumed else timestamp()
+        """Outputs made at this timestamp or later count as rebuilt."""
+        if not self.is_resumed:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             staged = self._path.with_suffix(".tmp")
             staged.write_text(json.dumps({"order": self._order, "since": self.since}), encoding="utf-8")
             staged.replace(self._path)
 
     def finish(self) -> None:
-        """The order is carried out."""
+        """Forget the order: everything is rebuilt."""
         self._path.unlink(missing_ok=True)
 
     def _stored(self) -> dict[str, Any] | None:

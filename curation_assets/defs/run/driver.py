@@ -1,0 +1,173 @@
+"""The one planner of a pool's runs: it lists the files, decides about a refit and chooses the next runs.
+
+The command line, the sensor and the schedules all use it. Each of them decides how to execute a run, when to retry
+after a failure, and which files are complete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import dagster as dg
+
+from curation_assets.defs.partitions import ListingChange, partitions_name, take_listing
+from curation_assets.defs.run.dead_runs import PROCESS_TAG, process_name
+from curation_assets.defs.run.tags import (
+    FORCED_TAG,
+    POOL_TAG,
+    RANGE_END_TAG,
+    RANGE_START_TAG,
+    REASON_TAG,
+    forced_text,
+)
+from curation_assets.formats.base import ShardReader, SourceFile
+from curation_assets.graph.base import Step
+from curation_assets.graph.freshness import Again, Freshness
+from curation_assets.graph.refit import choose_fit_rows, due_refit
+from curation_assets.graph.relations import fit_steps
+from curation_assets.graph.steps import pool_steps
+from curation_assets.graph.waves import MOST_RUNS_OF_A_WAVE, Wave, contiguous_blocks, next_wave
+from curation_assets.pools import PoolSpec
+from curation_assets.project import Home
+from curation_assets.steps.cleaning.evaluation_sets import take_evaluation_listing
+from curation_assets.steps.context import evaluation_readers
+from curation_assets.storage.pool_storage import PoolStorage
+from curation_assets.storage.shards import Shard
+
+_LONGEST_REASON = 500
+Block = tuple[str, str]
+"""First and last shard of a run, neighbours in Dagster's order of partitions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do next."""
+
+    freshness: Freshness
+    """What the plan was made from."""
+    wave: Wave | None
+    """The next wave; None if everything is up to date."""
+    refit: str = ""
+    """Why a refit was decided just now; empty if it was not."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRun:
+    """One Dagster run of a wave."""
+
+    steps: list[str]
+    block: Block | None
+    """None for unpartitioned steps."""
+    reason: str
+
+
+@dataclass
+class Driver:
+    """Plans the runs of one pool.
+
+    Args:
+        home: of the project.
+        spec: the pool.
+        instance: Dagster's.
+        forced: steps to rebuild even if they are up to date.
+    """
+
+    home: Home
+    spec: PoolSpec
+    instance: dg.DagsterInstance
+    forced: Again | None = None
+
+    @cached_property
+    def storage(self) -> PoolStorage:
+        """Stored outputs of the pool."""
+        return self.home.storage(self.spec.name)
+
+    @cached_property
+    def steps(self) -> dict[str, Step]:
+        """Steps of the pool in topological order."""
+        return pool_steps(self.spec)
+
+    @cached_property
+    def reader(self) -> ShardReader:
+        """Reader of the pool's source files."""
+        return self.home.reader(self.spec)
+
+    def list_files(self) -> list[SourceFile]:
+        """The pool's files as they are now; the files of its evaluation sets are recorded.
+
+        Raises:
+            PoolSpecError: if a folder does not exist or holds no matching file.
+        """
+        files = self.reader.list_files()
+        take_evaluation_listing(self.spec, evaluation_readers(self.spec, self.home.folder), self.storage)
+        return files
+
+    def sync_shards(
+        self, files: Sequence[SourceFile], why_set_aside: Callable[[Shard], str] = lambda _: ""
+    ) -> ListingChange:
+        """Make the pool's shards and Dagster's partitions those of the files (see `take_listing`)."""
+        return take_listing(self.instance, self.spec, self.storage, files, why_set_aside)
+
+    def freshness(self, shards: Sequence[Shard] | None = None) -> Freshness:
+        """What is out of date now.
+
+        Args:
+            shards: those to judge; the ones that take part if None.
+        """
+        shards = self.storage.shards() if shards is None else shards
+        return Freshness(self.storage, self.steps, shards, self.forced)
+
+    def plan(self, names: Collection[str] | None = None, shards: Collection[str] | None = None) -> Plan:
+        """The next wave. If a refit is due, all present rows become those of the fit first.
+
+        Args:
+            names: steps to consider; all if None. A refit is decided only if all fit steps are among them.
+            shards: shards to consider; all if None. A refit is decided only if all are considered.
+        """
+        freshness, refit = self.freshness(), ""
+        if shards is None and (names is None or set(fit_steps(self.steps)) <= set(names)):
+            reason = due_refit(freshness)
+            if reason and choose_fit_rows(self.storage, freshness, reason):
+                freshness, refit = self.freshness(), reason
+        return Plan(freshness, next_wave(freshness, names, shards), refit)
+
+    def ordered_shards(self) -> list[str]:
+        """All shards in Dagster's order of partitions."""
+        return list(self.instance.get_dynamic_partitions(partitions_name(self.spec.name)))
+
+    def runs(self, wave: Wave, shards: Collection[str] | None = None) -> Iterator[PlannedRun]:
+        """The runs that make a wave: one, or one for each block of neighbouring shards.
+
+        Args:
+            wave: to be made.
+            shards: of the wave, for partitioned steps; all of them if None.
+        """
+        names = list(wave.outputs)
+        if not wave.partitioned:
+            yield PlannedRun(names, None, wave.words)
+            return
+        ordered = self.ordered_shards()
+        # A forced run rebuilds its whole block, so blocks are not joined across shards that are up to date.
+        most = None if self.forced else MOST_RUNS_OF_A_WAVE
+        for first, last in contiguous_blocks(ordered, wave.shards if shards is None else shards, most):
+            inside = set(ordered[ordered.index(first) : ordered.index(last) + 1])
+            yield PlannedRun(names, (first, last), wave.words_for(inside))
+
+    def tags(self, block: Block | None, reason: str, *, in_this_process: bool) -> dict[str, str]:
+        """Tags of one run.
+
+        Args:
+            block: for partitioned steps.
+            reason: why it runs.
+            in_this_process: whether this process executes the run, so that the run ends with it.
+        """
+        tags = {POOL_TAG: self.spec.name, REASON_TAG: reason[:_LONGEST_REASON]}
+        if in_this_process:
+            tags[PROCESS_TAG] = process_name()
+        if block:
+            tags |= {RANGE_START_TAG: block[0], RANGE_END_TAG: block[1]}
+        if self.forced:
+            tags[FORCED_TAG] = forced_text(self.forced)
+        return tags
