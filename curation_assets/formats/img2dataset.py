@@ -9,8 +9,9 @@ import pyarrow.compute as pc
 from upath import UPath
 
 from curation_assets.formats.base import Rejection, RejectionReason
-from curation_assets.formats.opening import StorageFile, full_path, storage_errors
+from curation_assets.formats.opening import StorageFile, storage_errors
 from curation_assets.formats.parquet_batches import UnreadableParquetError, open_batches
+from curation_assets.locations import full_path
 
 SUCCESS = "success"
 _REQUIRED = ("key", "status")

@@ -25,8 +25,9 @@ from curation_assets.formats.compression import (
     stream_faults,
 )
 from curation_assets.formats.listing import list_matching_files
-from curation_assets.formats.opening import WHOLE_FILE_PROTOCOLS, ends_with, open_file
+from curation_assets.formats.opening import ends_with, open_file
 from curation_assets.formats.rows import RowIds, encode_attributes
+from curation_assets.locations import shows_whole_files
 from curation_assets.pools.source import JsonlSource
 
 # A character escaped as \uXXXX takes at most three times its UTF-8, control characters aside.
@@ -54,7 +55,7 @@ class JsonlReader(ShardReader):
 
     def is_closed(self, file: SourceFile) -> bool:
         """Whether a plain file ends with a line; a compressed one's end cannot be told cheaply."""
-        if file.path.endswith(tuple(COMPRESSION_OF_SUFFIX)) or self._root.protocol in WHOLE_FILE_PROTOCOLS:
+        if file.path.endswith(tuple(COMPRESSION_OF_SUFFIX)) or shows_whole_files(self._root):
             return True
         return file.size_bytes > 0 and ends_with(self._root, file.path, b"\n")
 

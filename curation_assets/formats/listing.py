@@ -12,11 +12,11 @@ from upath import UPath
 
 from curation_assets.errors import PoolSpecError
 from curation_assets.formats.base import SourceFile
+from curation_assets.locations import is_local
 
 # What file systems call the facts that change with a file's content: object stores, HTTP, WebDAV, memory.
 VERSION_FIELDS = ("etag", "generation", "versionid", "content_md5", "md5", "mtime", "last_modified")
 WEAKER_VERSION_FIELDS = ("lastmodified", "modified", "updated", "created")
-LOCAL_PROTOCOLS = ("", "file", "local")
 # pyarrow, Spark and Hive leave both out of a data set; img2dataset and Spark keep unfinished work there.
 HIDDEN_PREFIXES = (".", "_")
 TEMPORARY_SUFFIXES = ("~", ".tmp", ".temp", ".part", ".partial", ".crdownload")
@@ -90,7 +90,7 @@ def _is_hidden_or_temporary(path: str) -> bool:
 
 
 def _version(root: UPath, path: str, facts: Mapping[str, Any]) -> str:
-    if root.protocol in LOCAL_PROTOCOLS:
+    if is_local(root):
         try:
             # fsspec's own mtime is a float, which is too coarse for nanoseconds.
             return str(Path(path).stat().st_mtime_ns)

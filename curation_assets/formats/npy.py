@@ -11,7 +11,7 @@ import numpy as np
 from upath import UPath
 
 from curation_assets.errors import ShardError
-from curation_assets.formats.listing import LOCAL_PROTOCOLS
+from curation_assets.locations import is_local
 
 CHUNK_BYTES = 16 * 2**20
 _REMEDY = "save it again as float16 of shape (samples, dimension) with numpy.save(..., allow_pickle=False)"
@@ -76,7 +76,7 @@ def read_npy_rows(path: UPath, header: NpyHeader, chunk_bytes: int = CHUNK_BYTES
     """
     chunk_rows = max(1, chunk_bytes // header.row_bytes)
     starts = range(0, header.n_rows, chunk_rows)
-    if path.protocol in LOCAL_PROTOCOLS:
+    if is_local(path):
         array = np.load(str(path), mmap_mode="r", allow_pickle=False)
         yield from (array[start : start + chunk_rows] for start in starts)
     elif header.fortran_order:

@@ -11,9 +11,7 @@ from typing import BinaryIO, cast
 from upath import UPath
 
 from curation_assets.errors import ShardError
-
-# Stores in which a file becomes visible when its upload is complete.
-WHOLE_FILE_PROTOCOLS = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory")
+from curation_assets.locations import full_path
 
 
 @contextmanager
@@ -28,11 +26,6 @@ def storage_errors(path: str) -> Iterator[None]:
         raise ShardError(
             f"{path}: storage failed ({type(error).__name__}: {error}); run the shard again"
         ) from error
-
-
-def full_path(root: UPath, file: str) -> str:
-    """Where a `SourceFile.path` lies, as the file system of `root` names it."""
-    return f"{root.path.rstrip('/')}/{file}"
 
 
 def open_file(root: UPath, file: str) -> StorageFile:

@@ -22,9 +22,10 @@ from curation_assets.formats.base import (
 )
 from curation_assets.formats.image_extensions import IMAGE_EXTENSIONS, sniff_extension
 from curation_assets.formats.listing import list_matching_files
-from curation_assets.formats.opening import WHOLE_FILE_PROTOCOLS, ends_with, open_file
+from curation_assets.formats.opening import ends_with, open_file
 from curation_assets.formats.parquet_batches import MAGIC, UnreadableParquetError, first_line, open_batches
 from curation_assets.formats.rows import RowIds, encode_attributes
+from curation_assets.locations import shows_whole_files
 from curation_assets.pools.source import ParquetSource
 
 
@@ -47,7 +48,7 @@ class ParquetReader(ShardReader):
 
     def is_closed(self, file: SourceFile) -> bool:
         """Whether a file ends in Parquet's magic bytes."""
-        if self._root.protocol in WHOLE_FILE_PROTOCOLS:
+        if shows_whole_files(self._root):
             return True
         return file.size_bytes > 2 * len(MAGIC) and ends_with(self._root, file.path, MAGIC)
 

@@ -19,8 +19,9 @@ from curation_assets.formats.base import (
 from curation_assets.formats.image_extensions import IMAGE_EXTENSIONS
 from curation_assets.formats.img2dataset import failed_downloads
 from curation_assets.formats.listing import list_matching_files
-from curation_assets.formats.opening import WHOLE_FILE_PROTOCOLS, ends_with, open_file
+from curation_assets.formats.opening import ends_with, open_file
 from curation_assets.formats.tar_members import DamagedTarError, TarMember, iterate_members
+from curation_assets.locations import shows_whole_files
 
 END_OF_TAR = bytes(1024)
 # What a sample's content is, and the reason if no member has it.
@@ -53,7 +54,7 @@ class WebDatasetReader(ShardReader):
 
     def is_closed(self, file: SourceFile) -> bool:
         """Whether an uncompressed tar ends in its two empty blocks; object stores show whole files only."""
-        if not file.path.endswith(".tar") or self._root.protocol in WHOLE_FILE_PROTOCOLS:
+        if not file.path.endswith(".tar") or shows_whole_files(self._root):
             return True
         if file.size_bytes < len(END_OF_TAR):
             return False

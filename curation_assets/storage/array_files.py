@@ -12,7 +12,7 @@ from typing import IO
 import numpy as np
 from upath import UPath
 
-from curation_assets.storage.atomic import is_local
+from curation_assets.locations import is_local
 
 # Pieces of a local file stay in the cache until they are converted; other storage is asked for more at once.
 _LOCAL_PIECE, _REMOTE_PIECE = 2**20, 16 * 2**20

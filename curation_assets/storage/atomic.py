@@ -10,16 +10,11 @@ from pathlib import Path
 
 from upath import UPath
 
+from curation_assets.locations import OBJECT_STORES, is_local
+
 TEMPORARY_PREFIX = ".tmp-"
-# Where files have no folders: asking for one costs a request, and S3's client would make a missing bucket.
-_OBJECT_STORES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss")
 # Their clients remember listings, and would not see what other processes write; the others have no such option.
 _WITHOUT_MEMORY = ("s3", "s3a", "gs", "gcs")
-
-
-def is_local(path: UPath) -> bool:
-    """Whether a path lies on this machine's file system."""
-    return path.protocol in ("", "file", "local")
 
 
 def open_root(location: str) -> UPath:
@@ -145,7 +140,8 @@ class StagedFiles:
                 staged.replace(str(target))
                 folders[staged.parent] = None
             else:
-                if target.protocol not in _OBJECT_STORES:
+                # Making a folder costs an object store a request, and S3's client would create a missing bucket.
+                if target.protocol not in OBJECT_STORES:
                     target.parent.mkdir(parents=True, exist_ok=True)
                 target.fs.put_file(str(staged), target.path)
         for folder in folders:

@@ -19,7 +19,8 @@ from pydantic_core import from_json
 from upath import UPath
 
 from curation_assets.errors import StaleInputError
-from curation_assets.storage.atomic import Leftovers, StagedFiles, is_local, read_whole, write_text
+from curation_assets.locations import is_local
+from curation_assets.storage.atomic import Leftovers, StagedFiles, read_whole, write_text
 from curation_assets.storage.fingerprint import canonical, combined_digest, file_digest, text_digest
 from curation_assets.storage.versions import new_version
 

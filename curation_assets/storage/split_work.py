@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from upath import UPath
 
-from curation_assets.storage.atomic import TEMPORARY_PREFIX, is_local, staged_file
+from curation_assets.locations import is_local
+from curation_assets.storage.atomic import TEMPORARY_PREFIX, staged_file
 from curation_assets.storage.fingerprint import fingerprint
 from curation_assets.storage.outputs import Output
 

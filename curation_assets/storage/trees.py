@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from curation_assets.storage.atomic import is_local, read_whole, write_text
+from curation_assets.locations import is_local
+from curation_assets.storage.atomic import read_whole, write_text
 from curation_assets.storage.outputs import FACTS, Facts, Output, timestamp
 from curation_assets.storage.pool_storage import PoolStorage
 

@@ -11,6 +11,7 @@ from curation_assets.engines import Engine, LocalEngine
 from curation_assets.errors import PoolSpecError
 from curation_assets.graph.levels import level_specs
 from curation_assets.graph.steps import CODE_VERSIONS
+from curation_assets.locations import is_local
 from curation_assets.pools import PoolSpec, resolve_engine
 from curation_assets.steps.soundness import require_usable_pool
 from curation_assets.steps.tree.fit_sample import choose_sample, read_sample, write_sample
@@ -18,7 +19,6 @@ from curation_assets.steps.tree.fit_workers import held_inputs, n_fit_workers
 from curation_assets.steps.tree.split import SplitFit, SplitProgress, split_recipe
 from curation_assets.storage import clusters
 from curation_assets.storage.array_files import StoredRows
-from curation_assets.storage.atomic import is_local
 from curation_assets.storage.fingerprint import fingerprint
 from curation_assets.storage.fit_work import SECONDS_BETWEEN, FitWork
 from curation_assets.storage.outputs import Output, OutputWriter
