@@ -7,10 +7,10 @@ import polars as pl
 
 from curation_assets.defs.assets.base import PoolGraph
 from curation_assets.defs.resources import CurationResource
-from curation_assets.encoders import resolve_device
 from curation_assets.errors import CurationError
 from curation_assets.graph.freshness import Freshness
 from curation_assets.pools import PoolSpec, RefitSettings
+from curation_assets.pools.device import resolve_device
 from curation_assets.steps.dataset.accounts import audit_ledger, missed_targets
 from curation_assets.steps.dataset.clean_selection import contaminated_selection
 from curation_assets.steps.report import DOMINATING_SHARE, dominating_share
@@ -190,7 +190,7 @@ def _check_targets(storage: PoolStorage) -> dg.AssetCheckResult:
 
 def _check_clean(spec: PoolSpec, storage: PoolStorage) -> dg.AssetCheckResult:
     try:
-        proof = contaminated_selection(spec, storage, device=resolve_device(spec.fit_device))
+        proof = contaminated_selection(spec, storage, device=resolve_device(spec.fit_device, "fit_device"))
     except CurationError as error:
         return dg.AssetCheckResult(passed=False, description=str(error))
     rows = [dg.TableRecord(row) for row in proof.found.drop("row", "raw_row").head(_ROWS_SHOWN).to_dicts()]

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from curation_assets.formats.attributes import attributes_json
 from curation_assets.formats.base import DatasetWriter, RawSample
 
-# The type of `datasets.Image`; with any other it would ignore the feature and show a plain struct.
+# The type of `datasets.Image`; with any other type, `datasets` ignores the feature and shows a plain struct.
 IMAGE_TYPE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
 _CONTENT_FIELDS = {
     "image": (pa.field("image", IMAGE_TYPE), pa.field("caption", pa.string())),
@@ -30,14 +30,12 @@ MAX_ROW_GROUP_ROWS = 65_536
 class ParquetWriter(DatasetWriter):
     """Writes one row per sample: its id, content, source and metadata, then the columns of its record.
 
-    The content of an image pool is `image`, the encoded image with its member's name, and the schema says so in
-    the way of Hugging Face: `datasets.load_dataset` decodes it; `caption` is the sample's `txt` part, or null
-    (bytes in it that are no UTF-8 become U+FFFD). Of a text pool it is `text`. `metadata` is the JSON of the
-    sample's attributes, or null. Compressed with zstd. Equal samples in equal order give equal bytes under the
-    same pyarrow. Peak memory is about three times `row_group_bytes`.
+    In an image pool, `image` has the encoded image and its member's name, declared in the schema as a Hugging Face
+    image so that `datasets.load_dataset` decodes it; `caption` is the sample's `txt` part, or null (invalid UTF-8
+    becomes U+FFFD). In a text pool, `text` has the content. `metadata` is the JSON of the sample's attributes, or
+    null. Compressed with zstd. Equal samples in equal order give equal bytes with the same version of pyarrow. Peak
+    memory is about three times `row_group_bytes`.
     """
-
-    suffix = "parquet"
 
     def __init__(
         self,
@@ -53,11 +51,11 @@ class ParquetWriter(DatasetWriter):
             path: local file, made on entering and overwritten if it exists.
             record_schema: the record's own columns, in order, e.g. `level_1: int64`, `distance: float32`.
             modality: of the samples' content.
-            row_group_bytes: bytes of content and metadata in a row group; only a sample above it makes a larger one.
+            row_group_bytes: most bytes of content and metadata in a row group of more than one sample.
 
         Raises:
-            ValueError: if a column of the record has the name of a sample's own, or `row_group_bytes` is out
-                of range.
+            ValueError: if a column of the record is named like one of the sample's own, or `row_group_bytes`
+                is out of range.
         """
         if not 1 <= row_group_bytes <= MAX_ROW_GROUP_BYTES:
             raise ValueError(
@@ -83,7 +81,7 @@ class ParquetWriter(DatasetWriter):
         self._buffered_bytes = 0
 
     def __enter__(self) -> ParquetWriter:
-        # Neither a dictionary nor minima and maxima are of use for contents, each would copy them.
+        # A dictionary, minima and maxima are useless for contents, and each would copy them.
         plain_columns = [name for name in self._schema.names if name != self._modality]
         self._writer = pq.ParquetWriter(
             self._path,
@@ -102,11 +100,11 @@ class ParquetWriter(DatasetWriter):
     def write(self, sample: RawSample, record: Mapping[str, Any]) -> None:
         """Add one sample.
 
-        The record may also hold `sample_id`, `source_file` or `source_member`, which then override the
-        sample's. A column the record lacks is null.
+        `sample_id`, `source_file` and `source_member` of the record override the sample's. A column that the record
+        lacks is null.
 
         Raises:
-            ValueError: if the record has a key that is no column.
+            ValueError: if a key of the record is not a column.
             pyarrow.ArrowException: when the row group is written, if a value does not fit its column's type.
         """
         if unknown := sorted(set(record) - set(self._schema.names)):

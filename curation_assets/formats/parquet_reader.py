@@ -1,4 +1,4 @@
-"""Reads Parquet with a row per sample, as Hugging Face datasets, img2dataset and polars write it."""
+"""Reads Parquet with one row per sample, as Hugging Face datasets, img2dataset and polars write it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import pyarrow as pa
 from upath import UPath
 
 from curation_assets.errors import ShardError
-from curation_assets.formats.arrow_types import holds_binary, is_id, is_image, is_text, readable
+from curation_assets.formats.arrow_types import holds_binary, is_id, is_image, is_text, times_as_text
+from curation_assets.formats.attributes import encode_attributes
 from curation_assets.formats.base import (
+    DamagedFileError,
     RawSample,
     RejectedSampleError,
     Rejection,
@@ -23,8 +25,8 @@ from curation_assets.formats.base import (
 from curation_assets.formats.image_extensions import IMAGE_EXTENSIONS, sniff_extension
 from curation_assets.formats.listing import list_matching_files
 from curation_assets.formats.opening import ends_with, open_file
-from curation_assets.formats.parquet_batches import MAGIC, UnreadableParquetError, first_line, open_batches
-from curation_assets.formats.rows import RowIds, encode_attributes
+from curation_assets.formats.parquet_batches import MAGIC, first_line, open_batches
+from curation_assets.formats.rows import RowIds
 from curation_assets.locations import shows_whole_files
 from curation_assets.pools.source import ParquetSource
 
@@ -53,12 +55,12 @@ class ParquetReader(ShardReader):
         return file.size_bytes > 2 * len(MAGIC) and ends_with(self._root, file.path, MAGIC)
 
     def read(self, file: str) -> Iterator[RawSample | Rejection]:
-        """See `ShardReader.read`; peak memory is a batch of about 16 MiB, or of one row, a few times over.
+        """See `ShardReader.read`; peak memory is a few batches of about 16 MiB (or one row), and the largest page.
 
-        To it comes the largest page of the file; most writers cut pages at 1 MiB or 1,024 rows.
+        Most writers cut pages at 1 MiB or 1,024 rows.
 
         Raises:
-            ShardError: also if the file lacks a column that the source names, or one has another type.
+            ShardError: also if a column that the source names is missing or of the wrong type.
         """
         with open_file(self._root, file) as handle:
             try:
@@ -68,7 +70,7 @@ class ParquetReader(ShardReader):
                 for first_row, batch in batches.iterate(layout.columns):
                     for i, values in enumerate(_python_rows(batch)):
                         yield judge.conclude(first_row + i, values)
-            except UnreadableParquetError as error:
+            except DamagedFileError as error:
                 yield Rejection(file, file, None, error.reason, error.detail)
                 return
         if not batches.n_rows:
@@ -80,14 +82,14 @@ class _Layout:
     content: str
     """Column of images or texts."""
     columns: list[str]
-    """Those that are read: the content's and all that have a form in JSON."""
+    """Columns that are read: the content and all that JSON can represent."""
 
     @classmethod
     def of(cls, schema: pa.Schema, source: ParquetSource, file: str) -> _Layout:
         """Check the columns that the source names.
 
         Raises:
-            ShardError: if one is not there or of another type.
+            ShardError: if one is missing or of the wrong type.
         """
         key = "image_field" if source.modality == "image" else "text_field"
         content = source.image_field if source.modality == "image" else source.text_field
@@ -112,19 +114,19 @@ def _require_column(schema: pa.Schema, key: str, name: str, wanted: Any, kind: s
     found = schema.field(name).type
     if not wanted(found):
         raise ShardError(
-            f"{file}: source.{key} is '{name}', a column of type {found}, which holds no {kind}; the columns are "
+            f"{file}: source.{key} is '{name}', a column of type {found}, not of {kind}; the columns are "
             f"{', '.join(f'{field.name} ({field.type})' for field in schema)}: correct source.{key}"
         )
 
 
 def _python_rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | Exception]:
-    """The rows of a batch, an error in the place of one that has no form in Python."""
-    batch = readable(batch)
+    """The rows of a batch, with an error in place of a row that Python cannot represent."""
+    batch = times_as_text(batch)
     try:
         yield from batch.to_pylist()
         return
     except (ValueError, OverflowError, pa.ArrowException):
-        # Text that is no UTF-8, or dates beyond Python's: only one row is to blame.
+        # Text that is not UTF-8, or dates that Python cannot represent: find the rows at fault.
         pass
     for i in range(batch.num_rows):
         try:
@@ -173,7 +175,7 @@ class _Judge:
 def _missing_content(column: str, path: str | None, values: Mapping[str, Any]) -> RejectedSampleError:
     status = values.get("status")
     if "error_message" in values and status != "success":
-        # img2dataset leaves the row of what it could not download, without image.
+        # img2dataset keeps the row of a failed download, without an image.
         detail = f"{status}: {values['error_message']} ({values.get('url')})"
         return RejectedSampleError(RejectionReason.DOWNLOAD_FAILED, detail)
     if path is not None:
@@ -187,7 +189,7 @@ def _missing_content(column: str, path: str | None, values: Mapping[str, Any]) -
 
 def _rejected_row(error: Exception) -> RejectedSampleError:
     if isinstance(error, UnicodeDecodeError):
-        detail = f"byte {error.start:,} of a text is no UTF-8: {error.reason}"
+        detail = f"invalid UTF-8 at byte {error.start:,} of a text: {error.reason}"
         return RejectedSampleError(RejectionReason.INVALID_UTF8, detail)
     return RejectedSampleError(RejectionReason.INVALID_JSON, f"a value cannot be read: {first_line(error)}")
 

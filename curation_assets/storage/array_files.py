@@ -12,6 +12,7 @@ from typing import IO
 import numpy as np
 from upath import UPath
 
+from curation_assets.formats.npy import parse_npy_header
 from curation_assets.locations import is_local
 
 # Pieces of a local file stay in the cache until they are converted; other storage is asked for more at once.
@@ -142,11 +143,11 @@ class ArrayFile:
         else:
             head = self._path.fs.cat_file(self._path.path, start=0, end=_HEADER_BYTES)
         stream = io.BytesIO(head)
-        np.lib.format.read_magic(stream)
-        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
+        shape, fortran_order, dtype = parse_npy_header(stream)
         if len(shape) != 2 or fortran_order or dtype.kind != "f":
             raise ValueError(
-                f"{self._path}: is {dtype} of shape {shape}, expected floats of (rows, dimension)"
+                f"{self._path}: is {dtype} of shape {shape}, expected floats of (rows, dimension): run the step that "
+                f"made it again"
             )
         return shape[0], shape[1], dtype, stream.tell()
 

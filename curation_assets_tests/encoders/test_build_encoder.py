@@ -6,9 +6,8 @@ import sys
 import pytest
 import torch
 
-from curation_assets.encoders import build_encoder, resolve_device
+from curation_assets.encoders import build_encoder
 from curation_assets.encoders.torch_encoder import digest_weights
-from curation_assets.errors import PoolSpecError
 from curation_assets.pools import (
     BundledEncoderSettings,
     OpenClipEncoderSettings,
@@ -52,26 +51,6 @@ def test_importing_the_package_imports_no_model_library():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
-
-
-def test_auto_takes_cuda_where_torch_sees_it(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert resolve_device("auto") == "cuda"
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert resolve_device("auto") == "cpu"
-
-
-def test_device_index_is_checked_against_what_torch_sees(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert resolve_device("cuda:1") == "cuda:1"
-    with pytest.raises(PoolSpecError, match=r"'cuda:2', but torch sees 2 cuda"):
-        resolve_device("cuda:2")
-
-
-@pytest.mark.parametrize("device", ["gpu", "", "meta", "cuda:x"])
-def test_unknown_device_is_named(device):
-    with pytest.raises(PoolSpecError, match=f"encoder.device is '{device}'"):
-        resolve_device(device)
 
 
 def test_digest_depends_on_names_types_shapes_and_values_only():

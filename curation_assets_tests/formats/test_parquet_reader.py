@@ -207,7 +207,7 @@ def test_a_row_with_bad_utf8_is_rejected_alone(tmp_path):
     for columns in ({"text": text}, {"text": ["a", "b", "c"], "other": text}):
         results = read(write(tmp_path, columns))
         assert summary(results) == ["0:0", "0:1: invalid_utf8", "0:2"]
-        assert "byte 1 of a text is no UTF-8" in results[1].detail
+        assert "invalid UTF-8 at byte 1 of a text" in results[1].detail
 
 
 def test_a_null_text_is_rejected(tmp_path):

@@ -8,7 +8,7 @@ import polars as pl
 from curation_assets.defs.assets.base import INGEST, PoolGraph
 from curation_assets.defs.resources import CurationResource
 from curation_assets.defs.run.step_run import Report, StepRun
-from curation_assets.encoders import resolve_device
+from curation_assets.pools.device import resolve_device
 from curation_assets.steps.cleaning.contaminated import EvaluationSamples, find_contaminated
 from curation_assets.steps.cleaning.evaluation_sets import read_evaluation_sets, take_evaluation_listing
 from curation_assets.storage.outputs import OutputWriter
@@ -66,7 +66,7 @@ def build_contaminated(graph: PoolGraph) -> dg.AssetsDefinition:
     )
     def contaminated(context: dg.AssetExecutionContext, curation: CurationResource) -> dg.MaterializeResult:
         run = StepRun(context, curation, spec, graph.steps["contaminated"])
-        device = resolve_device(spec.fit_device)
+        device = resolve_device(spec.fit_device, "fit_device")
         samples = lru_cache(maxsize=1)(lambda: EvaluationSamples.read(run.storage.evaluation_sets()))
 
         def produce(shard: Shard, writer: OutputWriter, report: Report) -> None:

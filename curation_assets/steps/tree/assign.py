@@ -95,10 +95,10 @@ class AssignShard:
 
     def __call__(self, shard: Shard, writer: OutputWriter, report: ShardReport) -> None:
         """See `LevelAssigner.assign_shard`."""
-        from curation_assets.encoders import resolve_device
+        from curation_assets.pools.device import resolve_device
 
         centroids = self.storage.clusters(self.level).require_facts().digest
-        device = resolve_device(self.spec.fit_device)
+        device = resolve_device(self.spec.fit_device, "fit_device")
         folder = str(self.storage.folder.parent)
         _assigner(folder, self.storage.pool, self.level, device, centroids).assign_shard(shard.key, writer)
         report(1.0, f"{writer.summary['n_rows']:,} rows")

@@ -234,7 +234,7 @@ class LevelFit:
         """The level's fitter, and how many workers its inputs are shared out among; 0 for none."""
         from curation_assets.algorithms.costs.planning import bucket_bytes
         from curation_assets.algorithms.hierarchy import LevelFitter
-        from curation_assets.encoders import resolve_device
+        from curation_assets.pools.device import resolve_device
 
         spec = self._level_spec()
         work = inputs.n_rows * inputs.dimension * (spec.n_coarse_clusters or spec.n_clusters)
@@ -246,7 +246,7 @@ class LevelFit:
             spec=spec,
             metric=self.spec.preprocessing.metric,
             seed=self.spec.seed,
-            device=resolve_device(self.spec.fit_device),
+            device=resolve_device(self.spec.fit_device, "fit_device"),
             on_progress=self._report,
             memory=memory,
             bucket_bytes=self.bucket_bytes or bucket_bytes(memory),
