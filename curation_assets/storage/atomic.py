@@ -171,9 +171,14 @@ def staged_file(target: UPath, leftovers: Leftovers | None = None) -> Iterator[P
 
 
 def write_text(target: UPath, text: str, leftovers: Leftovers | None = None) -> None:
-    """Replace a small text file atomically; what a killed process staged for it goes too."""
+    """Replace a small text file atomically; see `write_bytes`."""
+    write_bytes(target, text.encode("utf-8"), leftovers)
+
+
+def write_bytes(target: UPath, content: bytes, leftovers: Leftovers | None = None) -> None:
+    """Replace a small file atomically; files that killed processes staged for it are removed."""
     with staged_file(target, leftovers) as staged:
-        staged.write_text(text, encoding="utf-8")
+        staged.write_bytes(content)
 
 
 def _staged_by_target(folder: str) -> dict[str, list[str]]:

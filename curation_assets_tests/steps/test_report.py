@@ -46,8 +46,8 @@ def test_every_row_has_one_fate(data: ReportData) -> None:
     n_left, left = fates.pop("not_selected")
     assert n_left == sum(left.values()) == 42
     assert set(left) <= {
-        "other samples of its cluster went first",
-        "nothing was left for its cluster at level 1",
+        "other samples of its cluster were drawn",
+        "its cluster at level 1 got no quota",
     }
     assert fates == {
         "selected": (12, {"small": 12}),
