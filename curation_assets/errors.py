@@ -1,4 +1,4 @@
-"""Errors a caller may want to handle; each message names what was wrong, its value and the remedy."""
+"""Errors that a caller may want to handle; each message names the setting or file, its value and the remedy."""
 
 
 class CurationError(Exception):

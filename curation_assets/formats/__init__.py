@@ -1,4 +1,4 @@
-"""File formats: readers of pools, writers of balanced datasets, and the decoding of samples."""
+"""File formats: readers of pools, writers of balanced datasets, and decoders of samples."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 RowFormat = Literal["webdataset", "parquet"]
 ROW_FORMATS: tuple[RowFormat, ...] = get_args(RowFormat)
-"""Forms of an output that hold the samples themselves, shard by shard."""
+"""Output formats that contain the samples themselves, shard by shard."""
 
 __all__ = ["ROW_FORMATS", "RowFormat", "build_reader", "build_writer", "output_suffix"]
 
 
 def build_reader(settings: SourceSettings, home: Path) -> ShardReader:
-    """Make the reader of a pool's files; touches no storage yet.
+    """The reader of a pool's files; does not access storage yet.
 
     Args:
         settings: the pool's `source`.
-        home: the project's folder, from which a relative `source.path` counts.
+        home: the project's folder, to which a relative `source.path` refers.
     """
     from curation_assets.formats.listing import resolve_location
 
@@ -65,12 +65,12 @@ def build_writer(
     record_schema: pa.Schema,
     modality: Literal["image", "text"] = "image",
 ) -> DatasetWriter:
-    """Make the writer of one output file; the file is made when the writer is entered.
+    """The writer of one output file; the file is created when the writer is entered.
 
     Args:
         output_format: one of `ROW_FORMATS`.
         path: local file to write.
-        record_schema: columns of the records that `write` will get; a tar needs none and ignores it.
+        record_schema: columns of the records that `write` gets; ignored for a tar.
         modality: of the samples.
 
     Raises:
@@ -88,5 +88,5 @@ def build_writer(
 
 
 def output_suffix(output_format: RowFormat) -> str:
-    """Suffix, without dot, of the files that `build_writer` makes."""
+    """Suffix, without dot, of the files of `build_writer`."""
     return {"webdataset": "tar", "parquet": "parquet"}[output_format]

@@ -1,4 +1,4 @@
-"""Reads a folder of folders in which each file is a sample."""
+"""Reads a folder and its subfolders; each file is a sample."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TEXT_EXTENSIONS = ("txt", "md")
 
 
 class FolderReader(ShardReader):
-    """Reads images, or .txt and .md; the id is the path with its extension, since `a.jpg` may lie by `a.png`."""
+    """Reads images, or .txt and .md files; the id is the path with its extension, as `a.jpg` may be beside `a.png`."""
 
     def __init__(self, root: UPath, source: FolderSource) -> None:
         """Set where the files are.
@@ -30,12 +30,12 @@ class FolderReader(ShardReader):
         self._source = source
 
     def list_files(self) -> list[SourceFile]:
-        """See `ShardReader.list_files`; files with other extensions are left out."""
+        """See `ShardReader.list_files`; files with other extensions are skipped."""
         extensions = IMAGE_EXTENSIONS if self._source.modality == "image" else TEXT_EXTENSIONS
         return list_matching_files(self._root, self._source.pattern, extensions=extensions)
 
     def read(self, file: str) -> Iterator[RawSample | Rejection]:
-        """See `ShardReader.read`; a file is one sample, its label `folder` the name of the folder it lies in."""
+        """See `ShardReader.read`; a file is one sample; its label `folder` is the name of its folder."""
         path = PurePosixPath(file)
         is_text = self._source.modality == "text"
         limit = self._source.max_text_bytes

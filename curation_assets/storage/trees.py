@@ -1,4 +1,4 @@
-"""Versions of a pool's tree: each stays readable in a folder of its own, laid out like the pool's outputs."""
+"""Earlier versions of a pool's tree, each in a folder with the layout of the pool's outputs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TREES, HISTORY = "trees", "history.json"
 
 @dataclass(frozen=True, slots=True)
 class TreeRecord:
-    """One time a version of the tree came into use."""
+    """The time at which a version of the tree came into use."""
 
     version: str
     since: str
@@ -29,8 +29,8 @@ class TreeRecord:
 class TreeArchive:
     """The trees of one pool, newest last.
 
-    Files of an archived tree are hard links where the file system has them: outputs are replaced by renaming,
-    never changed in place, so a link costs nothing and keeps what it names.
+    Files of an archived tree are hard links if the file system has them. Outputs are replaced by renaming and never
+    changed in place, so a link keeps its content and needs no space.
 
     Args:
         storage: the pool's outputs.
@@ -41,7 +41,7 @@ class TreeArchive:
         self._folder = storage.folder / TREES
 
     def history(self) -> list[TreeRecord]:
-        """Every tree that is kept, in the order of use."""
+        """Every archived tree, in the order of use."""
         try:
             entries = json.loads(read_whole(self._folder / HISTORY))
         except FileNotFoundError:
@@ -49,7 +49,7 @@ class TreeArchive:
         return [TreeRecord(**entry) for entry in entries]
 
     def previous(self, version: str) -> TreeRecord | None:
-        """The tree that was in use before `version`."""
+        """The tree in use before `version`."""
         others = [record for record in self.history() if record.version != version]
         return others[-1] if others else None
 
@@ -67,18 +67,18 @@ class TreeArchive:
         reason: str,
         most: int,
     ) -> int:
-        """Archive the present tree, or what is new of it, and drop versions beyond the newest `most`.
+        """Archive the current tree, or its new outputs, and remove versions beyond the newest `most`.
 
         Args:
-            version: of the present tree.
+            version: of the current tree.
             clusters: names of its unpartitioned outputs.
-            assign: name of the output that holds the rows' clusters.
-            shards: those to keep it of.
+            assign: name of the output with the rows' clusters.
+            shards: whose `assign` to archive.
             reason: why the tree was made.
-            most: versions to keep, this one too.
+            most: versions to keep, including this one.
 
         Returns:
-            Outputs that were archived now.
+            Number of newly archived outputs.
         """
         archived = self.storage(version)
         n_new = sum(_link(self._storage.output(name), archived.output(name)) for name in clusters)
@@ -102,7 +102,7 @@ class TreeArchive:
 
 
 def _link(source: Output, target: Output) -> bool:
-    """Make `target` name the files of `source`; False if it does already."""
+    """Link the files of `source` from `target`; False if they are linked already."""
     facts, there = source.require_facts(), target.facts()
     if there is not None and there.digest == facts.digest and there.fingerprint == facts.fingerprint:
         return False
@@ -111,7 +111,7 @@ def _link(source: Output, target: Output) -> bool:
         return True
     target.path(FACTS).unlink(missing_ok=True)
     target.folder.mkdir(parents=True, exist_ok=True)
-    # Facts last: their presence says that the output is complete.
+    # Facts last: an output with facts is complete.
     for name in [*facts.files, FACTS]:
         old, new = source.path(name), target.path(name)
         Path(str(new)).unlink(missing_ok=True)
@@ -123,7 +123,7 @@ def _link(source: Output, target: Output) -> bool:
 
 
 def _copy(source: Output, facts: Facts, target: Output) -> None:
-    """Copy inside a store: the very files that these facts name, though another writer replaced them since."""
+    """Copy inside a store exactly the files that these facts name, even if another writer has replaced the output."""
     there = target.facts()
     for name in facts.files:
         old, new = source.path_in(facts.version, name), target.path_in(facts.version, name)

@@ -289,7 +289,7 @@ FAULTS: list[tuple[str, Callable[[Path], Any], dict[str, Any], str]] = [
         "no id column",
         lambda _: None,
         {"id_field": "key"},
-        r"metadata_0.parquet: source.id_field names the column 'key', which is missing: choose from image_path, caption, url,",
+        r"metadata_0.parquet: source.id_field names the column 'key', which is missing: choose from image_path",
     ),
     (
         "no text column",
@@ -337,8 +337,8 @@ def test_the_first_sound_array_decides_the_dimension(tmp_path: Path) -> None:
     assert whole(reader, "img_emb/img_emb_1.npy").shape == (4, DIMENSION)
     with pytest.raises(
         ShardError,
-        match=r"img_emb_2.npy: embeddings have dimension 9, but those of img_emb/img_emb_1.npy, the first of "
-        r"the pool, have 8: .* or set source.dimension",
+        match=r"img_emb_2.npy: embeddings have dimension 9, but those of img_emb/img_emb_1.npy, the first "
+        r"file, have 8: .* or set source.dimension",
     ):
         list(reader.read("img_emb/img_emb_2.npy"))
     with pytest.raises(ShardError, match=r"source.dimension is 9"):

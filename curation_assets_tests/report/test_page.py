@@ -136,7 +136,7 @@ def test_both_grids_hold_equally_many_captioned_pictures(rendered: Page) -> None
     assert sum(caption.startswith("random draw") for caption in captions) == 8
     assert sum(caption.startswith("balanced draw") for caption in captions) == 8
     assert all(captions), "every image has an alternative text"
-    assert "8 of the 1,500 samples" in rendered.text
+    assert "8 of the 1,500 selected samples" in rendered.text
 
 
 def test_headings_of_tables_have_a_scope(rendered: Page) -> None:
