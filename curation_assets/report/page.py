@@ -169,7 +169,7 @@ def _metric_rows(target: TargetSummary) -> list[MetricRow]:
     rows.append(
         row("Largest cluster's share", explanation, "percent", [subset.largest_share for subset in subsets])
     )
-    explanation = "Of the sizes of top-level clusters: 0 if all are equal, near 1 if one has all samples."
+    explanation = "Inequality of top-level cluster sizes: 0 if equal, near 1 if one has all samples."
     rows.append(row("Gini coefficient", explanation, "ratio", [subset.gini for subset in subsets]))
     return rows
 

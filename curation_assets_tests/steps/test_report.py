@@ -94,7 +94,7 @@ def test_the_page_shows_texts_escaped_and_in_their_own_direction(data: ReportDat
     assert "<script" not in html
     assert f'<p class="text" dir="auto">{ARABIC}</p>' in html
     for words in (
-        "What became of every sample",
+        "The fate of every sample",
         "Duplicates",
         "Contamination",
         "not selected",
