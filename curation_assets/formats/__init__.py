@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from curation_assets.formats.base import DatasetWriter, ShardReader
 from curation_assets.pools import SourceSettings
-from curation_assets.pools.source import (
-    EmbeddingsSource,
-    FolderSource,
-    JsonlSource,
-    ParquetSource,
-    WebDatasetSource,
-)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,6 +22,8 @@ __all__ = ["ROW_FORMATS", "RowFormat", "build_reader", "build_writer", "output_s
 def build_reader(settings: SourceSettings, home: Path) -> ShardReader:
     """The reader of a pool's files; does not access storage yet.
 
+    Each format is the module of its name in this folder, which calls its reader `READER`.
+
     Args:
         settings: the pool's `source`.
         home: the project's folder, to which a relative `source.path` refers.
@@ -35,27 +31,8 @@ def build_reader(settings: SourceSettings, home: Path) -> ShardReader:
     from curation_assets.formats.listing import resolve_location
 
     root = resolve_location(settings.path, home)
-    match settings:
-        case WebDatasetSource():
-            from curation_assets.formats.webdataset import WebDatasetReader
-
-            return WebDatasetReader(root, settings.pattern, modality=settings.modality)
-        case ParquetSource():
-            from curation_assets.formats.parquet_reader import ParquetReader
-
-            return ParquetReader(root, settings)
-        case JsonlSource():
-            from curation_assets.formats.jsonl import JsonlReader
-
-            return JsonlReader(root, settings)
-        case FolderSource():
-            from curation_assets.formats.folder import FolderReader
-
-            return FolderReader(root, settings)
-        case EmbeddingsSource():
-            from curation_assets.formats.embeddings import EmbeddingsReader
-
-            return EmbeddingsReader(root, settings)
+    reader: ShardReader = import_module(f"{__name__}.{settings.format}").READER(root, settings)
+    return reader
 
 
 def build_writer(
@@ -77,7 +54,7 @@ def build_writer(
         ValueError: if the format is unknown.
     """
     if output_format == "parquet":
-        from curation_assets.formats.parquet import ParquetWriter
+        from curation_assets.formats.parquet_writer import ParquetWriter
 
         return ParquetWriter(path, record_schema=record_schema, modality=modality)
     if output_format == "webdataset":

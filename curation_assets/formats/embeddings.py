@@ -15,8 +15,8 @@ from upath import UPath
 
 from curation_assets.errors import PoolSpecError, ShardError
 from curation_assets.formats.arrow_types import without_nanoseconds
-from curation_assets.formats.base import RawSample, Rejection, RejectionReason, ShardReader, SourceFile
-from curation_assets.formats.listing import list_matching_files
+from curation_assets.formats.base import RawSample, Rejection, RejectionReason, SourceFile
+from curation_assets.formats.listing import PatternReader, list_matching_files
 from curation_assets.formats.metadata_tables import id_text, parquet_errors
 from curation_assets.formats.npy import NpyHeader, read_npy_header, read_npy_rows
 from curation_assets.formats.opening import ends_with, open_file, storage_errors
@@ -30,26 +30,19 @@ _ARRAY_SUFFIX, _TABLE_SUFFIX = ".npy", ".parquet"
 _BATCH_ROWS = 8192
 
 
-class EmbeddingsReader(ShardReader):
+class EmbeddingsReader(PatternReader[EmbeddingsSource]):
     """Streams the metadata of embeddings as samples without content, and their arrays in chunks.
 
     A sample's file is its .npy; its offset and member are its row. Its id comes from a column, or is the file's path
     and the row: `img_emb_0:17`.
+
+    Raises:
+        PoolSpecError: if the pattern does not name .npy files.
     """
 
-    def __init__(self, root: UPath, settings: EmbeddingsSource) -> None:
-        """Set where the arrays are.
-
-        Args:
-            root: folder on any file system fsspec knows.
-            settings: of the pool's source.
-
-        Raises:
-            PoolSpecError: if the pattern does not name .npy files.
-        """
-        self._root = root
-        self._settings = settings
-        self._pattern = settings.pattern if settings.layout == "folder" else CLIP_RETRIEVAL_ARRAYS
+    def __init__(self, root: UPath, source: EmbeddingsSource) -> None:
+        super().__init__(root, source)
+        self._pattern = source.pattern if source.layout == "folder" else CLIP_RETRIEVAL_ARRAYS
         self._first: tuple[str, int] | None = None
         if not self._pattern.endswith(_ARRAY_SUFFIX):
             raise PoolSpecError(
@@ -68,7 +61,7 @@ class EmbeddingsReader(ShardReader):
         versions = {
             path: f"{table.size_bytes}/{table.version}" if table else "missing"
             for path in (file.path for file in arrays)
-            for table in [tables.get(table_path(path, self._settings.layout))]
+            for table in [tables.get(table_path(path, self._source.layout))]
         }
         return [replace(file, version=f"{file.version}+{versions[file.path]}") for file in arrays]
 
@@ -77,7 +70,7 @@ class EmbeddingsReader(ShardReader):
         try:
             with open_file(self._root, file.path) as handle:
                 whole = file.size_bytes >= read_npy_header(handle, file.path).file_bytes
-            return whole and ends_with(self._root, table_path(file.path, self._settings.layout), MAGIC)
+            return whole and ends_with(self._root, table_path(file.path, self._source.layout), MAGIC)
         except ShardError:
             return False
 
@@ -90,7 +83,7 @@ class EmbeddingsReader(ShardReader):
         header = self.header(file)
         # The path without suffix, so that two folders with files of one name give different ids.
         stem = file.removesuffix(_ARRAY_SUFFIX)
-        if self._settings.layout == "clip_retrieval":
+        if self._source.layout == "clip_retrieval":
             stem = stem.removeprefix("img_emb/")
         first_rows: dict[str, int] = {}
         row = 0
@@ -156,7 +149,7 @@ class EmbeddingsReader(ShardReader):
         return pa.concat_tables([part.replace_schema_metadata(None) for part in parts])
 
     def _metadata_batches(self, file: str, header: NpyHeader) -> Iterator[pa.RecordBatch]:
-        table = table_path(file, self._settings.layout)
+        table = table_path(file, self._source.layout)
         with self._parquet(file) as parquet:
             if parquet.metadata.num_rows != header.n_rows:
                 raise ShardError(
@@ -171,10 +164,10 @@ class EmbeddingsReader(ShardReader):
     ) -> RawSample | Rejection:
         member = f"row {row}"
         sample_id = f"{stem}:{row}"
-        if self._settings.id_field is not None:
-            found = id_text(attributes[self._settings.id_field])
+        if self._source.id_field is not None:
+            found = id_text(attributes[self._source.id_field])
             if found is None:
-                detail = f"the column '{self._settings.id_field}' is null or empty in {member}"
+                detail = f"the column '{self._source.id_field}' is null or empty in {member}"
                 return Rejection(sample_id, file, member, RejectionReason.MISSING_FIELD, detail)
             sample_id = found
             first = first_rows.setdefault(sample_id, row)
@@ -184,7 +177,7 @@ class EmbeddingsReader(ShardReader):
         return RawSample(sample_id, file, member, row, b"", {}, attributes)
 
     def _require_dimension(self, file: str, dimension: int) -> None:
-        settings = self._settings
+        settings = self._source
         if settings.dimension is not None:
             if dimension != settings.dimension:
                 raise ShardError(
@@ -214,7 +207,7 @@ class EmbeddingsReader(ShardReader):
         return self._first
 
     def _require_columns(self, table: str, columns: list[str]) -> None:
-        settings = self._settings
+        settings = self._source
         wanted = [
             ("id_field", settings.id_field),
             ("text_field", settings.text_field),
@@ -230,7 +223,7 @@ class EmbeddingsReader(ShardReader):
 
     @contextmanager
     def _parquet(self, file: str) -> Iterator[pq.ParquetFile]:
-        table = table_path(file, self._settings.layout)
+        table = table_path(file, self._source.layout)
         try:
             handle = self._root.fs.open(full_path(self._root, table), "rb")
         except FileNotFoundError as error:
@@ -241,7 +234,10 @@ class EmbeddingsReader(ShardReader):
             yield pq.ParquetFile(handle)
 
     def _table_pattern(self) -> str:
-        return table_path(self._pattern, self._settings.layout)
+        return table_path(self._pattern, self._source.layout)
+
+
+READER = EmbeddingsReader
 
 
 def table_path(array: str, layout: str) -> str:

@@ -5,29 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from upath import UPath
-
-from curation_assets.formats.base import RawSample, Rejection, RejectionReason, ShardReader, SourceFile
+from curation_assets.formats.base import RawSample, Rejection, RejectionReason, SourceFile
 from curation_assets.formats.image_extensions import IMAGE_EXTENSIONS
-from curation_assets.formats.listing import list_matching_files
+from curation_assets.formats.listing import PatternReader, list_matching_files
 from curation_assets.formats.opening import open_file
 from curation_assets.pools.source import FolderSource
 
 TEXT_EXTENSIONS = ("txt", "md")
 
 
-class FolderReader(ShardReader):
+class FolderReader(PatternReader[FolderSource]):
     """Reads images, or .txt and .md files; the id is the path with its extension, as `a.jpg` may be beside `a.png`."""
-
-    def __init__(self, root: UPath, source: FolderSource) -> None:
-        """Set where the files are.
-
-        Args:
-            root: folder on any file system fsspec knows.
-            source: pattern, modality and the largest text accepted.
-        """
-        self._root = root
-        self._source = source
 
     def list_files(self) -> list[SourceFile]:
         """See `ShardReader.list_files`; files with other extensions are skipped."""
@@ -53,3 +41,6 @@ class FolderReader(ShardReader):
         yield RawSample(
             file, file, file, 0, content, {extension: content}, {"folder": path.parent.name or None}
         )
+
+
+READER = FolderReader

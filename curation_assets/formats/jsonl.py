@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from upath import UPath
-
 from curation_assets.formats.attributes import encode_attributes
 from curation_assets.formats.base import (
     DamagedFileError,
@@ -17,7 +15,6 @@ from curation_assets.formats.base import (
     RejectedSampleError,
     Rejection,
     RejectionReason,
-    ShardReader,
     SourceFile,
 )
 from curation_assets.formats.compression import (
@@ -25,7 +22,7 @@ from curation_assets.formats.compression import (
     open_decompressed,
     stream_faults,
 )
-from curation_assets.formats.listing import list_matching_files
+from curation_assets.formats.listing import PatternReader
 from curation_assets.formats.opening import ends_with, open_file
 from curation_assets.formats.rows import RowIds
 from curation_assets.locations import shows_whole_files
@@ -37,22 +34,8 @@ ROOM_FOR_OTHER_FIELDS = 2**20
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-class JsonlReader(ShardReader):
+class JsonlReader(PatternReader[JsonlSource]):
     """Streams the lines of .jsonl, .jsonl.gz and .jsonl.zst; lines count from 0, including blank lines."""
-
-    def __init__(self, root: UPath, source: JsonlSource) -> None:
-        """Set where the files are.
-
-        Args:
-            root: folder on any file system fsspec knows.
-            source: pattern, names of the text's and the id's field, and the largest text accepted.
-        """
-        self._root = root
-        self._source = source
-
-    def list_files(self) -> list[SourceFile]:
-        """See `ShardReader.list_files`."""
-        return list_matching_files(self._root, self._source.pattern)
 
     def is_closed(self, file: SourceFile) -> bool:
         """Whether a plain file ends with a line break; for a compressed file that is too costly to check."""
@@ -81,6 +64,9 @@ class JsonlReader(ShardReader):
                 return
         if not n_results:
             yield Rejection(file, file, None, RejectionReason.EMPTY_FILE, "the file has no line with content")
+
+
+READER = JsonlReader
 
 
 @dataclass(frozen=True, slots=True)

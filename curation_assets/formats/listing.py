@@ -6,12 +6,12 @@ import glob
 import hashlib
 from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from upath import UPath
 
 from curation_assets.errors import PoolSpecError
-from curation_assets.formats.base import SourceFile
+from curation_assets.formats.base import ShardReader, SourceFile
 from curation_assets.locations import is_local
 
 # Names of facts that change with a file's content, in object stores, HTTP, WebDAV and memory.
@@ -20,6 +20,34 @@ WEAKER_VERSION_FIELDS = ("lastmodified", "modified", "updated", "created")
 # pyarrow, Spark and Hive skip both; img2dataset and Spark keep unfinished work under such names.
 HIDDEN_PREFIXES = (".", "_")
 TEMPORARY_SUFFIXES = ("~", ".tmp", ".temp", ".part", ".partial", ".crdownload")
+
+
+class PatternSettings(Protocol):
+    """Settings of a source whose files match a pattern."""
+
+    @property
+    def pattern(self) -> str:
+        """Glob below the pool's folder."""
+
+
+Source = TypeVar("Source", bound=PatternSettings)
+
+
+class PatternReader(ShardReader, Generic[Source]):
+    """A reader of the files that match `source.pattern`.
+
+    Args:
+        root: the pool's folder, on any file system that fsspec knows.
+        source: the pool's `source` settings.
+    """
+
+    def __init__(self, root: UPath, source: Source) -> None:
+        self._root = root
+        self._source = source
+
+    def list_files(self) -> list[SourceFile]:
+        """See `ShardReader.list_files`; without hidden and unfinished files."""
+        return list_matching_files(self._root, self._source.pattern)
 
 
 def resolve_location(path: str, home: Path) -> UPath:

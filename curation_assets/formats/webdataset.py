@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any, Literal
-
-from upath import UPath
+from typing import Any
 
 from curation_assets.formats.base import (
     DamagedFileError,
@@ -14,15 +12,15 @@ from curation_assets.formats.base import (
     RejectedSampleError,
     Rejection,
     RejectionReason,
-    ShardReader,
     SourceFile,
 )
 from curation_assets.formats.image_extensions import IMAGE_EXTENSIONS
 from curation_assets.formats.img2dataset import failed_downloads
-from curation_assets.formats.listing import list_matching_files
+from curation_assets.formats.listing import PatternReader
 from curation_assets.formats.opening import ends_with, open_file
 from curation_assets.formats.tar_members import TarMember, iterate_members
 from curation_assets.locations import shows_whole_files
+from curation_assets.pools.source import WebDatasetSource
 
 END_OF_TAR = bytes(1024)
 # Extensions of a sample's content, and the reason if no member has one of them.
@@ -32,26 +30,8 @@ _CONTENT = {
 }
 
 
-class WebDatasetReader(ShardReader):
+class WebDatasetReader(PatternReader[WebDatasetSource]):
     """Streams the tars of a folder; a sample's id is its WebDataset key (for img2dataset, its number)."""
-
-    def __init__(
-        self, root: UPath, pattern: str = "*.tar", *, modality: Literal["image", "text"] = "image"
-    ) -> None:
-        """Set where the tars are.
-
-        Args:
-            root: folder on any file system fsspec knows.
-            pattern: glob of the tars below it; `**` crosses folders.
-            modality: whether a sample is its image member or its .txt member.
-        """
-        self._root = root
-        self._pattern = pattern
-        self._modality = modality
-
-    def list_files(self) -> list[SourceFile]:
-        """See `ShardReader.list_files`; without hidden and unfinished files."""
-        return list_matching_files(self._root, self._pattern)
 
     def is_closed(self, file: SourceFile) -> bool:
         """Whether an uncompressed tar ends in its two empty blocks; object stores show only whole files."""
@@ -69,8 +49,11 @@ class WebDatasetReader(ShardReader):
         the tar come last.
         """
         with open_file(self._root, file) as handle:
-            yield from _read_samples(file, iterate_members(handle), self._modality)
+            yield from _read_samples(file, iterate_members(handle), self._source.modality)
         yield from failed_downloads(self._root, file)
+
+
+READER = WebDatasetReader
 
 
 def split_member_name(name: str) -> tuple[str, str] | None:
