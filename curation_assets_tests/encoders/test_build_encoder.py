@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
 import torch
 
-from curation_assets.encoders import build_encoder
+from curation_assets.encoders import Encoder, build_encoder
 from curation_assets.encoders.torch_encoder import digest_weights
 from curation_assets.pools import (
     BundledEncoderSettings,
@@ -14,6 +15,7 @@ from curation_assets.pools import (
     SentenceTransformersEncoderSettings,
     TimmEncoderSettings,
 )
+from curation_assets.pools.encoder import ENCODERS
 
 
 @pytest.mark.parametrize(
@@ -31,6 +33,11 @@ def test_each_kind_of_settings_has_its_encoder(settings):
     assert encoder.identity["model"] == settings.model
     assert set(encoder.identity) == {"kind", "model", "weights_sha256", "preprocessing", "library"}
     assert encoder.dimension > 0
+
+
+def test_each_kind_is_a_module_with_its_encoder():
+    for kind in ENCODERS:
+        assert issubclass(import_module(f"curation_assets.encoders.{kind}").ENCODER, Encoder)
 
 
 def test_text_has_its_encoder():
