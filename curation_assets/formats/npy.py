@@ -39,6 +39,13 @@ class NpyHeader:
         return self.data_offset + self.n_rows * self.row_bytes
 
 
+def load_array(path: UPath) -> np.ndarray:
+    """An array, memory-mapped if it is on this machine, else read whole."""
+    if is_local(path):
+        return np.load(str(path), mmap_mode="r", allow_pickle=False)
+    return np.load(io.BytesIO(path.fs.cat_file(path.path)), allow_pickle=False)
+
+
 def parse_npy_header(file: BinaryIO | io.RawIOBase) -> tuple[tuple[int, ...], bool, np.dtype]:
     """Shape, whether in Fortran order, and dtype of a .npy of version 1 or 2; whatever numpy raises otherwise."""
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -80,11 +87,8 @@ def read_npy_rows(path: UPath, header: NpyHeader, chunk_bytes: int = CHUNK_BYTES
     """
     chunk_rows = max(1, chunk_bytes // header.row_bytes)
     starts = range(0, header.n_rows, chunk_rows)
-    if is_local(path):
-        array = np.load(str(path), mmap_mode="r", allow_pickle=False)
-        yield from (array[start : start + chunk_rows] for start in starts)
-    elif header.fortran_order:
-        array = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+    if is_local(path) or header.fortran_order:
+        array = load_array(path)
         yield from (array[start : start + chunk_rows] for start in starts)
     else:
         with path.fs.open(path.path, "rb") as file:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -179,6 +180,22 @@ def write_bytes(target: UPath, content: bytes, leftovers: Leftovers | None = Non
     """Replace a small file atomically; files that killed processes staged for it are removed."""
     with staged_file(target, leftovers) as staged:
         staged.write_bytes(content)
+
+
+def remove_folder(folder: UPath) -> None:
+    """Remove a folder and its contents, if it exists."""
+    if is_local(folder):
+        shutil.rmtree(str(folder), ignore_errors=True)
+    elif folder.exists():
+        folder.fs.rm(folder.path, recursive=True)
+
+
+def link_or_copy(source: UPath, target: Path) -> None:
+    """Make `target`, which must not exist, a hard link to a local file, or a copy if linking is not possible."""
+    try:
+        os.link(str(source), target)
+    except OSError:
+        shutil.copyfile(str(source), target)
 
 
 def _staged_by_target(folder: str) -> dict[str, list[str]]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from upath import UPath
 
-from curation_assets.storage.atomic import staged_file
+from curation_assets.storage.atomic import remove_folder, staged_file
 from curation_assets.storage.outputs import Output
 
 _PREFIX = ".fit-"
@@ -65,7 +65,7 @@ class FitWork:
         folder = output.folder / f"{_PREFIX}{recipe[:16]}"
         for other in output.folder.glob(f"{_PREFIX}*") if output.folder.exists() else ():
             if other.name != folder.name:
-                _remove(other)
+                remove_folder(other)
         return cls(folder, seconds_between)
 
     def states(self, step: int) -> FitStates:
@@ -111,7 +111,7 @@ class FitWork:
 
     def remove(self) -> None:
         """Remove the folder."""
-        _remove(self.folder)
+        remove_folder(self.folder)
 
     def files(self, pattern: str) -> list[UPath]:
         """Stored files."""
@@ -163,8 +163,3 @@ class FitStates:
 
     def _name(self, iteration: int) -> str:
         return f"state-{self._step}-{iteration}.npz"
-
-
-def _remove(folder: UPath) -> None:
-    if folder.exists():
-        folder.fs.rm(folder.path, recursive=True)

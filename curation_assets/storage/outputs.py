@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -19,8 +17,9 @@ from pydantic_core import from_json
 from upath import UPath
 
 from curation_assets.errors import StaleInputError
+from curation_assets.formats.npy import load_array
 from curation_assets.locations import is_local
-from curation_assets.storage.atomic import Leftovers, StagedFiles, read_whole, write_text
+from curation_assets.storage.atomic import Leftovers, StagedFiles, link_or_copy, read_whole, write_text
 from curation_assets.storage.fingerprint import canonical, combined_digest, file_digest, text_digest
 from curation_assets.storage.versions import new_version
 
@@ -158,10 +157,7 @@ class Output:
 
     def array(self, name: str) -> np.ndarray:
         """A stored array, memory-mapped if it is on this machine."""
-        path = self.path(name)
-        if is_local(path):
-            return np.load(str(path), mmap_mode="r", allow_pickle=False)
-        return np.load(io.BytesIO(path.fs.cat_file(path.path)), allow_pickle=False)
+        return load_array(self.path(name))
 
     def table(self, name: str, columns: list[str] | None = None) -> pl.DataFrame:
         """A stored Parquet table, or some of its columns."""
@@ -288,10 +284,7 @@ class OutputWriter:
             source.fs.get_file(source.path, str(staged))
         else:
             staged.unlink()
-            try:
-                os.link(str(source), staged)
-            except OSError:
-                shutil.copyfile(str(source), staged)
+            link_or_copy(source, staged)
         self._digests[name] = digest
 
     def digest(self, name: str) -> str:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from curation_assets.locations import is_local
-from curation_assets.storage.atomic import read_whole, write_text
+from curation_assets.storage.atomic import link_or_copy, read_whole, remove_folder, write_text
 from curation_assets.storage.outputs import FACTS, Facts, Output, timestamp
 from curation_assets.storage.pool_storage import PoolStorage
 
@@ -90,15 +88,8 @@ class TreeArchive:
             dropped, history = history[:-most], history[-most:]
             write_text(self._folder / HISTORY, json.dumps([asdict(record) for record in history], indent=1))
             for record in dropped:
-                self._remove(record.version)
+                remove_folder(self._folder / record.version)
         return n_new
-
-    def _remove(self, version: str) -> None:
-        folder = self._folder / version
-        if is_local(folder):
-            shutil.rmtree(str(folder), ignore_errors=True)
-        elif folder.exists():
-            folder.fs.rm(folder.path, recursive=True)
 
 
 def _link(source: Output, target: Output) -> bool:
@@ -113,12 +104,9 @@ def _link(source: Output, target: Output) -> bool:
     target.folder.mkdir(parents=True, exist_ok=True)
     # Facts last: an output with facts is complete.
     for name in [*facts.files, FACTS]:
-        old, new = source.path(name), target.path(name)
-        Path(str(new)).unlink(missing_ok=True)
-        try:
-            os.link(str(old), str(new))
-        except OSError:
-            shutil.copyfile(str(old), str(new))
+        new = Path(str(target.path(name)))
+        new.unlink(missing_ok=True)
+        link_or_copy(source.path(name), new)
     return True
 
 
