@@ -101,7 +101,7 @@ def test_the_page_shows_texts_escaped_and_in_their_own_direction(data: ReportDat
         "cosine 0.970",
     ):
         assert words in html
-    assert "Clean: no sample of the pool comes close to it." in html
+    assert "Clean: no sample of the pool is equal or too similar to one of this set." in html
     assert html == render_report(data)
 
 
