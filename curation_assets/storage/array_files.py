@@ -25,9 +25,9 @@ ReadInto = Callable[[int, np.ndarray], None]
 
 
 def write_header(file: IO[bytes], descr: str, shape: tuple[int, ...]) -> None:
-    """Begin a .npy in C order, whose numbers are written after it.
+    """Write the header of a .npy in C order; the caller writes the values after it.
 
-    Headers of the same dimension are equally long: numpy leaves room for the number of rows to grow.
+    Headers of one dimension have the same length, as numpy leaves room for a larger number of rows.
 
     Args:
         file: at its start.

@@ -115,7 +115,7 @@ def test_tokens_stand_beside_samples_where_they_are_counted(tmp_path: Path, data
     assert target.n_tokens is not None
     assert 80 - 12 < target.n_tokens <= 80, "a sentence has twelve words"
     assert "12 tokens" in {view.note for view in target.balanced_sample}
-    words = f"{target.size} samples with {target.n_tokens} tokens, of a budget of 80 tokens"
+    words = f"{target.size} samples with {target.n_tokens} tokens (budget: 80)"
     assert words in render_report(counted)
 
 
