@@ -3,10 +3,8 @@ SHELL := bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# faiss-cpu and faiss-gpu share a module name: one of them is installed, by whether a GPU answers.
-FAISS := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
-EXTRAS := $(FAISS),demo,dev
-STAMP := $(VENV)/.installed-$(FAISS)
+EXTRAS := demo,dev
+STAMP := $(VENV)/.installed
 RAY_STAMP := $(STAMP)-ray
 
 export DAGSTER_HOME := $(CURDIR)

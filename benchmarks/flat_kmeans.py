@@ -1,6 +1,6 @@
 """Flat k-means to tolerance against faiss, scikit-learn, pt-kmeans and superkmeans, all in one run.
 
-.venv/bin/pip install pt-kmeans superkmeans && .venv/bin/python benchmarks/flat_kmeans.py
+.venv/bin/pip install -e '.[bench]' superkmeans && .venv/bin/python benchmarks/flat_kmeans.py
 
 `--scaling` measures our own time against n and against k instead, and draws docs/images/kmeans_scaling.png;
 `--study` compares how evenly three levels of either spread on the paper's 2-D data, where seeds decide.

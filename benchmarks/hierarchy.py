@@ -1,6 +1,6 @@
 """Hierarchical k-means with resampling against pt-kmeans, both sides in one run.
 
-.venv/bin/pip install pt-kmeans && .venv/bin/python benchmarks/hierarchy.py
+.venv/bin/pip install -e '.[bench]' && .venv/bin/python benchmarks/hierarchy.py
 
 Each side first clusters a tenth of the pool: so libraries are loaded, and threads started, when the clock runs. What
 the very first fit of a process takes longer is printed beside our seconds. Both sides then take turns, each time with

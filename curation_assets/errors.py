@@ -1,4 +1,4 @@
-"""Errors that a caller may want to handle; each message says what was wrong, its value and the remedy."""
+"""Errors that a caller may want to handle; each message names the setting or file, its value and the remedy."""
 
 
 class CurationError(Exception):

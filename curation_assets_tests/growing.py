@@ -17,6 +17,7 @@ from curation_assets.defs.pool_definitions import build_definitions
 from curation_assets.defs.watch import Cursor, Look, Watcher
 from curation_assets.demo.openmoji import write_openmoji_pool
 from curation_assets.formats.webdataset import WebDatasetReader
+from curation_assets.pools.source import WebDatasetSource
 from curation_assets_tests.projects import SMALL_POOL, Project, materialized
 
 GROWING_POOL = {
@@ -114,7 +115,7 @@ def make_growing_pool(
     write_openmoji_pool(rendered, samples_per_shard=n_parts * shard_size, limit=n_parts * shard_size)
     from upath import UPath
 
-    reader = WebDatasetReader(UPath(rendered))
+    reader = WebDatasetReader(UPath(rendered), WebDatasetSource(path=""))
     samples = [
         (item.sample_id, dict(item.parts))  # type: ignore[union-attr]
         for file in reader.list_files()

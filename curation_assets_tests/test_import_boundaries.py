@@ -15,13 +15,14 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 MOST_FILES, MOST_LINES = 25, 400
 
 _BASE = {"algorithms/settings", "algorithms/rows", "algorithms/threads", "algorithms/compiled"}
-_STORED = {"storage", "pools", "errors", "graph", "formats"}
+_STORED = {"storage", "pools", "errors", "locations", "graph", "formats"}
 _STEPS = _STORED | {"engines", "encoders", "algorithms", "steps/context", "steps/soundness"}
 # A room is a folder or a module, by its path in the package; a module belongs to the longest that it lies in. A room
 # may use what it lists, and what lies inside that.
 ROOMS: dict[str, set[str]] = {
     "__init__": set(),
     "errors": set(),
+    "locations": set(),
     "progress": set(),
     "algorithms/__init__": {"algorithms"},
     "algorithms/settings": set(),
@@ -50,11 +51,11 @@ ROOMS: dict[str, set[str]] = {
     },
     "algorithms/atlas": {"algorithms/settings"},
     "pools": {"errors"},
-    "formats": {"pools", "errors"},
+    "formats": {"pools", "errors", "locations"},
     "encoders": {"pools", "errors"},
-    "demo": {"errors"},
+    "demo": {"storage", "errors"},
     "report": set(),
-    "storage": {"algorithms", "formats", "errors"},
+    "storage": {"algorithms", "formats", "errors", "locations"},
     "engines": {"algorithms", "pools", "errors"},
     "graph": {"algorithms", "formats", "storage", "pools", "errors"},
     "project": {"formats", "storage", "pools", "errors"},

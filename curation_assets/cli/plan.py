@@ -193,14 +193,14 @@ def _hardware(options: PlanOptions, workload: Workload, device: str) -> Hardware
         measure_rate,
     )
     from curation_assets.algorithms.costs.duration import Hardware
-    from curation_assets.encoders import resolve_device
+    from curation_assets.pools.device import resolve_device
 
     if not options.gpus and (options.tflops or options.utilisation):
         raise PoolSpecError("--tflops and --utilisation describe GPUs: also pass --gpus N")
     if options.gpus:
         rate = gpu_rate(options.tflops or A100_TFLOPS, options.utilisation or DEFAULT_UTILISATION)
     else:
-        rate = measure_rate(workload.dimension, resolve_device(device))
+        rate = measure_rate(workload.dimension, resolve_device(device, "fit_device"))
     return Hardware(
         rate=rate,
         devices=options.gpus or workload.workers,

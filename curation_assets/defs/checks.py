@@ -7,11 +7,11 @@ import dagster as dg
 import polars as pl
 
 from curation_assets.defs.resources import CurationResource
-from curation_assets.encoders import resolve_device
 from curation_assets.errors import CurationError
 from curation_assets.graph.freshness import Freshness
 from curation_assets.graph.steps import pool_steps
 from curation_assets.pools import PoolSpec, RefitSettings
+from curation_assets.pools.device import resolve_device
 from curation_assets.steps.context import PoolAccess
 from curation_assets.steps.dataset.accounts import audit_ledger, missed_targets
 from curation_assets.steps.dataset.clean_selection import contaminated_selection
@@ -155,7 +155,7 @@ def _targets_are_exact(pool: PoolAccess) -> dg.AssetCheckResult:
 
 def _selection_is_clean(pool: PoolAccess) -> dg.AssetCheckResult:
     try:
-        device = resolve_device(pool.spec.fit_device)
+        device = resolve_device(pool.spec.fit_device, "fit_device")
         proof = contaminated_selection(pool.spec, pool.storage, device=device)
     except CurationError as error:
         return dg.AssetCheckResult(passed=False, description=str(error))

@@ -1,1 +1,1 @@
-"""Material for trying the package out: a pool of drawings that is made on the spot."""
+"""The pools of the demos: rendered drawings, and docstrings of installed packages."""

@@ -1,4 +1,4 @@
-"""The text demo's pool: docstrings of the packages that are installed with this one, as JSON lines."""
+"""The text demo's pool: docstrings of installed packages as JSON lines."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from curation_assets.demo.pool_files import json_bytes, prepare_folder, write_atomically
+from upath import UPath
+
+from curation_assets.demo.pool_files import json_bytes, prepare_folder
 from curation_assets.errors import CurationError
+from curation_assets.storage.atomic import write_bytes
 
 PACKAGES: dict[str, str] = {
-    # Module -> distribution: all are dependencies of this project, or theirs, so every installation has them.
+    # Module -> distribution. Every installation has them as dependencies; only faiss comes with the extra `bench`.
     "PIL": "pillow",
     "alembic": "alembic",
     "click": "click",
@@ -60,9 +63,9 @@ PACKAGES: dict[str, str] = {
 }
 DEFAULT_LIMIT = 20_000
 _SHORTEST = 40
-"""Characters: below, a docstring says little more than the name it belongs to."""
+"""Characters; a shorter docstring says little more than the name of its object."""
 _ORDER_SEED = 0
-_GENERATED = re.compile(r"\d{5}\.jsonl\.gz(\.tmp)?")
+_GENERATED = re.compile(r"\d{5}\.jsonl\.gz")
 _ATTRIBUTION_FILE = "ATTRIBUTION.txt"
 _NOT_DOCUMENTATION = {"tests", "test", "testing", "_vendor", "vendored"}
 
@@ -77,24 +80,24 @@ def write_docstring_pool(
 ) -> list[Path]:
     """Write docstrings of installed packages as gzipped JSON lines.
 
-    Each line has `id` (the documented object's full name), `text`, `package`, `module` and `kind`. Nothing is
-    imported: sources are parsed. Files come in an order shuffled by hashes of their names until `limit`
-    docstrings are found, so packages keep their very unequal shares and repeated docstrings stay repeated.
-    The same versions of the packages give the same bytes; other ones make the pool anew.
+    Each line has `id` (the documented object's full name), `text`, `package`, `module` and `kind`. Sources are
+    parsed, not imported. Files are read in an order shuffled by hashes of their names until `limit` docstrings are
+    found, so packages keep their very unequal shares and repeated docstrings stay repeated. The same versions of the
+    packages give the same bytes; with other versions the pool is rebuilt.
 
     Args:
-        folder: made if missing.
-        limit: docstrings in all, at most.
-        samples_per_shard: docstrings of one file.
-        packages: names out of `PACKAGES`; all that are installed if None.
-        on_progress: called with the docstrings found so far and `limit`.
+        folder: created if missing.
+        limit: most docstrings in total.
+        samples_per_shard: docstrings per file.
+        packages: keys of `PACKAGES`; None takes all that are installed.
+        on_progress: called with the number of docstrings so far and `limit`.
 
     Returns:
         The files in order.
 
     Raises:
-        CurationError: if a setting is out of range, a package is unknown, none is installed, or the folder
-            holds shards that this function did not write.
+        CurationError: if a setting is out of range, a package is unknown, none is installed, or the folder has
+            shards that this function did not write.
     """
     for name, value in (("limit", limit), ("samples_per_shard", samples_per_shard)):
         if value < 1:
@@ -109,7 +112,7 @@ def write_docstring_pool(
         "packages": versions,
     }
     prepare_folder(folder, settings, generated=_GENERATED, shards="*.jsonl.gz")
-    write_atomically(folder / _ATTRIBUTION_FILE, _attribution(versions).encode())
+    write_bytes(UPath(folder / _ATTRIBUTION_FILE), _attribution(versions).encode())
     complete = folder / "_complete.json"
     if complete.exists() and complete.read_bytes() == json_bytes(settings):
         return sorted(folder.glob("*.jsonl.gz"))
@@ -124,7 +127,7 @@ def write_docstring_pool(
                 on_progress(n_found, limit)
     if lines:
         shards.append(_write_shard(folder, len(shards), lines))
-    write_atomically(complete, json_bytes(settings))
+    write_bytes(UPath(complete), json_bytes(settings))
     return shards
 
 
@@ -133,7 +136,7 @@ def _package_folders(packages: Sequence[str]) -> dict[str, Path]:
         raise CurationError(f"packages has '{unknown[0]}': choose from {', '.join(PACKAGES)}")
     found: dict[str, Path] = {}
     for package in packages:
-        # Of a top-level package this finds the folder without running any of its code.
+        # For a top-level package this runs none of its code.
         spec = importlib.util.find_spec(package)
         if spec is not None and spec.submodule_search_locations:
             found[package] = Path(next(iter(spec.submodule_search_locations)))
@@ -167,10 +170,10 @@ def _docstrings(roots: dict[str, Path]) -> Iterator[dict[str, str]]:
 def _docstrings_of(path: Path, package: str, module: str) -> Iterator[dict[str, str]]:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of other people's escape sequences
+            warnings.simplefilter("ignore")  # about invalid escape sequences in other packages
             tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError, RecursionError):
-        # Templates and sources of other Python versions lie among the packages' files.
+        # Some files are templates, or for other Python versions.
         return
     seen: Counter[str] = Counter()
     waiting: list[tuple[ast.AST, str]] = [(tree, module)]
@@ -207,8 +210,8 @@ def _kind(node: ast.AST) -> str:
 
 def _write_shard(folder: Path, number: int, lines: list[str]) -> Path:
     path = folder / f"{number:05d}.jsonl.gz"
-    # Without the time of writing, so that the same docstrings give the same bytes.
-    write_atomically(path, gzip.compress(("\n".join(lines) + "\n").encode(), compresslevel=6, mtime=0))
+    # Without a timestamp, so that the same docstrings give the same bytes.
+    write_bytes(UPath(path), gzip.compress(("\n".join(lines) + "\n").encode(), compresslevel=6, mtime=0))
     return path
 
 

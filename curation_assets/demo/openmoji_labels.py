@@ -11,10 +11,10 @@ LABELS_FILE = Path(__file__).with_name("openmoji_labels.tsv")
 
 @dataclass(frozen=True, slots=True)
 class OpenmojiLabel:
-    """What OpenMoji says about one drawing."""
+    """OpenMoji's labels of one drawing."""
 
     hexcode: str
-    """Code points in hexadecimal, joined by hyphens; also the stem of the SVG's file name."""
+    """Code points in hexadecimal, joined by hyphens; also the stem of the SVG's name."""
     name: str
     group: str
     subgroup: str
@@ -24,5 +24,5 @@ def load_openmoji_labels() -> list[OpenmojiLabel]:
     """The labels of all 4,495 drawings of OpenMoji 17.0.0, sorted by hexcode."""
     with LABELS_FILE.open(encoding="utf-8", newline="") as file:
         lines = (line for line in file if not line.startswith("#"))
-        # QUOTE_NONE: a name may hold a quotation mark.
+        # A name may contain a quotation mark.
         return [OpenmojiLabel(**row) for row in csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)]

@@ -1,10 +1,13 @@
-"""The seam for encoders: a model that turns decoded samples into embeddings."""
+"""The base class of encoders, and what their libraries' errors become."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from curation_assets.errors import PoolSpecError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -13,10 +16,10 @@ if TYPE_CHECKING:
 class Encoder(ABC):
     """Turns decoded samples of one modality into embeddings.
 
-    A new encoder subclasses this, imports its library inside its methods, and is added to `build_encoder`.
+    A subclass imports its library inside its methods; its module calls it `ENCODER` (see `build_encoder`).
 
-    `encode(samples)` is `encode_prepared` of what `prepare` makes of each: whoever has threads to spare prepares
-    samples in them while earlier ones are encoded, and need not hold whole images until their turn comes.
+    `encode(samples)` equals `encode_prepared([prepare(sample) for sample in samples])`. Callers prepare samples in
+    other threads while earlier ones are encoded, and then hold prepared samples instead of whole images.
     """
 
     @property
@@ -32,7 +35,7 @@ class Encoder(ABC):
     @property
     @abstractmethod
     def window(self) -> int:
-        """Samples that one call of `encode` should get: a batch, or many for an encoder that sorts them."""
+        """Samples that one call of `encode` should get: a batch, or many batches if the encoder sorts samples."""
 
     @abstractmethod
     def encode(self, samples: Sequence[Any]) -> np.ndarray:
@@ -46,13 +49,42 @@ class Encoder(ABC):
         """
 
     def prepare(self, sample: Any) -> Any:
-        """What of a decoded sample `encode_prepared` needs; may be called by several threads at a time."""
+        """The form of a sample that `encode_prepared` takes; called by several threads at a time."""
         return sample
 
     def encode_prepared(self, prepared: Sequence[Any]) -> np.ndarray:
-        """As `encode`, to the last bit, of samples that went through `prepare` one by one."""
+        """As `encode`, to the last bit, for samples that went through `prepare`."""
         return self.encode(prepared)
 
     def count_truncated(self, prepared: Sequence[Any]) -> int:
-        """How many of the samples `encode_prepared` sees only the beginning of."""
+        """Number of samples of which `encode_prepared` sees only the beginning."""
         return 0
+
+
+@contextmanager
+def library_errors(what: str, remedy: str) -> Iterator[None]:
+    """Turn whatever a library raises while it loads a model into a `PoolSpecError`.
+
+    Any exception: what a failed download or a bad file raises changes with the libraries and their versions.
+
+    Args:
+        what: setting, value and what failed.
+        remedy: what the user can do.
+    """
+    try:
+        yield
+    except Exception as error:
+        raise PoolSpecError(f"{what} ({error}): {remedy}") from error
+
+
+def require_known_model(model: str, *, known: bool, library: str, listing: str) -> None:
+    """Refuse a model that its library does not know.
+
+    Args:
+        model: of the settings.
+        known: whether the library lists it. A name such as hf-hub:owner/name passes: only the hub knows it.
+        library: its name and version.
+        listing: call that lists its models.
+    """
+    if not known and ":" not in model:
+        raise PoolSpecError(f"encoder.model: {library} has no model '{model}': choose one of {listing}")

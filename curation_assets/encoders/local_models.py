@@ -1,4 +1,4 @@
-"""Models that lie on this machine: in a folder, or inside an installed package."""
+"""Models on this machine: in a folder, or inside an installed package."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ _PACKAGE_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
 def find_local_folder(name: str, markers: tuple[str, ...], *, setting: str) -> Path | None:
-    """The folder of a model or tokenizer that is here already; None if only the hub can have it.
+    """The folder of a local model or tokenizer; None if the name can only be one on the hub.
 
     Args:
         name: a folder, the name of an installed package, or a name on the hub.
-        markers: files of which a folder of the kind looked for has at least one.
-        setting: that holds the name, for errors.
+        markers: files; a folder of the right kind has at least one of them.
+        setting: key that the name was read from, for errors.
 
     Raises:
         PoolSpecError: if the name is a folder without a marker, looks like a path that does not exist, or is a
-            package that carries several such folders.
+            package with several such folders.
     """
     wanted = " or ".join(markers)
     folder = Path(name).expanduser()
     if folder.is_dir():
         if any((folder / marker).is_file() for marker in markers):
             return folder
-        # A folder may by chance be called like a package or a model on the hub.
+        # A folder may happen to have the name of a package or of a model on the hub.
         if _looks_like_path(name):
             raise PoolSpecError(
-                f"{setting} '{name}' is a folder without {wanted}: give that of a saved model"
+                f"{setting} '{name}' is a folder without {wanted}: give the folder of a saved model"
             )
     elif _looks_like_path(name):
         raise PoolSpecError(f"{setting} '{name}' does not exist: give the folder of a saved model")
     found = sorted(
         {path.parent for root in _package_folders(name) for m in markers for path in root.rglob(m)}
     )
-    # A model's own subfolders, such as 1_Pooling, are no models beside it.
+    # Subfolders of a model, such as 1_Pooling, are part of it.
     found = [path for path in found if not any(other in path.parents for other in found)]
     if len(found) > 1:
         raise PoolSpecError(
-            f"{setting} '{name}' is a package with {len(found)} folders that hold {wanted}: give one of them, "
+            f"{setting} '{name}' is a package with {len(found)} folders that have {wanted}: give one of them, "
             f"e.g. '{found[0]}'"
         )
     return found[0] if found else None
@@ -54,7 +54,7 @@ def _looks_like_path(name: str) -> bool:
 
 
 def _package_folders(name: str) -> list[Path]:
-    """Top folders of an installed distribution, or else of a package that can be imported."""
+    """Top folders of an installed distribution, or of an importable package."""
     if not _PACKAGE_NAME.fullmatch(name):
         return []
     try:
@@ -63,7 +63,7 @@ def _package_folders(name: str) -> list[Path]:
         files = []
     tops = {file.parts[0] for file in files if len(file.parts) > 1 and file.parts[0].isidentifier()}
     folders: set[Path] = set()
-    # An editable install lists none of its modules: the import system knows where they are.
+    # An editable install does not list its modules, but the import system finds them.
     for top in tops or {re.sub(r"[-.]", "_", name)}:
         spec = importlib.util.find_spec(top) if top.isidentifier() else None
         folders |= {Path(location) for location in (spec and spec.submodule_search_locations) or ()}

@@ -4,39 +4,36 @@ from __future__ import annotations
 
 import json
 
+from curation_assets.encoders.base import library_errors, require_known_model
 from curation_assets.encoders.torch_encoder import TorchEncoder, digest_weights, repeatable_weights
-from curation_assets.errors import PoolSpecError
 from curation_assets.pools import OpenClipEncoderSettings
 
 
 class OpenClipEncoder(TorchEncoder):
-    """The image tower of an open_clip model, up to and with its projection.
+    """The image tower of an open_clip model, including its projection.
 
     Raises:
-        PoolSpecError: if open_clip has no such model, or its weights cannot be had or do not fit.
+        PoolSpecError: if open_clip has no such model, or its weights are not available or do not fit.
     """
 
     def __init__(self, settings: OpenClipEncoderSettings) -> None:
         import open_clip
 
-        is_remote = ":" in settings.model  # such as hf-hub:owner/name, which only the hub can judge
-        if not is_remote and settings.model not in open_clip.list_models():
-            raise PoolSpecError(
-                f"encoder.model '{settings.model}' is no model of open_clip {open_clip.__version__}: choose "
-                f"one of open_clip.list_models()"
+        require_known_model(
+            settings.model,
+            known=settings.model in open_clip.list_models(),
+            library=f"open_clip {open_clip.__version__}",
+            listing="open_clip.list_models()",
+        )
+        what = f"encoder.model '{settings.model}': open_clip cannot load pretrained='{settings.pretrained}'"
+        remedy = (
+            "check the network, take a tag from open_clip.list_pretrained(), or set encoder.pretrained to a local "
+            "weights file"
+        )
+        with library_errors(what, remedy), repeatable_weights():
+            model, _, preprocess = open_clip.create_model_and_transforms(
+                settings.model, pretrained=settings.pretrained, device="cpu", precision="fp32"
             )
-        try:
-            with repeatable_weights():
-                model, _, preprocess = open_clip.create_model_and_transforms(
-                    settings.model, pretrained=settings.pretrained, device="cpu", precision="fp32"
-                )
-        except Exception as error:
-            # Broad, because what a failed download raises changes with the version of the hub's client.
-            raise PoolSpecError(
-                f"encoder.model '{settings.model}': open_clip could not make it with pretrained="
-                f"'{settings.pretrained}' ({error}): check the network, take a tag from "
-                f"open_clip.list_pretrained(), or set encoder.pretrained to a local weights file"
-            ) from error
         super().__init__(
             model,
             forward=model.encode_image,
@@ -52,3 +49,6 @@ class OpenClipEncoder(TorchEncoder):
             device=settings.device,
             precision=settings.precision,
         )
+
+
+ENCODER = OpenClipEncoder

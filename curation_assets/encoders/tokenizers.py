@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from curation_assets.encoders.base import library_errors
 from curation_assets.encoders.local_models import find_local_folder
 from curation_assets.errors import PoolSpecError
 from curation_assets.pools import EncoderSettings, SentenceTransformersEncoderSettings
@@ -20,12 +21,12 @@ if TYPE_CHECKING:
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 _MODEL_FILES = ("modules.json", "config_sentence_transformers.json", *_TOKENIZER_FILES)
-# What the tokenizer keeps of a token is about 100 bytes, so a chunk's tokens take some 100 MB at most.
+# The tokenizer keeps about 100 bytes per token, so the tokens of a chunk take at most about 100 MB.
 _CHUNK_CHARACTERS = 2**20
 
 
 class TokenCounter(ABC):
-    """Counts the tokens of whole texts; those that a model adds itself, such as [CLS], are not counted."""
+    """Counts the tokens of whole texts, without special tokens such as [CLS]."""
 
     @property
     @abstractmethod
@@ -34,11 +35,11 @@ class TokenCounter(ABC):
 
     @abstractmethod
     def count(self, texts: Sequence[str]) -> np.ndarray:
-        """Tokens of each text, however long it is: int64 array of shape (len(texts),)."""
+        """Tokens of each text, whatever its length: int64 array of shape (len(texts),)."""
 
 
 class WordCounter(TokenCounter):
-    """What white space separates; of little use for languages that write none between words."""
+    """Counts words separated by white space; unsuitable for languages that do not separate words."""
 
     @property
     def identity(self) -> dict[str, str]:
@@ -51,7 +52,7 @@ class WordCounter(TokenCounter):
 
 
 class ByteCounter(TokenCounter):
-    """Bytes of a text as UTF-8."""
+    """Counts the bytes of a text as UTF-8."""
 
     @property
     def identity(self) -> dict[str, str]:
@@ -65,12 +66,12 @@ class ByteCounter(TokenCounter):
 
 
 class FastTokenCounter(TokenCounter):
-    """Tokens of a Hugging Face tokenizer in its fast form, on all cores.
+    """Counts tokens with a fast Hugging Face tokenizer, on all cores.
 
     Args:
-        tokenizer: copied, so that whoever else uses it keeps its own truncation and padding.
-        name: for the record.
-        count_special_tokens: count those too that the tokenizer puts around a text.
+        tokenizer: copied, so that the original keeps its truncation and padding.
+        name: recorded in `identity`.
+        count_special_tokens: also count the tokens that the tokenizer adds around a text.
     """
 
     def __init__(self, tokenizer: Tokenizer, name: str, *, count_special_tokens: bool = False) -> None:
@@ -84,7 +85,7 @@ class FastTokenCounter(TokenCounter):
         return dict(self._identity)
 
     def count(self, texts: Sequence[str]) -> np.ndarray:
-        """See `TokenCounter.count`; some 100 MB beside the texts, as long as none of them is longer than 1 MB."""
+        """See `TokenCounter.count`; about 100 MB besides the texts, unless one is longer than 1 MB."""
         counts = np.empty(len(texts), dtype=np.int64)
         for first, last in _chunks(texts):
             encodings = self._tokenizer.encode_batch_fast(
@@ -98,12 +99,12 @@ def build_tokenizer(name: str | None, encoder: EncoderSettings | None = None) ->
     """The counter that a pool's `tokenizer` setting describes.
 
     Args:
-        name: 'words', 'utf8_bytes', or a Hugging Face tokenizer: a folder, an installed package that carries
-            one, or a name on the hub; None takes the one of `encoder`, whose weights are not loaded.
+        name: 'words', 'utf8_bytes', or a Hugging Face tokenizer: a folder, an installed package that contains
+            one, or a name on the hub. None takes the tokenizer of `encoder`, without loading its weights.
         encoder: the pool's encoder.
 
     Raises:
-        PoolSpecError: if there is no such tokenizer, it cannot be had, or it has no fast form.
+        PoolSpecError: if the tokenizer does not exist, is not available, or has no fast form.
     """
     if name == "words":
         return WordCounter()
@@ -115,8 +116,8 @@ def build_tokenizer(name: str | None, encoder: EncoderSettings | None = None) ->
     if not isinstance(encoder, SentenceTransformersEncoderSettings):
         kind = f"encoder.kind '{encoder.kind}'" if encoder else "a pool without encoder"
         raise PoolSpecError(
-            f"tokenizer is not set, and {kind} has none of its own: set tokenizer to 'words', 'utf8_bytes' or "
-            f"the name of a Hugging Face tokenizer"
+            f"tokenizer is not set, and {kind} has no tokenizer: set tokenizer to 'words', 'utf8_bytes' or the name "
+            f"of a Hugging Face tokenizer"
         )
     model = find_local_folder(encoder.model, _MODEL_FILES, setting="encoder.model")
     folder = model and _tokenizer_folder(model, encoder.model)
@@ -124,7 +125,7 @@ def build_tokenizer(name: str | None, encoder: EncoderSettings | None = None) ->
 
 
 def fast_form(tokenizer: Any) -> Tokenizer | None:
-    """The fast tokenizer inside one of transformers, or the one that it is; None if there is none."""
+    """The fast tokenizer of a transformers tokenizer, or the argument if it is one; None without one."""
     from tokenizers import Tokenizer
 
     inner = getattr(tokenizer, "backend_tokenizer", tokenizer)
@@ -146,7 +147,7 @@ def _plain_copy(tokenizer: Tokenizer) -> Tokenizer:
 
 
 def _tokenizer_folder(model: Path, name: str) -> Path:
-    """Where in a folder of sentence-transformers the tokenizer lies: at its top, or with its first module."""
+    """Folder of the tokenizer in a sentence-transformers model: the top folder, or that of the first module."""
     folders = [model]
     if (model / "modules.json").is_file():
         modules = json.loads((model / "modules.json").read_text(encoding="utf-8"))
@@ -164,26 +165,21 @@ def _load(name: str, folder: Path | None, setting: str) -> Tokenizer:
     from tokenizers import Tokenizer
     from transformers import AutoTokenizer
 
-    try:
+    remedy = "check the name and the network, install a package that contains it, or give the folder of a saved one"
+    with library_errors(f"{setting} '{name}': its tokenizer cannot be loaded", remedy):
         if folder is not None and (folder / "tokenizer.json").is_file():
             return Tokenizer.from_file(str(folder / "tokenizer.json"))
         loaded = AutoTokenizer.from_pretrained(str(folder or name), local_files_only=folder is not None)
-    except Exception as error:
-        # Broad, because what a failed download or a bad file raises changes with the libraries' versions.
-        raise PoolSpecError(
-            f"{setting} '{name}': its tokenizer could not be loaded ({error}): check the name and the network, "
-            f"install the package that carries it, or give the folder of a saved one"
-        ) from error
     fast = fast_form(loaded)
     if fast is None:
         raise PoolSpecError(
-            f"{setting} '{name}' has no fast tokenizer (tokenizer.json): choose one that does"
+            f"{setting} '{name}' has no fast tokenizer (tokenizer.json): choose one that has it"
         )
     return fast
 
 
 def _chunks(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """Ranges of neighbouring texts, each of at most `_CHUNK_CHARACTERS` unless it is a single text."""
+    """Ranges of consecutive texts with at most `_CHUNK_CHARACTERS` together, or a single text."""
     first, size = 0, 0
     for i, text in enumerate(texts):
         if size and size + len(text) > _CHUNK_CHARACTERS:

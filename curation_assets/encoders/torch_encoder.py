@@ -1,4 +1,4 @@
-"""What every encoder on torch shares: batches, device, digest of the weights."""
+"""Base of the image encoders on torch: batches, device, digest of the weights."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
 from curation_assets.encoders.base import Encoder
-from curation_assets.encoders.device import resolve_device
 from curation_assets.encoders.precision import resolve_precision
+from curation_assets.pools.device import resolve_device
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 MAX_ASPECT_RATIO = 32
-"""Of what preprocessing sees: a 1 x 10,000 image would otherwise be resized to 256 x 2,560,000 first."""
+"""Largest for preprocessing, which would otherwise resize a 1 x 10,000 image to 256 x 2,560,000 first."""
 
 
 @contextmanager
 def repeatable_weights() -> Iterator[None]:
-    """Weights that a model draws at random are the same in every process: shards must agree on them."""
+    """Make weights that a model draws at random the same in every process, so that shards agree."""
     import torch
 
     with torch.random.fork_rng(devices=[]):
@@ -34,19 +34,19 @@ def repeatable_weights() -> Iterator[None]:
 class TorchEncoder(Encoder):
     """Runs a torch model over images in batches, without gradients, in float32 or bfloat16.
 
-    The same batch gives the same embeddings, bit for bit, on the same machine and thread count. A sample's
-    embedding may differ in the last bits with its batch's size (measured on the CPU: below 1e-5 of the
-    largest component), because kernels split sums by shape.
+    The same batch gives the same embeddings, bit for bit, on the same machine and thread count. The size of a batch
+    may change the last bits of an embedding, as kernels split sums by shape (measured on the CPU: below 1e-5 of the
+    largest component).
 
     Args:
         model: put into evaluation mode and moved to the device.
         forward: turns a tensor (b, 3, height, width) into embeddings (b, d); defaults to the model.
         preprocess: turns one RGB image into a float32 tensor (3, height, width); called by several threads.
-        identity: what `identity` returns, and `precision` beside it where that is bfloat16.
+        identity: what `identity` returns; `precision` is added if it is bfloat16.
         batch_size: images per forward pass.
         device: as in `resolve_device`.
-        precision: as in `resolve_precision`; weights and activations have it, embeddings come as float32.
-        channels_last: keep convolutions' activations in channels-last order.
+        precision: of weights and activations, as in `resolve_precision`; embeddings are float32.
+        channels_last: keep activations of convolutions in channels-last order.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class TorchEncoder(Encoder):
         import torch
         from PIL import Image
 
-        self._device = resolve_device(device)
+        self._device = resolve_device(device, "encoder.device")
         self._memory_format = torch.channels_last if channels_last else torch.contiguous_format
         chosen = resolve_precision(precision, self._device)
         self._dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[chosen]
@@ -73,9 +73,9 @@ class TorchEncoder(Encoder):
         self._forward = forward or self._model
         self._preprocess = preprocess
         self._batch_size = batch_size
-        # Shards of float32 did not record it before there was a choice, and still agree with new ones.
+        # Stored shards in float32 have no `precision` in their identity, and must agree with new ones.
         self._identity = {**identity, **({} if chosen == "float32" else {"precision": chosen})}
-        # Libraries name the length of their output differently from model to model: one pass tells for sure.
+        # The name of the dimension differs between models: one pass measures it.
         self._dimension = self._encode_batch([self.prepare(Image.new("RGB", (32, 32)))]).shape[1]
 
     @property
@@ -97,8 +97,8 @@ class TorchEncoder(Encoder):
         """Embed RGB images, `batch_size` at a time.
 
         Args:
-            samples: decoded images of any size; other modes than RGB are converted, and of an image longer
-                than 32 times its width (or the reverse) only the middle is seen.
+            samples: decoded images of any size; other modes are converted to RGB. An image with an aspect ratio
+                above 32 is cut to its middle.
 
         Returns:
             float32 array of shape (len(samples), dimension), not normalised.
@@ -106,7 +106,7 @@ class TorchEncoder(Encoder):
         return self.encode_prepared([self.prepare(image) for image in samples])
 
     def prepare(self, sample: Image) -> torch.Tensor:
-        """An image as the model takes it: a float32 tensor (3, height, width), for most models 0.6 MB."""
+        """The model's input for an image: a float32 tensor (3, height, width), 0.6 MB for most models."""
         with _one_torch_thread():
             return self._preprocess(_bound_aspect_ratio(sample).convert("RGB"))
 
@@ -126,7 +126,7 @@ class TorchEncoder(Encoder):
         with _one_torch_thread():
             pixels = torch.stack(list(tensors))
         if self._device.startswith("cuda"):
-            # From pinned memory a GPU copies by itself, while the kernels are being queued.
+            # A GPU copies from pinned memory by itself while kernels are queued.
             pixels = pixels.pin_memory().to(self._device, non_blocking=True)
         pixels = pixels.to(device=self._device, dtype=self._dtype)
         with torch.inference_mode(), self._repeatable_kernels():
@@ -138,21 +138,21 @@ class TorchEncoder(Encoder):
 
         if not self._device.startswith("cuda"):
             return nullcontext()
-        # cuDNN otherwise times its algorithms and may choose another one in the next run.
+        # Otherwise cuDNN times its algorithms and may choose another one in the next run.
         return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)
 
 
 @contextmanager
 def _one_torch_thread() -> Iterator[None]:
-    """Run small operations on one thread, for their cost is in waiting for the other threads.
+    """Run small operations on one thread: their cost is waiting for other threads.
 
-    Preprocessing took 1.7 ms an image on two idle cores either way; with two other processes busy on them it
-    took 96 ms on two threads and 9 ms on one.
+    Preprocessing takes 1.7 ms per image on two idle cores with one or two threads. With two other processes busy on
+    those cores it takes 96 ms on two threads and 9 ms on one.
     """
     import torch
 
-    # A thread's own number; what new threads begin with is the one set last, by whichever thread. If that is
-    # 1 just now, this thread has to leave it so: who set it sets it back.
+    # The number belongs to a thread, but new threads start with the last number that any thread set. If it is 1 here,
+    # another thread may have set it and will restore it.
     n_threads = torch.get_num_threads()
     if n_threads == 1:
         yield

@@ -1,61 +1,38 @@
-"""File formats: readers of pools, writers of balanced datasets, and the decoding of samples."""
+"""File formats: readers of pools, writers of balanced datasets, and decoders of samples."""
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from curation_assets.formats.base import DatasetWriter, ShardReader
 from curation_assets.pools import SourceSettings
-from curation_assets.pools.source import (
-    EmbeddingsSource,
-    FolderSource,
-    JsonlSource,
-    ParquetSource,
-    WebDatasetSource,
-)
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 RowFormat = Literal["webdataset", "parquet"]
 ROW_FORMATS: tuple[RowFormat, ...] = get_args(RowFormat)
-"""Forms of an output that hold the samples themselves, shard by shard."""
+"""Output formats that contain the samples themselves, shard by shard."""
 
 __all__ = ["ROW_FORMATS", "RowFormat", "build_reader", "build_writer", "output_suffix"]
 
 
 def build_reader(settings: SourceSettings, home: Path) -> ShardReader:
-    """Make the reader of a pool's files; touches no storage yet.
+    """The reader of a pool's files; does not access storage yet.
+
+    Each format is the module of its name in this folder, which calls its reader `READER`.
 
     Args:
         settings: the pool's `source`.
-        home: the project's folder, from which a relative `source.path` counts.
+        home: the project's folder, to which a relative `source.path` refers.
     """
     from curation_assets.formats.listing import resolve_location
 
     root = resolve_location(settings.path, home)
-    match settings:
-        case WebDatasetSource():
-            from curation_assets.formats.webdataset import WebDatasetReader
-
-            return WebDatasetReader(root, settings.pattern, modality=settings.modality)
-        case ParquetSource():
-            from curation_assets.formats.parquet_reader import ParquetReader
-
-            return ParquetReader(root, settings)
-        case JsonlSource():
-            from curation_assets.formats.jsonl import JsonlReader
-
-            return JsonlReader(root, settings)
-        case FolderSource():
-            from curation_assets.formats.folder import FolderReader
-
-            return FolderReader(root, settings)
-        case EmbeddingsSource():
-            from curation_assets.formats.embeddings import EmbeddingsReader
-
-            return EmbeddingsReader(root, settings)
+    reader: ShardReader = import_module(f"{__name__}.{settings.format}").READER(root, settings)
+    return reader
 
 
 def build_writer(
@@ -65,19 +42,19 @@ def build_writer(
     record_schema: pa.Schema,
     modality: Literal["image", "text"] = "image",
 ) -> DatasetWriter:
-    """Make the writer of one output file; the file is made when the writer is entered.
+    """The writer of one output file; the file is created when the writer is entered.
 
     Args:
         output_format: one of `ROW_FORMATS`.
         path: local file to write.
-        record_schema: columns of the records that `write` will get; a tar needs none and ignores it.
+        record_schema: columns of the records that `write` gets; ignored for a tar.
         modality: of the samples.
 
     Raises:
         ValueError: if the format is unknown.
     """
     if output_format == "parquet":
-        from curation_assets.formats.parquet import ParquetWriter
+        from curation_assets.formats.parquet_writer import ParquetWriter
 
         return ParquetWriter(path, record_schema=record_schema, modality=modality)
     if output_format == "webdataset":
@@ -88,5 +65,5 @@ def build_writer(
 
 
 def output_suffix(output_format: RowFormat) -> str:
-    """Suffix, without dot, of the files that `build_writer` makes."""
+    """Suffix, without dot, of the files of `build_writer`."""
     return {"webdataset": "tar", "parquet": "parquet"}[output_format]

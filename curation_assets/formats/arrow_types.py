@@ -1,4 +1,4 @@
-"""Which Arrow types hold images, texts and ids; a column of nothing but nulls may stand for each."""
+"""Arrow types of images, texts, ids and times; a column of nulls alone counts as any of the first three."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pyarrow import types
 
 
 def is_binary(kind: pa.DataType) -> bool:
-    """Bytes of any layout, also as a dictionary."""
+    """Bytes of any layout, including a dictionary."""
     kind = _plain(kind)
     return bool(
         types.is_binary(kind)
@@ -19,7 +19,7 @@ def is_binary(kind: pa.DataType) -> bool:
 
 
 def is_image(kind: pa.DataType) -> bool:
-    """Bytes, or a struct with a field `bytes` of them, as `datasets.Image` is stored."""
+    """Bytes, or a struct with a field `bytes`, as `datasets.Image` is stored."""
     kind = _plain(kind)
     if types.is_struct(kind):
         return "bytes" in [field.name for field in kind] and is_image(kind.field("bytes").type)
@@ -27,7 +27,7 @@ def is_image(kind: pa.DataType) -> bool:
 
 
 def is_text(kind: pa.DataType) -> bool:
-    """Text, or bytes that are to be UTF-8."""
+    """Text, or bytes that should be UTF-8."""
     kind = _plain(kind)
     return bool(
         types.is_string(kind)
@@ -44,7 +44,7 @@ def is_id(kind: pa.DataType) -> bool:
 
 
 def holds_binary(kind: pa.DataType) -> bool:
-    """Whether bytes are in it at any depth: JSON has no form for them."""
+    """Whether it has bytes at any depth, which JSON cannot represent."""
     kind = _plain(kind)
     if types.is_struct(kind):
         return any(holds_binary(field.type) for field in kind)
@@ -55,7 +55,20 @@ def holds_binary(kind: pa.DataType) -> bool:
     return is_binary(kind)
 
 
-def readable(batch: pa.RecordBatch) -> pa.RecordBatch:
+def without_nanoseconds(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """A batch whose times Python's own types can hold; outputs then show them as ISO 8601."""
+    for i, field in enumerate(batch.schema):
+        kind = field.type
+        if getattr(kind, "unit", None) == "ns":
+            if types.is_timestamp(kind):
+                micro = pa.timestamp("us", kind.tz)
+            else:
+                micro = pa.duration("us") if types.is_duration(kind) else pa.time64("us")
+            batch = batch.set_column(i, field.name, batch.column(i).cast(micro, safe=False))
+    return batch
+
+
+def times_as_text(batch: pa.RecordBatch) -> pa.RecordBatch:
     """A batch whose dates and times are text: Python's have neither nanoseconds nor years beyond 9999."""
     for i, field in enumerate(batch.schema):
         if types.is_temporal(field.type) and not types.is_interval(field.type):

@@ -1,30 +1,49 @@
-"""A sample's attributes as JSON text: what has no column of its own in an output is kept there."""
+"""A sample's attributes as strict JSON, for a part of the sample and for a column of an output."""
 
 from __future__ import annotations
 
 import base64
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
+
+from curation_assets.formats.base import RejectedSampleError, RejectionReason
 
 
 def attributes_json(attributes: Mapping[str, Any]) -> str | None:
-    """The attributes as strict JSON in their own order; None if there are none.
+    """The attributes as JSON in their own order, for outputs; None if there are none.
 
-    What JSON has no form for becomes the nearest it has: NaN and infinity null, bytes base64, times ISO 8601,
-    other kinds their text.
+    NaN and infinity become null, bytes base64, times ISO 8601, other types their text.
     """
-    if not attributes:
-        return None
+    return strict_json(attributes, default=_plain, separators=(",", ":")) if attributes else None
+
+
+def encode_attributes(attributes: Mapping[str, Any]) -> bytes:
+    """A row's values as JSON with sorted keys, for its part `json`: NaN and infinity become null, other types text.
+
+    Raises:
+        RejectedSampleError: INVALID_JSON if they are nested too deeply.
+    """
     try:
-        return _dumps(attributes)
+        return strict_json(attributes, default=str, sort_keys=True).encode("utf-8")
+    except RecursionError as error:
+        raise RejectedSampleError(RejectionReason.INVALID_JSON, f"nested too deeply: {error}") from error
+
+
+def strict_json(value: Any, *, default: Callable[[Any], Any], **layout: Any) -> str:
+    """JSON in which NaN and infinity are null.
+
+    Args:
+        value: mappings, lists and scalars.
+        default: gives a value for a type that JSON lacks.
+        layout: further arguments of `json.dumps`.
+    """
+    options = {"ensure_ascii": False, "allow_nan": False, "default": default, **layout}
+    try:
+        return json.dumps(value, **options)
     except ValueError:
-        return _dumps(_finite(attributes))
-
-
-def _dumps(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_plain)
+        return json.dumps(_finite(value), **options)
 
 
 def _plain(value: Any) -> Any:

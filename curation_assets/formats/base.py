@@ -1,4 +1,4 @@
-"""The seams for file formats: readers that yield samples or recorded rejections, and dataset writers."""
+"""Base classes of the file formats: readers that yield samples or rejections, and dataset writers."""
 
 from __future__ import annotations
 
@@ -43,19 +43,19 @@ class SourceFile:
 
 @dataclass(frozen=True, slots=True)
 class RawSample:
-    """One sample as it lies in a file of the pool."""
+    """One sample as a file of the pool holds it."""
 
     sample_id: str
     file: str
     """`SourceFile.path` of the file that holds it."""
     member: str
-    """Where it is inside the file: name of its member in a tar, else `row 17` or the like."""
+    """Its place inside the file: the name of a tar's member, or e.g. `row 17`."""
     offset: int
-    """Byte offset of its data inside the file, or its row; identifies the sample even if ids repeat."""
+    """Byte offset of its data in the file, or its row; identifies the sample even if ids repeat."""
     content: bytes
-    """The encoded image, or the text as UTF-8; empty for a sample that is embedded already."""
+    """The encoded image, or the text as UTF-8; empty for a precomputed embedding."""
     parts: Mapping[str, bytes]
-    """Every member of the sample, its content too, by lower-case extension (without dot), in file order."""
+    """All members of the sample, content included, by lower-case extension (without dot), in file order."""
     attributes: Mapping[str, Any] = field(default_factory=dict)
     """The sample's JSON or its other columns, or empty."""
 
@@ -72,13 +72,29 @@ class Rejection:
     detail: str
 
 
-class RejectedSampleError(Exception):
-    """Raised while one sample is decoded; becomes a `Rejection`."""
-
+class _RejectionError(Exception):
     def __init__(self, reason: RejectionReason, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+
+
+class RejectedSampleError(_RejectionError):
+    """One sample cannot be used; becomes a `Rejection` of the sample."""
+
+
+class DamagedFileError(_RejectionError):
+    """A file cannot be read further; what came before is whole. Becomes a `Rejection` of the file.
+
+    Args:
+        reason: of the rejection.
+        detail: of the rejection.
+        member: of a tar, the member whose data is cut, if the cut is in one.
+    """
+
+    def __init__(self, reason: RejectionReason, detail: str, member: str | None = None) -> None:
+        super().__init__(reason, detail)
+        self.member = member
 
 
 class ShardReader(ABC):
@@ -93,15 +109,15 @@ class ShardReader(ABC):
         """
 
     def is_closed(self, file: SourceFile) -> bool:
-        """Whether a file ends as its format demands; one that is still being written usually does not."""
+        """Whether a file ends as its format requires; a file that is still being written usually does not."""
         return True
 
     @abstractmethod
     def read(self, file: str) -> Iterator[RawSample | Rejection]:
         """Stream one file in its own order, holding one sample in memory at a time.
 
-        Whatever is wrong inside the file (truncation, a member that cannot be parsed, an id seen before in
-        this file, no sample at all) comes out as a `Rejection`; only a missing file raises.
+        Every fault inside the file (truncation, a member that cannot be parsed, a repeated id, no sample at all)
+        is yielded as a `Rejection`.
 
         Raises:
             ShardError: if the file does not exist or storage fails.
@@ -110,9 +126,6 @@ class ShardReader(ABC):
 
 class DatasetWriter(ABC):
     """Writes the selected samples of one shard; used as a context manager around `write` calls."""
-
-    suffix: str
-    """Of the files it makes, e.g. `tar`."""
 
     @abstractmethod
     def write(self, sample: RawSample, record: Mapping[str, Any]) -> None:

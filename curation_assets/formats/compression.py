@@ -1,4 +1,4 @@
-"""Streams of compressed files that may be cut or damaged: what lies before the fault comes out."""
+"""Decompresses files that may be cut or damaged; everything before the fault is readable."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import BinaryIO, cast
 
 import pyarrow as pa
 
-from curation_assets.formats.base import RejectionReason
+from curation_assets.formats.base import DamagedFileError, RejectionReason
 from curation_assets.formats.opening import StorageFile
 
 COMPRESSED_MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
@@ -21,65 +21,56 @@ COMPRESSION_OF_SUFFIX = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd"}
 _BUFFER_BYTES = 2**16
 
 
-class DamagedStreamError(Exception):
-    """The file cannot be read further; what came before is whole."""
-
-    def __init__(self, reason: RejectionReason, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.detail = detail
-
-
 def open_decompressed(file: StorageFile, path: str) -> io.BufferedReader:
-    """The bytes of a file that is plain or compressed with gzip or zstd, which its first bytes tell.
+    """The bytes of a file that is plain or compressed with gzip or zstd, as its first bytes say.
 
     Args:
         file: at its start.
-        path: its name; one that ends in .gz or .zst must be compressed so.
+        path: its name; a name in .gz or .zst must match the compression.
 
     Raises:
-        DamagedStreamError: EMPTY_FILE, or UNREADABLE_FILE if it is compressed otherwise or UTF-16.
+        DamagedFileError: EMPTY_FILE, or UNREADABLE_FILE for another compression or UTF-16.
     """
     head = file.read(8)
     file.seek(0)
     if not head:
-        raise DamagedStreamError(RejectionReason.EMPTY_FILE, "the file has no bytes")
+        raise DamagedFileError(RejectionReason.EMPTY_FILE, "the file has no bytes")
     found = next((name for magic, name in COMPRESSED_MAGIC.items() if head.startswith(magic)), "none")
     expected = COMPRESSION_OF_SUFFIX.get(PurePosixPath(path).suffix, found)
     if found != expected:
         detail = (
             f"its name says {expected}, its first bytes {head[:4].hex(' ')} do not: compress or name it anew"
         )
-        raise DamagedStreamError(RejectionReason.UNREADABLE_FILE, detail)
+        raise DamagedFileError(RejectionReason.UNREADABLE_FILE, detail)
     if found in _DECOMPRESSORS:
         return io.BufferedReader(_Decompressed(file, _DECOMPRESSORS[found]), _BUFFER_BYTES)
     if found != "none":
         detail = f"compressed with {found}: compress it with gzip or zstd"
-        raise DamagedStreamError(RejectionReason.UNREADABLE_FILE, detail)
+        raise DamagedFileError(RejectionReason.UNREADABLE_FILE, detail)
     if head.startswith(UTF16_MARKS):
         detail = "begins with the byte order mark of UTF-16: convert it to UTF-8"
-        raise DamagedStreamError(RejectionReason.UNREADABLE_FILE, detail)
+        raise DamagedFileError(RejectionReason.UNREADABLE_FILE, detail)
     return io.BufferedReader(file, _BUFFER_BYTES)
 
 
 @contextmanager
 def stream_faults() -> Iterator[None]:
-    """Turn what a decompressor raises into a `DamagedStreamError`.
+    """Turn what a decompressor raises into a `DamagedFileError`.
 
     Raises:
-        DamagedStreamError: TRUNCATED_FILE, or UNREADABLE_FILE for bytes that cannot be decompressed.
+        DamagedFileError: TRUNCATED_FILE, or UNREADABLE_FILE for bytes that cannot be decompressed.
     """
     try:
         yield
     except _FAULTS as error:
         if isinstance(error, EOFError) or "Truncated" in str(error):
             detail = "the compressed stream ends before its end marker: what follows is lost"
-            raise DamagedStreamError(RejectionReason.TRUNCATED_FILE, detail) from error
+            raise DamagedFileError(RejectionReason.TRUNCATED_FILE, detail) from error
         detail = f"the compressed stream is damaged ({error}): what follows is lost"
-        raise DamagedStreamError(RejectionReason.UNREADABLE_FILE, detail) from error
+        raise DamagedFileError(RejectionReason.UNREADABLE_FILE, detail) from error
 
 
-# What decompressors raise; storage's own errors are no OSError by now, see `StorageFile`.
+# Raised by decompressors; `StorageFile` has already turned storage's own errors into ShardError.
 _FAULTS = (EOFError, OSError, zlib.error)
 _DECOMPRESSORS: Mapping[str, Callable[[StorageFile], BinaryIO]] = {
     "gzip": lambda file: cast(BinaryIO, gzip.GzipFile(fileobj=file, mode="rb")),
@@ -88,7 +79,7 @@ _DECOMPRESSORS: Mapping[str, Callable[[StorageFile], BinaryIO]] = {
 
 
 class _Decompressed(io.RawIOBase):
-    """A stream that gives every byte before a fault: decompressors drop those of the read it lies in."""
+    """A stream that returns every byte before a fault; decompressors drop the bytes of the read that hits it."""
 
     def __init__(self, file: StorageFile, decompress: Callable[[StorageFile], BinaryIO]) -> None:
         self._file = file
@@ -115,7 +106,7 @@ class _Decompressed(io.RawIOBase):
         return len(content)
 
     def _read_up_to_fault(self) -> bytes:
-        """What the failed read lost: less than one buffer, so it may be read byte by byte."""
+        """The bytes that the failed read lost: fewer than one buffer, so they are read one by one."""
         self._file.seek(0)
         stream = self._decompress(self._file)
         content = bytearray()

@@ -1,4 +1,4 @@
-"""What a sample's bytes are made into, by its modality."""
+"""Decodes a sample's bytes by its modality."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from curation_assets.pools.source import EmbeddingsSource
 
 @dataclass(frozen=True, slots=True)
 class SampleFacts:
-    """What is known of a sample before it is encoded; None for what its modality does not have."""
+    """Facts of a sample before it is encoded; None if its modality lacks one."""
 
     width: int | None = None
     """In pixels, as stored."""
     height: int | None = None
     n_characters: int | None = None
     normalized_sha256: str | None = None
-    """Of the text without case, compatibility forms and repeated white space."""
+    """Digest of the text without case, compatibility forms and repeated white space."""
 
 
 def inspect_sample(sample: RawSample, source: SourceSettings) -> SampleFacts:
-    """Judge a sample by its header (image) or as a whole (text).
+    """Check a sample by its header (image) or as a whole (text).
 
     Raises:
         RejectedSampleError: if it cannot be used.
@@ -42,14 +42,14 @@ def inspect_sample(sample: RawSample, source: SourceSettings) -> SampleFacts:
 
 
 def decode_sample(sample: RawSample, source: SourceSettings) -> Any:
-    """The sample as an encoder takes it: an RGB image (see `decode_image`) or a str.
+    """The sample as encoders take it: an RGB image (see `decode_image`) or a str.
 
     Raises:
         RejectedSampleError: if it cannot be decoded.
-        ValueError: for a source of embeddings, whose samples have nothing to decode.
+        ValueError: for a source of embeddings, whose samples have no content.
     """
     if isinstance(source, EmbeddingsSource):
-        raise ValueError("samples of a source of embeddings have nothing to decode")
+        raise ValueError("a source of embeddings has no content to decode")
     if source.modality == "text":
         from curation_assets.formats.texts import decode_text
 

@@ -1,4 +1,4 @@
-"""Reads embeddings that exist already: arrays in .npy, with a row of Parquet for each of their rows."""
+"""Reads precomputed embeddings: .npy arrays, with one row of Parquet for each of their rows."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,82 +14,76 @@ import pyarrow.parquet as pq
 from upath import UPath
 
 from curation_assets.errors import PoolSpecError, ShardError
-from curation_assets.formats.base import RawSample, Rejection, RejectionReason, ShardReader, SourceFile
-from curation_assets.formats.listing import list_matching_files
-from curation_assets.formats.metadata_tables import id_text, parquet_errors, without_nanoseconds
+from curation_assets.formats.arrow_types import without_nanoseconds
+from curation_assets.formats.base import RawSample, Rejection, RejectionReason, SourceFile
+from curation_assets.formats.listing import PatternReader, list_matching_files
+from curation_assets.formats.metadata_tables import id_text, parquet_errors
 from curation_assets.formats.npy import NpyHeader, read_npy_header, read_npy_rows
-from curation_assets.formats.opening import storage_errors
+from curation_assets.formats.opening import ends_with, open_file, storage_errors
+from curation_assets.formats.parquet_batches import MAGIC
+from curation_assets.locations import full_path
 from curation_assets.pools import EmbeddingsSource
 
 CLIP_RETRIEVAL_ARRAYS = "img_emb/img_emb_*.npy"
 _CLIP_RETRIEVAL_NAME = re.compile(r"img_emb/img_emb_(.*)\.npy")
 _ARRAY_SUFFIX, _TABLE_SUFFIX = ".npy", ".parquet"
-_END_OF_PARQUET = b"PAR1"
 _BATCH_ROWS = 8192
 
 
-class EmbeddingsReader(ShardReader):
+class EmbeddingsReader(PatternReader[EmbeddingsSource]):
     """Streams the metadata of embeddings as samples without content, and their arrays in chunks.
 
-    A sample's file is its .npy, its offset and member are its row. The id comes from a column, or is made of
-    the file's path and the row: `img_emb_0:17`.
+    A sample's file is its .npy; its offset and member are its row. Its id comes from a column, or is the file's path
+    and the row: `img_emb_0:17`.
+
+    Raises:
+        PoolSpecError: if the pattern does not name .npy files.
     """
 
-    def __init__(self, root: UPath, settings: EmbeddingsSource) -> None:
-        """Set where the arrays are.
-
-        Args:
-            root: folder on any file system fsspec knows.
-            settings: of the pool's source.
-
-        Raises:
-            PoolSpecError: if the pattern does not name .npy files.
-        """
-        self._root = root
-        self._settings = settings
-        self._pattern = settings.pattern if settings.layout == "folder" else CLIP_RETRIEVAL_ARRAYS
+    def __init__(self, root: UPath, source: EmbeddingsSource) -> None:
+        super().__init__(root, source)
+        self._pattern = source.pattern if source.layout == "folder" else CLIP_RETRIEVAL_ARRAYS
         self._first: tuple[str, int] | None = None
         if not self._pattern.endswith(_ARRAY_SUFFIX):
             raise PoolSpecError(
-                f"source.pattern is '{self._pattern}', which has to end in {_ARRAY_SUFFIX}: the Parquet beside "
-                f"each array is found by itself"
+                f"source.pattern is '{self._pattern}': end it in {_ARRAY_SUFFIX}; the Parquet beside each array is "
+                f"found from its name"
             )
 
     def list_files(self) -> list[SourceFile]:
-        """See `ShardReader.list_files`: the arrays; a file's version moves with its Parquet too."""
+        """See `ShardReader.list_files`: the arrays; a file's version changes with its Parquet too."""
         arrays = list_matching_files(self._root, self._pattern)
         try:
             tables = {file.path: file for file in list_matching_files(self._root, self._table_pattern())}
         except PoolSpecError:
-            # Each array without its Parquet says so when it is read.
+            # An array without Parquet is reported when it is read.
             tables = {}
         versions = {
             path: f"{table.size_bytes}/{table.version}" if table else "missing"
             for path in (file.path for file in arrays)
-            for table in [tables.get(table_path(path, self._settings.layout))]
+            for table in [tables.get(table_path(path, self._source.layout))]
         }
         return [replace(file, version=f"{file.version}+{versions[file.path]}") for file in arrays]
 
     def is_closed(self, file: SourceFile) -> bool:
-        """Whether the array has the length its header says, and its Parquet is there with its end mark."""
+        """Whether the array has the length that its header gives, and its Parquet exists and is complete."""
         try:
-            with self._opened(file.path) as handle:
+            with open_file(self._root, file.path) as handle:
                 whole = file.size_bytes >= read_npy_header(handle, file.path).file_bytes
-            table = self._path(table_path(file.path, self._settings.layout))
-            return whole and self._root.fs.tail(table, len(_END_OF_PARQUET)) == _END_OF_PARQUET
-        except (ShardError, OSError):
+            return whole and ends_with(self._root, table_path(file.path, self._source.layout), MAGIC)
+        except ShardError:
             return False
 
     def read(self, file: str) -> Iterator[RawSample | Rejection]:
-        """See `ShardReader.read`; holds a batch of metadata rows, and the ids of the file.
+        """See `ShardReader.read`; peak memory is a batch of metadata rows, and the ids of the file.
 
         Raises:
-            ShardError: if the array or its Parquet is missing, cannot be read, or the two do not fit together.
+            ShardError: if the array or its Parquet is missing or unreadable, or the two do not match.
         """
         header = self.header(file)
         # The path without suffix, so that two folders with files of one name give different ids.
         stem = file.removesuffix(_ARRAY_SUFFIX)
-        if self._settings.layout == "clip_retrieval":
+        if self._source.layout == "clip_retrieval":
             stem = stem.removeprefix("img_emb/")
         first_rows: dict[str, int] = {}
         row = 0
@@ -101,18 +95,17 @@ class EmbeddingsReader(ShardReader):
             yield Rejection(file, file, None, RejectionReason.EMPTY_FILE, "the array has no row")
 
     def header(self, file: str) -> NpyHeader:
-        """What an array says of itself, once it is known to be whole and of the pool's dimension.
+        """An array's header, after a check of the file's length and of the dimension.
 
         Raises:
             ShardError: if it is missing, truncated, not a 2-D array of floats, or of another dimension.
         """
-        with self._opened(file) as handle:
+        with open_file(self._root, file) as handle:
             header = read_npy_header(handle, file)
-            size = handle.seek(0, 2)
-        if size < header.file_bytes:
+        if handle.size < header.file_bytes:
             raise ShardError(
-                f"{file}: has {size:,} bytes, but its header promises {header.file_bytes:,}: it is truncated, "
-                f"copy it again"
+                f"{file}: has {handle.size:,} of the {header.file_bytes:,} bytes that its header announces; it is "
+                f"truncated: copy it again"
             )
         self._require_dimension(file, header.dimension)
         return header
@@ -128,7 +121,7 @@ class EmbeddingsReader(ShardReader):
             yield from read_npy_rows(self._root / file, header)
 
     def metadata_schema(self, file: str) -> pa.Schema:
-        """Columns of an array's Parquet, without the notes that libraries leave in it.
+        """Columns of an array's Parquet, without the metadata that libraries add.
 
         Raises:
             ShardError: if the Parquet is missing or cannot be read.
@@ -137,7 +130,7 @@ class EmbeddingsReader(ShardReader):
             return parquet.schema_arrow.remove_metadata()
 
     def take_metadata(self, file: str, rows: np.ndarray) -> pa.Table:
-        """Some rows of an array's Parquet, typed as they are there.
+        """Some rows of an array's Parquet, with its types.
 
         Args:
             file: path of the array.
@@ -156,12 +149,12 @@ class EmbeddingsReader(ShardReader):
         return pa.concat_tables([part.replace_schema_metadata(None) for part in parts])
 
     def _metadata_batches(self, file: str, header: NpyHeader) -> Iterator[pa.RecordBatch]:
-        table = table_path(file, self._settings.layout)
+        table = table_path(file, self._source.layout)
         with self._parquet(file) as parquet:
             if parquet.metadata.num_rows != header.n_rows:
                 raise ShardError(
-                    f"{file}: has {header.n_rows:,} rows, but {table} has {parquet.metadata.num_rows:,}: the two "
-                    f"have to be row-aligned, write both again"
+                    f"{file}: has {header.n_rows:,} rows, but {table} has {parquet.metadata.num_rows:,}; they must be "
+                    f"row-aligned: write both again"
                 )
             self._require_columns(table, parquet.schema_arrow.names)
             yield from parquet.iter_batches(_BATCH_ROWS)
@@ -171,10 +164,10 @@ class EmbeddingsReader(ShardReader):
     ) -> RawSample | Rejection:
         member = f"row {row}"
         sample_id = f"{stem}:{row}"
-        if self._settings.id_field is not None:
-            found = id_text(attributes[self._settings.id_field])
+        if self._source.id_field is not None:
+            found = id_text(attributes[self._source.id_field])
             if found is None:
-                detail = f"the column '{self._settings.id_field}' is null or empty in {member}"
+                detail = f"the column '{self._source.id_field}' is null or empty in {member}"
                 return Rejection(sample_id, file, member, RejectionReason.MISSING_FIELD, detail)
             sample_id = found
             first = first_rows.setdefault(sample_id, row)
@@ -184,37 +177,37 @@ class EmbeddingsReader(ShardReader):
         return RawSample(sample_id, file, member, row, b"", {}, attributes)
 
     def _require_dimension(self, file: str, dimension: int) -> None:
-        settings = self._settings
+        settings = self._source
         if settings.dimension is not None:
             if dimension != settings.dimension:
                 raise ShardError(
-                    f"{file}: embeddings have the dimension {dimension}, but source.dimension is "
-                    f"{settings.dimension}: embed it with {settings.encoder}, or correct source.dimension"
+                    f"{file}: embeddings have dimension {dimension}, but source.dimension is {settings.dimension}: "
+                    f"embed the file with {settings.encoder}, or correct source.dimension"
                 )
             return
         first_file, expected = self._first_dimension(file, dimension)
         if dimension != expected:
             raise ShardError(
-                f"{file}: embeddings have the dimension {dimension}, but those of {first_file}, the first of the "
-                f"pool, have {expected}: embed both with the same model, or set source.dimension to what is right"
+                f"{file}: embeddings have dimension {dimension}, but those of {first_file}, the first file, have "
+                f"{expected}: embed both with the same model, or set source.dimension to the right one"
             )
 
     def _first_dimension(self, file: str, dimension: int) -> tuple[str, int]:
-        """The first sound array of the pool, and its dimension; looked up once."""
+        """The first readable array of the pool, and its dimension; looked up once."""
         if self._first is None:
             self._first = (file, dimension)
             for listed in list_matching_files(self._root, self._pattern):
                 try:
-                    with self._opened(listed.path) as handle:
+                    with open_file(self._root, listed.path) as handle:
                         self._first = (listed.path, read_npy_header(handle, listed.path).dimension)
                     break
                 except ShardError:
-                    # It fails its own shard.
+                    # Its own shard reports it.
                     continue
         return self._first
 
     def _require_columns(self, table: str, columns: list[str]) -> None:
-        settings = self._settings
+        settings = self._source
         wanted = [
             ("id_field", settings.id_field),
             ("text_field", settings.text_field),
@@ -224,34 +217,27 @@ class EmbeddingsReader(ShardReader):
         for setting, name in wanted:
             if name is not None and name not in columns:
                 raise ShardError(
-                    f"{table}: has no column '{name}', which source.{setting} names: choose from "
+                    f"{table}: source.{setting} names the column '{name}', which is missing: choose from "
                     f"{', '.join(columns)}"
                 )
 
     @contextmanager
     def _parquet(self, file: str) -> Iterator[pq.ParquetFile]:
-        table = table_path(file, self._settings.layout)
+        table = table_path(file, self._source.layout)
         try:
-            handle = self._root.fs.open(self._path(table), "rb")
+            handle = self._root.fs.open(full_path(self._root, table), "rb")
         except FileNotFoundError as error:
             raise ShardError(
-                f"{file}: its metadata {table} is missing: add it, with one row for each embedding"
+                f"{file}: its metadata {table} is missing: add it, with one row per embedding"
             ) from error
         with handle, parquet_errors(table):
             yield pq.ParquetFile(handle)
 
-    @contextmanager
-    def _opened(self, file: str) -> Iterator[BinaryIO]:
-        with storage_errors(file):
-            handle = cast(BinaryIO, self._root.fs.open(self._path(file), "rb"))
-        with handle:
-            yield handle
-
-    def _path(self, file: str) -> str:
-        return f"{self._root.path.rstrip('/')}/{file}"
-
     def _table_pattern(self) -> str:
-        return table_path(self._pattern, self._settings.layout)
+        return table_path(self._pattern, self._source.layout)
+
+
+READER = EmbeddingsReader
 
 
 def table_path(array: str, layout: str) -> str:

@@ -1,41 +1,29 @@
-"""Reads a folder of folders in which each file is a sample."""
+"""Reads a folder and its subfolders; each file is a sample."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from upath import UPath
-
-from curation_assets.formats.base import RawSample, Rejection, RejectionReason, ShardReader, SourceFile
+from curation_assets.formats.base import RawSample, Rejection, RejectionReason, SourceFile
 from curation_assets.formats.image_extensions import IMAGE_EXTENSIONS
-from curation_assets.formats.listing import list_matching_files
+from curation_assets.formats.listing import PatternReader, list_matching_files
 from curation_assets.formats.opening import open_file
 from curation_assets.pools.source import FolderSource
 
 TEXT_EXTENSIONS = ("txt", "md")
 
 
-class FolderReader(ShardReader):
-    """Reads images, or .txt and .md; the id is the path with its extension, since `a.jpg` may lie by `a.png`."""
-
-    def __init__(self, root: UPath, source: FolderSource) -> None:
-        """Set where the files are.
-
-        Args:
-            root: folder on any file system fsspec knows.
-            source: pattern, modality and the largest text accepted.
-        """
-        self._root = root
-        self._source = source
+class FolderReader(PatternReader[FolderSource]):
+    """Reads images, or .txt and .md files; the id is the path with its extension, as `a.jpg` may be beside `a.png`."""
 
     def list_files(self) -> list[SourceFile]:
-        """See `ShardReader.list_files`; files with other extensions are left out."""
+        """See `ShardReader.list_files`; files with other extensions are skipped."""
         extensions = IMAGE_EXTENSIONS if self._source.modality == "image" else TEXT_EXTENSIONS
         return list_matching_files(self._root, self._source.pattern, extensions=extensions)
 
     def read(self, file: str) -> Iterator[RawSample | Rejection]:
-        """See `ShardReader.read`; a file is one sample, its label `folder` the name of the folder it lies in."""
+        """See `ShardReader.read`; a file is one sample; its label `folder` is the name of its folder."""
         path = PurePosixPath(file)
         is_text = self._source.modality == "text"
         limit = self._source.max_text_bytes
@@ -53,3 +41,6 @@ class FolderReader(ShardReader):
         yield RawSample(
             file, file, file, 0, content, {extension: content}, {"folder": path.parent.name or None}
         )
+
+
+READER = FolderReader

@@ -1,4 +1,4 @@
-"""Extensions of images, by name and by first bytes."""
+"""Extensions of image files, and their recognition by first bytes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MAGIC = (
 
 
 def sniff_extension(content: bytes) -> str | None:
-    """Extension of an image by its first bytes, None if they are of no format that is decoded."""
+    """Extension of an image by its first bytes; None if its format is not supported."""
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return "webp"
     return next((extension for magic, extension in _MAGIC if content.startswith(magic)), None)

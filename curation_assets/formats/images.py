@@ -1,4 +1,4 @@
-"""Decodes images that nobody has checked: each fault of one becomes a `RejectedSampleError`."""
+"""Decodes untrusted images; a fault becomes a `RejectedSampleError`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image
 
 from curation_assets.formats.base import RejectedSampleError, RejectionReason
 
-# Only these of Pillow's decoders get to see untrusted bytes; its EPS reader, for one, runs Ghostscript.
+# The only decoders of Pillow that see untrusted bytes; its EPS reader, for example, runs Ghostscript.
 DECODERS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 EXIF_ORIENTATION = 0x0112
 SIGNATURE_PIXELS = 8
@@ -29,10 +29,10 @@ UPRIGHT_BY_ORIENTATION = {
 
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
-    """What an image says of itself before it is decoded."""
+    """An image's header."""
 
     width: int
-    """In pixels, as stored: before EXIF orientation."""
+    """In pixels, before EXIF orientation."""
     height: int
     format: str
     """Pillow's name, e.g. JPEG."""
@@ -49,27 +49,27 @@ def read_image_header(content: bytes, max_pixels: int) -> ImageHeader:
 
 
 def decode_image(content: bytes, max_pixels: int) -> Image.Image:
-    """Decode an image (of an animation the first frame) to RGB, upright by its EXIF orientation.
+    """Decode an image (the first frame of an animation) to RGB, upright by its EXIF orientation.
 
-    Transparency is laid on white. Of 16 bits per channel the upper 8 are kept; 32-bit integers beyond 16 bits
-    and floats are stretched from their own minimum and maximum. Peak memory is about 12 bytes a pixel.
+    Transparent pixels are blended with white. 16-bit channels keep their upper 8 bits; larger integers and floats are
+    scaled from their minimum and maximum. Peak memory is about 12 bytes per pixel.
 
     Raises:
         RejectedSampleError: NOT_AN_IMAGE, IMAGE_TOO_LARGE above `max_pixels` (before any pixel is decoded),
-            or CORRUPT_IMAGE if the pixels are cut, damaged or of a kind that has no RGB.
+            or CORRUPT_IMAGE if the pixels are cut, damaged or cannot be converted to RGB.
     """
     with _open(content, max_pixels) as image, _faults_as(RejectionReason.CORRUPT_IMAGE):
         return _to_upright_rgb(image)
 
 
 def thumbnail(content: bytes, max_pixels: int, side: int = 64) -> bytes:
-    """Make a small WebP of an image, its longer side at most `side` pixels; small images are not enlarged.
+    """A small WebP of an image, its longer side at most `side` pixels; small images are not enlarged.
 
     Raises:
         RejectedSampleError: as `decode_image`.
     """
     with _open(content, max_pixels) as image, _faults_as(RejectionReason.CORRUPT_IMAGE):
-        # Lets the JPEG decoder skip most of its work; twice the side keeps the result sharp.
+        # The JPEG decoder then skips most of its work; twice the side keeps the result sharp.
         image.draft(None, (2 * side, 2 * side))
         small = _to_upright_rgb(image)
         small.thumbnail((side, side))
@@ -79,10 +79,10 @@ def thumbnail(content: bytes, max_pixels: int, side: int = 64) -> bytes:
 
 
 def pixel_signatures(images: Sequence[Image.Image]) -> np.ndarray:
-    """Images shrunk to 8 x 8 pixels, whatever their shape: what resizing and re-encoding hardly change.
+    """Images shrunk to 8 x 8 pixels, whatever their shape; resizing and re-encoding hardly change them.
 
-    Measured on 1,200 OpenMoji drawings of 128 pixels: JPEG at quality 50 moves a signature by 4.1 of 255 at
-    most (root mean square), half the size by 1.5, both by 6.5, half the size by dropping pixels by 8.0.
+    Largest change of a signature (root mean square, of 255) on 1,200 OpenMoji drawings of 128 pixels: 4.1 by JPEG at
+    quality 50, 1.5 by half the size, 6.5 by both, 8.0 by half the size through dropping pixels.
 
     Args:
         images: RGB.
@@ -106,14 +106,14 @@ def _faults_as(reason: RejectionReason) -> Iterator[None]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise RejectedSampleError(RejectionReason.IMAGE_TOO_LARGE, str(error)) from error
     except Exception as error:
-        # Pillow's decoders raise OSError, ValueError, SyntaxError, struct.error, IndexError and more on
-        # hostile bytes, and one bad image must not end a pool of millions.
+        # On hostile bytes, Pillow's decoders raise OSError, ValueError, SyntaxError, struct.error, IndexError and
+        # more; one bad image must not stop a pool of millions.
         raise RejectedSampleError(reason, f"{type(error).__name__}: {error}") from error
 
 
 def _open(content: bytes, max_pixels: int) -> Image.Image:
     if Image.MAX_IMAGE_PIXELS is not None and max_pixels > Image.MAX_IMAGE_PIXELS:
-        # The pool's own limit is what counts here, and Pillow knows only one of the whole process.
+        # The pool's limit applies here, but Pillow has one limit for the whole process.
         Image.MAX_IMAGE_PIXELS = max_pixels
     if not content:
         raise RejectedSampleError(RejectionReason.NOT_AN_IMAGE, "the member has no bytes")
@@ -128,7 +128,7 @@ def _open(content: bytes, max_pixels: int) -> Image.Image:
 
 
 def _to_upright_rgb(image: Image.Image) -> Image.Image:
-    # First, because the TIFF decoder turns the image itself and then drops the tag.
+    # First, because the TIFF decoder rotates the image itself and then drops the tag.
     image.load()
     upright = UPRIGHT_BY_ORIENTATION.get(_orientation(image))
     rgb = _to_rgb(image)
@@ -139,7 +139,7 @@ def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(EXIF_ORIENTATION, 1))
     except Exception:
-        # Cameras and editors write broken EXIF in every possible way; the pixels are good all the same.
+        # Cameras and editors write many kinds of broken EXIF; the pixels are still good.
         return 1
 
 
@@ -155,7 +155,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _to_8_bits(values: np.ndarray) -> np.ndarray:
-    """Gray values, shape (height, width), of any number type as uint8."""
+    """Gray values of any number type, shape (height, width), as uint8."""
     low, high = float(values.min()), float(values.max())
     if not (np.isfinite(low) and np.isfinite(high)):
         raise RejectedSampleError(RejectionReason.CORRUPT_IMAGE, "the image holds NaN or infinite values")

@@ -1,4 +1,4 @@
-"""What img2dataset could not download: its Parquet beside each tar has a row for every URL."""
+"""Failed downloads of img2dataset, whose Parquet beside each tar has a row for every URL."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from upath import UPath
 
-from curation_assets.formats.base import Rejection, RejectionReason
-from curation_assets.formats.opening import StorageFile, full_path, storage_errors
-from curation_assets.formats.parquet_batches import UnreadableParquetError, open_batches
+from curation_assets.formats.base import DamagedFileError, Rejection, RejectionReason
+from curation_assets.formats.opening import StorageFile, storage_errors
+from curation_assets.formats.parquet_batches import open_batches
+from curation_assets.locations import full_path
 
 SUCCESS = "success"
 _REQUIRED = ("key", "status")
@@ -20,8 +21,8 @@ _SHOWN = ("error_message", "url")
 def failed_downloads(root: UPath, tar: str) -> Iterator[Rejection]:
     """One DOWNLOAD_FAILED for each URL of a tar's Parquet that did not become a sample.
 
-    A tar without such a Parquet, or with one that has no `key` and `status`, is not of img2dataset and has
-    none. A Parquet that cannot be read comes out as a rejection of the Parquet.
+    A tar without such a Parquet, or whose Parquet has no `key` and `status`, is not from img2dataset and yields
+    none. A Parquet that cannot be read is rejected itself.
 
     Args:
         root: the pool's folder.
@@ -39,7 +40,7 @@ def failed_downloads(root: UPath, tar: str) -> Iterator[Rejection]:
     with StorageFile(handle, table) as file:
         try:
             yield from _failed_rows(file, tar, table)
-        except UnreadableParquetError as error:
+        except DamagedFileError as error:
             detail = f"{error.detail}; it lists what img2dataset could not download: remove or mend it"
             yield Rejection(table, tar, table, error.reason, detail)
 
@@ -50,7 +51,7 @@ def _failed_rows(file: StorageFile, tar: str, table: str) -> Iterator[Rejection]
         return
     columns = [*_REQUIRED, *(name for name in _SHOWN if name in batches.schema.names)]
     for first_row, batch in batches.iterate(columns):
-        # A row whose status is null was not written to the tar either.
+        # A row whose status is null is not in the tar either.
         succeeded = pc.fill_null(pc.equal(batch["status"].cast(pa.string()), SUCCESS), False)
         rows = pc.indices_nonzero(pc.invert(succeeded))
         for row, values in zip(rows.to_pylist(), batch.take(rows).to_pylist(), strict=True):

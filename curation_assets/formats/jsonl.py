@@ -1,4 +1,4 @@
-"""Reads JSON lines, plain or compressed: an object per sample."""
+"""Reads JSON lines, plain or compressed: one object per sample."""
 
 from __future__ import annotations
 
@@ -8,60 +8,45 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from upath import UPath
-
+from curation_assets.formats.attributes import encode_attributes
 from curation_assets.formats.base import (
+    DamagedFileError,
     RawSample,
     RejectedSampleError,
     Rejection,
     RejectionReason,
-    ShardReader,
     SourceFile,
 )
 from curation_assets.formats.compression import (
     COMPRESSION_OF_SUFFIX,
-    DamagedStreamError,
     open_decompressed,
     stream_faults,
 )
-from curation_assets.formats.listing import list_matching_files
-from curation_assets.formats.opening import WHOLE_FILE_PROTOCOLS, ends_with, open_file
-from curation_assets.formats.rows import RowIds, encode_attributes
+from curation_assets.formats.listing import PatternReader
+from curation_assets.formats.opening import ends_with, open_file
+from curation_assets.formats.rows import RowIds
+from curation_assets.locations import shows_whole_files
 from curation_assets.pools.source import JsonlSource
 
-# A character escaped as \uXXXX takes at most three times its UTF-8, control characters aside.
+# Escaped as \uXXXX, a character takes at most three times its UTF-8 (control characters aside).
 ESCAPED_GROWTH = 3
 ROOM_FOR_OTHER_FIELDS = 2**20
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-class JsonlReader(ShardReader):
-    """Streams the lines of .jsonl, .jsonl.gz and .jsonl.zst; lines count from 0, blank ones too."""
-
-    def __init__(self, root: UPath, source: JsonlSource) -> None:
-        """Set where the files are.
-
-        Args:
-            root: folder on any file system fsspec knows.
-            source: pattern, names of the text's and the id's field, and the largest text accepted.
-        """
-        self._root = root
-        self._source = source
-
-    def list_files(self) -> list[SourceFile]:
-        """See `ShardReader.list_files`."""
-        return list_matching_files(self._root, self._source.pattern)
+class JsonlReader(PatternReader[JsonlSource]):
+    """Streams the lines of .jsonl, .jsonl.gz and .jsonl.zst; lines count from 0, including blank lines."""
 
     def is_closed(self, file: SourceFile) -> bool:
-        """Whether a plain file ends with a line; a compressed one's end cannot be told cheaply."""
-        if file.path.endswith(tuple(COMPRESSION_OF_SUFFIX)) or self._root.protocol in WHOLE_FILE_PROTOCOLS:
+        """Whether a plain file ends with a line break; for a compressed file that is too costly to check."""
+        if file.path.endswith(tuple(COMPRESSION_OF_SUFFIX)) or shows_whole_files(self._root):
             return True
         return file.size_bytes > 0 and ends_with(self._root, file.path, b"\n")
 
     def read(self, file: str) -> Iterator[RawSample | Rejection]:
         """See `ShardReader.read`; peak memory is one line, at most three times `max_text_bytes` and 1 MiB.
 
-        Of a cut or damaged stream every whole line before the fault comes out.
+        Of a cut or damaged stream, every whole line before the fault is read.
         """
         judge = _Judge(file, self._source)
         n_results = 0
@@ -74,25 +59,28 @@ class JsonlReader(ShardReader):
                         continue
                     n_results += 1
                     yield judge.conclude(line)
-            except DamagedStreamError as damage:
+            except DamagedFileError as damage:
                 yield Rejection(file, file, None, damage.reason, damage.detail)
                 return
         if not n_results:
             yield Rejection(file, file, None, RejectionReason.EMPTY_FILE, "the file has no line with content")
 
 
+READER = JsonlReader
+
+
 @dataclass(frozen=True, slots=True)
 class _Line:
     number: int
     content: bytes
-    """Without its byte order mark; of a line that is too long only the beginning."""
+    """Without its byte order mark; if the line is too long, only its beginning."""
     n_bytes: int
     is_ended: bool
     """Whether a line break follows."""
 
 
 def _lines(stream: io.BufferedReader, limit: int) -> Iterator[_Line]:
-    """Lines by line feed alone: what else Unicode takes for a line break may stand in a JSON string."""
+    """Lines split at line feeds only: Unicode's other line breaks may occur in JSON strings."""
     number = 0
     while True:
         with stream_faults():
@@ -154,10 +142,10 @@ def _parse_object(content: bytes) -> dict[str, Any]:
     try:
         values = json.loads(content.decode("utf-8"), parse_constant=_no_number)
         if b"\\ud" in content or b"\\uD" in content:
-            # An escaped lone surrogate is valid JSON, but no text that a table could hold.
+            # An escaped lone surrogate is valid JSON, but a table cannot hold it.
             json.dumps(values, ensure_ascii=False).encode("utf-8")
     except UnicodeDecodeError as error:
-        detail = f"byte {error.start:,} of the line is no UTF-8: {error.reason}"
+        detail = f"invalid UTF-8 at byte {error.start:,} of the line: {error.reason}"
         raise RejectedSampleError(RejectionReason.INVALID_UTF8, detail) from error
     except UnicodeEncodeError as error:
         detail = f"a text has the lone surrogate {error.object[error.start]!a}, which no UTF-8 has"
@@ -171,7 +159,7 @@ def _parse_object(content: bytes) -> dict[str, Any]:
 
 
 def _no_number(_name: str) -> None:
-    """NaN and infinity, which Python writes but JSON lacks, stand for no value."""
+    """NaN and infinity, which Python writes although JSON lacks them, count as null."""
 
 
 def _text_of(values: dict[str, Any], field: str) -> str:

@@ -1,4 +1,4 @@
-"""Where a pool's files lie, which there are, and what tells one version of a file from the next."""
+"""The location of a pool, its files, and their versions."""
 
 from __future__ import annotations
 
@@ -6,27 +6,55 @@ import glob
 import hashlib
 from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from upath import UPath
 
 from curation_assets.errors import PoolSpecError
-from curation_assets.formats.base import SourceFile
+from curation_assets.formats.base import ShardReader, SourceFile
+from curation_assets.locations import is_local
 
-# What file systems call the facts that change with a file's content: object stores, HTTP, WebDAV, memory.
+# Names of facts that change with a file's content, in object stores, HTTP, WebDAV and memory.
 VERSION_FIELDS = ("etag", "generation", "versionid", "content_md5", "md5", "mtime", "last_modified")
 WEAKER_VERSION_FIELDS = ("lastmodified", "modified", "updated", "created")
-LOCAL_PROTOCOLS = ("", "file", "local")
-# pyarrow, Spark and Hive leave both out of a data set; img2dataset and Spark keep unfinished work there.
+# pyarrow, Spark and Hive skip both; img2dataset and Spark keep unfinished work under such names.
 HIDDEN_PREFIXES = (".", "_")
 TEMPORARY_SUFFIXES = ("~", ".tmp", ".temp", ".part", ".partial", ".crdownload")
 
 
-def resolve_location(path: str, home: Path) -> UPath:
-    """Turn `source.path` into a location.
+class PatternSettings(Protocol):
+    """Settings of a source whose files match a pattern."""
+
+    @property
+    def pattern(self) -> str:
+        """Glob below the pool's folder."""
+
+
+Source = TypeVar("Source", bound=PatternSettings)
+
+
+class PatternReader(ShardReader, Generic[Source]):
+    """A reader of the files that match `source.pattern`.
 
     Args:
-        path: a folder or any fsspec URI; a relative folder counts from `home`, `~` is expanded.
+        root: the pool's folder, on any file system that fsspec knows.
+        source: the pool's `source` settings.
+    """
+
+    def __init__(self, root: UPath, source: Source) -> None:
+        self._root = root
+        self._source = source
+
+    def list_files(self) -> list[SourceFile]:
+        """See `ShardReader.list_files`; without hidden and unfinished files."""
+        return list_matching_files(self._root, self._source.pattern)
+
+
+def resolve_location(path: str, home: Path) -> UPath:
+    """The location that `source.path` names.
+
+    Args:
+        path: a folder or any fsspec URI; a relative folder is relative to `home`, and `~` is expanded.
         home: folder of the project.
     """
     if "://" in path:
@@ -39,18 +67,18 @@ def list_matching_files(
 ) -> list[SourceFile]:
     """List the files below `root` that match a glob, sorted by path.
 
-    Names that start with `.` or `_` (the folders' too) and names of unfinished downloads are left out.
+    Files and folders whose names start with `.` or `_`, and unfinished downloads, are skipped.
 
     Args:
         root: the pool's folder.
-        pattern: glob below it; `**` spans folders.
-        extensions: lower-case, without dot; files with others are left out. None takes all.
+        pattern: glob below it; `**` crosses folders.
+        extensions: to list, lower-case and without dot; None lists all.
 
     Raises:
-        PoolSpecError: if `root` does not exist, no file matches, or a name is no Unicode.
+        PoolSpecError: if `root` does not exist, no file matches, or a name is not valid UTF-8.
     """
     file_system, folder = root.fs, root.path.rstrip("/")
-    # A sensor's process lives for days, and fsspec would go on showing it the listing of the first tick.
+    # fsspec caches listings, and a sensor's process lives for days.
     file_system.invalidate_cache()
     if not file_system.isdir(folder or "/"):
         raise PoolSpecError(f"source.path is '{root}', which is not a folder: create it or correct the path")
@@ -67,8 +95,8 @@ def list_matching_files(
     if not files:
         only = "" if extensions is None else f" with an extension of {' '.join(extensions)}"
         raise PoolSpecError(
-            f"source.pattern is '{pattern}', which matches no file{only} of '{root}' (names that start with '.' or "
-            f"'_' or end like {', '.join(TEMPORARY_SUFFIXES)} do not count): correct the pattern or add files"
+            f"source.pattern is '{pattern}', which matches no file{only} in '{root}' (names that start with '.' or "
+            f"'_' or end in {', '.join(TEMPORARY_SUFFIXES)} are skipped): correct the pattern or add files"
         )
     return sorted(files, key=lambda file: file.path)
 
@@ -77,9 +105,9 @@ def _require_unicode(path: str) -> None:
     try:
         path.encode("utf-8")
     except UnicodeEncodeError:
-        # Ids and tables are UTF-8; left out in silence, the sample would have no fate.
+        # Ids and tables are UTF-8. Without an error, the sample would have no fate.
         raise PoolSpecError(
-            f"the file name {path!a} of the pool is no UTF-8: rename the file, e.g. with convmv"
+            f"the file name {path!a} of the pool is not valid UTF-8: rename the file, e.g. with convmv"
         ) from None
 
 
@@ -90,12 +118,12 @@ def _is_hidden_or_temporary(path: str) -> bool:
 
 
 def _version(root: UPath, path: str, facts: Mapping[str, Any]) -> str:
-    if root.protocol in LOCAL_PROTOCOLS:
+    if is_local(root):
         try:
-            # fsspec's own mtime is a float, which is too coarse for nanoseconds.
+            # fsspec's mtime is a float, which is too coarse for nanoseconds.
             return str(Path(path).stat().st_mtime_ns)
         except FileNotFoundError:
-            # A broken link, or removed since: reading it says so for its shard, the others go on.
+            # A broken link, or a removed file; reading it fails its shard only.
             return "missing"
     by_name = {name.lower().replace("-", "_"): value for name, value in facts.items()}
     for names in (VERSION_FIELDS, WEAKER_VERSION_FIELDS):

@@ -1,4 +1,4 @@
-"""Parquet that stands beside other files: its ids, its times and its faults."""
+"""Ids and faults of the Parquet beside arrays of embeddings."""
 
 from __future__ import annotations
 
@@ -12,25 +12,10 @@ from curation_assets.errors import ShardError
 
 
 def id_text(value: Any) -> str | None:
-    """A column's value as an id; None if there is nothing in it."""
+    """A column's value as an id; None if it is null, NaN or empty."""
     if value is None or value != value or value == "":
         return None
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
-
-
-def without_nanoseconds(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch with times that Python's own types can hold."""
-    columns = []
-    for column in batch.columns:
-        kind = column.type
-        if pa.types.is_timestamp(kind) and kind.unit == "ns":
-            column = column.cast(pa.timestamp("us", kind.tz), safe=False)
-        elif pa.types.is_duration(kind) and kind.unit == "ns":
-            column = column.cast(pa.duration("us"), safe=False)
-        elif pa.types.is_time64(kind) and kind.unit == "ns":
-            column = column.cast(pa.time64("us"), safe=False)
-        columns.append(column)
-    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
 @contextmanager
@@ -41,7 +26,7 @@ def parquet_errors(table: str) -> Iterator[None]:
     except pa.ArrowException as error:
         raise ShardError(f"{table}: cannot be read as Parquet ({_line(error)}): write it again") from error
     except OSError as error:
-        # pyarrow says so of damaged pages as well as of storage that does not answer.
+        # pyarrow raises it for damaged pages as well as for storage that does not answer.
         raise ShardError(
             f"{table}: reading failed ({type(error).__name__}: {_line(error)}): run the shard again, or write it again"
         ) from error

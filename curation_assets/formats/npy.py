@@ -1,4 +1,4 @@
-"""Reads .npy files that nobody has checked: by their header, in chunks of rows, and never unpickled."""
+"""Headers of .npy files, and the rows of untrusted ones in chunks; nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from upath import UPath
 
 from curation_assets.errors import ShardError
-from curation_assets.formats.listing import LOCAL_PROTOCOLS
+from curation_assets.locations import is_local
 
 CHUNK_BYTES = 16 * 2**20
 _REMEDY = "save it again as float16 of shape (samples, dimension) with numpy.save(..., allow_pickle=False)"
@@ -19,14 +19,14 @@ _REMEDY = "save it again as float16 of shape (samples, dimension) with numpy.sav
 
 @dataclass(frozen=True, slots=True)
 class NpyHeader:
-    """What a .npy file of embeddings says of itself."""
+    """The header of a .npy file of embeddings."""
 
     n_rows: int
     dimension: int
     dtype: np.dtype
     fortran_order: bool
     data_offset: int
-    """Bytes before the first number."""
+    """Bytes before the first value."""
 
     @property
     def row_bytes(self) -> int:
@@ -35,27 +35,38 @@ class NpyHeader:
 
     @property
     def file_bytes(self) -> int:
-        """Bytes that the file has if it is whole."""
+        """Bytes of the complete file."""
         return self.data_offset + self.n_rows * self.row_bytes
 
 
-def read_npy_header(file: BinaryIO, path: str) -> NpyHeader:
-    """Read and judge a header.
+def load_array(path: UPath) -> np.ndarray:
+    """An array, memory-mapped if it is on this machine, else read whole."""
+    if is_local(path):
+        return np.load(str(path), mmap_mode="r", allow_pickle=False)
+    return np.load(io.BytesIO(path.fs.cat_file(path.path)), allow_pickle=False)
+
+
+def parse_npy_header(file: BinaryIO | io.RawIOBase) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether in Fortran order, and dtype of a .npy of version 1 or 2; whatever numpy raises otherwise."""
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    return readers[np.lib.format.read_magic(file)](file)
+
+
+def read_npy_header(file: BinaryIO | io.RawIOBase, path: str) -> NpyHeader:
+    """Read and check a header.
 
     Args:
         file: opened for reading in binary, at its start.
         path: name of the file in messages.
 
     Raises:
-        ShardError: if it is no .npy of versions 1 or 2, or holds anything but floats in two dimensions.
+        ShardError: if it is not .npy of version 1 or 2, or not a 2-D array of floats.
     """
-    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     try:
-        version = np.lib.format.read_magic(file)
-        shape, fortran_order, dtype = readers[version](file)
-    except OSError:
+        shape, fortran_order, dtype = parse_npy_header(file)
+    except (OSError, ShardError):
         raise
-    # A header is a Python literal of strangers: what its parser raises on hostile bytes has no common class.
+    # A header is an untrusted Python literal; what its parser raises on hostile bytes has no common class.
     except Exception as error:
         raise ShardError(
             f"{path}: no readable .npy header ({type(error).__name__}: {error}): {_REMEDY}"
@@ -72,15 +83,12 @@ def read_npy_header(file: BinaryIO, path: str) -> NpyHeader:
 def read_npy_rows(path: UPath, header: NpyHeader, chunk_bytes: int = CHUNK_BYTES) -> Iterator[np.ndarray]:
     """All rows in chunks (m, d) of the file's own type: memory-mapped on this machine, else streamed.
 
-    Of an array in Fortran order on other storage the whole file is held in memory: its rows are scattered.
+    An array in Fortran order on other storage is read whole, as its rows are scattered.
     """
     chunk_rows = max(1, chunk_bytes // header.row_bytes)
     starts = range(0, header.n_rows, chunk_rows)
-    if path.protocol in LOCAL_PROTOCOLS:
-        array = np.load(str(path), mmap_mode="r", allow_pickle=False)
-        yield from (array[start : start + chunk_rows] for start in starts)
-    elif header.fortran_order:
-        array = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+    if is_local(path) or header.fortran_order:
+        array = load_array(path)
         yield from (array[start : start + chunk_rows] for start in starts)
     else:
         with path.fs.open(path.path, "rb") as file:

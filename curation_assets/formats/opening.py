@@ -1,4 +1,4 @@
-"""Opens files of a pool, so that what their storage raises is told from what is wrong inside them."""
+"""Opens files of a pool; errors of their storage are kept apart from faults inside them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from typing import BinaryIO, cast
 from upath import UPath
 
 from curation_assets.errors import ShardError
-
-# Stores in which a file becomes visible when its upload is complete.
-WHOLE_FILE_PROTOCOLS = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory")
+from curation_assets.locations import full_path
 
 
 @contextmanager
@@ -24,15 +22,10 @@ def storage_errors(path: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise ShardError(f"{path}: no such file; was it removed after the pool was listed?") from error
     except Exception as error:
-        # Object stores raise errors of their own clients, which share no base class below this one.
+        # The clients of object stores raise errors of their own, with no common base class.
         raise ShardError(
-            f"{path}: storage failed ({type(error).__name__}: {error}); run the shard again"
+            f"{path}: storage failed ({type(error).__name__}: {error}): run the shard again"
         ) from error
-
-
-def full_path(root: UPath, file: str) -> str:
-    """Where a `SourceFile.path` lies, as the file system of `root` names it."""
-    return f"{root.path.rstrip('/')}/{file}"
 
 
 def open_file(root: UPath, file: str) -> StorageFile:
@@ -43,7 +36,7 @@ def open_file(root: UPath, file: str) -> StorageFile:
         file: `SourceFile.path`.
 
     Raises:
-        ShardError: if it does not exist or storage fails.
+        ShardError: if the file does not exist or storage fails.
     """
     with storage_errors(file):
         return StorageFile(cast(BinaryIO, root.fs.open(full_path(root, file), "rb")), file)
@@ -53,14 +46,14 @@ def ends_with(root: UPath, file: str, ending: bytes) -> bool:
     """Whether the last bytes of a file are `ending`.
 
     Raises:
-        ShardError: if it does not exist or storage fails.
+        ShardError: if the file does not exist or storage fails.
     """
     with storage_errors(file):
         return bool(root.fs.tail(full_path(root, file), len(ending)) == ending)
 
 
 class StorageFile(io.RawIOBase):
-    """A file whose storage may only fail with a `ShardError`: any other error is the file's own fault."""
+    """A file whose storage raises only `ShardError`; any other error comes from the file's content."""
 
     def __init__(self, file: BinaryIO, path: str) -> None:
         """Wrap an open file.
@@ -76,7 +69,7 @@ class StorageFile(io.RawIOBase):
             file.seek(0)
 
     def read(self, size: int = -1, /) -> bytes:
-        """As many bytes as asked for, fewer only at the end."""
+        """`size` bytes, or fewer at the end of the file."""
         with storage_errors(self._path):
             return self._file.read(size)
 
@@ -97,11 +90,11 @@ class StorageFile(io.RawIOBase):
             return self._file.tell()
 
     def readable(self) -> bool:
-        """Always."""
+        """True."""
         return True
 
     def seekable(self) -> bool:
-        """Always."""
+        """True."""
         return True
 
     def close(self) -> None:

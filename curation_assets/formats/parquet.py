@@ -1,151 +1,186 @@
-"""Parquet with the samples inside, as Hugging Face `datasets` reads it."""
+"""Reads Parquet with one row per sample, as Hugging Face datasets, img2dataset and polars write it."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from curation_assets.formats.attributes import attributes_json
-from curation_assets.formats.base import DatasetWriter, RawSample
+from curation_assets.errors import ShardError
+from curation_assets.formats.arrow_types import holds_binary, is_id, is_image, is_text, times_as_text
+from curation_assets.formats.attributes import encode_attributes
+from curation_assets.formats.base import (
+    DamagedFileError,
+    RawSample,
+    RejectedSampleError,
+    Rejection,
+    RejectionReason,
+    SourceFile,
+)
+from curation_assets.formats.image_extensions import IMAGE_EXTENSIONS, sniff_extension
+from curation_assets.formats.listing import PatternReader
+from curation_assets.formats.opening import ends_with, open_file
+from curation_assets.formats.parquet_batches import MAGIC, first_line, open_batches
+from curation_assets.formats.rows import RowIds
+from curation_assets.locations import shows_whole_files
+from curation_assets.pools.source import ParquetSource
 
-# The type of `datasets.Image`; with any other it would ignore the feature and show a plain struct.
-IMAGE_TYPE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
-_CONTENT_FIELDS = {
-    "image": (pa.field("image", IMAGE_TYPE), pa.field("caption", pa.string())),
-    "text": (pa.field("text", pa.string()),),
-}
-_SOURCE_FIELDS = (pa.field("source_file", pa.string()), pa.field("source_member", pa.string()))
-METADATA_FIELD = pa.field("metadata", pa.string())
-ROW_GROUP_BYTES = 32 * 2**20
-# A binary column of one row group counts its bytes in 32 bits.
-MAX_ROW_GROUP_BYTES = 2**31 - 2**20
-MAX_ROW_GROUP_ROWS = 65_536
 
+class ParquetReader(PatternReader[ParquetSource]):
+    """Streams the rows of Parquet files; `offset` is a row's number in its file, from 0."""
 
-class ParquetWriter(DatasetWriter):
-    """Writes one row per sample: its id, content, source and metadata, then the columns of its record.
+    def is_closed(self, file: SourceFile) -> bool:
+        """Whether a file ends in Parquet's magic bytes."""
+        if shows_whole_files(self._root):
+            return True
+        return file.size_bytes > 2 * len(MAGIC) and ends_with(self._root, file.path, MAGIC)
 
-    The content of an image pool is `image`, the encoded image with its member's name, and the schema says so in
-    the way of Hugging Face: `datasets.load_dataset` decodes it; `caption` is the sample's `txt` part, or null
-    (bytes in it that are no UTF-8 become U+FFFD). Of a text pool it is `text`. `metadata` is the JSON of the
-    sample's attributes, or null. Compressed with zstd. Equal samples in equal order give equal bytes under the
-    same pyarrow. Peak memory is about three times `row_group_bytes`.
-    """
+    def read(self, file: str) -> Iterator[RawSample | Rejection]:
+        """See `ShardReader.read`; peak memory is a few batches of about 16 MiB (or one row), and the largest page.
 
-    suffix = "parquet"
-
-    def __init__(
-        self,
-        path: Path,
-        *,
-        record_schema: pa.Schema,
-        modality: Literal["image", "text"] = "image",
-        row_group_bytes: int = ROW_GROUP_BYTES,
-    ) -> None:
-        """Set where to write and which columns the records have.
-
-        Args:
-            path: local file, made on entering and overwritten if it exists.
-            record_schema: the record's own columns, in order, e.g. `level_1: int64`, `distance: float32`.
-            modality: of the samples' content.
-            row_group_bytes: bytes of content and metadata in a row group; only a sample above it makes a larger one.
+        Most writers cut pages at 1 MiB or 1,024 rows.
 
         Raises:
-            ValueError: if a column of the record has the name of a sample's own, or `row_group_bytes` is out
-                of range.
+            ShardError: also if a column that the source names is missing or of the wrong type.
         """
-        if not 1 <= row_group_bytes <= MAX_ROW_GROUP_BYTES:
-            raise ValueError(
-                f"row_group_bytes is {row_group_bytes:,}: choose from 1 to {MAX_ROW_GROUP_BYTES:,}"
-            )
-        own_fields = [
-            pa.field("sample_id", pa.string()),
-            *_CONTENT_FIELDS[modality],
-            *_SOURCE_FIELDS,
-            METADATA_FIELD,
-        ]
-        own_names = [field.name for field in own_fields]
-        if taken := sorted(set(own_names) & set(record_schema.names)):
-            raise ValueError(f"record_schema repeats columns every file has: leave out {', '.join(taken)}")
-        self._schema = pa.schema([*own_fields, *record_schema])
-        if modality == "image":
-            features = {"info": {"features": {"image": {"_type": "Image"}}}}
-            self._schema = self._schema.with_metadata({"huggingface": json.dumps(features, sort_keys=True)})
-        self._path = path
-        self._modality = modality
-        self._row_group_bytes = row_group_bytes
-        self._rows: list[dict[str, Any]] = []
-        self._buffered_bytes = 0
+        with open_file(self._root, file) as handle:
+            try:
+                batches = open_batches(handle)
+                layout = _Layout.of(batches.schema, self._source, file)
+                judge = _Judge(file, self._source, layout)
+                for first_row, batch in batches.iterate(layout.columns):
+                    for i, values in enumerate(_python_rows(batch)):
+                        yield judge.conclude(first_row + i, values)
+            except DamagedFileError as error:
+                yield Rejection(file, file, None, error.reason, error.detail)
+                return
+        if not batches.n_rows:
+            yield Rejection(file, file, None, RejectionReason.EMPTY_FILE, "the file has no rows")
 
-    def __enter__(self) -> ParquetWriter:
-        # Neither a dictionary nor minima and maxima are of use for contents, each would copy them.
-        plain_columns = [name for name in self._schema.names if name != self._modality]
-        self._writer = pq.ParquetWriter(
-            self._path,
-            self._schema,
-            compression="zstd",
-            use_dictionary=plain_columns,
-            write_statistics=plain_columns,
+
+READER = ParquetReader
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    content: str
+    """Column of images or texts."""
+    columns: list[str]
+    """Columns that are read: the content and all that JSON can represent."""
+
+    @classmethod
+    def of(cls, schema: pa.Schema, source: ParquetSource, file: str) -> _Layout:
+        """Check the columns that the source names.
+
+        Raises:
+            ShardError: if one is missing or of the wrong type.
+        """
+        key = "image_field" if source.modality == "image" else "text_field"
+        content = source.image_field if source.modality == "image" else source.text_field
+        wanted = is_image if source.modality == "image" else is_text
+        kind = "bytes or structs of bytes and path" if source.modality == "image" else "texts"
+        _require_column(schema, key, content, wanted, kind, file)
+        if source.id_field is not None:
+            _require_column(schema, "id_field", source.id_field, is_id, "texts or whole numbers", file)
+        for name in source.label_fields:
+            _require_column(schema, "label_fields", name, lambda kind: not holds_binary(kind), "labels", file)
+        others = [field.name for field in schema if not holds_binary(field.type) and field.name != content]
+        return cls(content, [content, *others])
+
+
+def _require_column(schema: pa.Schema, key: str, name: str, wanted: Any, kind: str, file: str) -> None:
+    if schema.names.count(name) != 1:
+        how_many = "has no column" if name not in schema.names else "has more than one column"
+        raise ShardError(
+            f"{file}: source.{key} is '{name}', but the file {how_many} of that name; its columns are "
+            f"{', '.join(schema.names) or 'none'}: correct source.{key}"
         )
-        return self
+    found = schema.field(name).type
+    if not wanted(found):
+        raise ShardError(
+            f"{file}: source.{key} is '{name}', a column of type {found}, not of {kind}; the columns are "
+            f"{', '.join(f'{field.name} ({field.type})' for field in schema)}: correct source.{key}"
+        )
 
-    def __exit__(self, *exc_info: object) -> None:
-        if exc_info[0] is None:
-            self._flush()
-        self._writer.close()
 
-    def write(self, sample: RawSample, record: Mapping[str, Any]) -> None:
-        """Add one sample.
+def _python_rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | Exception]:
+    """The rows of a batch, with an error in place of a row that Python cannot represent."""
+    batch = times_as_text(batch)
+    try:
+        yield from batch.to_pylist()
+        return
+    except (ValueError, OverflowError, pa.ArrowException):
+        # Text that is not UTF-8, or dates that Python cannot represent: find the rows at fault.
+        pass
+    for i in range(batch.num_rows):
+        try:
+            yield batch.slice(i, 1).to_pylist()[0]
+        except (ValueError, OverflowError, pa.ArrowException) as error:
+            yield error
 
-        The record may also hold `sample_id`, `source_file` or `source_member`, which then override the
-        sample's. A column the record lacks is null.
 
-        Raises:
-            ValueError: if the record has a key that is no column.
-            pyarrow.ArrowException: when the row group is written, if a value does not fit its column's type.
-        """
-        if unknown := sorted(set(record) - set(self._schema.names)):
-            raise ValueError(
-                f"the record has {', '.join(unknown)}, which record_schema lacks: add or drop them"
-            )
-        metadata = attributes_json(sample.attributes)
-        row = {
-            "sample_id": sample.sample_id,
-            **self._content(sample),
-            "source_file": sample.file,
-            "source_member": sample.member,
-            "metadata": metadata,
-            **record,
-        }
-        n_bytes = len(sample.content) + len(metadata or "")
-        if self._rows and (
-            self._buffered_bytes + n_bytes > self._row_group_bytes or len(self._rows) >= MAX_ROW_GROUP_ROWS
-        ):
-            self._flush()
-        self._rows.append(row)
-        self._buffered_bytes += n_bytes
+class _Judge:
+    """Decides which rows of one file are samples."""
 
-    def _content(self, sample: RawSample) -> dict[str, Any]:
-        if self._modality == "text":
-            return {"text": sample.content.decode("utf-8-sig", errors="replace")}
-        caption = sample.parts.get("txt")
-        return {
-            # A row of a table has no file name.
-            "image": {
-                "bytes": sample.content,
-                "path": None if sample.member.startswith("row ") else sample.member,
-            },
-            "caption": None if caption is None else caption.decode("utf-8", errors="replace"),
-        }
+    def __init__(self, file: str, source: ParquetSource, layout: _Layout) -> None:
+        self._file = file
+        self._source = source
+        self._layout = layout
+        self._ids = RowIds(file, source.id_field, "row")
 
-    def _flush(self) -> None:
-        if not self._rows:
-            return
-        self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._schema))
-        self._rows.clear()
-        self._buffered_bytes = 0
+    def conclude(self, row: int, values: dict[str, Any] | Exception) -> RawSample | Rejection:
+        sample_id = self._ids.fallback(row)
+        member = f"row {row}"
+        try:
+            if isinstance(values, Exception):
+                raise _rejected_row(values)
+            sample_id = self._ids.take(row, values)
+            self._ids.refuse_duplicate(sample_id, row)
+            attributes = {name: value for name, value in values.items() if name != self._layout.content}
+            content, extension = self._content_of(values)
+            parts = {extension: content, "json": encode_attributes(attributes)}
+        except RejectedSampleError as error:
+            return Rejection(sample_id, self._file, member, error.reason, error.detail)
+        return RawSample(sample_id, self._file, member, row, content, parts, attributes)
+
+    def _content_of(self, values: Mapping[str, Any]) -> tuple[bytes, str]:
+        """The encoded image or text, and its extension."""
+        value = values[self._layout.content]
+        path = None
+        if self._source.modality == "image" and isinstance(value, Mapping):
+            path, value = value.get("path"), value["bytes"]
+        if value is None:
+            raise _missing_content(self._layout.content, path, values)
+        if self._source.modality == "text":
+            return (value if isinstance(value, bytes) else value.encode("utf-8")), "txt"
+        return value, sniff_extension(value) or _extension_of(path)
+
+
+def _missing_content(column: str, path: str | None, values: Mapping[str, Any]) -> RejectedSampleError:
+    status = values.get("status")
+    if "error_message" in values and status != "success":
+        # img2dataset keeps the row of a failed download, without an image.
+        detail = f"{status}: {values['error_message']} ({values.get('url')})"
+        return RejectedSampleError(RejectionReason.DOWNLOAD_FAILED, detail)
+    if path is not None:
+        detail = (
+            f"the column '{column}' only names the file {path}: embed it (datasets.table.embed_table_storage)"
+        )
+    else:
+        detail = f"the column '{column}' is null"
+    return RejectedSampleError(RejectionReason.MISSING_FIELD, detail)
+
+
+def _rejected_row(error: Exception) -> RejectedSampleError:
+    if isinstance(error, UnicodeDecodeError):
+        detail = f"invalid UTF-8 at byte {error.start:,} of a text: {error.reason}"
+        return RejectedSampleError(RejectionReason.INVALID_UTF8, detail)
+    return RejectedSampleError(RejectionReason.INVALID_JSON, f"a value cannot be read: {first_line(error)}")
+
+
+def _extension_of(path: str | None) -> str:
+    extension = PurePosixPath(path or "").suffix.lower().removeprefix(".")
+    return extension if extension in IMAGE_EXTENSIONS else "bin"

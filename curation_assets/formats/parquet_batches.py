@@ -1,4 +1,4 @@
-"""Streams the rows of Parquet files that may be cut or damaged: what lies before the fault comes out."""
+"""Streams the rows of Parquet files that may be cut or damaged; every row before the fault is read."""
 
 from __future__ import annotations
 
@@ -9,23 +9,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation_assets.errors import ShardError
-from curation_assets.formats.base import RejectionReason
+from curation_assets.formats.base import DamagedFileError, RejectionReason
 from curation_assets.formats.opening import StorageFile
 
 MAGIC = b"PAR1"
 BATCH_BYTES = 2**24
 MAX_BATCH_ROWS = 1024
-# Columns are read through buffers of this size instead of whole, however large a row group is.
+# Columns are read through buffers of this size; otherwise a large row group would be read whole.
 _READ_BUFFER_BYTES = 2**20
-
-
-class UnreadableParquetError(Exception):
-    """The file cannot be read further; the rows before are whole."""
-
-    def __init__(self, reason: RejectionReason, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.detail = detail
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +32,14 @@ class ParquetBatches:
 
     @property
     def n_rows(self) -> int:
-        """As the footer says."""
+        """Rows by the footer."""
         return int(self._parquet.metadata.num_rows)
 
     def iterate(self, columns: list[str]) -> Iterator[tuple[int, pa.RecordBatch]]:
         """Batches of some columns, each with the number of its first row.
 
         Raises:
-            UnreadableParquetError: at the first batch that is damaged.
+            DamagedFileError: at the first batch that is damaged.
             ShardError: if storage fails.
         """
         first_row = 0
@@ -58,7 +49,7 @@ class ParquetBatches:
                 first_row += batch.num_rows
 
     def _of_group(self, group: int, columns: list[str], first_row: int) -> Iterator[pa.RecordBatch]:
-        """Batches of a row group; those before a fault row by row, so that none is lost."""
+        """Batches of a row group; after a fault the rest is read row by row, so that no whole row is lost."""
         facts = self._parquet.metadata.row_group(group)
         row_bytes = facts.total_byte_size / max(facts.num_rows, 1)
         batch_size = int(min(max(BATCH_BYTES / max(row_bytes, 1), 1), MAX_BATCH_ROWS))
@@ -78,18 +69,18 @@ class ParquetBatches:
                 # Damaged pages raise ArrowInvalid, OSError, NotImplementedError and more.
                 fault = error
         detail = f"damaged after row {first_row + n_rows:,} ({first_line(fault)}): later rows are lost"
-        raise UnreadableParquetError(RejectionReason.UNREADABLE_FILE, detail) from fault
+        raise DamagedFileError(RejectionReason.UNREADABLE_FILE, detail) from fault
 
 
 def open_batches(file: StorageFile) -> ParquetBatches:
     """Read the footer of a Parquet file.
 
     Raises:
-        UnreadableParquetError: EMPTY_FILE for one without bytes, else UNREADABLE_FILE.
+        DamagedFileError: EMPTY_FILE if it has no bytes, else UNREADABLE_FILE.
         ShardError: if storage fails.
     """
     if file.size == 0:
-        raise UnreadableParquetError(RejectionReason.EMPTY_FILE, "the file has no bytes")
+        raise DamagedFileError(RejectionReason.EMPTY_FILE, "the file has no bytes")
     try:
         return ParquetBatches(pq.ParquetFile(file, buffer_size=_READ_BUFFER_BYTES, pre_buffer=False))
     except ShardError:
@@ -99,9 +90,9 @@ def open_batches(file: StorageFile) -> ParquetBatches:
         begins = file.read(len(MAGIC)) == MAGIC
         what = "begins as Parquet but is cut or damaged" if begins else "not a Parquet file"
         detail = f"{what} ({first_line(error)})"
-        raise UnreadableParquetError(RejectionReason.UNREADABLE_FILE, detail) from error
+        raise DamagedFileError(RejectionReason.UNREADABLE_FILE, detail) from error
 
 
 def first_line(error: Exception) -> str:
-    """Kind and first line of an error: pyarrow's go on about its own sources."""
+    """Type and first line of an error; pyarrow's messages go on with its source locations."""
     return f"{type(error).__name__}: {error}".splitlines()[0]

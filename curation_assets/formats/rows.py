@@ -1,20 +1,18 @@
-"""What formats with a row per sample share: ids, and the JSON of a row's other columns."""
+"""Ids of samples in the formats with one row per sample."""
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from curation_assets.formats.base import RejectedSampleError, RejectionReason
 
-# Only known endings are left out of an id: `a.v1.jsonl` and `a.v2.jsonl` have rows of different names.
+# Only known endings are dropped from an id, so that `a.v1.jsonl` and `a.v2.jsonl` give different ids.
 ROW_FILE_SUFFIXES = (".gz", ".zst", ".zstd", ".jsonl", ".ndjson", ".json", ".parquet")
 
 
 def numbered_id(file: str, row: int) -> str:
-    """Id of a row that has no id of its own: `folder/00000.jsonl.gz` and 17 make `folder/00000:17`."""
+    """Id of a row without an id of its own: `folder/00000.jsonl.gz` and 17 give `folder/00000:17`."""
     stem = file
     while stem.endswith(ROW_FILE_SUFFIXES):
         stem = stem[: stem.rindex(".")]
@@ -38,14 +36,14 @@ class RowIds:
         self._first_rows: dict[str, int] = {}
 
     def fallback(self, row: int) -> str:
-        """Id of a row that cannot be read."""
+        """Id of a row by its number."""
         return numbered_id(self._file, row)
 
     def take(self, row: int, values: Mapping[str, Any]) -> str:
         """The id of a row.
 
         Raises:
-            RejectedSampleError: MISSING_FIELD if the row has none or one that is no text and no whole number.
+            RejectedSampleError: MISSING_FIELD if the row has none, or one that is neither text nor a whole number.
         """
         if self._field is None:
             return self.fallback(row)
@@ -68,36 +66,6 @@ class RowIds:
         if first != row:
             detail = f"the id '{sample_id}' was met before in this file, first in {self._unit} {first}"
             raise RejectedSampleError(RejectionReason.DUPLICATE_ID, detail)
-
-
-def encode_attributes(attributes: Mapping[str, Any]) -> bytes:
-    """A row's values as JSON with sorted keys; dates and decimals as text, NaN and infinity as null.
-
-    Raises:
-        RejectedSampleError: INVALID_JSON if they are nested too deeply.
-    """
-    try:
-        try:
-            document = _dump(attributes)
-        except ValueError:
-            document = _dump(_finite(attributes))
-    except RecursionError as error:
-        raise RejectedSampleError(RejectionReason.INVALID_JSON, f"nested too deeply: {error}") from error
-    return document.encode("utf-8")
-
-
-def _dump(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, default=str)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    return value
 
 
 def _shown(value: Any) -> str:

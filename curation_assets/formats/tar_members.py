@@ -1,4 +1,4 @@
-"""Walks the members of a tar that may be cut, damaged or no tar at all."""
+"""Reads the members of a file that should be a tar, and may be cut or damaged."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from curation_assets.errors import ShardError
-from curation_assets.formats.base import RejectionReason
+from curation_assets.formats.base import DamagedFileError, RejectionReason
 from curation_assets.formats.compression import COMPRESSED_MAGIC
 from curation_assets.formats.opening import StorageFile
 
@@ -24,17 +24,6 @@ class TarMember:
     content: bytes
 
 
-class DamagedTarError(Exception):
-    """The tar cannot be read further; what came before is whole."""
-
-    def __init__(self, reason: RejectionReason, detail: str, member: str | None = None) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.detail = detail
-        self.member = member
-        """Name of the member whose data is cut, if the cut lies in one."""
-
-
 def iterate_members(file: StorageFile) -> Iterator[TarMember]:
     """Stream the regular members of an uncompressed tar; holds one member in memory.
 
@@ -44,21 +33,21 @@ def iterate_members(file: StorageFile) -> Iterator[TarMember]:
         file: at its start.
 
     Raises:
-        DamagedTarError: after the last whole member, if the file is empty, no tar, cut or damaged. A tar that
-            ends at the end of a member without an end-of-archive marker counts as cut: every common tool
-            writes the marker, and without it nobody can tell whether members are missing.
+        DamagedFileError: after the last whole member, if the file is empty, not a tar, cut or damaged. A tar
+            without an end-of-archive marker counts as cut: every common tool writes the marker, and without it
+            members may be missing.
         ShardError: if storage fails.
     """
     source = _Source(file)
     if source.size == 0:
-        raise DamagedTarError(RejectionReason.EMPTY_FILE, "the file has no bytes")
+        raise DamagedFileError(RejectionReason.EMPTY_FILE, "the file has no bytes")
     for header in _headers(source):
         if not header.isreg() or header.issparse():
             continue
         if header.offset_data + header.size > source.size:
             missing = header.offset_data + header.size - source.size
             detail = f"the file ends {missing:,} bytes before the end of {header.name}"
-            raise DamagedTarError(RejectionReason.TRUNCATED_FILE, detail, header.name)
+            raise DamagedFileError(RejectionReason.TRUNCATED_FILE, detail, header.name)
         source.seek(header.offset_data)
         yield TarMember(header.name, header.offset_data, source.read(header.size))
 
@@ -69,43 +58,42 @@ def _headers(source: _Source) -> Iterator[tarfile.TarInfo]:
     while True:
         try:
             if tar is None:
-                # Names that are no UTF-8 become escapes: surrogates would fail in every table written later.
+                # Names that are not UTF-8 are escaped: tables cannot hold surrogates.
                 tar = tarfile.open(fileobj=source, mode="r:", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
             header = tar.next()
         except ShardError:
             raise
         except Exception as error:
-            # On damaged headers tarfile raises ReadError, ValueError, OverflowError, RecursionError and more;
-            # storage's own errors are told apart above.
+            # On damaged headers tarfile raises ReadError, ValueError, OverflowError, RecursionError and more.
             raise _damage(source, offset, str(error)) from error
         if header is None:
             break
-        # Older Pythons let a negative size pass and then walk in circles (CVE-2025-8194).
+        # Older Pythons accept a negative size and then loop forever (CVE-2025-8194).
         if header.size < 0 or tar.offset <= offset:
             raise _damage(source, offset, "a member has a negative size")
         offset = tar.offset
         yield header
         # tarfile keeps every header for random access, which a stream does not need.
         tar.members.clear()  # type: ignore[attr-defined]
-    # tarfile also ends in silence at a cut or damaged header: only zeros are a proper end.
+    # tarfile also ends silently at a cut or damaged header; only zeros are a proper end.
     source.seek(offset)
     block = source.read(tarfile.BLOCKSIZE)
     if not block or any(block):
         raise _damage(source, offset, "no header here" if block else "no end-of-archive marker")
 
 
-def _damage(source: _Source, offset: int, cause: str) -> DamagedTarError:
+def _damage(source: _Source, offset: int, cause: str) -> DamagedFileError:
     if offset == 0 and (not source.ran_short or source.size < tarfile.BLOCKSIZE):
         detail = f"not a tar archive ({cause})"
         for magic, name in COMPRESSED_MAGIC.items():
             if source.head.startswith(magic):
                 detail = f"compressed with {name}: decompress it, samples are looked up by their offset"
-        return DamagedTarError(RejectionReason.UNREADABLE_FILE, detail)
+        return DamagedFileError(RejectionReason.UNREADABLE_FILE, detail)
     if source.ran_short:
         detail = f"the file is cut after byte {min(offset, source.size):,} ({cause}): samples may be missing"
-        return DamagedTarError(RejectionReason.TRUNCATED_FILE, detail)
+        return DamagedFileError(RejectionReason.TRUNCATED_FILE, detail)
     detail = f"damaged at byte {offset:,} ({cause}): samples after it are lost"
-    return DamagedTarError(RejectionReason.UNREADABLE_FILE, detail)
+    return DamagedFileError(RejectionReason.UNREADABLE_FILE, detail)
 
 
 class _Source(io.RawIOBase):
@@ -114,7 +102,7 @@ class _Source(io.RawIOBase):
     def __init__(self, file: StorageFile) -> None:
         self._file = file
         self.ran_short = False
-        """Whether a read wanted bytes beyond the end."""
+        """Whether a read asked for bytes beyond the end."""
         self.size = file.size
         self.head = file.read(8)
         self._position = 0
@@ -134,7 +122,7 @@ class _Source(io.RawIOBase):
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
         if whence != os.SEEK_SET or offset < 0:
             raise ValueError(f"a header points to byte {offset}")
-        # Kept until something is read there: far beyond the end the storage itself would refuse.
+        # The file itself is moved by `read`: storage may refuse an offset beyond the end.
         self._position = offset
         return offset
 

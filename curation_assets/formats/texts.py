@@ -1,4 +1,4 @@
-"""Reads texts that nobody has checked: each fault of one becomes a `RejectedSampleError`."""
+"""Decodes untrusted texts; a fault becomes a `RejectedSampleError`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from curation_assets.formats.base import RejectedSampleError, RejectionReason
 
 
 def decode_text(content: bytes, max_bytes: int) -> str:
-    """A text as it stands, in any language; only a byte order mark is left out.
+    """A text as it is, in any language, without its byte order mark.
 
     Raises:
-        RejectedSampleError: TEXT_TOO_LARGE above `max_bytes`, INVALID_UTF8, or EMPTY_TEXT if nothing but white
-            space is in it.
+        RejectedSampleError: TEXT_TOO_LARGE above `max_bytes`, INVALID_UTF8, or EMPTY_TEXT if it is only white space.
     """
     if len(content) > max_bytes:
         detail = f"{len(content):,} bytes are above the limit of {max_bytes:,}"
@@ -21,7 +20,7 @@ def decode_text(content: bytes, max_bytes: int) -> str:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        detail = f"byte {error.start:,} is no UTF-8: {error.reason}"
+        detail = f"invalid UTF-8 at byte {error.start:,}: {error.reason}"
         raise RejectedSampleError(RejectionReason.INVALID_UTF8, detail) from error
     if not text.strip():
         raise RejectedSampleError(RejectionReason.EMPTY_TEXT, "the text has nothing but white space")
@@ -29,6 +28,6 @@ def decode_text(content: bytes, max_bytes: int) -> str:
 
 
 def normalized_digest(text: str) -> str:
-    """SHA-256 of a text without what does not change its meaning: compatibility forms, case, white space."""
+    """SHA-256 of a text after NFKC normalization, case folding and white-space collapsing."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     return hashlib.sha256(" ".join(folded.split()).encode("utf-8", errors="surrogatepass")).hexdigest()

@@ -1,59 +1,41 @@
-"""Reads WebDataset: tars in which consecutive members of one key are a sample."""
+"""Reads WebDataset: tars in which consecutive members with the same key are one sample."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any, Literal
-
-from upath import UPath
+from typing import Any
 
 from curation_assets.formats.base import (
+    DamagedFileError,
     RawSample,
     RejectedSampleError,
     Rejection,
     RejectionReason,
-    ShardReader,
     SourceFile,
 )
 from curation_assets.formats.image_extensions import IMAGE_EXTENSIONS
 from curation_assets.formats.img2dataset import failed_downloads
-from curation_assets.formats.listing import list_matching_files
-from curation_assets.formats.opening import WHOLE_FILE_PROTOCOLS, ends_with, open_file
-from curation_assets.formats.tar_members import DamagedTarError, TarMember, iterate_members
+from curation_assets.formats.listing import PatternReader
+from curation_assets.formats.opening import ends_with, open_file
+from curation_assets.formats.tar_members import TarMember, iterate_members
+from curation_assets.locations import shows_whole_files
+from curation_assets.pools.source import WebDatasetSource
 
 END_OF_TAR = bytes(1024)
-# What a sample's content is, and the reason if no member has it.
+# Extensions of a sample's content, and the reason if no member has one of them.
 _CONTENT = {
     "image": (IMAGE_EXTENSIONS, RejectionReason.NO_IMAGE_MEMBER),
     "text": (("txt",), RejectionReason.NO_TEXT_MEMBER),
 }
 
 
-class WebDatasetReader(ShardReader):
-    """Streams the tars of a folder; a sample's id is its WebDataset key (for img2dataset its number)."""
-
-    def __init__(
-        self, root: UPath, pattern: str = "*.tar", *, modality: Literal["image", "text"] = "image"
-    ) -> None:
-        """Set where the tars are.
-
-        Args:
-            root: folder on any file system fsspec knows.
-            pattern: glob of the tars below it; `**` spans folders.
-            modality: whether a sample is its image member or its .txt member.
-        """
-        self._root = root
-        self._pattern = pattern
-        self._modality = modality
-
-    def list_files(self) -> list[SourceFile]:
-        """See `ShardReader.list_files`; hidden and unfinished files are left out."""
-        return list_matching_files(self._root, self._pattern)
+class WebDatasetReader(PatternReader[WebDatasetSource]):
+    """Streams the tars of a folder; a sample's id is its WebDataset key (for img2dataset, its number)."""
 
     def is_closed(self, file: SourceFile) -> bool:
-        """Whether an uncompressed tar ends in its two empty blocks; object stores show whole files only."""
-        if not file.path.endswith(".tar") or self._root.protocol in WHOLE_FILE_PROTOCOLS:
+        """Whether an uncompressed tar ends in its two empty blocks; object stores show only whole files."""
+        if not file.path.endswith(".tar") or shows_whole_files(self._root):
             return True
         if file.size_bytes < len(END_OF_TAR):
             return False
@@ -62,19 +44,22 @@ class WebDatasetReader(ShardReader):
     def read(self, file: str) -> Iterator[RawSample | Rejection]:
         """See `ShardReader.read`; peak memory is one sample and one member.
 
-        Of a cut or damaged tar every whole sample comes out first. Then the sample the cut lies in is
-        rejected; where no sample can be blamed the file is, in a rejection that says what may be missing.
-        What img2dataset could not download, by its Parquet beside the tar, comes last.
+        Of a cut or damaged tar, every whole sample is read first. Then the sample that the cut is in is rejected,
+        or the file if the cut is in no sample. The failed downloads that img2dataset lists in its Parquet beside
+        the tar come last.
         """
         with open_file(self._root, file) as handle:
-            yield from _read_samples(file, iterate_members(handle), self._modality)
+            yield from _read_samples(file, iterate_members(handle), self._source.modality)
         yield from failed_downloads(self._root, file)
 
 
-def split_member_name(name: str) -> tuple[str, str] | None:
-    """Key and lower-case extension as WebDataset splits them, or None for a name that is in no sample.
+READER = WebDatasetReader
 
-    The key is the path up to the first dot of the last component: `a/b.seg.png` is `a/b` and `seg.png`. Names
+
+def split_member_name(name: str) -> tuple[str, str] | None:
+    """Key and lower-case extension as WebDataset splits them; None for a name that belongs to no sample.
+
+    The key is the path up to the first dot of its last component: `a/b.seg.png` gives `a/b` and `seg.png`. Names
     without a dot, hidden names and the library's `__meta__` entries belong to no sample.
     """
     folder, slash, base = name.rpartition("/")
@@ -93,7 +78,7 @@ class _Group:
         self.members: dict[str, TarMember] = {}
 
     def takes(self, key: str, extension: str) -> bool:
-        # A repeated extension is the same key once more, right after itself.
+        # A repeated extension starts another sample with the same key.
         return key == self.key and extension not in self.members
 
     def first_of(self, extensions: tuple[str, ...]) -> TarMember | None:
@@ -120,7 +105,7 @@ def _read_samples(file: str, members: Iterator[TarMember], modality: str) -> Ite
                     yield judge.conclude(group)
                 group = _Group(name[0])
             group.members[name[1]] = member
-    except DamagedTarError as damage:
+    except DamagedFileError as damage:
         yield from judge.conclude_damaged(group, damage)
         return
     if group is None:
@@ -160,7 +145,7 @@ class _Judge:
         )
 
     def conclude_damaged(
-        self, group: _Group | None, damage: DamagedTarError
+        self, group: _Group | None, damage: DamagedFileError
     ) -> Iterator[RawSample | Rejection]:
         cut = split_member_name(damage.member) if damage.member else None
         group_is_cut = group is not None and (group.takes(*cut) if cut else self._looks_cut(group))
@@ -176,7 +161,7 @@ class _Judge:
         return Rejection(sample_id, self._file, member, reason, detail)
 
     def _looks_cut(self, group: _Group) -> bool:
-        """Whether a group before a cut between members lacks what all samples before it have."""
+        """Whether the group before a cut lacks an extension that all samples before it have."""
         return group.first_of(self._extensions) is None or not (self._usual or set()) <= set(group.members)
 
     def _refuse_duplicate(self, key: str, member: str) -> None:
@@ -190,7 +175,7 @@ def _parse_json_object(member: TarMember) -> dict[str, Any]:
     try:
         attributes = json.loads(member.content.decode("utf-8-sig"))
         if b"\\u" in member.content:
-            # An escaped lone surrogate is valid JSON, but no text that a table could hold.
+            # An escaped lone surrogate is valid JSON, but a table cannot hold it.
             json.dumps(attributes, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError) as error:
         raise RejectedSampleError(RejectionReason.INVALID_JSON, f"{member.name}: {error}") from error

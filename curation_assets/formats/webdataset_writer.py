@@ -1,4 +1,4 @@
-"""Writes WebDataset tars with the standard library: the library of that name would import torch."""
+"""Writes WebDataset tars with the standard library; the library webdataset would import torch."""
 
 from __future__ import annotations
 
@@ -24,19 +24,16 @@ _MAX_KEY_LENGTH = 60
 class WebDatasetWriter(DatasetWriter):
     """Writes a tar of the samples' own parts, each sample followed by its record as `<key>.curation.json`.
 
-    Equal samples in equal order give equal bytes: nothing of time, user or machine goes in. A sample that
-    already has a `curation.json` (a pool that was curated before) gets the new one instead.
+    Equal samples in equal order give equal bytes: no time, user or machine is recorded. A sample that already has
+    a `curation.json` (from an earlier curation) gets the new one instead.
 
-    A sample that lies in a tar keeps its key; any other gets one made of its id: an id of letters, digits, `_`
-    and `-` is the key itself, of another the rest becomes `_` and a digest of the id follows, so that different
-    ids never share a key. Attributes that are in no part are written as `<key>.json`.
+    A sample from a tar keeps its key. Any other sample gets its key from its id: an id of letters, digits, `_` and
+    `-` is the key; in another id the other characters become `_` and a digest of the id is appended, so that
+    different ids give different keys. Attributes that are in no part are written as `<key>.json`.
 
-    A WebDataset file must not repeat a key, but a shard may join files that do. The first sample keeps its
-    key; a later one is put in a folder named after its file (`0001` of `b/07.tar` becomes `b/07/0001`), so
-    that no selected sample is lost and both can be traced.
+    A WebDataset file must not repeat a key, but a shard may join files that do. The first sample keeps its key; a
+    later one is put in a folder named after its file (`0001` of `b/07.tar` becomes `b/07/0001`).
     """
-
-    suffix = "tar"
 
     def __init__(self, path: Path) -> None:
         """Set where to write.
@@ -52,7 +49,7 @@ class WebDatasetWriter(DatasetWriter):
         return self
 
     def __exit__(self, *exc_info: Any) -> None:
-        # After an error tarfile leaves out the end marker, so that the half file cannot pass for a whole one.
+        # After an error tarfile writes no end marker, so a partial file does not look complete.
         self._tar.__exit__(*exc_info)
 
     def write(self, sample: RawSample, record: Mapping[str, Any]) -> None:
@@ -60,8 +57,8 @@ class WebDatasetWriter(DatasetWriter):
 
         Raises:
             ShardError: if its key cannot be made unique in this file.
-            TypeError: if the record holds values JSON has no form for.
-            ValueError: if the record holds NaN or infinity.
+            TypeError: if the record has a value that JSON cannot represent.
+            ValueError: if the record has NaN or infinity.
         """
         document = json.dumps(
             dict(record),
@@ -87,7 +84,7 @@ class WebDatasetWriter(DatasetWriter):
             key = f"{PurePosixPath(sample.file).with_suffix('')}/{key}"
         if key in self._keys:
             raise ShardError(
-                f"{self._path.name}: the sample '{key}' of {sample.file} was written before: pass each once"
+                f"{self._path.name}: the sample '{key}' of {sample.file} is written already: pass each sample once"
             )
         self._keys.add(key)
         return key
@@ -97,7 +94,7 @@ class WebDatasetWriter(DatasetWriter):
         header.size = len(content)
         header.mode = 0o644
         self._tar.addfile(header, BytesIO(content))
-        # tarfile keeps the headers of all it wrote.
+        # tarfile keeps all headers.
         self._tar.members.clear()  # type: ignore[attr-defined]
 
 
@@ -106,7 +103,7 @@ def _key_of(sample: RawSample) -> str:
     name = split_member_name(sample.member)
     if name is not None and name[0] == sample.sample_id:
         return name[0]
-    # Ids may be paths or URLs: a dot would end the key, and a slash lead out of the folder it is unpacked to.
+    # Ids may be paths or URLs: a dot would end the key, a slash could lead out of the folder of unpacked files.
     key = _NO_KEY_CHARACTER.sub("_", sample.sample_id)[:_MAX_KEY_LENGTH]
     if key == sample.sample_id and not key.startswith("__"):
         return key
@@ -115,9 +112,9 @@ def _key_of(sample: RawSample) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Numpy scalars as Python's."""
+    """NumPy scalars as Python's."""
     if hasattr(value, "item"):
         return value.item()
     raise TypeError(
-        f"a record holds {value!r} of type {type(value).__name__}: pass text, numbers, lists or None"
+        f"a record has the value {value!r} of type {type(value).__name__}: pass text, numbers, lists or None"
     )

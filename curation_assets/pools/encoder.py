@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
@@ -77,12 +77,6 @@ class SentenceTransformersEncoderSettings(ReadAheadSettings):
     device: str = "auto"
 
 
-ENCODERS: Mapping[str, type[Settings]] = {
-    "bundled": BundledEncoderSettings,
-    "timm": TimmEncoderSettings,
-    "open_clip": OpenClipEncoderSettings,
-    "sentence_transformers": SentenceTransformersEncoderSettings,
-}
 TEXT_ENCODERS = (SentenceTransformersEncoderSettings,)
 EncoderSettings = Annotated[
     BundledEncoderSettings
@@ -91,6 +85,11 @@ EncoderSettings = Annotated[
     | SentenceTransformersEncoderSettings,
     Field(discriminator="kind"),
 ]
+ENCODERS: Mapping[str, type[Settings]] = {
+    get_args(settings.model_fields["kind"].annotation)[0]: settings
+    for settings in get_args(get_args(EncoderSettings)[0])
+}
+"""By kind, which is also the name of the module in `curation_assets.encoders`."""
 
 
 def decisive_settings(encoder: ImageEncoderSettings | SentenceTransformersEncoderSettings) -> dict[str, Any]:

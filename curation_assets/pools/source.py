@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Discriminator, Field, PositiveInt, Tag, field_validator
 
@@ -158,12 +158,9 @@ SourceSettings = Annotated[
 SamplesSource = WebDatasetSource | ParquetSource | JsonlSource | FolderSource
 """Sources that hold samples themselves."""
 SOURCES: Mapping[str, type[Settings]] = {
-    "webdataset": WebDatasetSource,
-    "parquet": ParquetSource,
-    "jsonl": JsonlSource,
-    "folder": FolderSource,
-    "embeddings": EmbeddingsSource,
+    tag.tag: source for source, tag in map(get_args, get_args(get_args(SourceSettings)[0]))
 }
+"""By format, which is also the name of the module in `curation_assets.formats`."""
 
 __all__ = [
     "SOURCES",

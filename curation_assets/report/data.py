@@ -1,4 +1,4 @@
-"""What a curation report shows, as plain values; gathered by the asset, drawn by `figures` and `page`."""
+"""The contents of a curation report as plain values, from which `figures` and `page` render it."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class SampleView:
-    """One sample as the page shows it: its picture, the beginning of its text, or its caption alone."""
+    """One sample as the page shows it: its picture, the beginning of its text, or only its caption."""
 
     caption: str
     """Id and labels."""
     picture: bytes | None = None
-    """An encoded image (PNG, JPEG or WebP) of at most 128 pixels a side."""
+    """An encoded image (PNG, JPEG or WebP) of at most 128 x 128 pixels."""
     text: str | None = None
     note: str = ""
-    """What the place where it is shown says of it: its tokens, or how similar it is to another."""
+    """A fact for the place where it is shown: its tokens, or its similarity to another sample."""
 
 
 @dataclass(frozen=True, slots=True)
 class LevelSummary:
-    """One level of the hierarchy, seen from the pool's samples."""
+    """One level of the hierarchy, with sizes in samples of the pool."""
 
     level: int
     n_inputs: int
@@ -41,7 +41,7 @@ class LevelSummary:
 
 @dataclass(frozen=True, slots=True)
 class SubsetMetrics:
-    """Balance of one set of samples over the tree and, where there are labels, over concepts."""
+    """Balance of one set of samples over the tree and, with labels, over labels."""
 
     name: str
     """`pool`, `random`, `flat k-means` or `balanced`."""
@@ -69,11 +69,11 @@ class TargetSummary:
     random_sample: Sequence[SampleView]
     """A uniform draw from a random subset of the target's size."""
     balanced_sample: Sequence[SampleView]
-    """As many samples, drawn uniformly from the balanced subset."""
+    """The same number of samples, drawn uniformly from the balanced subset."""
     label_counts: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
     """Label -> samples in (pool, random subset, balanced subset)."""
     n_tokens: int | None = None
-    """Tokens of the balanced subset, where they are counted."""
+    """Tokens of the balanced subset, if tokens are counted."""
     requested_tokens: int | None = None
     """The budget of a target in tokens."""
 
@@ -87,7 +87,7 @@ class ClusterCard:
     size: int
     share: float
     n_selected: int
-    """Samples the first target takes from it."""
+    """Samples that the first target selects from it."""
     top_labels: Sequence[tuple[str, int]]
     central: Sequence[SampleView]
     """Closest to the centroid first."""
@@ -95,20 +95,20 @@ class ClusterCard:
 
 @dataclass(frozen=True, slots=True)
 class DuplicateGroup:
-    """Samples that count as the same."""
+    """Samples that are copies of one another."""
 
     kept: SampleView
     removed: Sequence[SampleView]
-    """The most similar first, not necessarily all of them."""
+    """The most similar first; possibly not all of them."""
     n_removed: int
 
 
 @dataclass(frozen=True, slots=True)
 class DuplicatesSummary:
-    """What deduplication removed."""
+    """The result of deduplication."""
 
     n_candidates: int
-    """Samples it looked at."""
+    """Samples that it compared."""
     by_kind: Mapping[str, int]
     """Kind of evidence -> removed samples."""
     n_groups: int
@@ -123,7 +123,7 @@ class DuplicatesSummary:
 
 @dataclass(frozen=True, slots=True)
 class EvidencePair:
-    """A sample of the pool and the sample of an evaluation set that it is too close to."""
+    """A contaminated sample of the pool, and the sample of an evaluation set that it is too similar to."""
 
     sample: SampleView
     twin: SampleView
@@ -133,7 +133,7 @@ class EvidencePair:
 
 @dataclass(frozen=True, slots=True)
 class ContaminationSummary:
-    """What one evaluation set has in common with the pool."""
+    """The overlap of one evaluation set with the pool."""
 
     evaluation_set: str
     by_kind: Mapping[str, int]
@@ -149,12 +149,12 @@ class ContaminationSummary:
 
 @dataclass(frozen=True, slots=True)
 class FateSummary:
-    """One of the fates that the ledger gives."""
+    """One fate of the ledger."""
 
     name: str
     n_samples: int
     parts: Mapping[str, int] = field(default_factory=dict)
-    """What it is made up of -> samples; parts of the fate `selected` may overlap."""
+    """Part of the fate -> samples; targets, the parts of `selected`, may overlap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +165,7 @@ class AtlasSummary:
     """Opens it."""
     n_rows: int
     n_pool_rows: int
-    """Embedded rows that those shown are taken from."""
+    """Embedded rows of the pool, from which the exported ones are drawn."""
     picture: bytes | None
     """The projection as PNG."""
 
@@ -178,7 +178,7 @@ class ReportData:
     description: str
     n_shards: int
     n_samples: int
-    """Embedded samples that the targets are drawn from."""
+    """Embedded samples that targets select from."""
     n_rejected: int
     rejections: Mapping[str, int]
     """Rejection reason -> samples."""
@@ -187,17 +187,17 @@ class ReportData:
     targets: Sequence[TargetSummary]
     clusters: Sequence[ClusterCard]
     warnings: Sequence[str]
-    """Plain sentences: what the reader should not overlook."""
+    """Sentences about problems."""
     encoder: str
     settings: Mapping[str, Any]
     tree_version: str
     pool_sample: Sequence[SampleView]
     """A uniform draw from the pool."""
     fates: Sequence[FateSummary] = ()
-    """Of every row of the pool; together they are all of them."""
+    """Together they cover every row of the pool."""
     duplicates: DuplicatesSummary | None = None
     contamination: Sequence[ContaminationSummary] = ()
     """By evaluation set; empty without decontamination."""
     atlas: AtlasSummary | None = None
     embedding_speed: str = ""
-    """How fast the shards were embedded, and what limited that."""
+    """Speed of embedding, and its bottleneck."""

@@ -1,4 +1,4 @@
-"""Pictures of a curation as PNG bytes, and sparklines as SVG; the same values give the same bytes."""
+"""Plots of a curation as PNG bytes; the same values give the same bytes."""
 
 from __future__ import annotations
 
@@ -12,17 +12,6 @@ from PIL import Image, ImageOps
 from curation_assets.report import style
 from curation_assets.report.data import LevelSummary, SampleView, TargetSummary
 from curation_assets.report.formatting import decimal
-from curation_assets.report.sparkline import sparkline_markdown, sparkline_svg
-
-__all__ = [
-    "cluster_size_curves",
-    "effective_numbers",
-    "image_grid",
-    "inertia_curve",
-    "label_balance",
-    "sparkline_markdown",
-    "sparkline_svg",
-]
 
 _PANELS_PER_ROW = 5
 
@@ -30,8 +19,8 @@ _PANELS_PER_ROW = 5
 def cluster_size_curves(levels: Sequence[LevelSummary]) -> bytes:
     """Draws each level's cluster sizes from the largest to the smallest.
 
-    Sizes are relative to their level's mean and ranks are percentages, so that levels with different
-    numbers of clusters share one pair of axes; a level of equally large clusters lies flat at 1.
+    Sizes are relative to their level's mean and ranks are percentages, so that levels with different numbers of
+    clusters share one pair of axes. A level of equally large clusters is flat at 1.
 
     Args:
         levels: The hierarchy, finest level first.
@@ -41,7 +30,7 @@ def cluster_size_curves(levels: Sequence[LevelSummary]) -> bytes:
     axes.axhline(1, color=style.MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
     colours = style.ramp(len(levels))
     for level, colour in zip(levels, colours, strict=True):
-        # Logarithmic axes hold no zero: the curve of a level with empty clusters ends before 100 %.
+        # Logarithmic axes have no zero: the curve of a level with empty clusters ends before 100 %.
         sizes = np.sort(level.sizes[level.sizes > 0])[::-1]
         if not sizes.size:
             continue
@@ -60,19 +49,19 @@ def cluster_size_curves(levels: Sequence[LevelSummary]) -> bytes:
 
 
 def label_balance(target: TargetSummary, top: int = 24) -> bytes:
-    """Draws how often labels occur in the pool, in a random subset and in the balanced one.
+    """Draws how often labels occur in the pool, in a random subset and in the balanced subset.
 
-    On the left the pool's most frequent labels by name, on the right every label by rank.
+    On the left the pool's most frequent labels by name, on the right all labels by rank.
 
     Args:
-        target: A target whose `label_counts` are filled; a blank plot without them.
+        target: A target with `label_counts`; without them the plot is blank.
         top: How many labels to name.
 
     Raises:
         ValueError: If `top` is below 1.
     """
     if top < 1:
-        raise ValueError(f"top is {top}; name at least 1 label")
+        raise ValueError(f"top is {top}: choose 1 or more labels")
     ranked = sorted(target.label_counts.items(), key=lambda item: (-item[1][0], item[0]))
     counts = np.array([row for _, row in ranked], dtype=np.float64).reshape(-1, 3)
     shares = 100 * counts / np.maximum(counts.sum(axis=0), 1)
@@ -82,7 +71,7 @@ def label_balance(target: TargetSummary, top: int = 24) -> bytes:
 
     rows = np.arange(named)
     left.hlines(rows, shares[:named].min(axis=1), shares[:named].max(axis=1), color=style.GRID, linewidth=2.5)
-    # The pool's ring stays visible around the random subset's dot, which should lie in its middle.
+    # The pool's ring stays visible around the dot of the random subset, which should be near its middle.
     markers: tuple[tuple[str, dict[str, Any]], ...] = (
         ("pool", {"marker": "o", "s": 46, "facecolors": "none", "linewidths": 1.4}),
         ("random", {"marker": "o", "s": 13}),
@@ -124,15 +113,15 @@ def label_balance(target: TargetSummary, top: int = 24) -> bytes:
 
 
 def effective_numbers(target: TargetSummary) -> bytes:
-    """Draws the effective numbers of labels and of each level's clusters, one bar a subset.
+    """Draws the effective numbers of labels and of each level's clusters, one bar per subset.
 
     Args:
-        target: The target and what it is compared with.
+        target: The target, with the subsets it is compared with.
     """
     panels: list[tuple[str, list[float | None]]] = []
     if any(subset.effective_labels is not None for subset in target.subsets):
         panels.append(("labels", [subset.effective_labels for subset in target.subsets]))
-    # The top level first, as in the page's table: it is the one that balancing works on.
+    # The top level first, as in the page's table: balancing starts there.
     for level in sorted(
         {level for subset in target.subsets for level in subset.effective_clusters}, reverse=True
     ):
@@ -160,7 +149,7 @@ def effective_numbers(target: TargetSummary) -> bytes:
                 color=style.INK,
                 fontsize=style.FONT_POINTS,
             )
-        # Room for the figures right of the bars.
+        # Room for the numbers right of the bars.
         axes.set_xlim(0, 1.3 * max([*widths, 1e-9]))
         style.finish(axes, "", "", grid="", title=title)
         axes.set_xticks([])
@@ -173,16 +162,16 @@ def effective_numbers(target: TargetSummary) -> bytes:
 
 
 def inertia_curve(inertias: Sequence[Sequence[float]]) -> bytes:
-    """Draws inertia against iteration, one line a fit, from the first fit (light) to the last (dark).
+    """Draws inertia by iteration, one line per fit, from the first fit (light) to the last (dark).
 
     Args:
-        inertias: The inertia after each iteration, for each fit.
+        inertias: Inertia after each iteration of each fit.
     """
     figure = style.figure(7.5, 3.6)
     axes = figure.subplots()
     for index, (values, colour) in enumerate(zip(inertias, style.ramp(len(inertias)), strict=True)):
         marker = "o" if len(values) <= 40 else ""
-        # Beyond a handful a legend names only the ends of the ramp.
+        # With more than six fits, the legend names only the first and the last.
         named = len(inertias) <= 6 or index in (0, len(inertias) - 1)
         label = f"fit {index + 1}" if named else "_"
         axes.plot(range(1, len(values) + 1), values, color=colour, marker=marker, markersize=3, label=label)
@@ -190,7 +179,7 @@ def inertia_curve(inertias: Sequence[Sequence[float]]) -> bytes:
     if finite and min(finite) > 0 and max(finite) > 30 * min(finite):
         axes.set_yscale("log")
     longest = max((len(values) for values in inertias), default=1)
-    # A fit of one iteration would otherwise stand between ticks at 0.98 and 1.02.
+    # Otherwise a fit of one iteration is drawn between ticks at 0.98 and 1.02.
     axes.set_xlim(0.5, max(longest, 2) + 0.5)
     axes.locator_params(axis="x", integer=True)
     style.finish(axes, "iteration", "inertia", grid="y")
@@ -200,18 +189,18 @@ def inertia_curve(inertias: Sequence[Sequence[float]]) -> bytes:
 
 
 def image_grid(views: Sequence[SampleView], columns: int, side: int = 64) -> bytes:
-    """Lays the pictures of samples out in rows on white, each scaled into its square without distortion.
+    """Arranges the pictures of samples in rows on white, each scaled into its square without distortion.
 
     Args:
-        views: In reading order; those without a picture are left out, and none gives one blank row.
-        columns: Squares in a row.
+        views: In reading order; views without a picture are skipped. Without any, the row is blank.
+        columns: Squares per row.
         side: Width and height of a square, in pixels.
 
     Raises:
         ValueError: If `columns` or `side` is below 1.
     """
     if columns < 1 or side < 1:
-        raise ValueError(f"columns is {columns} and side is {side}; both must be at least 1")
+        raise ValueError(f"columns is {columns} and side is {side}: choose 1 or more for both")
     gap = 4
     pictures = [view.picture for view in views if view.picture is not None]
     n_rows = max(1, -(-len(pictures) // columns))

@@ -18,7 +18,7 @@ def whole(value: int | None) -> str:
 
 
 def decimal(value: float | None) -> str:
-    """Writes a quantity to three digits, or to the unit from 100 on."""
+    """Writes a quantity with three digits; from 100 on, without decimals."""
     if value is None or not math.isfinite(value):
         return _MISSING
     size = abs(value)
@@ -27,7 +27,7 @@ def decimal(value: float | None) -> str:
 
 
 def compact(value: float | None) -> str:
-    """Writes a quantity of any magnitude to four digits."""
+    """Writes a quantity of any magnitude; below 0.1 and from 10 million on in scientific notation."""
     if value is None or not math.isfinite(value):
         return _MISSING
     return decimal(value) if value == 0 or 0.1 <= abs(value) < 1e7 else f"{value:.3e}".replace("-", _MINUS)
@@ -39,7 +39,7 @@ def ratio(value: float | None) -> str:
 
 
 def percent(value: float | None) -> str:
-    """Writes a share; only none and all are written as 0 % and 100 %."""
+    """Writes a share as a percentage; only exactly 0 and 1 become 0% and 100%."""
     if value is None or not math.isfinite(value):
         return _MISSING
     if value in (0, 1):
@@ -68,7 +68,7 @@ def image_source(image: bytes) -> str:
     for signature, mime in _SIGNATURES:
         if image.startswith(signature):
             return f"data:{mime};base64,{base64.b64encode(image).decode()}"
-    raise ValueError(f"an image starts with {image[:8]!r}; encode thumbnails as PNG, JPEG or WebP")
+    raise ValueError(f"an image starts with {image[:8]!r}: encode thumbnails as PNG, JPEG or WebP")
 
 
 FILTERS: dict[str, Callable[[Any], str]] = {

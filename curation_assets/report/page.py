@@ -1,4 +1,4 @@
-"""The curation report as one HTML file that needs nothing else: no script, no font, no request."""
+"""The curation report as one self-contained HTML file: no script, no font, no request."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from curation_assets.report import figures
 from curation_assets.report.data import ReportData, SubsetMetrics, TargetSummary
 from curation_assets.report.formatting import FILTERS, decimal, image_source
 
-# Below this relative change a reader should not credit the balancing with anything.
+# A smaller relative change is not evidence that balancing worked.
 _NOTABLE_GAIN = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """What one target achieved, in the measure that says most."""
+    """The result of one target in the most telling measure."""
 
     measure: str
     pool: float | None
@@ -51,7 +51,7 @@ class MetricRow:
 
 @dataclass(frozen=True, slots=True)
 class TargetView:
-    """A target with what the template draws of it."""
+    """A target as the template shows it."""
 
     summary: TargetSummary
     headline: Headline | None
@@ -60,14 +60,14 @@ class TargetView:
     effective_numbers: str
     label_balance: str | None
     n_shown: int
-    """Samples in each of the two lists."""
+    """Samples in each of the two samples side by side."""
 
 
 def render_report(data: ReportData) -> str:
     """Renders the report.
 
-    The page holds its images and styles itself and forbids every request by a content security policy,
-    so it can be mailed, archived and opened offline. Equal data give an equal page.
+    The page contains its images and styles, and a content security policy forbids every request: it can be mailed,
+    archived and opened offline. Equal data give an equal page.
 
     Args:
         data: What to show; captions, labels and settings are escaped.
@@ -127,10 +127,10 @@ def _headline(target: TargetSummary) -> Headline | None:
 
 def _verdict(headline: Headline | None, size: int) -> str:
     if headline is None:
-        return f"A subset of {size:,} samples, with no random subset to compare it with."
+        return f"A subset of {size:,} samples, without a random subset for comparison."
     change = (
         f"the effective number of {headline.measure} is {decimal(headline.balanced)}, against "
-        f"{decimal(headline.random)} in a random subset of the same {size:,} samples."
+        f"{decimal(headline.random)} in a random subset of the same size ({size:,} samples)."
     )
     if headline.gain >= _NOTABLE_GAIN:
         return f"Balancing worked: {change}"
@@ -151,25 +151,25 @@ def _metric_rows(target: TargetSummary) -> list[MetricRow]:
 
     rows = []
     if _any(subsets, "effective_labels"):
-        explanation = "As varied as this many equally frequent labels; higher is better."
+        explanation = "Number of equally frequent labels with the same diversity; higher is better."
         values = [subset.effective_labels for subset in subsets]
         rows.append(row("Effective number of labels", explanation, "decimal", values))
     if _any(subsets, "label_coverage"):
-        explanation = "Share of the pool's labels that occur at least once."
+        explanation = "Share of the pool's labels that occur at least once; higher is better."
         rows.append(
             row("Label coverage", explanation, "percent", [subset.label_coverage for subset in subsets])
         )
     depths = sorted({level for subset in subsets for level in subset.effective_clusters}, reverse=True)
     for position, level in enumerate(depths):
-        first = "As varied as this many equally large clusters; higher is better."
+        first = "Number of equally large clusters with the same diversity; higher is better."
         explanation = first if position == 0 else "The same, for finer clusters."
         counts = [subset.effective_clusters.get(level) for subset in subsets]
         rows.append(row(f"Effective clusters, level {level}", explanation, "decimal", counts))
-    explanation = "Of all samples, in the largest top-level cluster; lower is better."
+    explanation = "Share of samples in the largest top-level cluster; lower is better."
     rows.append(
         row("Largest cluster's share", explanation, "percent", [subset.largest_share for subset in subsets])
     )
-    explanation = "0: top-level clusters are equally large; near 1: one holds all."
+    explanation = "Inequality of top-level cluster sizes: 0 if equal, near 1 if one has all samples."
     rows.append(row("Gini coefficient", explanation, "ratio", [subset.gini for subset in subsets]))
     return rows
 

@@ -1,4 +1,4 @@
-"""The pool in the plane, coloured by what became of each sample."""
+"""The pool in the plane, coloured by the fate of each sample."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from curation_assets.report import style
 
-# Drawn in this order: what is rare lies on top. Lightness differs too, for readers who see no hues.
+# Drawn in this order, rare fates on top. Lightness differs too, for colour-blind readers.
 _FATES = {
     "not_selected": ("#c3c7cd", 7),
     "selected": (style.ACCENT, 10),
@@ -19,17 +19,17 @@ _FATES = {
 
 
 def projection_scatter(x: np.ndarray, y: np.ndarray, fates: Sequence[str]) -> bytes:
-    """Draws the projection, one dot a sample.
+    """Draws the projection, one dot per sample.
 
     Args:
         x: float (n,).
         y: float (n,).
-        fates: of each sample; unknown ones are drawn as `rejected`.
+        fates: of each sample; an unknown fate is drawn as `rejected`.
     """
     figure = style.figure(11, 6.6)
     axes = figure.subplots()
     kinds = np.array([fate if fate in _FATES else "rejected" for fate in fates], dtype=object)
-    # Dots shrink where there are many, so that the picture does not fill up.
+    # Many dots are drawn smaller, so that they do not cover each other.
     scale = min(3.0, max(0.35, (2_000 / max(1, len(kinds))) ** 0.5))
     for fate, (colour, size) in _FATES.items():
         mine = kinds == fate

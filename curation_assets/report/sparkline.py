@@ -1,4 +1,4 @@
-"""Word-sized line charts as SVG, small enough for the Dagster UI to show in place."""
+"""Word-sized line charts as SVG, small enough for the Dagster UI to show inline."""
 
 from __future__ import annotations
 
@@ -9,64 +9,53 @@ import numpy as np
 
 _MARKDOWN_LIMIT = 1000
 _CAPTION_CHARACTERS = 200
-# Dark enough for a white page, light enough for a dark one: an image cannot tell which it is on.
+# Readable on a white page and on a dark one.
 _COLOUR = "#2a8fa8"
 _MARGIN = 3
-_MAX_POINTS = 32
-
-
-def sparkline_svg(values: Sequence[float], width: int = 120, height: int = 24) -> str:
-    """Draws a line without axes, its last value marked; below 700 characters whatever the input.
-
-    Args:
-        values: Non-finite ones are left out. Long series keep the extremes of each stretch.
-        width: In pixels.
-        height: In pixels.
-    """
-    return _draw(values, width, height, _MAX_POINTS)
+_WIDTH, _HEIGHT = 120, 24
 
 
 def sparkline_markdown(values: Sequence[float], caption: str) -> str:
-    """Wraps a sparkline into a Markdown image below 1000 characters.
+    """A line without axes, its last value marked, as a Markdown image below 1000 characters.
 
-    The Dagster UI renders Markdown of that length in place and hides longer text behind a click.
+    The Dagster UI renders Markdown of that length inline and hides longer text behind a click.
 
     Args:
-        values: As for `sparkline_svg`.
+        values: Values that are not finite are skipped. Long series keep the extremes of each stretch.
         caption: The image's alternative text; shortened to fit.
     """
     text = " ".join(caption.split())
     for character in "\\[]`*_!<&":
         text = text.replace(character, "\\" + character)
     if len(text) > _CAPTION_CHARACTERS:
-        # Never end in a lone backslash, which would escape the closing bracket.
+        # A backslash at the end would escape the closing bracket.
         text = text[: _CAPTION_CHARACTERS - 1].rstrip("\\") + "…"
     markdown = ""
-    for max_points in (_MAX_POINTS, 24, 16, 8):
-        payload = base64.b64encode(_draw(values, 120, 24, max_points).encode()).decode()
+    for max_points in (32, 24, 16, 8):
+        payload = base64.b64encode(_draw(values, max_points).encode()).decode()
         markdown = f"![{text}](data:image/svg+xml;base64,{payload})"
-        # The UI counts as JavaScript does, in UTF-16 units: an emoji in the caption is two.
+        # The UI counts UTF-16 units, as JavaScript does: an emoji counts as two.
         if len(markdown.encode("utf-16-le")) // 2 < _MARKDOWN_LIMIT:
             break
     return markdown
 
 
-def _draw(values: Sequence[float], width: int, height: int, max_points: int) -> str:
+def _draw(values: Sequence[float], max_points: int) -> str:
     series = np.asarray(values, dtype=np.float64)
     series = series[np.isfinite(series)]
     shapes = ""
     if series.size:
         kept = _landmarks(series, max_points)
-        # Dividing first keeps the range of values near the largest float from overflowing.
+        # Dividing first avoids overflow near the largest float.
         scaled = series[kept] / max(float(np.abs(series).max()), np.finfo(np.float64).tiny)
         span = np.ptp(scaled)
         heights = (scaled - scaled.min()) / span if span > 0 else np.full(kept.size, 0.5)
-        xs = _MARGIN + kept / max(series.size - 1, 1) * (width - 2 * _MARGIN)
-        ys = height - _MARGIN - heights * (height - 2 * _MARGIN)
+        xs = _MARGIN + kept / max(series.size - 1, 1) * (_WIDTH - 2 * _MARGIN)
+        ys = _HEIGHT - _MARGIN - heights * (_HEIGHT - 2 * _MARGIN)
         points = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(xs, ys, strict=True))
         shapes = f'<polyline points="{points}" fill="none" stroke="{_COLOUR}" stroke-width="1.5"/>'
         shapes += f'<circle cx="{xs[-1]:.1f}" cy="{ys[-1]:.1f}" r="2" fill="{_COLOUR}"/>'
-    size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
+    size = f'width="{_WIDTH}" height="{_HEIGHT}" viewBox="0 0 {_WIDTH} {_HEIGHT}"'
     return f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{shapes}</svg>'
 
 

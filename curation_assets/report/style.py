@@ -18,8 +18,8 @@ MUTED = "#6b717b"
 GRID = "#e3e4e2"
 ACCENT = "#17637d"
 FONT_POINTS = 9
-# Greys for what is merely compared with, so that the subset which the reader came for stands out;
-# lightness differs too, for readers who see no hues and for printers.
+# Greys for the baselines, so that the balanced subset stands out; lightness differs too, for colour-blind readers and
+# for printers.
 _SUBSETS = {"pool": "#6b717b", "random": "#b3b8c0", "flat k-means": "#d9a05b", "balanced": ACCENT}
 _OTHER_SUBSET = "#9a7fb0"
 # From fine to coarse levels, or from the first fit to the last.
@@ -29,7 +29,7 @@ _DOTS_PER_INCH = 144
 
 
 def subset_colour(name: str) -> str:
-    """Returns the colour that stands for a subset in every figure."""
+    """Returns the colour of a subset in every figure."""
     return _SUBSETS.get(name, _OTHER_SUBSET)
 
 
@@ -45,28 +45,28 @@ def ramp(n: int) -> Sequence[tuple[float, float, float]]:
 
 
 def figure(width: float, height: float) -> Figure:
-    """Starts a figure of so many inches; the page shows an inch at about 96 CSS pixels."""
-    # Not pyplot: it keeps every figure in global state and picks a backend by the environment.
+    """Starts a figure, its size in inches; the page shows an inch as about 96 CSS pixels."""
+    # Not pyplot, which keeps figures in global state and chooses a backend from the environment.
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=_DOTS_PER_INCH, facecolor="white", layout="constrained")
 
 
 def png(figure: Figure) -> bytes:
-    """Encodes a figure without a date or the name of the software, which would differ between runs."""
+    """Encodes a figure without date and software version, so that equal figures have equal bytes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
 
 
 def finish(axes: Axes, x: str, y: str, *, grid: str, title: str = "") -> None:
-    """Names the axes and leaves only the lines that help to read values.
+    """Labels the axes and keeps only the lines that help to read values.
 
     Args:
-        axes: What to finish, its scales already set.
+        axes: Their scales are set already.
         x: Name of the horizontal axis.
         y: Name of the vertical axis.
-        grid: `x`, `y`, `both` or, for none, an empty string.
+        grid: `x`, `y`, `both`, or an empty string for none.
         title: Above the axes, on the left.
     """
     axes.set_xlabel(x, color=MUTED, fontsize=FONT_POINTS)
@@ -82,7 +82,7 @@ def finish(axes: Axes, x: str, y: str, *, grid: str, title: str = "") -> None:
 
 
 def plain_ticks(axis: Axis, template: str) -> None:
-    """Writes a logarithmic axis's ticks as plain numbers instead of powers of ten."""
+    """Writes the ticks of a logarithmic axis as plain numbers instead of powers of ten."""
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
     axis.set_major_formatter(FuncFormatter(lambda value, _: template.format(value)))
@@ -90,7 +90,7 @@ def plain_ticks(axis: Axis, template: str) -> None:
 
 
 def legend(axes: Axes, loc: Literal["upper right", "lower right", "lower left"]) -> None:
-    """Adds a frameless legend if anything in the axes has a name."""
+    """Adds a frameless legend if anything in the axes has a label."""
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc=loc, frameon=False, fontsize=FONT_POINTS, labelcolor=INK)
 
@@ -102,5 +102,5 @@ def short(label: str) -> str:
 
 
 def plural(noun: str, count: int) -> str:
-    """Returns the noun as it is written after the count."""
+    """Returns the noun in the form that follows the count."""
     return noun if count == 1 else noun + "s"

@@ -1,4 +1,4 @@
-"""Stored arrays read in pieces: nothing is mapped, so that no page of a file counts as memory of the process."""
+"""Stored arrays read in pieces; nothing is memory-mapped, as mapped pages count as memory of the process."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from typing import IO
 import numpy as np
 from upath import UPath
 
-from curation_assets.storage.atomic import is_local
+from curation_assets.formats.npy import parse_npy_header
+from curation_assets.locations import is_local
 
-# Pieces of a local file stay in the cache until they are converted; other storage is asked for more at once.
+# Pieces of a local file stay in the CPU's cache until they are converted; remote requests should be larger.
 _LOCAL_PIECE, _REMOTE_PIECE = 2**20, 16 * 2**20
-# Rows that lie closer together are read together with what is between them: cheaper than another request.
+# Rows with smaller gaps are read in one request, together with the rows between them.
 _LOCAL_GAP, _REMOTE_GAP = 12 * 2**10, 2**20
 _HEADER_BYTES = 4096
 
@@ -24,9 +25,9 @@ ReadInto = Callable[[int, np.ndarray], None]
 
 
 def write_header(file: IO[bytes], descr: str, shape: tuple[int, ...]) -> None:
-    """Begin a .npy in C order, whose numbers are written after it.
+    """Write the header of a .npy in C order; the caller writes the values after it.
 
-    Headers of the same dimension are equally long: numpy leaves room for the number of rows to grow.
+    Headers of one dimension have the same length, as numpy leaves room for a larger number of rows.
 
     Args:
         file: at its start.
@@ -37,15 +38,15 @@ def write_header(file: IO[bytes], descr: str, shape: tuple[int, ...]) -> None:
 
 
 class ArrayFile:
-    """Rows of a .npy of two dimensions in C order, as float32.
+    """Rows of a 2-D .npy in C order, as float32.
 
-    Safe to use from several threads. Memory: a piece of 1 MiB (16 MiB of an object store) while it reads.
+    Thread-safe. Memory: a piece of 1 MiB (16 MiB from an object store) while it reads.
 
     Args:
         path: of the file.
 
     Raises:
-        ValueError: if the array has another form.
+        ValueError: if the array is not a 2-D array of floats in C order.
     """
 
     def __init__(self, path: UPath) -> None:
@@ -57,7 +58,7 @@ class ArrayFile:
         self._gap_rows = max(1, (_LOCAL_GAP if self._local else _REMOTE_GAP) // row_bytes)
 
     def read(self, start: int, out: np.ndarray) -> None:
-        """Rows from `start` on into float32 `out` (m, d)."""
+        """Read the rows from `start` into float32 `out` (m, d)."""
         from curation_assets.algorithms.rows import as_float32
 
         with self._opened() as read_into:
@@ -71,13 +72,13 @@ class ArrayFile:
                 as_float32(piece, out[first : first + len(piece)])
 
     def gather(self, rows: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-        """Some rows, in as few reads as is sensible.
+        """Some rows, with neighbouring rows read together.
 
         Args:
             rows: int64 (m,), ascending, repeats allowed.
 
         Returns:
-            Pieces: a slice of `rows` and their float32 rows, to be used before the next piece is asked for.
+            Pieces: a slice of `rows` and their float32 rows, valid until the next piece.
         """
         from curation_assets.algorithms.rows import as_float32
 
@@ -88,7 +89,7 @@ class ArrayFile:
         bounds = [0, *(np.flatnonzero(breaks) + 1).tolist(), len(rows)]
         firsts = rows[bounds[:-1]].tolist()
         with self._opened() as read_into:
-            # Rows of many short reads are converted together: for single ones that takes longer than the reading.
+            # Rows of many short reads are converted together; one by one, conversion takes longer than reading.
             scratch, found = self._scratch(self._piece_rows), self._scratch(len(rows))
             start = 0
             for first, (begin, end) in zip(firsts, pairwise(bounds), strict=True):
@@ -107,7 +108,7 @@ class ArrayFile:
 
     @contextmanager
     def _opened(self) -> Iterator[ReadInto]:
-        """A function that fills an array with the rows from a given one on."""
+        """A function that fills an array with rows, from a given row on."""
         row_bytes = self.dimension * self._dtype.itemsize
         if self._local is None:
 
@@ -142,11 +143,11 @@ class ArrayFile:
         else:
             head = self._path.fs.cat_file(self._path.path, start=0, end=_HEADER_BYTES)
         stream = io.BytesIO(head)
-        np.lib.format.read_magic(stream)
-        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
+        shape, fortran_order, dtype = parse_npy_header(stream)
         if len(shape) != 2 or fortran_order or dtype.kind != "f":
             raise ValueError(
-                f"{self._path}: is {dtype} of shape {shape}, expected floats of (rows, dimension)"
+                f"{self._path}: is {dtype} of shape {shape}, expected floats of (rows, dimension): run the step that "
+                f"made it again"
             )
         return shape[0], shape[1], dtype, stream.tell()
 

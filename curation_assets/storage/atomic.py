@@ -1,8 +1,9 @@
-"""Atomic files: under a temporary name, flushed to disk, then renamed; or put whole into an object store."""
+"""Atomic files: written under a temporary name, flushed and renamed, or uploaded whole to an object store."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,53 +11,48 @@ from pathlib import Path
 
 from upath import UPath
 
+from curation_assets.locations import OBJECT_STORES, is_local
+
 TEMPORARY_PREFIX = ".tmp-"
-# Where files have no folders: asking for one costs a request, and S3's client would make a missing bucket.
-_OBJECT_STORES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss")
-# Their clients remember listings, and would not see what other processes write; the others have no such option.
-_WITHOUT_MEMORY = ("s3", "s3a", "gs", "gcs")
-
-
-def is_local(path: UPath) -> bool:
-    """Whether a path lies on this machine's file system."""
-    return path.protocol in ("", "file", "local")
+# Their clients cache listings, which hides what other processes write; other clients have no such option.
+_WITH_LISTINGS_CACHE = ("s3", "s3a", "gs", "gcs")
 
 
 def open_root(location: str) -> UPath:
-    """A folder or fsspec URI of outputs that other processes, on whatever machine, write too."""
+    """A folder or fsspec URI of outputs that other processes, also on other machines, write to."""
     root = UPath(location)
-    return UPath(location, use_listings_cache=False) if root.protocol in _WITHOUT_MEMORY else root
+    return UPath(location, use_listings_cache=False) if root.protocol in _WITH_LISTINGS_CACHE else root
 
 
 def read_whole(path: UPath) -> bytes:
-    """Content of a small file that may be replaced at any time: as it was before or as it is after.
+    """Content of a small file that may be replaced at any time: the old content or the new, never a mix.
 
     Raises:
-        FileNotFoundError: if there is none.
+        FileNotFoundError: if the file does not exist.
     """
     if is_local(path):
         return path.read_bytes()
-    # Opening a remote file asks for its size first, by which a file replaced since would be cut off. So does reading
-    # it without a start: two requests instead of one.
+    # Opening a remote file asks for its size first, and a file replaced meanwhile would be cut to that size. Reading
+    # without a start does the same.
     return bytes(path.fs.cat_file(path.path, start=0))
 
 
 def read_all_whole(folder: UPath, paths: Sequence[str]) -> dict[str, bytes]:
-    """Contents of small remote files, as many at once as their store's client allows.
+    """Contents of small remote files, read at the same time as far as the store's client allows.
 
     Args:
-        folder: in which they lie.
-        paths: as its file system writes them.
+        folder: of the files.
+        paths: as its file system names them.
 
     Returns:
-        By path; without those that are gone.
+        Contents by path, without files that are gone.
 
     Raises:
-        OSError: of the store, if it does not answer for one of them.
+        OSError: if the store fails for one of them.
     """
     if not paths:
         return {}
-    # A list is always answered by a mapping, but for a list of one, which older clients take for its entry.
+    # Older clients answer a list of one path with its content instead of a mapping.
     if len(paths) == 1:
         answers: Mapping[str, bytes | Exception] = {paths[0]: _content_or_error(folder, paths[0])}
     else:
@@ -79,16 +75,16 @@ def _content_or_error(folder: UPath, path: str) -> bytes | Exception:
 
 
 class Leftovers:
-    """What killed processes left staged in local folders; each folder is listed once, when it is first asked about.
+    """Staged files that killed processes left in local folders; each folder is listed once, on first use.
 
-    One instance serves all shards of a step: a listing for each of their files would take longer than writing it.
+    Share one instance between the shards of a step: listing a folder for each file takes longer than writing it.
     """
 
     def __init__(self) -> None:
         self._found: dict[str, dict[str, list[str]]] = {}
 
     def remove(self, target: UPath) -> None:
-        """Remove what was staged for one file before the folder was listed."""
+        """Remove files that were staged for `target` before the folder was listed."""
         if not is_local(target):
             return
         folder = str(target.parent)
@@ -99,13 +95,13 @@ class Leftovers:
 
 
 class StagedFiles:
-    """Files written under temporary names that take their places together.
+    """Files that are written under temporary names and replace their targets together.
 
-    Locally a staged file lies beside its target and is renamed over it. Elsewhere it is uploaded whole, which
-    object stores make visible only when complete.
+    Locally a staged file is beside its target and is renamed over it. Elsewhere it is uploaded whole; object stores
+    show a file only when it is complete.
 
     Args:
-        leftovers: what killed processes left in the folders.
+        leftovers: files that killed processes left in the folders.
     """
 
     def __init__(self, leftovers: Leftovers | None = None) -> None:
@@ -113,7 +109,7 @@ class StagedFiles:
         self._staged: list[tuple[UPath, Path]] = []
 
     def stage(self, target: UPath) -> Path:
-        """A local path to write; its file is to replace `target`."""
+        """A local path to write; its file will replace `target`."""
         self._leftovers.remove(target)
         if is_local(target):
             folder = Path(str(target.parent))
@@ -126,17 +122,17 @@ class StagedFiles:
         return Path(name)
 
     def flush(self) -> None:
-        """Bring the files' contents to disk, before anything of the old ones goes."""
+        """Flush the contents to disk, before any old file is replaced."""
         for _, staged in self._staged:
             _flush(staged)
-            # mkstemp gives 0600; results should be readable as any file the user makes.
+            # mkstemp creates files with mode 0600; results get the user's usual mode.
             staged.chmod(0o666 & ~_umask())
 
     def replace(self, places: Mapping[Path, UPath] | None = None) -> None:
-        """Put every flushed file in its place, and the folders' new entries to disk, once for each folder.
+        """Move every flushed file to its target, and flush each folder once.
 
         Args:
-            places: by staged file, the place it takes instead of its target's.
+            places: by staged file, a path to use instead of its target.
         """
         folders: dict[Path, None] = {}
         for target, staged in self._staged:
@@ -145,25 +141,26 @@ class StagedFiles:
                 staged.replace(str(target))
                 folders[staged.parent] = None
             else:
-                if target.protocol not in _OBJECT_STORES:
+                # Making a folder costs an object store a request, and S3's client would create a missing bucket.
+                if target.protocol not in OBJECT_STORES:
                     target.parent.mkdir(parents=True, exist_ok=True)
                 target.fs.put_file(str(staged), target.path)
         for folder in folders:
             _flush(folder)
 
     def discard(self) -> None:
-        """Remove what was staged and is not in its place."""
+        """Remove staged files that have not replaced their targets."""
         for _, staged in self._staged:
             staged.unlink(missing_ok=True)
 
 
 @contextmanager
 def staged_file(target: UPath, leftovers: Leftovers | None = None) -> Iterator[Path]:
-    """A local path to write; when the block ends without an error, its file replaces `target` at once.
+    """A local path to write; when the block ends without an error, its file atomically replaces `target`.
 
     Args:
         target: the file.
-        leftovers: what killed processes left in its folder.
+        leftovers: files that killed processes left in its folder.
     """
     files = StagedFiles(leftovers)
     try:
@@ -175,13 +172,34 @@ def staged_file(target: UPath, leftovers: Leftovers | None = None) -> Iterator[P
 
 
 def write_text(target: UPath, text: str, leftovers: Leftovers | None = None) -> None:
-    """Replace a small text file atomically; what a killed process staged for it goes too."""
+    """Replace a small text file atomically; see `write_bytes`."""
+    write_bytes(target, text.encode("utf-8"), leftovers)
+
+
+def write_bytes(target: UPath, content: bytes, leftovers: Leftovers | None = None) -> None:
+    """Replace a small file atomically; files that killed processes staged for it are removed."""
     with staged_file(target, leftovers) as staged:
-        staged.write_text(text, encoding="utf-8")
+        staged.write_bytes(content)
+
+
+def remove_folder(folder: UPath) -> None:
+    """Remove a folder and its contents, if it exists."""
+    if is_local(folder):
+        shutil.rmtree(str(folder), ignore_errors=True)
+    elif folder.exists():
+        folder.fs.rm(folder.path, recursive=True)
+
+
+def link_or_copy(source: UPath, target: Path) -> None:
+    """Make `target`, which must not exist, a hard link to a local file, or a copy if linking is not possible."""
+    try:
+        os.link(str(source), target)
+    except OSError:
+        shutil.copyfile(str(source), target)
 
 
 def _staged_by_target(folder: str) -> dict[str, list[str]]:
-    """Staged files of a folder by the name of the file they were to replace."""
+    """Staged files of a folder by the name of their target."""
     found: dict[str, list[str]] = {}
     try:
         names = os.listdir(folder)  # noqa: PTH208 - names, without a path object for each
@@ -189,7 +207,7 @@ def _staged_by_target(folder: str) -> dict[str, list[str]]:
         return found
     for name in names:
         if name.startswith(TEMPORARY_PREFIX):
-            # What mkstemp appends has no hyphen.
+            # The part that mkstemp appends has no hyphen.
             target, hyphen, _ = name.removeprefix(TEMPORARY_PREFIX).rpartition("-")
             if hyphen:
                 found.setdefault(target, []).append(name)

@@ -1,4 +1,4 @@
-"""Embeddings of a pool as lazy rows: shard after shard, in pieces, never all in memory."""
+"""Embeddings of a pool as rows that are read from disk shard by shard, in pieces."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from curation_assets.storage.tables import Embedded
 
 
 class ShardedEmbeddings:
-    """The rows of many shards as one matrix, in the order of the shards given (see algorithms.rows.Rows).
+    """The rows of many shards as one matrix, in the given order of shards (see algorithms.rows.Rows).
 
     Memory: a piece of a shard while it reads, and the numbers of the kept rows.
 
     Args:
-        outputs: outputs of the asset `embeddings`, in the pool's canonical order.
-        kept: for each of them the rows to read, ascending; None reads all.
+        outputs: of the asset `embeddings`, in the pool's canonical order.
+        kept: for each output, the rows to read, ascending; None reads all.
 
     Raises:
-        StaleInputError: if a shard was not embedded yet.
+        StaleInputError: if a shard is not embedded yet.
     """
 
     def __init__(self, outputs: Sequence[Output], kept: Sequence[np.ndarray | None] | None = None) -> None:
@@ -68,7 +68,7 @@ class ShardedEmbeddings:
         return block
 
     def take(self, indices: np.ndarray) -> np.ndarray:
-        """The named rows, in the order given, as float32 (len(indices), d); read in the order of the files."""
+        """Rows `indices` in their order, as float32 (len(indices), d); read in the order of the files."""
         block = np.empty((len(indices), self._dimension), dtype=np.float32)
         order = None if (np.diff(indices) >= 0).all() else np.argsort(indices, kind="stable")
         ascending = indices if order is None else indices[order]

@@ -1,4 +1,4 @@
-"""The files of the evaluation sets as last listed, so that a change of one is noticed."""
+"""The last listing of the evaluation sets' files, from which a change is recognized."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LISTING_FILE: Final = "evaluation_sets.json"
 
 
 def save_evaluation_listing(pool_folder: UPath, listing: Mapping[str, Sequence[SourceFile]]) -> None:
-    """Keep the digest of each evaluation set's files; the file is left alone if nothing changed."""
+    """Store the digest of each evaluation set's files; the file is not rewritten if nothing changed."""
     sets = {
         name: {
             "n_files": len(files),
@@ -30,7 +30,7 @@ def save_evaluation_listing(pool_folder: UPath, listing: Mapping[str, Sequence[S
 
 
 def load_evaluation_digest(pool_folder: UPath) -> str | None:
-    """Changes whenever a file of an evaluation set does; None before the first listing."""
+    """A digest that changes with any file of an evaluation set; None before the first listing."""
     sets = _load(pool_folder)
     if sets is None:
         return None

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from upath import UPath
 
-from curation_assets.storage.atomic import is_local
+from curation_assets.locations import is_local
 from curation_assets.storage.outputs import Output, OutputWriter
 
 if TYPE_CHECKING:

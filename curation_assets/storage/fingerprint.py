@@ -10,7 +10,7 @@ from typing import Any
 
 
 def canonical(value: Any) -> str:
-    """A JSON-able value as text, the same on every machine."""
+    """A JSON-serializable value as text, the same on every machine."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
 
 
@@ -20,7 +20,7 @@ def text_digest(text: str) -> str:
 
 
 def fingerprint(value: Any) -> str:
-    """Digest of a JSON-able value, the same on every machine: 32 hexadecimal digits."""
+    """Digest of a JSON-serializable value, the same on every machine: 32 hexadecimal digits."""
     return text_digest(canonical(value))
 
 
@@ -31,5 +31,5 @@ def file_digest(path: Path) -> str:
 
 
 def combined_digest(digests: Mapping[str, str]) -> str:
-    """One digest for many named ones, whatever their order."""
+    """One digest of many named ones, independent of their order."""
     return fingerprint(sorted(digests.items()))

@@ -1,4 +1,4 @@
-"""The rows a pool's tree is fitted on: which shards, with which content. They stay as they are until a refit."""
+"""The rows that a pool's tree is fitted on: shards and their content, unchanged until a refit."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ FIT_ROWS_FILE = "fit_rows.json"
 
 @dataclass(frozen=True, slots=True)
 class FittedShard:
-    """One shard as the fit read it."""
+    """One shard as the fit reads it."""
 
     digest: str
-    """Of its rows: of its embeddings or, in a cleaned pool, of the admitted ones."""
+    """Digest of its rows: all embeddings or, in a cleaned pool, the admitted ones."""
     n_rows: int
     embeddings: str = ""
-    """Digest of its embeddings, if only the admitted ones of them were read."""
+    """Digest of its embeddings, if only admitted ones are read."""
 
     @property
     def embedded(self) -> str:
@@ -33,11 +33,11 @@ class FittedShard:
 
 @dataclass(frozen=True, slots=True)
 class FitRows:
-    """All shards a tree is fitted on, and why it was (re)fitted on just these."""
+    """All shards that a tree is fitted on, and why it was fitted on these."""
 
     shards: Mapping[str, FittedShard]
     encoder: str
-    """Fingerprint of the settings and code that made the embeddings and chose among them."""
+    """Fingerprint of the settings and code that made and admitted the embeddings."""
     reason: str
     decided_at: str = ""
 
@@ -53,7 +53,7 @@ class FitRows:
 
 
 def load_fit_rows(pool_folder: UPath) -> FitRows | None:
-    """The rows of the present tree; None before the first fit."""
+    """The rows of the current tree; None before the first fit."""
     try:
         document = json.loads(read_whole(pool_folder / FIT_ROWS_FILE))
     except FileNotFoundError:
@@ -63,6 +63,6 @@ def load_fit_rows(pool_folder: UPath) -> FitRows | None:
 
 
 def save_fit_rows(pool_folder: UPath, rows: FitRows) -> None:
-    """Decide what the next fit reads; `decided_at` is set here."""
+    """Store what the next fit reads; sets `decided_at`."""
     document = asdict(rows) | {"decided_at": datetime.now(UTC).isoformat(timespec="seconds")}
     write_text(pool_folder / FIT_ROWS_FILE, json.dumps(document, indent=1))

@@ -1,4 +1,4 @@
-"""Working files of a fit: states after iterations and finished resampling steps, so that a killed fit goes on."""
+"""Working files of a fit: its states and finished resampling steps, from which a killed fit resumes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from upath import UPath
 
-from curation_assets.storage.atomic import staged_file
+from curation_assets.storage.atomic import remove_folder, staged_file
 from curation_assets.storage.outputs import Output
 
 _PREFIX = ".fit-"
@@ -20,7 +20,7 @@ SECONDS_BETWEEN = 30.0
 
 @dataclass(frozen=True, slots=True)
 class StoredFit:
-    """What is kept of a fit (see algorithms.kmeans.FitState)."""
+    """The stored state of a fit (see algorithms.kmeans.FitState)."""
 
     centroids: np.ndarray
     """float32 (k, d)."""
@@ -32,7 +32,7 @@ class StoredFit:
 
 @dataclass(frozen=True, slots=True)
 class FinishedStep:
-    """The last resampling step that is finished."""
+    """The last finished resampling step."""
 
     step: int
     centroids: np.ndarray
@@ -42,11 +42,11 @@ class FinishedStep:
 
 
 class FitWork:
-    """One fit's working folder, beside its output. What lies in it belongs to one recipe.
+    """One fit's working folder, beside its output; its files belong to one recipe.
 
     Args:
-        folder: made when needed.
-        seconds_between: least seconds between two states that are kept.
+        folder: created when needed.
+        seconds_between: shortest time between two stored states.
     """
 
     def __init__(self, folder: UPath, seconds_between: float = SECONDS_BETWEEN) -> None:
@@ -55,25 +55,25 @@ class FitWork:
 
     @classmethod
     def of(cls, output: Output, recipe: str, seconds_between: float = SECONDS_BETWEEN) -> FitWork:
-        """The working folder for an output; those of other fits of it are removed.
+        """The working folder for an output; the folders of its other fits are removed.
 
         Args:
-            output: what is being fitted.
+            output: of the fit.
             recipe: fingerprint of everything that decides the result.
             seconds_between: see the class.
         """
         folder = output.folder / f"{_PREFIX}{recipe[:16]}"
         for other in output.folder.glob(f"{_PREFIX}*") if output.folder.exists() else ():
             if other.name != folder.name:
-                _remove(other)
+                remove_folder(other)
         return cls(folder, seconds_between)
 
     def states(self, step: int) -> FitStates:
-        """Where the fit of a resampling step keeps its states."""
+        """The states of a resampling step's fit."""
         return FitStates(self, step, self._seconds_between)
 
     def finished_step(self) -> FinishedStep | None:
-        """The last resampling step that is finished."""
+        """The last finished resampling step."""
         steps = sorted(int(path.stem.rpartition("-")[2]) for path in self.files("step-*.npz"))
         if not steps:
             return None
@@ -82,7 +82,7 @@ class FitWork:
         return FinishedStep(steps[-1], arrays["centroids"], [piece.tolist() for piece in pieces])
 
     def finish_step(self, step: int, centroids: np.ndarray, inertias: Sequence[Sequence[float]]) -> None:
-        """Keep a finished step; the states of its fit, and the step before, go.
+        """Store a finished step; the states of its fit, and the previous step, are removed.
 
         Args:
             step: 1 for the first.
@@ -99,30 +99,30 @@ class FitWork:
             path.unlink(missing_ok=True)
 
     def save(self, name: str, **arrays: np.ndarray) -> None:
-        """Keep arrays atomically."""
+        """Store arrays atomically."""
         with staged_file(self.folder / name) as staged, staged.open("wb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type] # numpy's stubs take a keyword for the option
 
     def load(self, name: str) -> dict[str, np.ndarray]:
-        """Arrays that were kept."""
+        """Stored arrays."""
         content = io.BytesIO((self.folder / name).read_bytes())
         with np.load(content, allow_pickle=False) as arrays:
             return {key: arrays[key] for key in arrays.files}
 
     def remove(self) -> None:
         """Remove the folder."""
-        _remove(self.folder)
+        remove_folder(self.folder)
 
     def files(self, pattern: str) -> list[UPath]:
-        """Files that are kept now."""
+        """Stored files."""
         return list(self.folder.glob(pattern)) if self.folder.exists() else []
 
 
 class FitStates:
-    """States of one fit; the last two are kept, as one may be on its way when the process ends.
+    """States of one fit; the last two are kept.
 
     Args:
-        work: where.
+        work: the working folder.
         step: resampling step of the fit.
         seconds_between: see `FitWork`.
     """
@@ -132,7 +132,7 @@ class FitStates:
         self._last = time.monotonic()
 
     def last(self) -> StoredFit | None:
-        """The last state; None if the fit has to begin."""
+        """The last state; None if there is none."""
         numbers = self._numbers()
         if not numbers:
             return None
@@ -140,10 +140,10 @@ class FitStates:
         return StoredFit(arrays["centroids"], tuple(arrays["inertias"].tolist()), int(arrays["n_reassigned"]))
 
     def keep(self, state: StoredFit) -> None:
-        """Keep a state, if the last one is old enough.
+        """Store a state, if the last one is old enough.
 
         Args:
-            state: anything with the fields of `StoredFit`.
+            state: any object with the fields of `StoredFit`.
         """
         if time.monotonic() - self._last < self._seconds_between:
             return
@@ -163,8 +163,3 @@ class FitStates:
 
     def _name(self, iteration: int) -> str:
         return f"state-{self._step}-{iteration}.npz"
-
-
-def _remove(folder: UPath) -> None:
-    if folder.exists():
-        folder.fs.rm(folder.path, recursive=True)

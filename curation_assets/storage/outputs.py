@@ -1,11 +1,9 @@
-"""Outputs: the files of one asset (or one shard of it), with the facts of how they were made beside them."""
+"""Outputs: the files of one asset, or of one shard of it, and the facts of how they were made."""
 
 from __future__ import annotations
 
 import io
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -19,7 +17,9 @@ from pydantic_core import from_json
 from upath import UPath
 
 from curation_assets.errors import StaleInputError
-from curation_assets.storage.atomic import Leftovers, StagedFiles, is_local, read_whole, write_text
+from curation_assets.formats.npy import load_array
+from curation_assets.locations import is_local
+from curation_assets.storage.atomic import Leftovers, StagedFiles, link_or_copy, read_whole, write_text
 from curation_assets.storage.fingerprint import canonical, combined_digest, file_digest, text_digest
 from curation_assets.storage.versions import new_version
 
@@ -28,11 +28,11 @@ FACTS = "facts.json"
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What decides an output: if none of it changed, neither would the output."""
+    """Everything that decides an output: the same recipe gives the same output."""
 
     settings: Mapping[str, Any]
     inputs: Mapping[str, str]
-    """Input asset -> digest of the content it was read with."""
+    """Input asset -> digest of its content."""
     code_version: str
 
     @property
@@ -41,44 +41,44 @@ class Recipe:
         return self.fingerprint_with(canonical(self.settings))
 
     def fingerprint_with(self, settings_text: str) -> str:
-        """The same, with the settings' canonical text at hand: one text serves thousands of shards."""
+        """`fingerprint` from the settings' canonical text, which thousands of shards share."""
         inputs = canonical(dict(self.inputs))
         return text_digest(f"[{settings_text},{inputs},{canonical(self.code_version)}]")
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """The JSON beside an output; its presence says that the output is complete."""
+    """The JSON beside an output; an output with facts is complete."""
 
     fingerprint: str
     digest: str
-    """Of the content: the same bytes give the same digest, however they came about."""
+    """Of the content: the same bytes give the same digest, however they were made."""
     settings: Mapping[str, Any]
     inputs: Mapping[str, str]
     code_version: str
     files: Mapping[str, str]
     """File name -> SHA-256."""
     summary: Mapping[str, Any] = field(default_factory=dict)
-    """Counts and figures for people and for later steps; not part of the digest."""
+    """Counts and figures for people and later steps; not part of the digest."""
     parts: Mapping[str, str] = field(default_factory=dict)
-    """Shard -> digest of what concerns that shard, where an output serves many shards; `step/shard` for a step that
-    rests on more or less of it than others."""
+    """Shard -> digest of what the shard depends on, in an output for many shards; `step/shard` for a step that depends
+    on more or less than other steps."""
     made_at: str = ""
     version: str = ""
-    """Folder of the files, inside the asset's, where they cannot be renamed into place together: see `Output`."""
+    """Folder of the files inside the asset's, in object stores: see `Output`."""
 
 
 def parse_facts(content: bytes) -> Facts | None:
-    """Facts from the bytes of their file; None if they are not those of a complete output."""
+    """Facts from the bytes of their file; None if the bytes are not valid facts."""
     try:
-        # Twice as fast as json, which counts when the facts of ten thousand shards are read.
+        # Twice as fast as json, which matters for the facts of ten thousand shards.
         return Facts(**from_json(content))
     except (TypeError, ValueError):
         return None
 
 
 def timestamp(unix_time: float | None = None) -> str:
-    """A time (now if not given) in UTC; later times sort after earlier ones as text."""
+    """A time (by default now) in UTC as text, which sorts by time."""
     moment = datetime.now(UTC) if unix_time is None else datetime.fromtimestamp(unix_time, UTC)
     return moment.isoformat(timespec="microseconds")
 
@@ -86,10 +86,10 @@ def timestamp(unix_time: float | None = None) -> str:
 class Output:
     """Files of one asset; `shard` is None for an asset that is not partitioned.
 
-    On this machine's file system new files are renamed over the old ones. Elsewhere several files cannot take their
-    places at once, so every writer puts them into a folder of its own, and then the facts, which name it: two writers
-    never mix, and whoever comes last has written the output. An `Output` that has read facts keeps to the files they
-    name, until it reads facts again.
+    On a local file system new files are renamed over the old ones. An object store cannot replace several files at
+    once: every writer uploads them into a folder of its own, and then the facts, which name the folder. Files of two
+    writers never mix, and the last writer wins. After an `Output` has read facts it uses the files that they name,
+    until it reads facts again.
 
     Args:
         folder: of the asset.
@@ -102,11 +102,11 @@ class Output:
         self._version: str | None = "" if is_local(folder) else None
 
     def path(self, name: str) -> UPath:
-        """Where the output's file `name` lies.
+        """Path of the output's file `name`.
 
-        With a shard its key comes first, inside the name's folder if it has one: embeddings/00003.npy,
-        balanced_dataset/small/00003.tar; without one the name stands alone: level_1_clusters/centroids.npy.
-        In an object store the folder of the version comes before all that.
+        A shard's key is a prefix of the name, inside the name's folder if it has one: embeddings/00003.npy,
+        balanced_dataset/small/00003.tar. Without a shard the name is unchanged: level_1_clusters/centroids.npy. In an
+        object store the folder of the version is inserted before it.
         """
         if name == FACTS:
             return self.path_in("", name)
@@ -115,12 +115,12 @@ class Output:
         return self.path_in(self._version or "", name)
 
     def path_in(self, version: str, name: str) -> UPath:
-        """Where the file `name` of a version lies."""
+        """Path of the file `name` of a version."""
         folder, _, last = name.rpartition("/")
         return self.folder / version / folder / (last if self.shard is None else f"{self.shard}.{last}")
 
     def facts(self) -> Facts | None:
-        """Facts of the stored output; None if there is none, or it is not complete."""
+        """Facts of the stored output; None if there is no complete output."""
         try:
             facts = parse_facts(read_whole(self.path(FACTS)))
         except FileNotFoundError:
@@ -130,7 +130,7 @@ class Output:
         return facts
 
     def store_facts(self, facts: Facts, leftovers: Leftovers | None = None) -> None:
-        """Replace the facts; the files they name must be in their places."""
+        """Replace the facts; the files that they name must exist already."""
         document = asdict(facts)
         if not facts.version:
             del document["version"]
@@ -139,7 +139,7 @@ class Output:
             self._version = facts.version
 
     def remove_files(self, facts: Facts) -> None:
-        """Remove the files that facts name; the facts themselves must be gone or replaced."""
+        """Remove the files that facts name; the facts themselves must be removed or replaced already."""
         for name in facts.files:
             self.path_in(facts.version, name).unlink(missing_ok=True)
 
@@ -147,7 +147,7 @@ class Output:
         """Facts of the stored output.
 
         Raises:
-            StaleInputError: if the output was never made or is incomplete.
+            StaleInputError: if there is no complete output.
         """
         facts = self.facts()
         if facts is None:
@@ -156,11 +156,8 @@ class Output:
         return facts
 
     def array(self, name: str) -> np.ndarray:
-        """A stored array, memory-mapped where it lies on this machine."""
-        path = self.path(name)
-        if is_local(path):
-            return np.load(str(path), mmap_mode="r", allow_pickle=False)
-        return np.load(io.BytesIO(path.fs.cat_file(path.path)), allow_pickle=False)
+        """A stored array, memory-mapped if it is on this machine."""
+        return load_array(self.path(name))
 
     def table(self, name: str, columns: list[str] | None = None) -> pl.DataFrame:
         """A stored Parquet table, or some of its columns."""
@@ -170,15 +167,15 @@ class Output:
 
     @contextmanager
     def writing(self, recipe: Recipe, leftovers: Leftovers | None = None) -> Iterator[OutputWriter]:
-        """Stage the output's files; when the block ends without an error they replace the old ones.
+        """Stage the output's files; when the block ends without an error, they replace the old ones.
 
-        Locally the old facts go first and the new ones come last, so that a process killed in between leaves an
-        output that counts as missing, never one that mixes old and new files. In an object store the old output
-        stays whole until the new facts are there.
+        Locally the old facts are removed first and the new ones written last: if the process is killed in between, the
+        output counts as missing and never mixes old and new files. In an object store the old output stays complete
+        until the new facts are written.
 
         Args:
-            recipe: what the output is made of.
-            leftovers: what killed processes left in its folders; to be shared by the shards of a step.
+            recipe: of the output.
+            leftovers: files that killed processes left in its folders; share it between the shards of a step.
         """
         leftovers = leftovers or Leftovers()
         staged = StagedFiles(leftovers)
@@ -193,7 +190,7 @@ class Output:
                 self.path(FACTS).unlink(missing_ok=True)
                 staged.replace()
             else:
-                # Named now: a fit may take days, and of what is not named by facts only the old goes.
+                # Named at the end, since a fit may take days: clean-up removes old folders that no facts name.
                 version = new_version()
                 staged.replace(writer.places(version))
         finally:
@@ -215,14 +212,14 @@ class Output:
         )
         self.store_facts(facts, leftovers)
         if version and old is not None:
-            # Who still reads them finds a file missing, never one of another writer in its place.
+            # A process that still reads them finds a missing file, never a file of another writer.
             self.remove_files(old)
         writer.facts = facts
         writer.clear_up()
 
 
 class OutputWriter:
-    """Collects the files of one output before they are renamed into place together."""
+    """Collects the files of one output, which then replace the old ones together."""
 
     def __init__(self, output: Output, files: StagedFiles) -> None:
         self.files: dict[str, str] = {}
@@ -236,27 +233,27 @@ class OutputWriter:
         self._when_stored: list[Callable[[], None]] = []
 
     def when_stored(self, clear_up: Callable[[], None]) -> None:
-        """Have something done once the output is complete: what it was made from may go then, not before."""
+        """Register an action for when the output is complete, such as removing its working files."""
         self._when_stored.append(clear_up)
 
     def clear_up(self) -> None:
-        """Do it."""
+        """Run the registered actions."""
         for clear_up in self._when_stored:
             clear_up()
 
     def file(self, name: str) -> Path:
-        """A local path to write the output's file `name` to."""
+        """A local path at which to write the output's file `name`."""
         self._staged[name] = self._files.stage(self._output.path_in("", name))
         return self._staged[name]
 
     def places(self, version: str) -> dict[Path, UPath]:
-        """Where each staged file goes in a version's folder."""
+        """Path of each staged file in a version's folder."""
         return {staged: self._output.path_in(version, name) for name, staged in self._staged.items()}
 
     def stored(self) -> Facts:
-        """The output's facts, once everything is in its place."""
+        """The output's facts, after the block of `writing`."""
         if self.facts is None:
-            raise RuntimeError("the output is not stored before the block of `writing` has ended")
+            raise RuntimeError("the output is not stored yet: ask for its facts after the block of `writing`")
         return self.facts
 
     def array(self, name: str, array: np.ndarray) -> None:
@@ -273,32 +270,29 @@ class OutputWriter:
         self.file(name).write_text(text, encoding="utf-8")
 
     def link(self, name: str, source: UPath, digest: str) -> None:
-        """Store a file that another output holds already: a hard link, or a copy where there can be none.
+        """Store a file of another output: as a hard link, or as a copy if linking is not possible.
 
-        Outputs are replaced by renaming, never changed in place, so the link keeps what it names.
+        Outputs are replaced by renaming and never changed in place, so the link keeps its content.
 
         Args:
             name: of the output's file.
             source: the file.
-            digest: its SHA-256, as the facts beside it say: it is not read again.
+            digest: its SHA-256 by the facts of its output; the file is not read for it.
         """
         staged = self.file(name)
         if not is_local(source):
             source.fs.get_file(source.path, str(staged))
         else:
             staged.unlink()
-            try:
-                os.link(str(source), staged)
-            except OSError:
-                shutil.copyfile(str(source), staged)
+            link_or_copy(source, staged)
         self._digests[name] = digest
 
     def digest(self, name: str) -> str:
-        """SHA-256 of a file that is written completely."""
+        """SHA-256 of a file that is completely written."""
         if name not in self._digests:
             self._digests[name] = file_digest(self._staged[name])
         return self._digests[name]
 
     def seal(self) -> None:
-        """Digest what was staged."""
+        """Compute the digests of all staged files."""
         self.files = {name: self.digest(name) for name in sorted(self._staged)}

@@ -13,7 +13,8 @@ from upath import UPath
 
 from curation_assets.errors import StaleInputError
 from curation_assets.formats.base import SourceFile
-from curation_assets.storage.atomic import is_local, open_root, read_all_whole
+from curation_assets.locations import is_local
+from curation_assets.storage.atomic import open_root, read_all_whole
 from curation_assets.storage.embeddings import ShardedEmbeddings
 from curation_assets.storage.evaluation import load_evaluation_digest, save_evaluation_listing
 from curation_assets.storage.fingerprint import combined_digest

@@ -1,4 +1,4 @@
-"""Shards: the files of a pool in groups, each a partition of the graph; the list is kept beside the outputs."""
+"""Shards: groups of a pool's files, each a partition of the graph; their list is stored beside the outputs."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ class Shard:
     key: str
     files: tuple[SourceFile, ...]
     set_aside: str = ""
-    """Why the pool is curated without this shard for now; empty for a shard that takes part."""
+    """Why the shard is currently excluded; empty for a shard that takes part."""
 
     @property
     def source_digest(self) -> str:
-        """Changes whenever a file of the shard does."""
+        """A digest that changes with any file of the shard."""
         return fingerprint([[file.path, file.size_bytes, file.version] for file in self.files])
 
 
 def group_files(
     files: Sequence[SourceFile], files_per_shard: int, known: Sequence[Shard] = ()
 ) -> list[Shard]:
-    """Group a pool's files into shards, keeping the groups there are.
+    """Group a pool's files into shards, keeping existing groups.
 
-    Known files stay in their shard, with their new size and version; vanished ones leave it; new ones form
-    new shards in the order of their paths. So adding files never changes another shard.
+    Known files stay in their shard, with their new size and version; removed files leave it; new files form new
+    shards in the order of their paths. Adding files never changes an existing shard.
 
     Args:
-        files: the pool's files as listed now.
+        files: the current listing of the pool.
         files_per_shard: files of a new shard.
         known: shards of an earlier listing.
 
@@ -50,7 +50,7 @@ def group_files(
         Shards in the order of their keys.
 
     Raises:
-        PoolSpecError: if two files would give shards of the same name.
+        PoolSpecError: if two shards would get the same name.
     """
     listed = {file.path: file for file in files}
     shards = [
@@ -66,7 +66,7 @@ def group_files(
     for left, right in pairwise(shards):
         if left.key == right.key:
             raise PoolSpecError(
-                f"the files {left.files[0].path} and {right.files[0].path} both give the shard name "
+                f"the files {left.files[0].path} and {right.files[0].path} give the same shard name "
                 f"'{left.key}': rename one of them"
             )
     return shards
@@ -95,7 +95,7 @@ def _stem(path: str) -> str:
 
 
 def load_shards(pool_folder: UPath) -> list[Shard]:
-    """The shards as last listed; none before the first listing."""
+    """The shards of the last listing; empty before the first listing."""
     try:
         document = json.loads(read_whole(pool_folder / SHARDS_FILE))
     except FileNotFoundError:
@@ -107,6 +107,6 @@ def load_shards(pool_folder: UPath) -> list[Shard]:
 
 
 def save_shards(pool_folder: UPath, shards: Sequence[Shard]) -> None:
-    """Keep the list of shards for the steps that read them."""
+    """Store the list of shards."""
     text = json.dumps({"shards": [asdict(shard) for shard in shards]}, indent=1)
     write_text(pool_folder / SHARDS_FILE, text)

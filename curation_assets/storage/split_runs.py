@@ -1,7 +1,7 @@
-"""Bucketed runs: a pool's rows brought together by coarse cluster, in one pass and without a sort of them all.
+"""Bucketed runs: a pool's rows grouped by coarse cluster in one pass, without sorting all of them.
 
-A run holds consecutive rows of the pool, sorted by coarse cluster, beside an index of where each coarse cluster
-begins. A bucket, a range of coarse clusters, is then one stretch of every run.
+A run has consecutive rows of the pool, sorted by coarse cluster, and an index of where each coarse cluster begins. A
+bucket, a range of coarse clusters, is then one stretch of every run.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class SplitRuns:
     """The runs of one split level.
 
     Args:
-        work: where they lie.
+        work: the working folder.
         n_rows: rows of the pool.
-        rows_per_run: of every run but the last.
+        rows_per_run: of every run except the last.
     """
 
     work: SplitWork
@@ -42,7 +42,7 @@ class SplitRuns:
         return [(start, min(start + self.rows_per_run, self.n_rows)) for start in starts]
 
     def missing(self) -> list[tuple[int, int]]:
-        """Bounds of the runs that are not written yet; runs of other bounds are removed."""
+        """Bounds of the runs that are not written yet; runs with other bounds are removed."""
         names = {f"{kind}-{start}-{stop}.npy" for start, stop in self.bounds() for kind in ("run", "index")}
         for kind in ("index", "run"):
             for path in self.work.folder.glob(f"{kind}-*.npy"):
@@ -51,10 +51,10 @@ class SplitRuns:
         return [run for run in self.bounds() if not self.work.path(_index(*run)).exists()]
 
     def write(self, rows: Rows, start: int, stop: int, clusters: np.ndarray, n_clusters: int) -> None:
-        """Write one run; its index comes last and says that it is complete.
+        """Write one run; its index is written last and marks it as complete.
 
         Args:
-            rows: the pool's, not prepared.
+            rows: of the pool, not preprocessed.
             start: first row.
             stop: row after the last.
             clusters: int (stop - start,): their coarse clusters.
@@ -73,7 +73,7 @@ class SplitRuns:
     def bucket(self, first: int, last: int) -> tuple[RunRows, np.ndarray]:
         """The rows of the coarse clusters from `first` up to `last`, and the coarse cluster of each (int64).
 
-        Rows of one coarse cluster stand in the pool's order.
+        Rows of one coarse cluster are in the pool's order.
         """
         stretches, clusters = [], [np.empty(0, dtype=np.int64)]
         for start, stop in self.bounds():
@@ -91,13 +91,13 @@ class _Stretch:
     stop: int
 
     def open(self) -> np.ndarray:
-        """The stretch, memory-mapped; its pages are given back when the array goes."""
+        """The stretch, memory-mapped; its pages are released with the array."""
         run = np.load(self.path, mmap_mode="r", allow_pickle=False)
         return np.asarray(run[self.start : self.stop])
 
 
 class RunRows:
-    """One stretch of every run as one matrix (see algorithms.rows.Rows); nothing is held in memory."""
+    """One stretch of every run as one matrix (see algorithms.rows.Rows); nothing is kept in memory."""
 
     def __init__(self, stretches: list[_Stretch]) -> None:
         self._stretches = stretches
@@ -126,7 +126,7 @@ class RunRows:
         return self._filled(np.empty((stop - start, self._dimension), dtype=np.float32), start)
 
     def take(self, indices: np.ndarray) -> np.ndarray:
-        """The named rows, in the order given, as float32 (len(indices), d)."""
+        """Rows `indices` in their order, as float32 (len(indices), d)."""
         block = np.empty((len(indices), self._dimension), dtype=np.float32)
         position = np.searchsorted(self._bounds, indices, side="right") - 1
         for number in np.unique(position):
@@ -148,7 +148,7 @@ class RunRows:
 
 
 def _without_loss(rows: Rows, start: int, stop: int) -> np.ndarray:
-    """Rows as float16, in which embeddings are stored, or as float32 if they hold more than that."""
+    """Rows as float16, the type of stored embeddings, or as float32 if float16 would lose digits."""
     block = np.empty((stop - start, rows.dimension), dtype=np.float16)
     step = max(1, _PIECE_BYTES // (4 * max(1, rows.dimension)))
     for first in range(start, stop, step):

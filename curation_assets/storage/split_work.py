@@ -1,4 +1,4 @@
-"""Working files of a split level's fit: what a killed run finished is found again; they go when the level is stored."""
+"""Working files of a split level's fit, from which a killed run resumes; removed when the level is stored."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from upath import UPath
 
-from curation_assets.storage.atomic import TEMPORARY_PREFIX, is_local, staged_file
+from curation_assets.locations import is_local
+from curation_assets.storage.atomic import TEMPORARY_PREFIX, staged_file
 from curation_assets.storage.fingerprint import fingerprint
 from curation_assets.storage.outputs import Output
 
@@ -35,7 +36,7 @@ class StoredCoarse:
 
 @dataclass(frozen=True, slots=True)
 class SplitChunk:
-    """The sub-clusters of one bucket, as algorithms.splitting.SplitBucket has them."""
+    """The sub-clusters of one bucket (see algorithms.splitting.SplitBucket)."""
 
     centroids: np.ndarray
     """float32 (k, d)."""
@@ -44,10 +45,10 @@ class SplitChunk:
 
 
 class SplitWork:
-    """One fit's working folder. What lies in it belongs to the same rows, settings, code and coarse fit.
+    """One fit's working folder; its files belong to the same rows, settings, code and coarse fit.
 
     Args:
-        folder: on this machine; made when needed.
+        folder: on this machine; created when needed.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -55,15 +56,15 @@ class SplitWork:
 
     @classmethod
     def of(cls, output: Output, recipe: str, parent: str | None = None) -> SplitWork:
-        """The working folder for an output; those of other fits of it are removed.
+        """The working folder for an output; the folders of its other fits are removed.
 
-        It lies beside the output's files, or among this machine's temporary files if those lie elsewhere: then
-        a fit is resumed on the machine where it began.
+        It is beside the output's files if those are local, else among this machine's temporary files. Then a fit
+        resumes only on the machine where it began.
 
         Args:
-            output: what is being fitted.
+            output: of the fit.
             recipe: fingerprint of everything that decides the result.
-            parent: folder to make it in instead; one for many outputs.
+            parent: folder to create it in instead; may be shared by many outputs.
         """
         within = _parent(output) if parent is None else Path(parent) / _own_name(output)
         folder = within / f"{_PREFIX}{recipe[:16]}"
@@ -73,11 +74,11 @@ class SplitWork:
         return cls(folder)
 
     def path(self, name: str) -> UPath:
-        """Where the working file `name` lies."""
+        """Path of the working file `name`."""
         return UPath(self.folder / name)
 
     def coarse(self) -> StoredCoarse | None:
-        """The coarse fit, if it was finished."""
+        """The coarse fit; None if it is not finished."""
         try:
             text = self.path(_INERTIAS).read_text(encoding="utf-8")
         except FileNotFoundError:
@@ -92,7 +93,7 @@ class SplitWork:
     def save_coarse(
         self, centroids: np.ndarray, assignments: np.ndarray, inertias: tuple[float, ...]
     ) -> None:
-        """Keep the coarse fit; runs and chunks of an earlier one go.
+        """Store the coarse fit; runs and chunks of an earlier one are removed.
 
         Args:
             centroids: float32 (k_coarse, d).
@@ -108,7 +109,7 @@ class SplitWork:
             staged.write_text(json.dumps(inertias), encoding="utf-8")
 
     def has_chunk(self, first: int, last: int) -> bool:
-        """Whether the coarse clusters from `first` up to `last` were split."""
+        """Whether the coarse clusters from `first` up to `last` are split."""
         return self.path(_chunk_name(first, last)).exists()
 
     def chunk(self, first: int, last: int) -> SplitChunk:
@@ -122,7 +123,7 @@ class SplitWork:
             return np.asarray(arrays["of_cluster"])
 
     def save_chunk(self, first: int, last: int, chunk: SplitChunk) -> None:
-        """Keep what the coarse clusters from `first` up to `last` were split into."""
+        """Store the sub-clusters of the coarse clusters from `first` up to `last`."""
         with staged_file(self.path(_chunk_name(first, last))) as staged, staged.open("wb") as file:
             np.savez(file, centroids=chunk.centroids, of_cluster=chunk.of_cluster)
 
@@ -131,7 +132,7 @@ class SplitWork:
         return np.asarray(np.load(self.folder / name, allow_pickle=False))
 
     def save(self, name: str, array: np.ndarray) -> None:
-        """Keep an array atomically."""
+        """Store an array atomically."""
         with staged_file(self.path(name)) as staged, staged.open("wb") as file:
             np.save(file, array, allow_pickle=False)
 

@@ -1,15 +1,14 @@
-"""Versions of a pool's tree: each stays readable in a folder of its own, laid out like the pool's outputs."""
+"""Earlier versions of a pool's tree, each in a folder with the layout of the pool's outputs."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from curation_assets.storage.atomic import is_local, read_whole, write_text
+from curation_assets.locations import is_local
+from curation_assets.storage.atomic import link_or_copy, read_whole, remove_folder, write_text
 from curation_assets.storage.outputs import FACTS, Facts, Output, timestamp
 from curation_assets.storage.pool_storage import PoolStorage
 
@@ -18,7 +17,7 @@ TREES, HISTORY = "trees", "history.json"
 
 @dataclass(frozen=True, slots=True)
 class TreeRecord:
-    """One time a version of the tree came into use."""
+    """The time at which a version of the tree came into use."""
 
     version: str
     since: str
@@ -28,8 +27,8 @@ class TreeRecord:
 class TreeArchive:
     """The trees of one pool, newest last.
 
-    Files of an archived tree are hard links where the file system has them: outputs are replaced by renaming,
-    never changed in place, so a link costs nothing and keeps what it names.
+    Files of an archived tree are hard links if the file system has them. Outputs are replaced by renaming and never
+    changed in place, so a link keeps its content and needs no space.
 
     Args:
         storage: the pool's outputs.
@@ -40,7 +39,7 @@ class TreeArchive:
         self._folder = storage.folder / TREES
 
     def history(self) -> list[TreeRecord]:
-        """Every tree that is kept, in the order of use."""
+        """Every archived tree, in the order of use."""
         try:
             entries = json.loads(read_whole(self._folder / HISTORY))
         except FileNotFoundError:
@@ -48,7 +47,7 @@ class TreeArchive:
         return [TreeRecord(**entry) for entry in entries]
 
     def previous(self, version: str) -> TreeRecord | None:
-        """The tree that was in use before `version`."""
+        """The tree in use before `version`."""
         others = [record for record in self.history() if record.version != version]
         return others[-1] if others else None
 
@@ -66,18 +65,18 @@ class TreeArchive:
         reason: str,
         most: int,
     ) -> int:
-        """Archive the present tree, or what is new of it, and drop versions beyond the newest `most`.
+        """Archive the current tree, or its new outputs, and remove versions beyond the newest `most`.
 
         Args:
-            version: of the present tree.
+            version: of the current tree.
             clusters: names of its unpartitioned outputs.
-            assign: name of the output that holds the rows' clusters.
-            shards: those to keep it of.
+            assign: name of the output with the rows' clusters.
+            shards: whose `assign` to archive.
             reason: why the tree was made.
-            most: versions to keep, this one too.
+            most: versions to keep, including this one.
 
         Returns:
-            Outputs that were archived now.
+            Number of newly archived outputs.
         """
         archived = self.storage(version)
         n_new = sum(_link(self._storage.output(name), archived.output(name)) for name in clusters)
@@ -89,19 +88,12 @@ class TreeArchive:
             dropped, history = history[:-most], history[-most:]
             write_text(self._folder / HISTORY, json.dumps([asdict(record) for record in history], indent=1))
             for record in dropped:
-                self._remove(record.version)
+                remove_folder(self._folder / record.version)
         return n_new
-
-    def _remove(self, version: str) -> None:
-        folder = self._folder / version
-        if is_local(folder):
-            shutil.rmtree(str(folder), ignore_errors=True)
-        elif folder.exists():
-            folder.fs.rm(folder.path, recursive=True)
 
 
 def _link(source: Output, target: Output) -> bool:
-    """Make `target` name the files of `source`; False if it does already."""
+    """Link the files of `source` from `target`; False if they are linked already."""
     facts, there = source.require_facts(), target.facts()
     if there is not None and there.digest == facts.digest and there.fingerprint == facts.fingerprint:
         return False
@@ -110,19 +102,16 @@ def _link(source: Output, target: Output) -> bool:
         return True
     target.path(FACTS).unlink(missing_ok=True)
     target.folder.mkdir(parents=True, exist_ok=True)
-    # Facts last: their presence says that the output is complete.
+    # Facts last: an output with facts is complete.
     for name in [*facts.files, FACTS]:
-        old, new = source.path(name), target.path(name)
-        Path(str(new)).unlink(missing_ok=True)
-        try:
-            os.link(str(old), str(new))
-        except OSError:
-            shutil.copyfile(str(old), str(new))
+        new = Path(str(target.path(name)))
+        new.unlink(missing_ok=True)
+        link_or_copy(source.path(name), new)
     return True
 
 
 def _copy(source: Output, facts: Facts, target: Output) -> None:
-    """Copy inside a store: the very files that these facts name, though another writer replaced them since."""
+    """Copy inside a store exactly the files that these facts name, even if another writer has replaced the output."""
     there = target.facts()
     for name in facts.files:
         old, new = source.path_in(facts.version, name), target.path_in(facts.version, name)

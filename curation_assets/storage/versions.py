@@ -1,4 +1,4 @@
-"""Versions of an output where files cannot be renamed together: a folder for each writer, named by time and chance."""
+"""Versions of an output in an object store: each writer has a folder, named by time and a random number."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NAME: Final = re.compile(r"v-(\d{8}T\d{6})-[0-9a-f]{16}")
 
 
 def new_version() -> str:
-    """A name that no other writer has, from now on and on any machine: v-20260131T235959-0123456789abcdef."""
+    """A name that is unique on all machines, e.g. v-20260131T235959-0123456789abcdef."""
     return f"v-{datetime.now(UTC).strftime(_FORM)}-{secrets.token_hex(8)}"
 
 

@@ -187,7 +187,7 @@ BAD_FILES = [
     BadInput(
         "a text column of numbers",
         parquet({"text": [1.5]}),
-        Refused(ShardError, ("type double, which holds no texts",)),
+        Refused(ShardError, ("type double, not of texts",)),
     ),
     BadInput(
         "an image column of texts",

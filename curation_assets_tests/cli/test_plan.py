@@ -104,6 +104,12 @@ def test_without_gpus_this_machine_is_measured() -> None:
     assert "level 4" in words
 
 
+def test_a_wrong_fit_device_is_named(project: Project) -> None:
+    project.write_pool({**SMALL_POOL, "fit_device": "gpu"})
+    with pytest.raises(PoolSpecError, match=r"^fit_device is 'gpu': choose auto"):
+        plan("--pool", "emoji", "--rows", "1000", "--dim", "64")
+
+
 def test_a_pool_that_is_not_embedded_needs_its_size() -> None:
     with pytest.raises(PoolSpecError, match=r"pool 'emoji' is not embedded yet.*pass --rows N and --dim N"):
         plan("--pool", "emoji")

@@ -14,7 +14,7 @@ from rich.console import Console
 from curation_assets import progress
 from curation_assets.cli.runner import Runner
 from curation_assets.defs.run.driver import Driver, PlannedRun
-from curation_assets.encoders.loading import forget_encoders
+from curation_assets.encoders import loading
 from curation_assets.graph.steps import pool_steps
 from curation_assets.pools import PoolSpec
 from curation_assets.project import Home
@@ -61,7 +61,6 @@ def runner(tmp_path: Path) -> Iterator[Runner]:
         made = Runner(Driver(home, spec_of(), instance), Console(file=io.StringIO()))
         made.sync_shards()
         yield made
-    forget_encoders()
 
 
 def test_several_runs_and_shards_of_one_process_load_the_encoder_once(
@@ -74,7 +73,7 @@ def test_several_runs_and_shards_of_one_process_load_the_encoder_once(
         return MeanColours()
 
     monkeypatch.setattr("curation_assets.encoders.build_encoder", build)
-    forget_encoders()
+    monkeypatch.setattr(loading, "CACHE", loading.EncoderCache())
     sink = Lines()
     with progress.shown_in(sink):
         for block in (("a", "b"), ("c", "d")):

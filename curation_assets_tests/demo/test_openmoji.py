@@ -118,7 +118,7 @@ def test_finished_shards_are_kept_and_a_killed_run_resumes(tmp_path, monkeypatch
 
     with pytest.raises(KeyboardInterrupt):
         write(folder, on_progress=kill)
-    (folder / "00002.tar.tmp").write_bytes(b"half a shard")
+    (folder / ".tmp-00002.tar-ab12").write_bytes(b"half a shard")
     (folder / "00002.parquet").write_bytes(b"from a run killed before its tar")
     assert not (folder / "00002.tar").exists()
 

@@ -2,19 +2,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
 import torch
 
-from curation_assets.encoders import build_encoder, resolve_device
+from curation_assets.encoders import Encoder, build_encoder
 from curation_assets.encoders.torch_encoder import digest_weights
-from curation_assets.errors import PoolSpecError
 from curation_assets.pools import (
     BundledEncoderSettings,
     OpenClipEncoderSettings,
     SentenceTransformersEncoderSettings,
     TimmEncoderSettings,
 )
+from curation_assets.pools.encoder import ENCODERS
 
 
 @pytest.mark.parametrize(
@@ -32,6 +33,11 @@ def test_each_kind_of_settings_has_its_encoder(settings):
     assert encoder.identity["model"] == settings.model
     assert set(encoder.identity) == {"kind", "model", "weights_sha256", "preprocessing", "library"}
     assert encoder.dimension > 0
+
+
+def test_each_kind_is_a_module_with_its_encoder():
+    for kind in ENCODERS:
+        assert issubclass(import_module(f"curation_assets.encoders.{kind}").ENCODER, Encoder)
 
 
 def test_text_has_its_encoder():
@@ -52,26 +58,6 @@ def test_importing_the_package_imports_no_model_library():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
-
-
-def test_auto_takes_cuda_where_torch_sees_it(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert resolve_device("auto") == "cuda"
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert resolve_device("auto") == "cpu"
-
-
-def test_device_index_is_checked_against_what_torch_sees(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert resolve_device("cuda:1") == "cuda:1"
-    with pytest.raises(PoolSpecError, match=r"'cuda:2', but torch sees 2 cuda"):
-        resolve_device("cuda:2")
-
-
-@pytest.mark.parametrize("device", ["gpu", "", "meta", "cuda:x"])
-def test_unknown_device_is_named(device):
-    with pytest.raises(PoolSpecError, match=f"encoder.device is '{device}'"):
-        resolve_device(device)
 
 
 def test_digest_depends_on_names_types_shapes_and_values_only():

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -23,13 +22,12 @@ class Loads:
 
 
 @pytest.fixture
-def loads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loads]:
+def loads(monkeypatch: pytest.MonkeyPatch) -> Loads:
     counting = Loads()
     monkeypatch.setattr("curation_assets.encoders.build_encoder", counting)
-    monkeypatch.setattr(loading, "resolve_device", lambda device: "cpu" if device == "auto" else device)
-    loading.forget_encoders()
-    yield counting
-    loading.forget_encoders()
+    monkeypatch.setattr(loading, "resolve_device", lambda device, setting: device.replace("auto", "cpu"))
+    monkeypatch.setattr(loading, "CACHE", loading.EncoderCache())
+    return counting
 
 
 def bundled(**changes: Any) -> BundledEncoderSettings:

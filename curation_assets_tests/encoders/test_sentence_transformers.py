@@ -188,7 +188,7 @@ def test_a_folder_without_a_model_is_named(tmp_path):
 
 def test_a_broken_model_is_named(tmp_path):
     (tmp_path / "modules.json").write_text("[")
-    with pytest.raises(PoolSpecError, match=r"could not load it .*give the folder of a saved model"):
+    with pytest.raises(PoolSpecError, match=r"cannot load it .*give the folder of a saved model"):
         SentenceTransformersEncoder(settings(model=str(tmp_path)))
 
 
@@ -200,7 +200,7 @@ def test_a_model_that_only_the_hub_has_names_the_remedy(monkeypatch):
         raise OSError("no network")
 
     monkeypatch.setattr(sentence_transformers, "SentenceTransformer", fail)
-    with pytest.raises(PoolSpecError, match=r"'owner/name'.*no network.*install the package"):
+    with pytest.raises(PoolSpecError, match=r"'owner/name'.*no network.*install a package"):
         SentenceTransformersEncoder(settings(model="owner/name"))
 
 

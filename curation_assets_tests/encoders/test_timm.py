@@ -78,7 +78,7 @@ def test_incomplete_checkpoint_is_refused_rather_than_filled_with_random_weights
     weights = torch.load(checkpoint, weights_only=True)
     del weights["conv_stem.weight"]
     torch.save(weights, tmp_path / "partial.pth")
-    with pytest.raises(PoolSpecError, match=r"lacks \['conv_stem\.weight'\]"):
+    with pytest.raises(PoolSpecError, match=r"missing: \['conv_stem\.weight'\]"):
         TimmEncoder(settings(checkpoint=str(tmp_path / "partial.pth")))
 
 

@@ -83,7 +83,7 @@ def test_a_model_without_a_tokenizer_is_named(tmp_path):
 
 def test_a_broken_tokenizer_is_named(tmp_path):
     (tmp_path / "tokenizer.json").write_text("{}")
-    with pytest.raises(PoolSpecError, match=r"its tokenizer could not be loaded"):
+    with pytest.raises(PoolSpecError, match=r"its tokenizer cannot be loaded"):
         build_tokenizer(str(tmp_path))
 
 
@@ -95,7 +95,7 @@ def test_an_unreachable_tokenizer_names_the_remedy(monkeypatch):
         raise OSError("no network")
 
     monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", fail)
-    with pytest.raises(PoolSpecError, match=r"tokenizer 'gpt2000'.*no network.*install the package"):
+    with pytest.raises(PoolSpecError, match=r"tokenizer 'gpt2000'.*no network.*install a package"):
         build_tokenizer("gpt2000")
 
 

@@ -12,6 +12,7 @@ from upath import UPath
 
 from curation_assets.formats.base import RawSample, Rejection
 from curation_assets.formats.webdataset import WebDatasetReader
+from curation_assets.pools.source import WebDatasetSource
 
 Members = Iterable[tuple[str, bytes]]
 
@@ -34,7 +35,7 @@ def tar_bytes(members: Members, *, tar_format: int = tarfile.PAX_FORMAT) -> byte
 
 def read_bytes(folder: Path, content: bytes, name: str = "0.tar") -> list[RawSample | Rejection]:
     (folder / name).write_bytes(content)
-    return list(WebDatasetReader(UPath(folder)).read(name))
+    return list(WebDatasetReader(UPath(folder), WebDatasetSource(path="")).read(name))
 
 
 def summary(results: Iterable[RawSample | Rejection]) -> list[str]:

@@ -72,7 +72,7 @@ def test_ids_of_file_and_row_tell_folders_apart(tmp_path: Path) -> None:
     files = [file.path for file in reader.list_files()]
     assert files == ["a/x.npy", "b/c/x.npy"]
     assert [sample.sample_id for file in files for sample in reader.read(file)] == ["a/x:0", "b/c/x:0"]
-    with pytest.raises(PoolSpecError, match=r"source.pattern is '\*\*/\*', which has to end in .npy"):
+    with pytest.raises(PoolSpecError, match=r"source.pattern is '\*\*/\*': end it in .npy"):
         reader_of(tmp_path, layout="folder", pattern="**/*")
 
 
@@ -204,13 +204,13 @@ FAULTS: list[tuple[str, Callable[[Path], Any], dict[str, Any], str]] = [
         "fewer rows of metadata",
         _shorter_table,
         {},
-        r"_0.npy: has 4 rows, but metadata/metadata_0.parquet has 3: .* write both again",
+        r"_0.npy: has 4 rows, but metadata/metadata_0.parquet has 3; .* write both again",
     ),
     (
         "another dimension than set",
         lambda _: None,
         {"dimension": 512},
-        r"_0.npy: embeddings have the dimension 8, but source.dimension is 512: embed it with ViT-B/32",
+        r"_0.npy: embeddings have dimension 8, but source.dimension is 512: embed the file with ViT-B/32",
     ),
     (
         "one dimension",
@@ -246,7 +246,7 @@ FAULTS: list[tuple[str, Callable[[Path], Any], dict[str, Any], str]] = [
         "truncated array",
         _cut_array,
         {},
-        r"has 189 bytes, but its header promises 192: it is truncated, copy it again",
+        r"has 189 of the 192 bytes that its header announces; it is truncated: copy it again",
     ),
     (
         "no .npy at all",
@@ -289,25 +289,25 @@ FAULTS: list[tuple[str, Callable[[Path], Any], dict[str, Any], str]] = [
         "no id column",
         lambda _: None,
         {"id_field": "key"},
-        r"metadata_0.parquet: has no column 'key', which source.id_field names: choose from image_path, caption, url,",
+        r"metadata_0.parquet: source.id_field names the column 'key', which is missing: choose from image_path",
     ),
     (
         "no text column",
         lambda _: None,
         {"text_field": "text"},
-        r"has no column 'text', which source.text_field names",
+        r"source.text_field names the column 'text', which is missing",
     ),
     (
         "no token column",
         lambda _: None,
         {"token_count_field": "tokens"},
-        r"has no column 'tokens', which source.token_count_field names",
+        r"source.token_count_field names the column 'tokens', which is missing",
     ),
     (
         "no label column",
         lambda _: None,
         {"label_fields": ("concept", "kind")},
-        r"has no column 'kind', which source.label_fields names",
+        r"source.label_fields names the column 'kind', which is missing",
     ),
 ]
 
@@ -337,8 +337,8 @@ def test_the_first_sound_array_decides_the_dimension(tmp_path: Path) -> None:
     assert whole(reader, "img_emb/img_emb_1.npy").shape == (4, DIMENSION)
     with pytest.raises(
         ShardError,
-        match=r"img_emb_2.npy: embeddings have the dimension 9, but those of img_emb/img_emb_1.npy, the first of "
-        r"the pool, have 8: .* or set source.dimension",
+        match=r"img_emb_2.npy: embeddings have dimension 9, but those of img_emb/img_emb_1.npy, the first "
+        r"file, have 8: .* or set source.dimension",
     ):
         list(reader.read("img_emb/img_emb_2.npy"))
     with pytest.raises(ShardError, match=r"source.dimension is 9"):

@@ -73,7 +73,7 @@ def test_no_file_of_the_modality_names_the_extensions(tmp_path):
 @pytest.mark.skipif(os.name == "nt", reason="names are bytes on POSIX alone")
 def test_a_name_that_is_no_utf8_is_refused(tmp_path):
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.png")).write_bytes(PNG)
-    with pytest.raises(PoolSpecError, match=r"'\\udcff.png' of the pool is no UTF-8: rename"):
+    with pytest.raises(PoolSpecError, match=r"'\\udcff.png' of the pool is not valid UTF-8: rename"):
         reader_of(tmp_path).list_files()
 
 

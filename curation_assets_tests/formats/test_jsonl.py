@@ -133,7 +133,7 @@ GOOD = jsonl({"text": "good", "id": "g"})
 @pytest.mark.parametrize(
     ("line", "reason", "words"),
     [
-        (b'{"text": "\xff\xfe"}\n', "invalid_utf8", "byte 10 of the line is no UTF-8"),
+        (b'{"text": "\xff\xfe"}\n', "invalid_utf8", "invalid UTF-8 at byte 10 of the line"),
         (b'{"text": \n', "invalid_json", "not JSON"),
         (b'{"text": "a"},\n', "invalid_json", "Extra data"),
         (b'["text"]\n', "invalid_json", "expected an object, got list"),

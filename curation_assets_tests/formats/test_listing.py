@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import time
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,29 @@ from upath import UPath
 
 from curation_assets.errors import PoolSpecError, ShardError
 from curation_assets.formats import build_reader
+from curation_assets.formats.base import ShardReader
 from curation_assets.formats.listing import resolve_location
+from curation_assets.locations import full_path, is_local, shows_whole_files
 from curation_assets.pools import WebDatasetSource
+from curation_assets.pools.source import SOURCES
 from curation_assets_tests.formats.tars import image_bytes, summary, tar_bytes
 
 ONE = tar_bytes([("a.png", image_bytes())])
+
+
+def test_each_format_is_a_module_with_its_reader():
+    for name in SOURCES:
+        assert issubclass(import_module(f"curation_assets.formats.{name}").READER, ShardReader)
+
+
+@pytest.mark.parametrize(
+    ("location", "local", "whole"),
+    [("/pool", True, False), ("file:///pool", True, False), ("memory://pool", False, True)],
+)
+def test_kinds_of_storage_are_told_apart(location, local, whole):
+    root = UPath(location)
+    assert (is_local(root), shows_whole_files(root)) == (local, whole)
+    assert full_path(root, "a/0.tar").endswith("pool/a/0.tar")
 
 
 def list_paths(folder: Path | str, pattern: str = "*.tar", home: Path = Path()) -> list[str]:

@@ -86,7 +86,7 @@ def test_a_sample_written_twice_is_refused(tmp_path):
     with WebDatasetWriter(tmp_path / "0.tar") as writer:
         writer.write(make_sample(), {})
         writer.write(make_sample(), {})
-        with pytest.raises(ShardError, match="pass each once"):
+        with pytest.raises(ShardError, match="pass each sample once"):
             writer.write(make_sample(), {})
 
 

@@ -16,6 +16,7 @@ from PIL import Image
 from curation_assets.report import figures, style
 from curation_assets.report.data import SampleView, TargetSummary
 from curation_assets.report.projection import projection_scatter
+from curation_assets.report.sparkline import sparkline_markdown
 from curation_assets_tests.report import samples
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -121,6 +122,11 @@ def test_image_grid_places_pictures_in_reading_order() -> None:
         figures.image_grid([], columns=0)
 
 
+def svg_of(markdown: str) -> ElementTree.Element:
+    payload = markdown.rsplit("](data:image/svg+xml;base64,", 1)[1]
+    return ElementTree.fromstring(base64.b64decode(payload.removesuffix(")")))
+
+
 numbers = st.lists(st.floats(allow_nan=False), max_size=400) | st.builds(
     lambda value, n: [value] * n, st.floats(allow_nan=False), st.integers(0, 5_000)
 )
@@ -129,14 +135,12 @@ numbers = st.lists(st.floats(allow_nan=False), max_size=400) | st.builds(
 @settings(deadline=None, max_examples=60)
 @given(numbers, st.text(max_size=400))
 def test_sparklines_stay_below_the_limit_of_the_dagster_ui(values: list[float], caption: str) -> None:
-    markdown = figures.sparkline_markdown(values, caption)
+    markdown = sparkline_markdown(values, caption)
     assert len(markdown) < 1_000
     assert len(markdown.encode("utf-16-le", "surrogatepass")) // 2 < 1_000
     assert "\n" not in markdown
-    prefix, payload = markdown.rsplit("](data:image/svg+xml;base64,", 1)
-    assert prefix.startswith("![")
-    svg = ElementTree.fromstring(base64.b64decode(payload.removesuffix(")")))
-    for line in svg.findall(f"{SVG}polyline"):
+    assert markdown.startswith("![")
+    for line in svg_of(markdown).findall(f"{SVG}polyline"):
         for point in line.attrib["points"].split():
             x, y = map(float, point.split(","))
             assert 0 <= x <= 120
@@ -146,19 +150,20 @@ def test_sparklines_stay_below_the_limit_of_the_dagster_ui(values: list[float], 
 def test_sparkline_keeps_ends_and_extremes() -> None:
     values = [5.0] * 5_000
     values[1_234], values[3_210] = 9.0, 1.0
-    svg = ElementTree.fromstring(figures.sparkline_svg(values, width=100, height=30))
+    svg = svg_of(sparkline_markdown(values, "curve"))
     line = svg.find(f"{SVG}polyline")
     assert line is not None
     points = [tuple(map(float, point.split(","))) for point in line.attrib["points"].split()]
-    assert (points[0], points[-1]) == ((3.0, 15.0), (97.0, 15.0))
-    assert {y for _, y in points} == {3.0, 15.0, 27.0}
+    assert (points[0], points[-1]) == ((3.0, 12.0), (117.0, 12.0))
+    assert {y for _, y in points} == {3.0, 12.0, 21.0}
     assert svg.find(f"{SVG}circle") is not None
 
 
 def test_sparkline_captions_cannot_break_out_of_the_image() -> None:
-    markdown = figures.sparkline_markdown([1, 2], "a](x) <b> `c` \\")
+    markdown = sparkline_markdown([1, 2], "a](x) <b> `c` \\")
     assert markdown.startswith(r"![a\](x) \<b> \`c\` \\](data:")
 
 
 def test_sparkline_of_nothing_is_an_empty_picture() -> None:
-    assert "polyline" not in figures.sparkline_svg([float("nan"), float("inf")])
+    empty = svg_of(sparkline_markdown([float("nan"), float("inf")], "nothing"))
+    assert list(empty) == []

@@ -136,7 +136,7 @@ def test_both_grids_hold_equally_many_captioned_pictures(rendered: Page) -> None
     assert sum(caption.startswith("random draw") for caption in captions) == 8
     assert sum(caption.startswith("balanced draw") for caption in captions) == 8
     assert all(captions), "every image has an alternative text"
-    assert "8 of the 1,500 samples" in rendered.text
+    assert "8 of the 1,500 selected samples" in rendered.text
 
 
 def test_headings_of_tables_have_a_scope(rendered: Page) -> None:
@@ -189,7 +189,7 @@ def test_several_targets_get_an_overview_and_a_section_each() -> None:
 def test_without_rejections_the_page_says_so() -> None:
     rendered = page(n_rejected=0, rejections={}, warnings=[])
     assert "None: every sample of the pool was accepted." in rendered.text
-    assert "Do not overlook" not in rendered.text
+    assert "Warnings" not in rendered.text
 
 
 def test_a_single_level_and_no_target_are_enough() -> None:
@@ -199,7 +199,7 @@ def test_a_single_level_and_no_target_are_enough() -> None:
         clusters=[],
         pool_sample=[],
     )
-    assert "no target asks for a subset yet" in rendered.text
+    assert "no target is set yet" in rendered.text
     assert "A single level clusters the samples." in rendered.text
     assert "centroids" not in rendered.text
 
@@ -231,7 +231,7 @@ def test_duplicates_and_contamination_are_shown_with_their_twins() -> None:
 def test_fates_add_up_and_take_the_place_of_rejections() -> None:
     fates = [FateSummary("selected", 30, {"small": 30}), FateSummary("rejected", 10, {"empty_text": 10})]
     rendered = page(fates=fates)
-    for shown in ("Each of the pool's 40 rows", "selected 30 75.0%", "empty_text 10 25.0%", "all 40 100%"):
+    for shown in ("Each of the pool's 40 rows", "selected 30 75.0%", "empty_text 10 25.0%", "Total 40 100%"):
         assert shown in rendered.text
     assert "Rejected samples" not in rendered.text
 

@@ -46,8 +46,8 @@ def test_every_row_has_one_fate(data: ReportData) -> None:
     n_left, left = fates.pop("not_selected")
     assert n_left == sum(left.values()) == 42
     assert set(left) <= {
-        "other samples of its cluster went first",
-        "nothing was left for its cluster at level 1",
+        "other samples of its cluster were drawn",
+        "its cluster at level 1 got no quota",
     }
     assert fates == {
         "selected": (12, {"small": 12}),
@@ -94,14 +94,14 @@ def test_the_page_shows_texts_escaped_and_in_their_own_direction(data: ReportDat
     assert "<script" not in html
     assert f'<p class="text" dir="auto">{ARABIC}</p>' in html
     for words in (
-        "What became of every sample",
+        "The fate of every sample",
         "Duplicates",
         "Contamination",
         "not selected",
         "cosine 0.970",
     ):
         assert words in html
-    assert "Clean: no sample of the pool comes close to it." in html
+    assert "Clean: no sample of the pool is equal or too similar to one of this set." in html
     assert html == render_report(data)
 
 
@@ -115,7 +115,7 @@ def test_tokens_stand_beside_samples_where_they_are_counted(tmp_path: Path, data
     assert target.n_tokens is not None
     assert 80 - 12 < target.n_tokens <= 80, "a sentence has twelve words"
     assert "12 tokens" in {view.note for view in target.balanced_sample}
-    words = f"{target.size} samples with {target.n_tokens} tokens, of a budget of 80 tokens"
+    words = f"{target.size} samples with {target.n_tokens} tokens (budget: 80)"
     assert words in render_report(counted)
 
 

@@ -21,7 +21,7 @@ def files(*names: str, version: str = "1") -> list[SourceFile]:
 def test_keys_come_from_the_files() -> None:
     assert [shard.key for shard in group_files(files("b", "a/x", "c"), 1)] == ["a__x", "b", "c"]
     assert [shard.key for shard in group_files(files("00", "01", "02"), 2)] == ["00-01", "02"]
-    with pytest.raises(PoolSpecError, match=r"x.tar and x.tar.bak both give the shard name 'x'"):
+    with pytest.raises(PoolSpecError, match=r"x.tar and x.tar.bak give the same shard name 'x'"):
         group_files([*files("x"), SourceFile("x.tar.bak", 1, "1")], 1)
 
 

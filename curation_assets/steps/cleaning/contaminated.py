@@ -104,10 +104,10 @@ def find_contaminated(step: StepContext) -> None:
         CurationError: if shard and evaluation sets were embedded with different weights or dimensions.
         StaleInputError: if the evaluation sets were not read yet.
     """
-    from curation_assets.encoders import resolve_device
+    from curation_assets.pools.device import resolve_device
 
     storage, writer, shard = step.storage, step.writer, step.shard.key
-    settings, device = required_settings(step.spec), resolve_device(step.spec.fit_device)
+    settings, device = required_settings(step.spec), resolve_device(step.spec.fit_device, "fit_device")
     digest = storage.evaluation_sets().require_facts().digest
     samples = _evaluation_samples(str(storage.folder.parent), storage.pool, digest)
     rows = ShardRows.read(storage.raw_pool(shard), storage.embedded(shard), samples, storage.pool)

@@ -24,9 +24,9 @@ from curation_assets.algorithms.preprocessing import (
 )
 from curation_assets.algorithms.randomness import Purpose, generator, keyed_priorities
 from curation_assets.algorithms.rows import ArrayRows
-from curation_assets.encoders import resolve_device
 from curation_assets.engines import Engine
 from curation_assets.pools import PoolSpec
+from curation_assets.pools.device import resolve_device
 from curation_assets.steps.cleaning.duplicate_rows import DuplicateRows, keep_order
 from curation_assets.steps.cleaning.standing_duplicates import Standing
 from curation_assets.storage.clusters import read_preprocessing
@@ -135,7 +135,7 @@ class CoarseSearch:
         if preprocessing is None:
             preprocessing = self._fit_preprocessing(sample)
         rng = generator(self._spec.seed, Purpose.DEDUPLICATION)
-        device = resolve_device(self._spec.fit_device)
+        device = resolve_device(self._spec.fit_device, "fit_device")
         preprocessing.apply(sample, out=sample)
         centroids = fit_coarse_clusters(sample, n_clusters, rng=rng, device=device)
         return Coarse(preprocessing, centroids, len(part))

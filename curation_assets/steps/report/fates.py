@@ -1,4 +1,4 @@
-"""What became of every row of the pool, summed up from the ledger."""
+"""Counts of the fates of a pool's rows, from the ledger."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from curation_assets.storage.pool_storage import PoolStorage
 
 
 def summarise_fates(storage: PoolStorage, shards: list[str]) -> list[FateSummary]:
-    """Every fate that occurs, with its parts; one ledger is in memory at a time."""
+    """Every fate that occurs, with its parts; one shard's ledger is in memory at a time."""
     totals: Counter[str] = Counter()
     parts: dict[str, Counter[str]] = {}
     for shard in shards:
@@ -45,7 +45,7 @@ def summarise_fates(storage: PoolStorage, shards: list[str]) -> list[FateSummary
 
 
 def _part_columns(ledger: pl.DataFrame) -> dict[str, pl.Expr]:
-    """Fate -> what distinguishes its rows, as text."""
+    """Fate -> column, as text, that divides its rows into parts."""
     columns = {
         SELECTED_FATE: pl.col("targets").explode(),
         REJECTED_FATE: pl.col("reason"),
@@ -54,9 +54,9 @@ def _part_columns(ledger: pl.DataFrame) -> dict[str, pl.Expr]:
         level = pl.col("ran_out_at")
         columns[NOT_SELECTED_FATE] = (
             pl.when(level > 0)
-            .then(pl.format("nothing was left for its cluster at level {}", level))
+            .then(pl.format("its cluster at level {} got no quota", level))
             .when(level == 0)
-            .then(pl.lit("other samples of its cluster went first"))
+            .then(pl.lit("other samples of its cluster were drawn"))
         )
     return columns
 

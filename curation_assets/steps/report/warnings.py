@@ -1,4 +1,4 @@
-"""What a reader of the report should not overlook."""
+"""Warnings of the report."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ DOMINATING_SHARE = 0.3
 def dominating_share(n_clusters: int) -> float:
     """Share of the pool above which one of `n_clusters` clusters dominates.
 
-    0.3; with fewer than five clusters, 1.5 times the equal share.
+    0.3; with fewer than five clusters, 1.5 times an equal share.
     """
     return max(DOMINATING_SHARE, 1.5 / max(1, n_clusters))
 
 
 def tree_warnings(levels: Sequence[LevelSummary], targets: Sequence[TargetSummary]) -> list[str]:
-    """Sentences about a collapsed tree, or a subset less diverse than a random one."""
+    """Warns of a collapsed tree, and of targets that are less diverse than a random subset."""
     found = []
     if levels[-1].largest_share > dominating_share(len(levels[-1].sizes)):
         found.append(
             f"The largest top-level cluster holds {levels[-1].largest_share:.0%} of the pool: the hierarchy has "
-            f"collapsed there. Try fewer or flatter levels, centring, or another encoder."
+            f"collapsed into it. Try fewer levels, more clusters at the top, centring, or another encoder."
         )
     for target in targets:
         by_name = {subset.name: subset for subset in target.subsets}

@@ -78,11 +78,11 @@ class LevelAssigner:
 
 def assign_shard(step: StepContext) -> None:
     """Assign a shard's rows, see `LevelAssigner.assign_shard`. Each process reads the centroids once."""
-    from curation_assets.encoders import resolve_device
+    from curation_assets.pools.device import resolve_device
 
     storage, level = step.storage, step.step.level
     centroids = storage.clusters(level).require_facts().digest
-    device = resolve_device(step.spec.fit_device)
+    device = resolve_device(step.spec.fit_device, "fit_device")
     assigner = _assigner(str(storage.folder.parent), storage.pool, level, device, centroids)
     assigner.assign_shard(step.shard.key, step.writer)
     step.report(1.0, f"{step.writer.summary['n_rows']:,} rows")

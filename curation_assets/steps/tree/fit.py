@@ -11,6 +11,7 @@ from curation_assets.engines import Engine, LocalEngine
 from curation_assets.errors import PoolSpecError
 from curation_assets.graph.levels import level_specs
 from curation_assets.graph.steps import FIT_VERSION
+from curation_assets.locations import is_local
 from curation_assets.pools import PoolSpec, resolve_engine
 from curation_assets.steps.soundness import require_usable_pool
 from curation_assets.steps.tree.fit_sample import choose_sample, read_sample, write_sample
@@ -18,7 +19,6 @@ from curation_assets.steps.tree.fit_workers import held_inputs, n_fit_workers
 from curation_assets.steps.tree.split import SplitFit, SplitProgress, split_recipe
 from curation_assets.storage import clusters
 from curation_assets.storage.array_files import StoredRows
-from curation_assets.storage.atomic import is_local
 from curation_assets.storage.fingerprint import fingerprint
 from curation_assets.storage.fit_work import SECONDS_BETWEEN, FitWork
 from curation_assets.storage.outputs import Output, OutputWriter
@@ -234,7 +234,7 @@ class LevelFit:
         """The level's fitter, and how many workers its inputs are shared out among; 0 for none."""
         from curation_assets.algorithms.costs.planning import bucket_bytes
         from curation_assets.algorithms.hierarchy import LevelFitter
-        from curation_assets.encoders import resolve_device
+        from curation_assets.pools.device import resolve_device
 
         spec = self._level_spec()
         work = inputs.n_rows * inputs.dimension * (spec.n_coarse_clusters or spec.n_clusters)
@@ -246,7 +246,7 @@ class LevelFit:
             spec=spec,
             metric=self.spec.preprocessing.metric,
             seed=self.spec.seed,
-            device=resolve_device(self.spec.fit_device),
+            device=resolve_device(self.spec.fit_device, "fit_device"),
             on_progress=self._report,
             memory=memory,
             bucket_bytes=self.bucket_bytes or bucket_bytes(memory),

@@ -42,12 +42,12 @@ class RowWorkers:
         """The worker of a number."""
         from curation_assets.algorithms.kmeans.row_worker import RowsPart, RowWorker
         from curation_assets.algorithms.kmeans.tiles import TiledRows
-        from curation_assets.encoders import resolve_device
+        from curation_assets.pools.device import resolve_device
 
         start, stop = int(self.bounds[number]), int(self.bounds[number + 1])
         tiled = TiledRows(
             RowsPart(self.rows, start, stop),
-            resolve_device(self.device),
+            resolve_device(self.device, "fit_device"),
             resident_bytes=self.memory.resident_bytes,
             chunk_bytes=self.memory.chunk_bytes,
         )

@@ -216,9 +216,9 @@ class SplitBucketTask:
         from curation_assets.algorithms.preprocessing import PreparedRows
         from curation_assets.algorithms.rows import ArrayRows
         from curation_assets.algorithms.splitting import split_bucket
-        from curation_assets.encoders import resolve_device
+        from curation_assets.pools.device import resolve_device
 
-        fitter = replace(self.fitter, device=resolve_device(self.device))
+        fitter = replace(self.fitter, device=resolve_device(self.device, "fit_device"))
         stored, of_row = self.runs.bucket(*bucket)
         streamed = 4 * stored.n_rows * stored.dimension > fitter.bucket_bytes
         rows = PreparedRows(stored if streamed else ArrayRows(stored.load()), self.preprocessing)

@@ -125,7 +125,7 @@ def test_a_shard_of_another_dimension_fails_or_is_stopped_before_the_fit(tmp_pat
     pool = EmbeddedPool(tmp_path, SOURCE)
     pool.ingest()
     np.save(tmp_path / "raw" / "img_emb" / "img_emb_1.npy", np.ones((20, 5), np.float16))
-    with pytest.raises(ShardError, match=r"img_emb_1.npy: embeddings have the dimension 5, but those of"):
+    with pytest.raises(ShardError, match=r"img_emb_1.npy: embeddings have dimension 5, but those of"):
         pool.embed()
     forced = EmbeddedPool(tmp_path, {**SOURCE, "dimension": 5})
     shard = forced.storage.shards()[1]
