@@ -177,6 +177,15 @@ def prepare(demo: str, folder: Path | None, limit: int | None) -> None:
     {"openmoji": prepare_openmoji, "docstrings": prepare_docstrings}[demo](folder, limit)
 
 
+@cli.command()
+@click.option("--markdown", is_flag=True, help="Print the reference of all keys instead, as Markdown.")
+def schema(markdown: bool) -> None:
+    """Print the JSON schema of pool files, which editors use to check and complete them."""
+    from curation_assets.cli.schema import show_schema
+
+    show_schema(markdown=markdown)
+
+
 @cli.command("ray-demo")
 @click.option("--pool", metavar="NAME", default="emoji", show_default=True, help="A curated pool.")
 @click.option(

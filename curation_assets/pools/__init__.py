@@ -1,4 +1,4 @@
-"""PoolSpec: the YAML of a pool, typed and checked, one module per group of its keys."""
+"""PoolSpec: a pool's YAML, typed and checked. One module per group of keys."""
 
 from curation_assets.pools.base import Auto, Metric, Modality, SelectionStrategy
 from curation_assets.pools.cleaning import DecontaminationSettings, DeduplicationSettings, EvaluationSet

@@ -1,4 +1,4 @@
-"""What every group of settings has in common."""
+"""The base class and the types that all groups of settings share."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field
 Auto = Literal["auto"]
 Metric = Literal["cosine", "l2"]
 Modality = Literal["image", "text", "embedding"]
-"""What a sample's bytes are; 'embedding' samples have none, only a row of numbers and its metadata."""
+"""What a sample is. An 'embedding' sample has no bytes, only its vector and its metadata."""
 SelectionStrategy = Literal["random", "closest"]
 Similarity = Annotated[float, Field(gt=0.0, le=1.0)]
-"""A cosine from which on two samples count as the same."""
+"""A cosine similarity; two samples at or above it count as the same."""
 
 
 class Settings(BaseModel):
-    """Typed once, frozen, and without room for unknown keys."""
+    """Base of all settings: frozen, and unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

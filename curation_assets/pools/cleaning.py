@@ -11,41 +11,55 @@ from curation_assets.pools.base import Auto, Modality, Settings, Similarity
 from curation_assets.pools.source import SourceSettings
 
 KeepRule = Literal["closest", "largest", "first"]
-# Measured in docs/decontamination.md. Resized copies of images are found by their pixels, so the cosine of
-# images need not go as low as theirs does (0.72), where most distinct drawings would be lost with them.
+# Measured in docs/decontamination.md. Pixels find resized copies of images, whose cosine can be as low as 0.72. A
+# threshold that low would also remove most distinct drawings.
 DECONTAMINATION_THRESHOLDS: Mapping[Modality, float] = {"image": 0.98, "text": 0.97, "embedding": 0.95}
-"""Cosine from which on a sample counts as contaminated, by the modality of the evaluation set."""
+"""Lowest cosine of a contaminated sample, by the modality of the evaluation set."""
 DECONTAMINATION_PIXEL_DISTANCE = 8.0
-"""Root mean square difference of two pixel signatures, of 255, up to which images count as the same."""
+"""Largest root mean square difference (0 to 255) between pixel signatures of the same image."""
 DUPLICATE_THRESHOLDS: Mapping[Modality, float] = {"image": 0.90, "text": 0.82, "embedding": 0.95}
-"""Cosine of near duplicates where the pool says auto; measured with planted copies: docs/deduplication.md."""
+"""Lowest cosine of near duplicates with `threshold: auto`; docs/deduplication.md has the measurements."""
 CENTRED_DUPLICATE_THRESHOLDS: Mapping[Modality, float] = {"image": 0.83, "text": 0.80, "embedding": 0.95}
-"""The same for embeddings less their mean: without what all of them share, cosines are lower."""
+"""The same for centred embeddings, whose cosines are lower."""
 
 
 class DeduplicationSettings(Settings):
-    """Which samples count as the same, and which of them stays."""
+    """Which samples count as duplicates, and which one of a group stays."""
 
-    exact: bool = Field(True, description="Equal bytes, and texts equal after normalisation.")
-    semantic: bool = Field(True, description="A cosine of the embeddings above `threshold`.")
+    exact: bool = Field(
+        True,
+        description="Remove samples with equal bytes, and texts that are equal after normalisation.",
+        examples=[False],
+    )
+    semantic: bool = Field(
+        True,
+        description="Remove samples whose embeddings have a cosine of `threshold` or more.",
+        examples=[False],
+    )
     threshold: Similarity | Auto = Field(
-        "auto", description="Cosine from which on two samples count as the same; auto goes by the modality."
+        "auto",
+        description="Lowest cosine of two duplicates. `auto` depends on the modality and on `centring`.",
+        examples=[0.95],
     )
     keep: KeepRule = Field(
         "closest",
-        description="Which sample of a group stays: the one closest to its coarse centroid, the largest in "
-        "bytes, or the first in the order of shards.",
+        description="Which sample of a group stays: the one closest to its coarse centroid, the largest (bytes of "
+        "an image, characters of a text), or the first by shard and row.",
+        examples=["largest"],
     )
     n_clusters: PositiveInt | Auto = Field(
-        "auto", description="Coarse clusters that near duplicates are looked for in; auto goes by the rows."
+        "auto",
+        description="Coarse clusters that near duplicates are searched in. `auto` makes clusters of about 1,000 rows, "
+        "and at most as many as the square root of the rows.",
+        examples=[500],
     )
 
     def resolve_threshold(self, modality: Modality, *, centring: bool) -> float:
-        """The cosine from which on two samples count as the same.
+        """The lowest cosine of two duplicates.
 
         Args:
-            modality: of the pool.
-            centring: whether cosines are those of centred embeddings.
+            modality: modality of the pool.
+            centring: whether the embeddings are centred.
         """
         if self.threshold != "auto":
             return self.threshold
@@ -53,22 +67,35 @@ class DeduplicationSettings(Settings):
 
 
 class EvaluationSet(Settings):
-    """Samples that must not be in the result."""
+    """One set of samples that must stay out of the dataset."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")
-    source: SourceSettings
+    name: str = Field(
+        pattern=r"^[a-z][a-z0-9_]{0,39}$",
+        description="Name of the set in evidence tables: lower-case letters, digits and underscores, at most 40.",
+        examples=["imagenet_val"],
+    )
+    source: SourceSettings = Field(
+        description="Where the set lies; any source that a pool can have.",
+        examples=[{"format": "folder", "modality": "image", "path": "data/imagenet/val"}],
+    )
 
 
 class DecontaminationSettings(Settings):
-    """Evaluation sets, and how close to one of their samples is too close."""
+    """Evaluation sets, and how close a sample may come to them."""
 
-    evaluation_sets: tuple[EvaluationSet, ...] = Field(min_length=1)
+    evaluation_sets: tuple[EvaluationSet, ...] = Field(
+        min_length=1,
+        description="The sets, each with a name of its own.",
+        examples=[[{"name": "trivia", "source": {"format": "jsonl", "path": "data/trivia"}}]],
+    )
     threshold: Similarity | Auto = Field(
-        "auto", description="Cosine from which on a sample counts as contaminated; auto goes by the modality."
+        "auto",
+        description="Lowest cosine of a contaminated sample. `auto` depends on the modality of the set.",
+        examples=[0.97],
     )
 
     def threshold_for(self, entry: EvaluationSet) -> float:
-        """Cosine from which on a sample is too close to one of the set."""
+        """The lowest cosine to a sample of the set that counts as contaminated."""
         if self.threshold != "auto":
             return self.threshold
         return DECONTAMINATION_THRESHOLDS[entry.source.modality]

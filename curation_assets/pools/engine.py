@@ -1,4 +1,4 @@
-"""Where a pool's heavy steps run: in their own process, or on the workers of a Ray cluster."""
+"""Where the heavy steps of a pool run: in the process of the run, or on workers of a Ray cluster."""
 
 from __future__ import annotations
 
@@ -18,43 +18,53 @@ WORK_FOLDER_VARIABLE = "CURATION_WORK_FOLDER"
 
 
 class EngineSettings(Settings):
-    """The engine of a pool; none of this changes a result."""
+    """Where the heavy steps run. None of these settings changes a result."""
 
     kind: Literal["local", "ray"] = Field(
-        "local", description="'local' needs nothing; 'ray' needs the extra `ray`."
+        "local",
+        description="`local` runs in the process of the run; `ray` on the workers of a Ray cluster (extra `ray`).",
+        examples=["ray"],
     )
     address: str = Field(
         "local",
-        description="'local' starts Ray on this machine, reachable from it alone; 'auto' or host:port joins a cluster "
-        "that runs on this machine too.",
+        description="`local` starts Ray on this machine, on loopback only. `auto` or HOST:PORT joins a cluster that "
+        "this machine is a node of.",
+        examples=["10.0.0.5:6379"],
     )
     workers: PositiveInt | Auto = Field(
         "auto",
-        description="Workers that hold rows or take tasks; auto is as many as the cluster has room for.",
+        description="Workers that hold rows or run tasks. `auto` starts as many as the cluster has room for.",
+        examples=[16],
     )
-    cpus_per_worker: PositiveFloat = Field(1.0, description="CPUs that Ray sets aside for a worker.")
+    cpus_per_worker: PositiveFloat = Field(
+        1.0, description="CPUs that Ray reserves for each worker.", examples=[4]
+    )
     gpus_per_worker: Annotated[float, Field(ge=0.0)] = Field(
-        0.0, description="GPUs, or a share of one, that Ray sets aside for a worker."
+        0.0, description="GPUs, or the share of one, that Ray reserves for each worker.", examples=[1]
     )
     least_work: PositiveFloat = Field(
         2e10,
-        description="Multiplications of one pass, n x k x d, from which on a fit is shared out; a smaller one is over "
-        "before its workers have started.",
+        description="A fit is shared among workers if one pass takes at least this many multiplications (rows x "
+        "clusters x dimensions). Smaller fits finish before workers have started.",
+        examples=[1.0e11],
     )
     work_folder: str | None = Field(
         None,
-        description="Folder that all machines of the cluster see, for the working files of split levels; null lays "
-        "them beside the outputs, which must then be in such a folder.",
+        description="Folder for the working files of split levels that all machines of the cluster see. `null` puts "
+        "them beside the outputs, which must then be in a shared folder.",
+        examples=["/shared/work"],
     )
 
 
 def resolve_engine(settings: EngineSettings, environment: Mapping[str, str] | None = None) -> EngineSettings:
-    """A pool's engine, where the environment has a say: it names the machines, the pool only the work.
+    """The engine of a pool, with the settings that environment variables override.
+
+    CURATION_ENGINE, CURATION_RAY_ADDRESS, CURATION_RAY_WORKERS and CURATION_WORK_FOLDER override `kind`, `address`,
+    `workers` and `work_folder`.
 
     Args:
-        settings: of the pool.
-        environment: CURATION_ENGINE, CURATION_RAY_ADDRESS, CURATION_RAY_WORKERS and CURATION_WORK_FOLDER override
-            kind, address, workers and work_folder; None takes the process's.
+        settings: engine settings of the pool.
+        environment: variables by name; None reads those of this process.
 
     Raises:
         PoolSpecError: naming the variable whose value is refused.

@@ -10,37 +10,60 @@ from curation_assets.pools.base import Auto, Metric, SelectionStrategy, Settings
 
 
 class PreprocessingSettings(Settings):
-    """How embeddings become inputs of level 1."""
+    """How embeddings are prepared for level 1."""
 
     metric: Metric = Field(
-        "cosine", description="'cosine' normalises inputs and every level's centroids; 'l2' does neither."
+        "cosine",
+        description="`cosine` normalises the embeddings and the centroids of every level; `l2` normalises neither.",
+        examples=["l2"],
     )
     centring: bool = Field(
-        False, description="Subtract the pool's mean embedding before normalising: helps CNN features."
+        False,
+        description="Subtract the pool's mean embedding before normalising. Helps features of convolutional networks, "
+        "which share a large common component.",
+        examples=[True],
     )
 
 
 class LevelSettings(Settings):
-    """One level of the hierarchy; `auto` values are planned from the pool's size when it is known."""
+    """One level of the hierarchy, level 1 first. `auto` values are planned from the number of rows."""
 
-    n_clusters: PositiveInt | Auto = "auto"
+    n_clusters: PositiveInt | Auto = Field(
+        "auto",
+        description="Clusters of the level, fewer than those of the level below. `auto` at every level or at none.",
+        examples=[2000],
+    )
     resampling_steps: NonNegativeInt | None = Field(
-        None, description="Resampling steps; null means 10, or 0 for a split level."
+        None, description="Resampling steps. `null` means 10, and 0 for a split level.", examples=[3]
     )
     samples_per_cluster: PositiveInt | Auto = Field(
         "auto",
-        description="Inputs kept per cluster in a resampling step; auto is half the mean cluster size.",
+        description="Inputs that a resampling step keeps per cluster. `auto` keeps half of the mean cluster size.",
+        examples=[5],
     )
-    strategy: SelectionStrategy = Field("closest", description="Which inputs a resampling step keeps.")
+    strategy: SelectionStrategy = Field(
+        "closest",
+        description="Which inputs a resampling step keeps: those closest to the centroid, or random ones.",
+        examples=["random"],
+    )
     n_coarse_clusters: PositiveInt | None = Field(
-        None, description="Split level: fit this many clusters, then split each into n_clusters / this."
+        None,
+        description="Makes level 1 a split level: fits this many clusters, then splits each into `n_clusters` / "
+        "`n_coarse_clusters`. `n_clusters` must be a multiple of it.",
+        examples=[100],
     )
-    max_iterations: PositiveInt = 50
-    tolerance: Annotated[float, Field(ge=0.0, lt=1.0)] = 1e-4
+    max_iterations: PositiveInt = Field(
+        50, description="Most Lloyd iterations of each fit of the level.", examples=[20]
+    )
+    tolerance: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
+        1e-4,
+        description="A fit stops when an iteration improves the inertia by less than this share.",
+        examples=[1.0e-3],
+    )
 
     @property
     def steps(self) -> int:
-        """Resampling steps that will be run."""
+        """Resampling steps of the level, with the default filled in."""
         if self.resampling_steps is not None:
             return self.resampling_steps
         return 0 if self.n_coarse_clusters else 10

@@ -1,4 +1,4 @@
-"""Reads pool files, and explains what is wrong in one."""
+"""Reads pool files and explains what is wrong with them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from curation_assets.errors import PoolSpecError
 from curation_assets.pools.cleaning import DecontaminationSettings, DeduplicationSettings, EvaluationSet
 from curation_assets.pools.encoder import ENCODERS
+from curation_assets.pools.engine import EngineSettings
 from curation_assets.pools.levels import LevelSettings, PreprocessingSettings
 from curation_assets.pools.source import SOURCES
 from curation_assets.pools.spec import AtlasSettings, PoolSpec
@@ -20,7 +21,7 @@ from curation_assets.pools.upkeep import RefitSettings, WatchSettings
 
 
 def load_pool_spec(path: Path) -> PoolSpec:
-    """Read and check a pool's YAML file; the file's stem is the pool's name unless it sets one.
+    """Read and check a pool's YAML file. The pool is named after the file unless the file sets a name.
 
     Raises:
         PoolSpecError: naming the file, the key, its value and what would be valid.
@@ -30,7 +31,7 @@ def load_pool_spec(path: Path) -> PoolSpec:
     except FileNotFoundError:
         raise PoolSpecError(f"{path}: no such pool file") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise PoolSpecError(f"{path}: not readable as YAML: {error}") from error
+        raise PoolSpecError(f"{path}: cannot read it as YAML: {error}") from error
     if not isinstance(document, dict):
         raise PoolSpecError(f"{path}: expected keys such as source, encoder and targets, got {document!r}")
     try:
@@ -72,7 +73,7 @@ def _explain(path: Path, problem: Any) -> str:
 
 
 def _place(location: Sequence[str | int]) -> tuple[list[str | int], type[BaseModel]]:
-    """Where in the file a problem lies, without pydantic's names of union members, and whose keys count there."""
+    """Where a problem lies in the file, without pydantic's names of union members, and the model of that place."""
     model: type[BaseModel] = PoolSpec
     place: list[str | int] = []
     for previous, part in zip(("", *location), location, strict=False):
@@ -95,4 +96,5 @@ _GROUPS: Mapping[str, type[BaseModel]] = {
     "atlas": AtlasSettings,
     "refit": RefitSettings,
     "watch": WatchSettings,
+    "engine": EngineSettings,
 }

@@ -1,14 +1,14 @@
-"""Sizes of memory as people write them: `2 GB`, `1.5 GiB`, or a number of bytes."""
+"""Sizes as people write them: `2 GB`, `1.5 GiB`, or a number of bytes."""
 
 from __future__ import annotations
 
 import re
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, WithJsonSchema
 
 LEAST_MEMORY_BUDGET = 12 * 10**8
-"""The interpreter with its libraries takes most of it, see `planning.PROCESS_BYTES`."""
+"""The interpreter and its libraries take most of it: see `PROCESS_BYTES` in algorithms/costs/planning.py."""
 DEFAULT_MEMORY_BUDGET = 4 * 10**9
 _SIZE = re.compile(r"(\d+(?:\.\d*)?)\s*([kmgt]?i?b)?", re.IGNORECASE)
 _FACTORS = {"b": 1} | {
@@ -19,20 +19,21 @@ _FACTORS = {"b": 1} | {
 
 
 def parse_bytes(value: Any) -> int:
-    """Bytes of a size given as a number or as text with a unit.
+    """Convert a size to bytes.
 
     Args:
         value: e.g. 2000000000, '2 GB' (2 x 10^9) or '1.5 GiB' (1.5 x 2^30).
 
     Raises:
-        ValueError: if it is neither.
+        ValueError: if it is neither a whole number nor text with a unit.
     """
     if isinstance(value, int | float) and not isinstance(value, bool) and value == value // 1:
         return int(value)
     found = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
     if found is None:
         raise ValueError(
-            f"{value!r} is no size: write bytes, or a number with a unit, e.g. '2 GB' or '1.5 GiB'"
+            f"cannot read {value!r} as a size: write a number of bytes, or a number with a unit, e.g. '2 GB' or "
+            f"'1.5 GiB'"
         )
     return round(float(found[1]) * _FACTORS[(found[2] or "b").lower()])
 
@@ -41,10 +42,14 @@ def _checked_budget(value: Any) -> int:
     size = parse_bytes(value)
     if size < LEAST_MEMORY_BUDGET:
         raise ValueError(
-            f"{size:,} bytes are less than a process with its libraries needs: set at least "
+            f"{size:,} bytes are less than a process and its libraries need: set at least "
             f"{LEAST_MEMORY_BUDGET / 1e9:g} GB"
         )
     return size
 
 
-MemoryBudget = Annotated[int, BeforeValidator(_checked_budget)]
+MemoryBudget = Annotated[
+    int,
+    BeforeValidator(_checked_budget),
+    WithJsonSchema({"anyOf": [{"type": "number", "minimum": LEAST_MEMORY_BUDGET}, {"type": "string"}]}),
+]

@@ -1,4 +1,4 @@
-"""Where a pool's samples lie: one class per file format."""
+"""Where the samples of a pool lie: one class per file format."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from pydantic import Discriminator, Field, PositiveInt, Tag, field_validator
 from curation_assets.pools.base import Modality, Settings
 
 _AUTHORITY = re.compile(r"([\w+.-]*)://([^@]*)@")
-# In `abfs://container@account.dfs.core.windows.net` the part before the @ is no secret.
+# In `abfs://container@account.dfs.core.windows.net` the part before the @ names a container.
 _CONTAINER_SCHEMES = ("abfs", "abfss", "wasb", "wasbs")
 _HOST_AND_PORT = re.compile(r"[^:]*:\d+")
+_FORMAT = "Format of the files; `webdataset` if the key is missing."
 
 
 def holds_credentials(uri: str) -> bool:
-    """Whether a URI, or one that a chained URI wraps, has a user or a password before its host.
+    """Whether a URI, or one inside a chained URI, has a user or a password before its host.
 
-    Secret keys may have slashes, so a password is looked for beyond the first of them.
+    A password may contain slashes, so the search does not stop at the first one.
     """
     for scheme, before_at in _AUTHORITY.findall(uri):
         first, slash, _ = before_at.partition("/")
@@ -32,25 +33,34 @@ def holds_credentials(uri: str) -> bool:
 
 
 class _Source(Settings):
-    path: str = Field(description="Folder or fsspec URI of the pool; a relative one counts from the project.")
+    path: str = Field(
+        description="Folder or fsspec URI of the files. A relative folder counts from the project. Credentials belong "
+        "in the environment.",
+        examples=["s3://my-bucket/laion"],
+    )
     files_per_shard: PositiveInt = Field(
         1,
-        description="Files that make one shard (a Dagster partition); keep a pool at or below 1,000 shards.",
+        description="Files per shard (a Dagster partition). Keep a pool at or below about 1,000 shards.",
+        examples=[100],
     )
     label_fields: tuple[str, ...] = Field(
-        (), description="Fields of each sample kept as labels; the first is used for balance metrics."
+        (),
+        description="Fields of each sample to keep as labels. Balance metrics use the first one.",
+        examples=[["language", "domain"]],
     )
     max_rejected_share: Annotated[float, Field(ge=0.0, le=1.0)] = Field(
-        0.5, description="If more of the samples are rejected, no tree is fitted on the rest."
+        0.5,
+        description="Stop before the first fit if a larger share of the samples is rejected.",
+        examples=[0.1],
     )
 
     @field_validator("path")
     @classmethod
     def _path_has_no_credentials(cls, value: str) -> str:
         if holds_credentials(value):
-            # The value itself would show the secret once more, in a log.
+            # Do not repeat the value: it would put the secret into a log.
             raise ValueError(
-                "the URI holds credentials: leave them out and set the variables that its storage reads, "
+                "the URI holds credentials: remove them and set the environment variables that its storage reads, "
                 "e.g. AWS_ACCESS_KEY_ID"
             )
         return value
@@ -58,90 +68,126 @@ class _Source(Settings):
 
 class _SamplesSource(_Source):
     max_image_pixels: PositiveInt = Field(
-        89_478_485, description="Images with more pixels are rejected before they are decoded."
+        89_478_485,
+        description="Images with more pixels are rejected before they are decoded.",
+        examples=[20_000_000],
     )
     max_text_bytes: PositiveInt = Field(
-        10_000_000, description="Texts with more bytes of UTF-8 are rejected."
+        10_000_000, description="Texts with more bytes of UTF-8 are rejected.", examples=[1_000_000]
     )
 
 
 class WebDatasetSource(_SamplesSource):
-    """Tars whose members of one key are a sample, as webdataset and img2dataset write them."""
+    """Tar files as webdataset and img2dataset write them: the members with one key are a sample."""
 
-    format: Literal["webdataset"] = "webdataset"
-    pattern: str = Field("*.tar", description="Glob of the tars below `path`.")
+    format: Literal["webdataset"] = Field("webdataset", description=_FORMAT, examples=["webdataset"])
+    pattern: str = Field("*.tar", description="Glob of the tar files below `path`.", examples=["**/*.tar"])
     modality: Literal["image", "text"] = Field(
-        "image", description="Whether a sample is its image member or its .txt member."
+        "image", description="Whether a sample is its image member or its .txt member.", examples=["text"]
     )
 
 
 class ParquetSource(_SamplesSource):
-    """Parquet with a row per sample, as Hugging Face datasets have it."""
+    """Parquet files with one row per sample, as Hugging Face datasets store them."""
 
-    format: Literal["parquet"]
-    pattern: str = Field("**/*.parquet", description="Glob of the files below `path`.")
-    modality: Literal["image", "text"]
+    format: Literal["parquet"] = Field(description=_FORMAT, examples=["parquet"])
+    pattern: str = Field(
+        "**/*.parquet", description="Glob of the files below `path`.", examples=["en/*.parquet"]
+    )
+    modality: Literal["image", "text"] = Field(
+        description="Whether a sample is an image or a text.", examples=["text"]
+    )
     id_field: str | None = Field(
-        None, description="Column of unique ids; null makes them of file and row number."
+        None, description="Column of unique ids. `null` uses file and row number.", examples=["url"]
     )
     image_field: str = Field(
-        "image", description="Column of images: a struct of bytes and path, or plain bytes."
+        "image",
+        description="Column of images: structs of `bytes` and `path`, or plain bytes.",
+        examples=["jpg"],
     )
-    text_field: str = Field("text", description="Column of texts.")
+    text_field: str = Field("text", description="Column of texts.", examples=["body"])
 
 
 class JsonlSource(_SamplesSource):
-    """JSON lines, plain or compressed as .gz or .zst: an object per sample."""
+    """JSON lines, plain or compressed (.gz, .zst), with one object per sample."""
 
-    format: Literal["jsonl"]
-    pattern: str = Field("**/*.jsonl*", description="Glob of the files below `path`.")
-    modality: Literal["text"] = "text"
-    id_field: str | None = Field(
-        None, description="Field of unique ids; null makes them of file and line number."
+    format: Literal["jsonl"] = Field(description=_FORMAT, examples=["jsonl"])
+    pattern: str = Field(
+        "**/*.jsonl*", description="Glob of the files below `path`.", examples=["en/*.json.gz"]
     )
-    text_field: str = Field("text", description="Field of texts.")
+    modality: Literal["text"] = Field("text", description="JSON lines hold texts.", examples=["text"])
+    id_field: str | None = Field(
+        None, description="Field of unique ids. `null` uses file and line number.", examples=["url"]
+    )
+    text_field: str = Field("text", description="Field of texts.", examples=["body"])
 
 
 class FolderSource(_SamplesSource):
-    """A file per sample in a folder of folders; its id is its path."""
+    """A folder, with subfolders, of one file per sample. The id of a sample is its path."""
 
-    format: Literal["folder"]
-    pattern: str = Field("**/*", description="Glob of the files below `path`; other kinds are left out.")
-    modality: Literal["image", "text"]
+    format: Literal["folder"] = Field(description=_FORMAT, examples=["folder"])
+    pattern: str = Field(
+        "**/*",
+        description="Glob of the files below `path`. Files of other kinds are ignored.",
+        examples=["train/**/*"],
+    )
+    modality: Literal["image", "text"] = Field(
+        description="Whether a sample is an image or a text.", examples=["image"]
+    )
     files_per_shard: PositiveInt = Field(
-        1000, description="Files, so samples, that make one shard (a Dagster partition)."
+        1000,
+        description="Files, and so samples, per shard (a Dagster partition).",
+        examples=[5000],
     )
     label_fields: tuple[Literal["folder"], ...] = Field(
-        (), description="`folder` keeps the name of a file's folder as its label."
+        (),
+        description="`[folder]` keeps the name of a file's folder as its label.",
+        examples=[["folder"]],
     )
 
 
 class EmbeddingsSource(_Source):
-    """Samples that are embedded already: arrays in .npy, with a row of Parquet for each of their rows."""
+    """Embeddings that exist already: .npy arrays, each beside a Parquet file with a row for each of its rows."""
 
-    format: Literal["embeddings"]
+    format: Literal["embeddings"] = Field(description=_FORMAT, examples=["embeddings"])
     layout: Literal["clip_retrieval", "folder"] = Field(
         "clip_retrieval",
-        description="'clip_retrieval': img_emb/img_emb_0.npy beside metadata/metadata_0.parquet; 'folder': "
-        "a .npy beside a .parquet of the same name.",
+        description="`clip_retrieval`: img_emb/img_emb_0.npy and metadata/metadata_0.parquet. `folder`: a .npy beside "
+        "a .parquet of the same name.",
+        examples=["folder"],
     )
-    pattern: str = Field("**/*.npy", description="Glob of the arrays below `path`, for the layout 'folder'.")
-    modality: Literal["embedding"] = "embedding"
-    encoder: str = Field(description="Name of the model that made the embeddings, for the record.")
+    pattern: str = Field(
+        "**/*.npy",
+        description="Glob of the arrays below `path`; only for the layout `folder`.",
+        examples=["train/*.npy"],
+    )
+    modality: Literal["embedding"] = Field(
+        "embedding", description="Only the vectors are known.", examples=["embedding"]
+    )
+    encoder: str = Field(
+        description="Name of the model that made the embeddings. It is recorded; nothing is loaded.",
+        examples=["open_clip ViT-L-14 laion2b_s32b_b82k"],
+    )
     dimension: PositiveInt | None = Field(
-        None, description="Length that every embedding must have; null takes that of the first shard."
+        None,
+        description="Length of every embedding. `null` takes the length in the first shard.",
+        examples=[768],
     )
     id_field: str | None = Field(
-        None, description="Column of unique ids; null makes them of file and row number."
+        None, description="Column of unique ids. `null` uses file and row number.", examples=["image_path"]
     )
-    text_field: str | None = Field(None, description="Column shown as a sample's text in the report.")
+    text_field: str | None = Field(
+        None, description="Column that the report shows as a sample's text.", examples=["caption"]
+    )
     token_count_field: str | None = Field(
-        None, description="Column with the tokens of each sample, for targets in tokens."
+        None,
+        description="Column with the number of tokens of each sample, for targets in tokens.",
+        examples=["n_tokens"],
     )
 
 
 def _format_of(value: Any) -> str:
-    """The format that a source names; WebDataset if it names none."""
+    """The format that a source names, or webdataset."""
     if isinstance(value, Mapping):
         return str(value.get("format", "webdataset"))
     return str(getattr(value, "format", "webdataset"))
@@ -156,7 +202,7 @@ SourceSettings = Annotated[
     Discriminator(_format_of),
 ]
 SamplesSource = WebDatasetSource | ParquetSource | JsonlSource | FolderSource
-"""Sources that hold samples themselves."""
+"""Sources that hold the samples themselves."""
 SOURCES: Mapping[str, type[Settings]] = {
     tag.tag: source for source, tag in map(get_args, get_args(get_args(SourceSettings)[0]))
 }

@@ -1,4 +1,4 @@
-"""PoolSpec: a pool's YAML file, typed, range-checked and with unknown keys refused."""
+"""PoolSpec: the YAML file of a pool, typed and range-checked; unknown keys are refused."""
 
 from __future__ import annotations
 
@@ -28,52 +28,117 @@ _DEFAULT_OUTPUTS: Mapping[Modality, tuple[OutputFormat, ...]] = {
 
 
 class AtlasSettings(Settings):
-    """The export for visual exploration, in the columns of Apple's Embedding Atlas."""
+    """A table for visual exploration, with the columns of Apple's Embedding Atlas. `atlas: null` leaves it out."""
 
-    max_rows: PositiveInt = Field(10_000, description="Rows shown; of a larger pool a seeded sample.")
-    n_neighbours: PositiveInt = Field(10, description="Nearest neighbours of each row, among those shown.")
-    thumbnail_pixels: PositiveInt = Field(96, description="Longer side of an image's thumbnail.")
+    max_rows: PositiveInt = Field(
+        10_000, description="Most rows of the table. A larger pool is sampled.", examples=[20_000]
+    )
+    n_neighbours: PositiveInt = Field(
+        10, description="Nearest neighbours listed for each row, among the rows of the table.", examples=[15]
+    )
+    thumbnail_pixels: PositiveInt = Field(
+        96, description="Longer side of the thumbnails, in pixels.", examples=[128]
+    )
 
 
 class PoolSpec(Settings):
     """Everything that defines the curation of one pool."""
 
-    name: str
-    description: str = ""
-    source: SourceSettings
-    encoder: EncoderSettings | None = Field(None, description="None only for a source of embeddings.")
-    preprocessing: PreprocessingSettings = PreprocessingSettings()
-    deduplication: DeduplicationSettings | None = None
-    decontamination: DecontaminationSettings | None = None
-    levels: tuple[LevelSettings, ...] = Field((LevelSettings(),) * 4, min_length=1)
+    name: str = Field(
+        description="Name of the pool, and of its folder below the storage root. By default the name of the file "
+        "without `.yaml`. Lower-case letters, digits and underscores, at most 40.",
+        examples=["web_images"],
+    )
+    description: str = Field(
+        "",
+        description="What the pool is, in a sentence; shown in the report and on the dataset card.",
+        examples=["Web images of 2025"],
+    )
+    source: SourceSettings = Field(
+        description="Where the samples lie, and in which format.", examples=[{"path": "data/raw/web"}]
+    )
+    encoder: EncoderSettings | None = Field(
+        None,
+        description="The model that embeds the samples. Required unless the source holds embeddings.",
+        examples=[{"kind": "timm", "model": "vit_small_patch14_dinov2.lvd142m"}],
+    )
+    preprocessing: PreprocessingSettings = Field(
+        PreprocessingSettings(),
+        description="How embeddings are prepared for clustering.",
+        examples=[{"metric": "cosine", "centring": True}],
+    )
+    deduplication: DeduplicationSettings | None = Field(
+        None,
+        description="Which copies and near copies are removed. `null` removes none; `{}` uses the defaults.",
+        examples=[{"keep": "largest"}],
+    )
+    decontamination: DecontaminationSettings | None = Field(
+        None,
+        description="Evaluation sets whose samples must stay out of the dataset.",
+        examples=[
+            {"evaluation_sets": [{"name": "trivia", "source": {"format": "jsonl", "path": "data/trivia"}}]}
+        ],
+    )
+    levels: tuple[LevelSettings, ...] = Field(
+        (LevelSettings(),) * 4,
+        min_length=1,
+        description="The levels of the hierarchy, level 1 first.",
+        examples=[[{"n_clusters": 2000}, {"n_clusters": 500}, {"n_clusters": 120}]],
+    )
     fit_rows: PositiveInt | None = Field(
         None,
-        description="Level 1 is fitted on a seeded sample of so many rows, and all rows are assigned to it; null "
-        "fits it on all. Decides the tree.",
+        description="Fit level 1 on a seeded sample of this many rows, then assign all rows. `null` fits on all rows.",
+        examples=[2_000_000],
     )
-    targets: tuple[TargetSettings, ...] = Field(min_length=1)
+    targets: tuple[TargetSettings, ...] = Field(
+        min_length=1, description="The subsets to draw.", examples=[[{"name": "small", "fraction": 0.1}]]
+    )
     tokenizer: str | None = Field(
         None,
-        description="Counts the tokens of texts: name or folder of a Hugging Face tokenizer, a package that "
-        "carries one, or 'words' or 'utf8_bytes'; null takes the encoder's own.",
+        description="What counts the tokens of texts: a Hugging Face tokenizer (name, folder or installed package), "
+        "`words` or `utf8_bytes`. `null` uses the encoder's tokenizer.",
+        examples=["words"],
     )
     outputs: tuple[OutputFormat, ...] | None = Field(
-        None, description="Forms in which each target comes out; null goes by the modality.", min_length=1
+        None,
+        min_length=1,
+        description="Forms in which each target is written. `null` writes webdataset, parquet and ids for images, "
+        "parquet and ids for texts and embeddings.",
+        examples=[["parquet", "ids", "weights"]],
     )
-    atlas: AtlasSettings | None = AtlasSettings()
-    refit: RefitSettings = RefitSettings()
-    watch: WatchSettings = WatchSettings()
-    seed: NonNegativeInt = 0
-    fit_device: str = Field("auto", description="Where clusters are fitted: 'auto', 'cpu' or 'cuda'.")
+    atlas: AtlasSettings | None = Field(
+        AtlasSettings(),
+        description="Table for Embedding Atlas. `null` leaves it out.",
+        examples=[{"max_rows": 20_000}],
+    )
+    refit: RefitSettings = Field(
+        RefitSettings(),
+        description="When new rows lead to a new tree. `never` keeps the present one.",
+        examples=[{"new_rows": 0.5}],
+    )
+    watch: WatchSettings = Field(
+        WatchSettings(),
+        description="How the sensor of the pool takes in new files.",
+        examples=[{"interval_seconds": 300}],
+    )
+    seed: NonNegativeInt = Field(
+        0, description="Seed of all random choices. The same seed gives the same dataset.", examples=[1]
+    )
+    fit_device: str = Field(
+        "auto",
+        description="Device of the fits: `auto`, `cpu`, `cuda` or `cuda:N`. `auto` uses CUDA if torch sees it.",
+        examples=["cpu"],
+    )
     memory_budget: MemoryBudget = Field(
         DEFAULT_MEMORY_BUDGET,
-        description="Bytes (or text: '2 GB', '1.5 GiB') that the process of a step may take at its peak. Changes no "
-        "result.",
+        description="Peak memory that the process of a step may use: bytes, or text such as `2 GB` or `1.5 GiB`. At "
+        "least 1.2 GB. Changes no result.",
+        examples=["8 GB"],
     )
-
     engine: EngineSettings = Field(
         EngineSettings(),
-        description="Where heavy steps run; CURATION_ENGINE overrides it. Changes no result.",
+        description="Where the heavy steps run. Changes no result.",
+        examples=[{"kind": "ray", "address": "auto"}],
     )
 
     @field_validator("name")
@@ -81,8 +146,8 @@ class PoolSpec(Settings):
     def _name_is_an_identifier(cls, value: str) -> str:
         if not POOL_NAME_PATTERN.fullmatch(value):
             raise ValueError(
-                f"a pool's name has lower-case letters, digits and underscores, starts with a letter and is "
-                f"at most 40 long, got '{value}'"
+                f"a pool's name starts with a lower-case letter, has only lower-case letters, digits and underscores, "
+                f"and is at most 40 characters long, got '{value}'"
             )
         return value
 
@@ -105,7 +170,7 @@ class PoolSpec(Settings):
         sizes = [level.n_clusters for level in value]
         if any(size == "auto" for size in sizes) and any(size != "auto" for size in sizes):
             raise ValueError(
-                f"n_clusters is either auto at every level or a number at every level, got {sizes}"
+                f"n_clusters must be auto at every level or a number at every level, got {sizes}"
             )
         for t in range(1, len(sizes)):
             below, here = sizes[t - 1], sizes[t]
@@ -115,7 +180,9 @@ class PoolSpec(Settings):
                     f"from 1 to {below - 1}"
                 )
             if value[t].n_coarse_clusters is not None:
-                raise ValueError(f"only level 1 may be a split level, level {t + 1} sets n_coarse_clusters")
+                raise ValueError(
+                    f"only level 1 can be a split level: remove n_coarse_clusters from level {t + 1}"
+                )
         return value
 
     @model_validator(mode="after")
@@ -152,7 +219,7 @@ class PoolSpec(Settings):
     def _outputs_exist(self) -> PoolSpec:
         if self.modality == "embedding" and "webdataset" in self.output_formats:
             raise ValueError(
-                "outputs has 'webdataset', but a source of embeddings holds no samples: remove it"
+                "outputs contains 'webdataset', but a source of embeddings has no files to write: remove it"
             )
         return self
 
@@ -185,42 +252,42 @@ class PoolSpec(Settings):
 
     @property
     def n_levels(self) -> int:
-        """Levels of the hierarchy."""
+        """Number of levels of the hierarchy."""
         return len(self.levels)
 
     @property
     def modality(self) -> Modality:
-        """What the pool's samples are."""
+        """What the samples of the pool are."""
         return self.source.modality
 
     @property
     def output_formats(self) -> tuple[OutputFormat, ...]:
-        """Forms in which each target comes out."""
+        """Forms in which each target is written."""
         return _DEFAULT_OUTPUTS[self.modality] if self.outputs is None else self.outputs
 
     @property
     def is_cleaned(self) -> bool:
-        """Whether some samples are kept out of the tree, so that it rests on the admitted ones."""
+        """Whether samples are removed before the tree, which is then fitted on the admitted ones."""
         return self.deduplication is not None or self.decontamination is not None
 
     @property
     def counts_tokens(self) -> bool:
-        """Whether the tokens of every sample are needed."""
+        """Whether the tokens of the samples are counted."""
         return self.tokenizer is not None or any(target.tokens is not None for target in self.targets)
 
     @property
     def encoder_name(self) -> str:
-        """Kind and model of the encoder, for people."""
+        """Kind and model of the encoder, as shown to users."""
         if self.encoder is not None:
             return f"{self.encoder.kind}: {self.encoder.model}"
         return self.source.encoder if isinstance(self.source, EmbeddingsSource) else ""
 
     def n_rows_of_fit(self, n_rows: int) -> int:
-        """Rows that level 1 is fitted on, of so many that there are."""
+        """Rows that level 1 is fitted on, out of `n_rows`."""
         return n_rows if self.fit_rows is None else min(self.fit_rows, n_rows)
 
     def require_feasible(self, n_samples: int) -> None:
-        """Check the settings that only the pool's size decides.
+        """Check the settings that depend on the size of the pool.
 
         Raises:
             PoolSpecError: if level 1 has more clusters than the pool has samples, or a target is too large.

@@ -1,4 +1,4 @@
-"""Which subsets are drawn from the tree, and in what form they come out."""
+"""Which subsets are drawn from the tree, and the forms they are written in."""
 
 from __future__ import annotations
 
@@ -10,19 +10,32 @@ from curation_assets.errors import PoolSpecError
 from curation_assets.pools.base import SelectionStrategy, Settings
 
 OutputFormat = Literal["webdataset", "parquet", "ids", "weights"]
-"""`ids` lists the selected samples, `weights` gives every admissible one its share of the target."""
+"""`ids` lists the selected samples; `weights` gives every admissible sample its share of the target."""
 
 
 class TargetSettings(Settings):
-    """One balanced subset to draw from the tree."""
+    """One balanced subset to draw from the tree. Set exactly one of `size`, `fraction` and `tokens`."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")
-    size: PositiveInt | None = Field(None, description="Samples to select.")
-    fraction: Annotated[float, Field(gt=0.0, le=1.0)] | None = Field(
-        None, description="Share of the admissible samples to select, instead of `size`."
+    name: str = Field(
+        pattern=r"^[a-z][a-z0-9_]{0,39}$",
+        description="Name of the target, and of its folder: lower-case letters, digits and underscores, at most 40.",
+        examples=["balanced_10"],
     )
-    tokens: PositiveInt | None = Field(None, description="Tokens to select, instead of `size`.")
-    strategy: SelectionStrategy = Field("random", description="Which samples of a level-1 cluster are taken.")
+    size: PositiveInt | None = Field(None, description="Number of samples to select.", examples=[1_000_000])
+    fraction: Annotated[float, Field(gt=0.0, le=1.0)] | None = Field(
+        None,
+        description="Share of the admissible samples to select. Rejected, contaminated and duplicate samples are not "
+        "admissible.",
+        examples=[0.1],
+    )
+    tokens: PositiveInt | None = Field(
+        None, description="Number of tokens to select.", examples=[2_000_000_000]
+    )
+    strategy: SelectionStrategy = Field(
+        "random",
+        description="Which samples of a level-1 cluster are taken: random ones, or those closest to the centroid.",
+        examples=["closest"],
+    )
 
     @model_validator(mode="after")
     def _one_measure(self) -> TargetSettings:
@@ -35,7 +48,10 @@ class TargetSettings(Settings):
         return self
 
     def resolve(self, n_admissible: int) -> int:
-        """Samples to select out of `n_admissible`; of a target in tokens, tokens out of so many.
+        """The size of the target in samples, or in tokens if it is given in tokens.
+
+        Args:
+            n_admissible: admissible samples of the pool, or their tokens.
 
         Raises:
             PoolSpecError: if the target is larger than the pool.

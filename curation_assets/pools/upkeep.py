@@ -1,4 +1,4 @@
-"""How a pool that grows is taken care of."""
+"""How a growing pool is kept up to date."""
 
 from __future__ import annotations
 
@@ -11,23 +11,29 @@ from curation_assets.pools.base import Settings
 
 
 class RefitSettings(Settings):
-    """When rows that arrived lead to a new tree; until then they are assigned to the one there is.
+    """When new rows lead to a new tree. Until then they are assigned to the present one.
 
-    `refit: never` in the YAML stands for null in all three.
+    `refit: never` sets `new_rows` and `drift_score` to null.
     """
 
     new_rows: Annotated[float, Field(gt=0.0)] | None = Field(
         0.2,
-        description="Refit when rows that came or went since the fit exceed this share of the fitted rows.",
+        description="Refit when the rows added and removed since the fit exceed this share of the fitted rows. `null` "
+        "ignores their number.",
+        examples=[0.5],
     )
     drift_score: Annotated[float, Field(gt=0.0, le=1.0)] | None = Field(
-        0.5, description="Refit when a shard that came since the fit has a higher drift score than this."
+        0.5,
+        description="Refit when a shard that arrived since the fit has a higher drift score. `null` ignores drift.",
+        examples=[0.3],
     )
     schedule: str | None = Field(
-        None, description="Cron expression, e.g. '0 3 * * 0': a Dagster schedule that refits at these times."
+        None,
+        description="Cron expression of a Dagster schedule that refits if any row was added or removed.",
+        examples=["0 3 * * 0"],
     )
     keep_trees: PositiveInt = Field(
-        5, description="Versions of the tree that stay readable, with the current one."
+        5, description="Versions of the tree that stay readable, including the current one.", examples=[2]
     )
 
     @field_validator("schedule")
@@ -37,22 +43,33 @@ class RefitSettings(Settings):
 
 
 class WatchSettings(Settings):
-    """How the pool's sensor takes in what arrives."""
+    """How the sensor of the pool takes in new files."""
 
-    interval_seconds: PositiveInt = Field(30, description="Least time between two ticks of the sensor.")
+    interval_seconds: PositiveInt = Field(
+        30, description="Shortest time between two ticks of the sensor, in seconds.", examples=[300]
+    )
     settle_seconds: NonNegativeFloat = Field(
-        10.0, description="A file is taken once its size and time have not changed for this long."
+        10.0,
+        description="A file is taken in once its size and time have been the same for this many seconds.",
+        examples=[60],
     )
     unclosed_seconds: NonNegativeFloat = Field(
         3600.0,
-        description="A tar without its closing blocks is waited for this long, then taken for what it holds.",
+        description="A tar without its closing blocks is taken in, with the samples it holds, after this many seconds.",
+        examples=[600],
     )
     retry_seconds: NonNegativeFloat = Field(
-        60.0, description="Wait after a first failure; each further one doubles it, up to a day."
+        60.0,
+        description="Seconds to wait after a failure. Each further failure doubles it, up to a day.",
+        examples=[300],
     )
-    shards_per_run: PositiveInt = Field(500, description="Most shards that one run of the sensor takes in.")
+    shards_per_run: PositiveInt = Field(
+        500, description="Most shards that one run of the sensor takes in.", examples=[100]
+    )
     nightly: str = Field(
-        "0 2 * * *", description="Cron expression of the nightly schedule, which is off by default."
+        "0 2 * * *",
+        description="Cron expression of the nightly schedule. The schedule is off until you switch it on.",
+        examples=["30 4 * * *"],
     )
 
     @field_validator("nightly")

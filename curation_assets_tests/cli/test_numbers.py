@@ -37,7 +37,7 @@ def test_counts_of_levels() -> None:
 
 def test_sizes() -> None:
     assert Bytes().convert("80 GB", None, None) == 80 * 10**9
-    with pytest.raises(click.BadParameter, match="is no size"):
+    with pytest.raises(click.BadParameter, match="as a size: write a number of bytes"):
         Bytes().convert("lots", None, None)
 
 

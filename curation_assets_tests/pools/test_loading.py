@@ -14,7 +14,7 @@ from curation_assets.graph.steps import pool_steps
 from curation_assets.pools import EngineSettings, load_pool_spec, load_pool_specs, resolve_engine
 from curation_assets_tests.projects import SMALL_POOL
 
-REPOSITORY = Path(__file__).parent.parent
+REPOSITORY = Path(__file__).parent.parent.parent
 
 
 def load(folder: Path, document: Any) -> Any:
@@ -57,10 +57,13 @@ def test_defaults_are_those_of_the_paper(tmp_path: Path) -> None:
         (changed(("encoder", "weights"), "x"), ["unknown key encoder.weights", "batch_size"]),
         (changed(("encoder", "kind"), "magic"), ["encoder", "magic", "'open_clip'"]),
         (changed(("levels", 1, "n_clusters"), 24), ["levels", "level 2", "n_clusters=24", "from 1 to 23"]),
-        (changed(("memory_budget",), "2 gigs"), ["memory_budget", "'2 gigs' is no size", "'1.5 GiB'"]),
+        (
+            changed(("memory_budget",), "2 gigs"),
+            ["memory_budget", "cannot read '2 gigs' as a size", "'1.5 GiB'"],
+        ),
         (changed(("memory_budget",), "1100 MB"), ["memory_budget", "1,100,000,000 bytes", "at least 1.2 GB"]),
-        (changed(("memory_budget",), True), ["memory_budget", "True is no size"]),
-        (changed(("memory_budget",), float("nan")), ["memory_budget", "nan is no size"]),
+        (changed(("memory_budget",), True), ["memory_budget", "cannot read True as a size"]),
+        (changed(("memory_budget",), float("nan")), ["memory_budget", "cannot read nan as a size"]),
         (changed(("fit_rows",), 23), ["fit_rows is 23", "n_clusters=24", "at least as many rows"]),
         (changed(("levels", 0, "n_clusters"), 0), ["levels[0].n_clusters", "0"]),
         (changed(("levels", 0, "n_clusters"), "auto"), ["auto at every level"]),
@@ -96,6 +99,7 @@ def test_defaults_are_those_of_the_paper(tmp_path: Path) -> None:
         (changed(("deduplication",), {"keep": "last"}), ["deduplication.keep", "'last'", "'closest'"]),
         (changed(("deduplication",), {"threshold": 1.5}), ["deduplication.threshold", "1.5"]),
         (changed(("deduplication",), {"treshold": 0.9}), ["unknown key deduplication.treshold", "threshold"]),
+        (changed(("engine",), {"worker": 2}), ["unknown key engine.worker", "valid keys are: kind, address"]),
         (changed(("decontamination",), {"evaluation_sets": []}), ["decontamination.evaluation_sets"]),
         (
             changed(
@@ -109,7 +113,7 @@ def test_defaults_are_those_of_the_paper(tmp_path: Path) -> None:
         ),
         ({"encoder": SMALL_POOL["encoder"]}, ["source is missing", "targets is missing"]),
         ("- a\n- b\n", ["expected keys such as source"]),
-        ("a: [", ["not readable as YAML"]),
+        ("a: [", ["cannot read it as YAML"]),
     ],
 )
 def test_a_bad_file_is_refused_with_file_key_value_and_remedy(
