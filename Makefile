@@ -1,4 +1,4 @@
-# Every target sets up what it needs; `make help` lists them.
+# Each target sets up what it needs; `make help` lists the targets.
 SHELL := bash
 PYTHON ?= python3
 VENV := .venv
@@ -11,12 +11,12 @@ export DAGSTER_HOME := $(CURDIR)
 export CURATION_HOME := $(CURDIR)
 export CURATION_STATE ?= $(CURDIR)/data/dagster
 
-.PHONY: help setup setup-ray demo demo-text demo-ray test test-ray test-ui test-postgres test-s3 test-cluster check dev
+.PHONY: help setup setup-ray demo demo-text demo-ray test test-ray test-ui test-postgres test-s3 test-cluster check reference dev
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
 
-setup: $(STAMP) ## Build the virtual environment in .venv (again only if pyproject.toml changed)
+setup: $(STAMP) ## Create the virtual environment in .venv (again only if pyproject.toml changed)
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
@@ -26,17 +26,17 @@ $(STAMP): pyproject.toml
 	rm -f $(VENV)/.installed-*
 	touch $@
 
-demo: setup ## Curate 4,495 real images from raw files to the report (DEMO_LIMIT=600 for a quick look)
+demo: setup ## Curate 4,495 images, from raw files to the report (DEMO_LIMIT=1500 takes about a minute)
 	$(BIN)/curation-assets prepare openmoji $(if $(DEMO_LIMIT),--limit $(DEMO_LIMIT))
 	$(BIN)/curation-assets run --pool emoji
 	@echo
-	@echo "Look at the report above in a browser, and at the graph with: make dev"
+	@echo "Open the report above in a browser, or the graph with: make dev"
 
-demo-text: setup ## Curate 20,000 docstrings of the installed packages (DEMO_LIMIT=2000 for a quick look)
+demo-text: setup ## Curate 20,000 docstrings of the installed packages (DEMO_LIMIT=5000 takes about a minute)
 	$(BIN)/curation-assets prepare docstrings $(if $(DEMO_LIMIT),--limit $(DEMO_LIMIT))
 	$(BIN)/curation-assets run --pool docstrings
 	@echo
-	@echo "Look at the report above in a browser, and at the graph with: make dev"
+	@echo "Open the report above in a browser, or the graph with: make dev"
 
 setup-ray: $(RAY_STAMP)
 
@@ -44,35 +44,39 @@ $(RAY_STAMP): $(STAMP)
 	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS),ray]'
 	touch $@
 
-demo-ray: demo setup-ray ## Curate the demo pool again on a simulated cluster of 3 nodes, one of which is killed
+demo-ray: demo setup-ray ## Curate the demo pool on a simulated Ray cluster of three nodes, one of which is killed
 	$(BIN)/curation-assets ray-demo --pool emoji
 
 test: setup ## Run the tests
 	$(BIN)/python -m pytest
 
-test-ray: setup-ray ## Test the Ray engine on a simulated cluster (SHORT=1 leaves out what takes a minute)
+test-ray: setup-ray ## Test the Ray engine on a simulated cluster (SHORT=1 leaves out slow tests)
 	$(BIN)/python -m pytest -m 'ray$(if $(SHORT), and not slow)' curation_assets_tests/engines/ray
 
-test-ui: setup ## Drive the Dagster UI in an installed Chromium (CURATION_SCREENSHOTS=folder keeps the pictures)
+test-ui: setup ## Test the Dagster UI in an installed Chromium (CURATION_SCREENSHOTS=FOLDER keeps the pictures)
 	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS),ui]'
 	$(BIN)/python -m pytest -m ui curation_assets_tests/ui
 
-test-postgres: setup ## Keep Dagster's runs in a PostgreSQL of the tests' own (Debian's package postgresql)
+test-postgres: setup ## Test Dagster's storage in PostgreSQL (needs Debian's package postgresql)
 	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS),postgres]'
 	$(BIN)/python -m pytest -m postgres curation_assets_tests/postgres
 
-test-s3: setup ## Keep a pool on an S3 server of the tests' own
+test-s3: setup ## Test outputs on an S3 server that the tests start
 	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS),s3]' 'moto[server]>=5.0'
 	$(BIN)/python -m pytest -m s3 curation_assets_tests/s3
 
-test-cluster: setup ## Run a pool's jobs on a Ray of the tests' own, through dagster-ray
+test-cluster: setup ## Test runs and steps as Ray jobs, through dagster-ray
 	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS),cluster]'
 	$(BIN)/python -m pytest -m cluster curation_assets_tests/cluster
 
-check: setup ## Lint, formatting and types
+check: setup ## Check lint, formatting and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+reference: setup ## Write docs/pool_reference.md and docs/pool.schema.json from the descriptions of the settings
+	$(BIN)/curation-assets schema --markdown > docs/pool_reference.md
+	$(BIN)/curation-assets schema > docs/pool.schema.json
 
 dev: setup ## Open the Dagster UI on http://localhost:3000
 	mkdir -p $(CURATION_STATE)
