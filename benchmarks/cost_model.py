@@ -1,10 +1,10 @@
-"""What the planner says a fit costs, against the fit: distance computations, seconds and peak memory at three sizes.
+"""The planner against measured fits: distances, seconds and peak memory at three sizes.
 
 .venv/bin/python benchmarks/cost_model.py
 
-Each size runs twice in a process of its own: once for time and memory, once counting the distances of every matrix
-product. Time is that of the processor, on one thread, so that what else runs on the machine counts little. Then comes
-the paper's pool. `--study` measures what `algorithms/kmeans_cost.py` rests on instead: iterations, and the share of the
+Each size runs twice in a process of its own: once for time and memory, once to count the distances of every matrix
+product. Time is processor time on one thread, so other work on the machine matters little. The paper's pool
+follows. `--study` measures the laws of `algorithms/costs/kmeans_cost.py` instead: iterations, and the share of the
 centroids that they search.
 """
 
@@ -62,7 +62,7 @@ A100_FLOAT64_TFLOPS = 19.5
 
 
 class CountedDistances(TorchDispatchMode):
-    """Rows times columns of every matrix product inside the block."""
+    """Counts rows times columns of every matrix product inside the block."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ class Measured:
 
     @contextmanager
     def stage(self, level: int, name: str) -> Iterator[None]:
-        """Add what the block takes to a stage."""
+        """Add the seconds and distances of the block to a stage."""
         before, began = self.counter.count if self.counter else 0, time.process_time()
         yield
         key = level, name
@@ -119,7 +119,7 @@ def curate(x: np.ndarray, levels: list[LevelSpec], measured: Measured) -> None:
 
 
 def split(fitter: LevelFitter, inputs: Rows) -> Level:
-    """A split level whose rows are let go of between the coarse fit and the splits, as the assets do."""
+    """A split level that releases its rows between the coarse fit and the splits, as the assets do."""
     coarse = fitter.fit_coarse(inputs)
     streamed = FitInputs.in_process(inputs, "cosine", memory=FitMemory(resident_bytes=0))
     size = bucket_bytes(fitter.memory)
@@ -129,7 +129,7 @@ def split(fitter: LevelFitter, inputs: Rows) -> Level:
 
 
 def assign_all(pool: Rows, level: Level) -> None:
-    """Every row to its level-1 cluster."""
+    """Assign every row to its level-1 cluster."""
     for _, block in read_chunks(pool):
         assign_to_level(block, level.centroids, level.coarse, metric="cosine", device="cpu")
 
@@ -189,7 +189,7 @@ def run_one(pool: str, n: int, dimension: int) -> None:
             f"{label:22}{seconds:14.2f}{real:8.2f}{seconds / real:7.2f}{distances:18.3g}{pairs:10.3g}"
             f"{distances / pairs:7.2f}"
         )
-    # The embeddings are in memory here, where the graph reads them from disk; it has Dagster and polars loaded.
+    # Here the embeddings are in memory; the graph reads them from disk, but has Dagster and polars loaded.
     print(
         f"memory: plan {plan.worker_bytes / 1e6:,.0f} MB, of which the process {PROCESS_BYTES / 1e6:,.0f}; fit "
         f"{(peak - x.nbytes) / 1e6:,.0f} MB, of which before it {(before - x.nbytes) / 1e6:,.0f}"
@@ -197,7 +197,7 @@ def run_one(pool: str, n: int, dimension: int) -> None:
 
 
 def memory(kind: str) -> int:
-    """Bytes, as Linux accounts them for this process."""
+    """A figure of /proc/self/status in bytes."""
     return 1024 * int(Path("/proc/self/status").read_text().split(f"{kind}:")[1].split()[0])
 
 
@@ -252,7 +252,7 @@ def study(dimension: int) -> None:
                     on_iteration=lambda _, seen=seen, counter=counter: seen.append(counter.count),
                 )
             iterations = len(fit.inertias)
-            # The first iteration searches all; what seeds counted lies before it.
+            # The first iteration searches everything; the distances of the seeds were counted before it.
             share = (seen[-1] - seen[0] + n * k) / (n * k * iterations)
             print(
                 f"{pool:10}{n:10,} rows{k:6,} clusters{iterations:10}{lloyd_iterations(n, k, 50):6}{share:16.2f}"

@@ -1,4 +1,4 @@
-"""Thresholds of decontamination: recall on planted copies, and what is lost of other samples.
+"""Thresholds of decontamination: recall on planted copies, and the share of other samples that is lost.
 
 .venv/bin/python benchmarks/decontamination.py images|texts
 """
@@ -59,7 +59,7 @@ _RESAMPLING = Image.Resampling
 
 
 def encoded(image: Image.Image, form: str, quality: int) -> Image.Image:
-    """An image as it comes back from a lossy file."""
+    """An image after a round trip through a lossy file."""
     buffer = io.BytesIO()
     image.save(buffer, form, quality=quality)
     return Image.open(io.BytesIO(buffer.getvalue())).convert("RGB")

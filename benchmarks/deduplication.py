@@ -1,10 +1,10 @@
-"""Deduplication: time against the number of rows, and what coarse clusters miss of all near pairs.
+"""Deduplication: time against the number of rows, and the near pairs that coarse clusters miss.
 
 .venv/bin/python benchmarks/deduplication.py [--rows 50000,200000] [--texts 10000]
 
 Part 1 runs the whole step on stored shards of synthetic embeddings (384 numbers, long-tailed concepts, one row in
-ten a near copy of another), then adds one more shard. Part 2 embeds sentences of the docstrings of installed
-packages with MiniLM and counts which of the pairs that brute force finds meet in a coarse cluster.
+ten a near copy of another), then adds one more shard. Part 2 embeds sentences from docstrings of installed packages
+with MiniLM, finds near pairs by brute force, and counts those that meet in a coarse cluster.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ SPEC = PoolSpec.model_validate(
 
 
 def write_shard(storage: PoolStorage, key: str, concepts: np.ndarray, rng: np.random.Generator) -> None:
-    """One shard as the steps before deduplication leave it."""
+    """Write one shard as the steps before deduplication leave it."""
     shares = 1 / np.arange(1, len(concepts) + 1) ** 0.7
     chosen = rng.choice(len(concepts), SHARD_ROWS, p=shares / shares.sum())
     rows = concepts[chosen] + 0.9 * rng.normal(size=(SHARD_ROWS, DIMENSION)).astype(np.float32)
@@ -80,7 +80,7 @@ def write_shard(storage: PoolStorage, key: str, concepts: np.ndarray, rng: np.ra
 
 
 def deduplicate(storage: PoolStorage) -> str:
-    """Run the step; its time and figures."""
+    """Run the step and describe its time and figures."""
     began, worked = time.perf_counter(), time.process_time()
     with storage.output("duplicates").writing(RECIPE) as writer:
         find_duplicates(StepContext(PoolAccess(SPEC, storage), pool_steps(SPEC)["duplicates"], writer))
@@ -109,7 +109,7 @@ def time_against_rows(sizes: list[int], folder: Path) -> None:
 
 
 def docstring_sentences(most: int) -> list[str]:
-    """First paragraphs of the docstrings of installed packages, each once."""
+    """First paragraphs of the docstrings of installed packages, without repetitions."""
     found: dict[str, str] = {}
     root = Path(sysconfig.get_paths()["purelib"])
     for package in ("numpy", "scipy", "sklearn", "pandas", "networkx", "torch", "matplotlib", "transformers"):

@@ -2,8 +2,8 @@
 
 .venv/bin/pip install -e '.[bench]' superkmeans && .venv/bin/python benchmarks/flat_kmeans.py
 
-`--scaling` measures our own time against n and against k instead, and draws docs/images/kmeans_scaling.png;
-`--study` compares how evenly three levels of either spread on the paper's 2-D data, where seeds decide.
+`--scaling` measures our own time against n and against k instead, and draws docs/images/kmeans_scaling.png.
+`--study` compares how evenly three levels spread over the paper's 2-D data, which depends on the seeds.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def of_pt_kmeans(x: np.ndarray, k: int) -> np.ndarray:
 
 
 def of_superkmeans(x: np.ndarray, k: int) -> np.ndarray:
-    """20 iterations after random seeds, which is all it offers: a mark for speed only."""
+    """20 iterations after random seeds, the only ones it offers: a mark for speed only."""
     from superkmeans import SuperKMeans
 
     kmeans = SuperKMeans(
@@ -96,7 +96,7 @@ def inertia(x: np.ndarray, centroids: np.ndarray) -> float:
 
 
 def float32_floor(n: int, k: int, dimension: int) -> float:
-    """Seconds of one float32 product of all rows with all centroids: what a plain pass takes at least."""
+    """Seconds of one float32 product of all rows with all centroids: the least a plain pass can take."""
     rows, centroids = torch.randn(4096, dimension), torch.randn(k, dimension)
     runs = []
     for _ in range(5):
@@ -130,7 +130,7 @@ def compare(n: int, dimension: int, k: int, pools: list[str], skip: list[str]) -
 
 
 def study() -> None:
-    """KL to uniform of the top of three levels without resampling, on the paper's 2-D pool, mean of five seeds."""
+    """Print the KL to uniform of three levels without resampling on the paper's 2-D pool, mean of five seeds."""
     for label, fit in (("curation_assets", ours), ("superkmeans, random seeds", of_superkmeans)):
         found = []
         for seed in range(5):
@@ -149,7 +149,7 @@ def scaling(dimension: int, picture: Path) -> None:
 
     ns, ks = [25_000, 50_000, 100_000, 200_000], [250, 500, 1000, 2000]
     fixed_k, fixed_n = 1000, 100_000
-    # Loading compiled code takes most of a second, which is of the process and not of a fit.
+    # Loading compiled code takes most of a second, once per process: it is not part of a fit.
     _timed_fit(2000, 300, dimension)
     against_n = [_timed_fit(n, fixed_k, dimension) for n in ns]
     against_k = [_timed_fit(fixed_n, k, dimension) for k in ks]
@@ -209,7 +209,9 @@ def main() -> None:  # noqa: D103 - see the module
     parser.add_argument("--dimension", type=int, default=384)
     parser.add_argument("--clusters", type=int, default=2000)
     parser.add_argument("--pools", nargs="*", default=list(POOLS), choices=list(POOLS))
-    parser.add_argument("--skip", nargs="*", default=[], help="leave out rivals whose name holds a word")
+    parser.add_argument(
+        "--skip", nargs="*", default=[], help="leave out libraries whose name contains one of these words"
+    )
     parser.add_argument("--scaling", action="store_true")
     parser.add_argument("--picture", type=Path, default=Path("docs/images/kmeans_scaling.png"))
     parser.add_argument("--study", action="store_true")

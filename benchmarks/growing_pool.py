@@ -1,9 +1,9 @@
-"""A pool of 10,000 files: the sensor's tick, `status`, and what 100 more files touch.
+"""A pool of 10,000 files: a tick of the sensor, `status`, and the work that 100 more files cause.
 
 .venv/bin/python benchmarks/growing_pool.py [--known-shards 10000] [--files 10000] [--folder /tmp/growing]
 
-Part 1 looks at a pool of many shards whose outputs are all up to date; those are written straight to disk. Part 2
-curates a pool of real files, ten to a shard, by the command line, adds 100 files and runs it again.
+Part 1 evaluates the sensor on a pool of many shards whose outputs are all up to date, written straight to disk. Part 2
+curates a pool of real files, ten per shard, with the command line, adds 100 files and runs it again.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from curation_assets.storage.shards import group_files
 LEVELS = [{"n_clusters": k, "resampling_steps": 1} for k in (400, 100, 30, 8)]
 POOL = {
     "source": {"path": "raw"},
-    # A tiny network with random weights: what is measured is everything but the encoder.
+    # A tiny network with random weights: everything but the encoder is measured.
     "encoder": {"kind": "timm", "model": "test_vit.r160_in1k", "pretrained": False, "batch_size": 256},
     "levels": LEVELS,
     "targets": [{"name": "tenth", "fraction": 0.1}],
@@ -53,7 +53,7 @@ def peak_megabytes() -> float:  # noqa: D103 - says it
 
 
 def write_files(folder: Path, first: int, stop: int) -> None:
-    """Tars of one small picture each."""
+    """Write tar files of one small picture each."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(first)
     for number in range(first, stop):
@@ -67,7 +67,7 @@ def write_files(folder: Path, first: int, stop: int) -> None:
 
 
 def write_up_to_date_outputs(storage: PoolStorage, spec: PoolSpec, files: list[SourceFile]) -> None:
-    """Facts of every output, as if all had been made."""
+    """Write the facts of every output, as if all had been made."""
     steps = pool_steps(spec)
     shards = group_files(files, spec.source.files_per_shard)
     storage.save_shards(shards)
@@ -200,7 +200,7 @@ def main() -> None:  # noqa: D103 - see the module
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--known-shards", type=int, default=10_000)
     parser.add_argument("--files", type=int, default=10_000)
-    parser.add_argument("--folder", type=Path, help="where to work; a temporary folder if not given")
+    parser.add_argument("--folder", type=Path, help="where to work; default: a temporary folder")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         if options.known_shards:

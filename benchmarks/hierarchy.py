@@ -2,10 +2,10 @@
 
 .venv/bin/pip install -e '.[bench]' && .venv/bin/python benchmarks/hierarchy.py
 
-Each side first clusters a tenth of the pool: so libraries are loaded, and threads started, when the clock runs. What
-the very first fit of a process takes longer is printed beside our seconds. Both sides then take turns, each time with
-another seed, and the fastest run of each counts, since the speed of a machine varies more than either side does. The
-balance of the top clusters hangs on the seed as well: its mean is taken over all runs.
+Each side first clusters a tenth of the pool, so that libraries are loaded and threads are running when the clock
+starts. The extra time of the very first fit of a process is printed separately. Both sides then take turns, each
+time with another seed. The fastest run of each counts, because the speed of a machine varies more than either side
+does. The balance of the top clusters depends on the seed, so its mean over all runs is printed.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def theirs(x: np.ndarray, n_clusters: list[int], seed: int) -> np.ndarray:
 def seconds(
     cluster: Callable[..., np.ndarray], x: np.ndarray, n_clusters: list[int], seed: int = 0
 ) -> tuple[float, float]:
-    """How long a clustering takes, and the effective number of its top clusters."""
+    """Seconds of a clustering, and the effective number of its top clusters."""
     began = time.perf_counter()
     tops = cluster(x, n_clusters, seed)
     return time.perf_counter() - began, effective_number(np.bincount(tops))
@@ -63,9 +63,7 @@ def main() -> None:  # noqa: D103 - see the module
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--repeats", type=int, default=2, help="runs of each side, of which the fastest counts"
-    )
+    parser.add_argument("--repeats", type=int, default=2, help="runs of each side; the fastest counts")
     repeats = parser.parse_args().repeats
     x = clustered_pool()
     small, few = x[:2000], [k // 10 for k in N_CLUSTERS]

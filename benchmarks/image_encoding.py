@@ -1,11 +1,11 @@
-"""Image encoding: decoding that overlaps with encoding against doing both in turn, and bfloat16 against float32.
+"""Image encoding: decoding ahead of the encoder against decoding in turn, and bfloat16 against float32.
 
 .venv/bin/python benchmarks/image_encoding.py
 
-A shard of generated JPEGs goes through the step `embeddings` with different numbers of decoding threads. All of them
-take turns, so that a busy machine slows all of them alike, and their outputs are compared byte for byte. The third
-encoder only sleeps: it stands for a GPU, which leaves the processor to decoding. Then the encoders themselves see the
-same images in both precisions, without decoding.
+A shard of generated JPEGs goes through the step `embeddings` with different numbers of decoding threads. They take
+turns, so that a busy machine slows all of them alike, and their outputs are compared byte for byte. One encoder
+only sleeps: it stands for a GPU, which leaves the processor to decoding. Then the encoders embed the same images in
+both precisions, without decoding.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from curation_assets.pools import BundledEncoderSettings, EncoderSettings, TimmE
 
 
 class SleepingEncoder(Encoder):
-    """Prepares images as a real encoder does, but then only waits, as for a GPU."""
+    """Prepares images like a real encoder, but then only waits, as if for a GPU."""
 
     def __init__(self, real: Encoder, seconds_per_image: float) -> None:
         self._real = real
@@ -64,7 +64,7 @@ class SleepingEncoder(Encoder):
 
 
 def photo(rng: np.random.Generator, width: int, height: int) -> Image.Image:
-    """Soft shapes with some grain: as heavy to decode as a photograph."""
+    """Soft shapes with some grain, which cost as much to decode as a photograph."""
     shapes = Image.fromarray(rng.integers(0, 255, (9, 12, 3), dtype=np.uint8))
     soft = np.asarray(shapes.resize((width, height), Image.Resampling.BICUBIC), dtype=np.int16)
     return Image.fromarray((soft + rng.integers(-12, 13, soft.shape)).clip(0, 255).astype(np.uint8))
@@ -120,7 +120,7 @@ def compare_threads(shard: OneShard, encoder: Encoder, threads: Sequence[int], r
 def compare_precisions(
     make: Callable[[str], EncoderSettings], images: Sequence[Image.Image], repetitions: int
 ) -> None:
-    """Print both precisions' speed, and how far the embeddings as they are stored lie apart."""
+    """Print the speed of both precisions, and the distance between the stored embeddings."""
     encoders = {name: build_encoder(make(name)) for name in ("float32", "bfloat16")}
     prepared = [encoders["float32"].prepare(image) for image in images]
     wall: dict[str, list[float]] = {name: [] for name in encoders}
@@ -149,7 +149,7 @@ def main() -> None:  # noqa: D103 - see the module
     parser.add_argument("--width", type=int, default=1024)
     parser.add_argument("--height", type=int, default=768)
     parser.add_argument("--repetitions", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=2, help="of torch")
+    parser.add_argument("--threads", type=int, default=2, help="threads of torch")
     parser.add_argument("--decode-threads", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--vit", default="vit_small_patch32_224", help="timm model with random weights")
     parser.add_argument("--only", choices=["overlap", "precision"])

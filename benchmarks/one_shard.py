@@ -1,4 +1,4 @@
-"""A pool of one shard, listed once and embedded any number of times: what the encoding benchmarks share."""
+"""A pool of one shard that can be embedded any number of times, for the encoding benchmarks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class OneShard:
     """The only shard of a pool in a folder, without Dagster.
 
     Args:
-        folder: from which `source.path` counts; outputs go below it.
+        folder: project folder; outputs go below it.
         source: settings of the pool's source.
         encoder: settings of an encoder of the same modality.
     """
@@ -40,7 +40,7 @@ class OneShard:
         self.source = ShardSource(pool.reader, shard, self.storage.raw_pool(shard.key), self.spec.source)
 
     def embed(self, encoder: Encoder, decode_threads: int) -> Output:
-        """The output `embeddings`, made anew."""
+        """Make the output `embeddings` again."""
         output = self.storage.output("embeddings", self.source.shard.key)
         with output.writing(_RECIPE) as writer:
             embed_samples(self.source, encoder, writer, metric="cosine", decode_threads=decode_threads)

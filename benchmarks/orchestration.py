@@ -1,10 +1,10 @@
-"""What running 1,000 small shards through the whole graph costs beyond the steps' own work.
+"""The cost of running 1,000 small shards through the whole graph, beyond the work of the steps.
 
 .venv/bin/python benchmarks/orchestration.py [--shards 1000] [--rows 16] [--folder /tmp]
 
 Makes a pool of small precomputed embeddings in a temporary folder and curates it for the first time, as
-`curation-assets run` does. The steps' own work is what they spend between being handed an output to write and having
-written it; everything else is overhead: listing, judging what is up to date, digests, atomic files, Dagster.
+`curation-assets run` does. The work of a step is the time from receiving an output to write until it is written.
+All else is overhead: listing, deciding what is up to date, digests, atomic files, Dagster.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ DIMENSION = 32
 
 
 def write_pool(folder: Path, n_shards: int, n_rows: int, n_levels: int) -> None:
-    """A .npy and a .parquet per shard, and the pool's settings."""
+    """Write a .npy and a .parquet per shard, and the settings of the pool."""
     raw = folder / "raw"
     raw.mkdir()
     (folder / "pools").mkdir()
@@ -65,7 +65,7 @@ def write_pool(folder: Path, n_shards: int, n_rows: int, n_levels: int) -> None:
 
 
 class Clock:
-    """Seconds per asset: of its whole step, and of the step's own work."""
+    """Seconds per asset: of the whole step, and of its own work."""
 
     def __init__(self) -> None:
         self.step: Counter[str] = Counter()
@@ -101,7 +101,7 @@ class Clock:
 
 
 def event_bytes(state: Path) -> dict[str, tuple[int, int]]:
-    """Asset -> materializations, and the bytes of their events in every database that holds them."""
+    """Asset -> materializations, and the bytes of their events in all databases."""
     found: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     query = "select asset_key, count(*), sum(length(event)) from event_logs where dagster_event_type = ? group by 1"
     for path in (state / "history").rglob("*.db"):
@@ -121,7 +121,7 @@ def main() -> None:  # noqa: D103 - see the module
     parser.add_argument("--shards", type=int, default=1000)
     parser.add_argument("--rows", type=int, default=16, help="rows of a shard")
     parser.add_argument("--levels", type=int, default=4, help="levels of the tree")
-    parser.add_argument("--folder", type=Path, help="where to work; a temporary folder if not given")
+    parser.add_argument("--folder", type=Path, help="where to work; default: a temporary folder")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder, state = Path(name), Path(name) / "state"

@@ -1,10 +1,11 @@
-"""Peak memory of every asset of a large pool of precomputed embeddings, each made in a process of its own.
+"""Peak memory of each asset of a large pool of precomputed embeddings, in a process of its own.
 
 .venv/bin/python benchmarks/out_of_core.py [--rows 5000000] [--shards 100] [--fit-rows 1000000] [--folder /tmp/large]
 
-Writes clustered unit rows (float16) with Parquet ids, then brings the pool's steps up to date one after the other
-through Dagster, as the command line does, and prints seconds and peak memory of each. Without --fit-rows level 1 is
-fitted on all rows: hours on two cores. A folder that is given is kept, and what is made there is not made again.
+Writes clustered unit rows (float16) with Parquet ids, then runs the steps of the pool one after the other through
+Dagster, as the command line does, and prints seconds and peak memory of each. Without --fit-rows level 1 is fitted
+on all rows, which takes hours on two cores. With --folder the files are kept, and existing outputs are not made
+again.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ N_CONCEPTS = 20_000
 
 
 def write_pool(folder: Path, options: argparse.Namespace) -> None:
-    """Arrays with the Parquet of their ids, and the pool's YAML."""
+    """Write arrays, the Parquet files of their ids, and the YAML of the pool."""
     import numpy as np
     import polars as pl
 
@@ -102,7 +103,7 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
     from curation_assets.pools import load_pool_spec
 
     began = time.perf_counter()
-    # In a process of its own: a child's peak begins with that of its parent.
+    # In a process of its own: the peak of a child starts at that of its parent.
     subprocess.run([sys.executable, __file__, *sys.argv[1:], "--folder", str(folder), "--write"], check=True)
     spec = load_pool_spec(folder / "pools" / "large.yaml")
     environment = {
@@ -138,7 +139,7 @@ def main() -> None:  # noqa: D103 - see the module
     parser.add_argument("--resampling-steps", type=int, default=2)
     parser.add_argument("--iterations", type=int, default=10)
     parser.add_argument("--deduplicate", action="store_true")
-    parser.add_argument("--folder", type=Path, help="where to work; a temporary folder if not given")
+    parser.add_argument("--folder", type=Path, help="where to work; default: a temporary folder")
     parser.add_argument("--step", help=argparse.SUPPRESS)
     parser.add_argument("--write", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -10,7 +10,7 @@ import numpy as np
 def clustered_pool(
     n_rows: int = 20_000, dimension: int = 384, *, n_concepts: int = 300, noise: float = 0.8, seed: int = 0
 ) -> np.ndarray:
-    """Concepts in all directions alike, with noise in all directions alike; float32 (n_rows, dimension)."""
+    """Concepts and noise spread evenly over all directions; float32 (n_rows, dimension)."""
     rng = np.random.default_rng(seed)
     concepts = rng.normal(size=(n_concepts, dimension))
     shares = 1 / np.arange(1, n_concepts + 1)
@@ -24,7 +24,7 @@ def tight_pool(n_rows: int, dimension: int) -> np.ndarray:
 
 
 def uneven_pool(n_rows: int, dimension: int, *, n_concepts: int = 1000, seed: int = 0) -> np.ndarray:
-    """Concepts that overlap, in directions of falling variance, as encoders give them."""
+    """Overlapping concepts in directions of falling variance, as encoders produce them."""
     rng = np.random.default_rng(seed)
     spectrum = (1 + np.arange(dimension)) ** -0.7
     turn, _ = np.linalg.qr(rng.normal(size=(dimension, dimension)))

@@ -1,4 +1,4 @@
-"""The same flat fit in this process and on one and two Ray workers of one thread each, in one run.
+"""One flat fit in this process, on one and on two Ray workers of one thread each, in one run.
 
 .venv/bin/pip install -e '.[ray]' && .venv/bin/python benchmarks/ray_workers.py
 """
@@ -73,7 +73,7 @@ def main() -> None:  # noqa: D103 - see the module
         for field in ("seeds", "iterations"):
             ratio = min(getattr(run, field) for run in one) / min(getattr(run, field) for run in two)
             print(f"1 -> 2 workers, {field}: {ratio:.2f} x")
-        # With few rows computing takes little: what differs is sending centroids and sums of full size.
+        # With few rows computing takes little time: the difference is the transfer of centroids and sums of full size.
         few = PreparedRows(RowsPart(stored, 0, 10 * options.clusters), rows.preprocessing)
         small = [[timed(few, spec, n_workers) for _ in range(options.repeats)] for n_workers in (0, 1)]
         per_iteration = [min(run.per_iteration for run in runs) for runs in small]
@@ -86,7 +86,7 @@ def main() -> None:  # noqa: D103 - see the module
 
 @dataclass(frozen=True)
 class Fitted:
-    """Seconds until the workers have their rows, of the seeds, and of all iterations."""
+    """Seconds until the workers have their rows, for the seeds, and for all iterations."""
 
     ready: float
     seeds: float
@@ -97,7 +97,7 @@ class Fitted:
 
 
 def timed(rows: PreparedRows, spec: LevelSpec, n_workers: int) -> Fitted:
-    """One fit; 0 workers fit in this process."""
+    """Time one fit; 0 workers means this process."""
     marks: list[float] = []
 
     def note(progress: FitProgress) -> None:
@@ -110,7 +110,7 @@ def timed(rows: PreparedRows, spec: LevelSpec, n_workers: int) -> Fitted:
         held.take(np.array([0]))
         ready = time.perf_counter()
         level = fitter.fit(held)
-    # The first iteration ends the seeds' time too: its own is that of the second, which searches everything as well.
+    # The first iteration ends after the seeds. The second searches everything too, so its time stands for the first.
     steps = np.diff(marks)
     digest = hashlib.sha256(level.centroids.tobytes() + level.assignments.tobytes()).hexdigest()
     return Fitted(

@@ -1,6 +1,6 @@
 """Hierarchical sampling on a synthetic tree of 1 M level-1 clusters and 20 M rows, by rows and by tokens.
 
-.venv/bin/python benchmarks/sampling.py [share of that size, 1 if not given]
+.venv/bin/python benchmarks/sampling.py [share of that size, default 1]
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from curation_assets.algorithms.tree import ClusterTree, Level
 
 
 def synthetic_tree(n_rows: int, n_clusters: list[int], seed: int = 0) -> ClusterTree:
-    """A tree with long-tailed level-1 clusters; centroids play no part in sampling."""
+    """A tree with long-tailed level-1 clusters. Sampling does not use centroids."""
     rng = np.random.default_rng(seed)
     levels, n_inputs = [], n_rows
     for t, k in enumerate(n_clusters):
@@ -35,7 +35,7 @@ def token_counts(n_rows: int, seed: int = 1) -> np.ndarray:
 
 
 def peak_memory() -> str:
-    """Of this process so far."""
+    """Peak memory of this process so far."""
     return f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB"
 
 

@@ -2,10 +2,10 @@
 
 .venv/bin/python benchmarks/selection.py [--share 1] [--parts draw,step] [--folder /tmp/selection]
 
-Part `draw` draws 10 M rows, and as many tokens as a tenth of the pool has, from arrays; at a tenth of the size or
-less it draws by one `np.lexsort` of all rows too, and compares. Part `step` generates what the step `selection`
-reads (1.9 GB at full size), runs the step, and reads the parts of some shards from what it wrote. Every measured run
-is a process of its own, whose peak memory it prints.
+Part `draw` draws 10 M rows, and then a tenth of the pool's tokens, from arrays. At a tenth of the size or less it
+also draws by one `np.lexsort` of all rows and compares. Part `step` generates the inputs of the step `selection`
+(1.9 GB at full size), runs the step, and reads the parts of some shards from its output. Every measured run is a
+process of its own and prints its peak memory.
 """
 
 from __future__ import annotations
@@ -63,12 +63,12 @@ def tree_of(share: float) -> tuple[list[int], np.ndarray, list[np.ndarray]]:
 
 
 def lengths(n_rows: int, rng: np.random.Generator) -> np.ndarray:
-    """Tokens of web texts, uint32 (n_rows,): log-normal, half of them below 200, some above 10,000."""
+    """Token counts like those of web texts, uint32 (n_rows,): log-normal, half below 200, some above 10,000."""
     return np.maximum(rng.lognormal(np.log(200), 1.2, n_rows), 1).astype(np.uint32)
 
 
 def peak_memory() -> str:
-    """Of this process so far."""
+    """Peak memory of this process so far."""
     return f"peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:5.2f} GiB"
 
 
@@ -138,7 +138,7 @@ def spec_of(share: float) -> PoolSpec:
 
 
 def generate(folder: Path, share: float) -> None:
-    """Write what the step reads, straight to disk."""
+    """Write the inputs of the step straight to disk."""
     storage = PoolStorage(str(folder), "selection")
     sizes, names, parents = tree_of(share)
     for level, size in enumerate(sizes, start=1):
@@ -214,9 +214,9 @@ def measure_parts(folder: Path) -> None:
 
 def main() -> None:  # noqa: D103 - see the module
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--share", type=float, default=1.0, help="of the full size")
+    parser.add_argument("--share", type=float, default=1.0, help="share of the full size")
     parser.add_argument("--parts", default="draw,step")
-    parser.add_argument("--folder", type=Path, help="for the generated outputs; temporary if not given")
+    parser.add_argument("--folder", type=Path, help="for the generated outputs; default: a temporary folder")
     parser.add_argument("--run", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.run:

