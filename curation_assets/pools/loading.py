@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +10,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from curation_assets.errors import PoolSpecError
-from curation_assets.pools.cleaning import DecontaminationSettings, DeduplicationSettings, EvaluationSet
-from curation_assets.pools.encoder import ENCODERS
-from curation_assets.pools.engine import EngineSettings
-from curation_assets.pools.levels import LevelSettings, PreprocessingSettings
-from curation_assets.pools.source import SOURCES
-from curation_assets.pools.spec import AtlasSettings, PoolSpec
-from curation_assets.pools.targets import TargetSettings
-from curation_assets.pools.upkeep import RefitSettings, WatchSettings
+from curation_assets.pools.groups import CHOICES, GROUPS
+from curation_assets.pools.spec import PoolSpec
 
 
 def load_pool_spec(path: Path) -> PoolSpec:
@@ -77,24 +71,9 @@ def _place(location: Sequence[str | int]) -> tuple[list[str | int], type[BaseMod
     model: type[BaseModel] = PoolSpec
     place: list[str | int] = []
     for previous, part in zip(("", *location), location, strict=False):
-        if previous in _UNIONS and part in _UNIONS[str(previous)]:
-            model = _UNIONS[str(previous)][str(part)]
+        if part in CHOICES.get(str(previous), ()):
+            model = CHOICES[str(previous)][str(part)]
             continue
-        model = _GROUPS.get(str(part), model)
+        model = GROUPS.get(str(part), model)
         place.append(part)
     return place, model
-
-
-_UNIONS: Mapping[str, Mapping[str, type[BaseModel]]] = {"source": SOURCES, "encoder": ENCODERS}
-_GROUPS: Mapping[str, type[BaseModel]] = {
-    "preprocessing": PreprocessingSettings,
-    "deduplication": DeduplicationSettings,
-    "decontamination": DecontaminationSettings,
-    "evaluation_sets": EvaluationSet,
-    "levels": LevelSettings,
-    "targets": TargetSettings,
-    "atlas": AtlasSettings,
-    "refit": RefitSettings,
-    "watch": WatchSettings,
-    "engine": EngineSettings,
-}

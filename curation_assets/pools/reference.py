@@ -9,32 +9,10 @@ from typing import Any
 import yaml
 
 from curation_assets.pools.base import Settings
-from curation_assets.pools.cleaning import DecontaminationSettings, DeduplicationSettings, EvaluationSet
-from curation_assets.pools.encoder import ENCODERS
-from curation_assets.pools.engine import EngineSettings
-from curation_assets.pools.levels import LevelSettings, PreprocessingSettings
-from curation_assets.pools.source import SOURCES
-from curation_assets.pools.spec import AtlasSettings, PoolSpec
-from curation_assets.pools.targets import TargetSettings
-from curation_assets.pools.upkeep import RefitSettings, WatchSettings
+from curation_assets.pools.groups import CHOICES, GROUPS
+from curation_assets.pools.spec import PoolSpec
 
-SECTIONS: Mapping[str, Sequence[type[Settings]]] = {
-    "The pool": [PoolSpec],
-    "source": list(SOURCES.values()),
-    "encoder": list(ENCODERS.values()),
-    "preprocessing": [PreprocessingSettings],
-    "deduplication": [DeduplicationSettings],
-    "decontamination": [DecontaminationSettings],
-    "decontamination.evaluation_sets": [EvaluationSet],
-    "levels": [LevelSettings],
-    "targets": [TargetSettings],
-    "atlas": [AtlasSettings],
-    "refit": [RefitSettings],
-    "watch": [WatchSettings],
-    "engine": [EngineSettings],
-}
-"""The settings of each group of keys; a group with a choice of formats or kinds has one class for each."""
-_LISTS = {"levels", "targets", "decontamination.evaluation_sets"}
+_LISTS = {"evaluation_sets", "levels", "targets"}
 _INTRODUCTION = """\
 # All keys of a pool file
 
@@ -64,27 +42,24 @@ def json_schema() -> dict[str, Any]:
 def markdown_reference() -> str:
     """The reference of all keys: one table per group, with type, default, meaning and an example of each key."""
     definitions = json_schema()
-    parts = [_INTRODUCTION]
-    for name, models in SECTIONS.items():
-        parts.append(f"## {_heading(name)}\n")
-        rows = {model: _rows(model, definitions) for model in models}
-        shared = [row for row in rows[models[0]] if all(row in rows[other] for other in models)]
-        if len(models) == 1:
-            parts.append(f"{_docstring(models[0])}\n")
-        parts.append(_table(shared))
-        for model in models if len(models) > 1 else ():
-            key = "format" if name == "source" else "kind"
-            value = _first(model.model_fields[key].examples)
-            parts.append(f"### {key}: {value}\n\n{_docstring(model)}\n")
-            own = [row for row in rows[model] if row not in shared]
+    parts = [_INTRODUCTION, *_section("The pool", PoolSpec, definitions)]
+    for name, choice in CHOICES.items():
+        key = "format" if name == "source" else "kind"
+        rows = {value: _rows(model, definitions) for value, model in choice.items()}
+        every = [row for row in next(iter(rows.values())) if all(row in other for other in rows.values())]
+        parts += [f"## `{name}`\n", _table(every)]
+        for value, model in choice.items():
+            own = [row for row in rows[value] if row not in every]
+            parts += [f"### {key}: {value}\n\n{_docstring(model)}\n"]
             parts.append(_table(sorted(own, key=lambda row: not row.startswith(f"| `{key}`"))))
+    for name, model in GROUPS.items():
+        title = f"`{name}`, a list" if name in _LISTS else f"`{name}`"
+        parts += _section(title, model, definitions)
     return "\n".join(parts)
 
 
-def _heading(name: str) -> str:
-    if name == "The pool":
-        return name
-    return f"`{name}`, a list" if name in _LISTS else f"`{name}`"
+def _section(title: str, model: type[Settings], definitions: Mapping[str, Any]) -> list[str]:
+    return [f"## {title}\n", f"{_docstring(model)}\n", _table(_rows(model, definitions))]
 
 
 def _docstring(model: type[Settings]) -> str:

@@ -15,14 +15,15 @@ from click.testing import CliRunner
 
 from curation_assets.cli.main import cli
 from curation_assets.pools import PoolSpec
-from curation_assets.pools.reference import SECTIONS, json_schema, markdown_reference
+from curation_assets.pools.groups import CHOICES, GROUPS
+from curation_assets.pools.reference import json_schema, markdown_reference
 
 REPOSITORY = Path(__file__).parent.parent.parent
 POOL_FILES = [*REPOSITORY.glob("pools/*.yaml"), *REPOSITORY.glob("pools/examples/*.yaml")]
+MODELS = [PoolSpec, *GROUPS.values(), *(model for choice in CHOICES.values() for model in choice.values())]
 FIELDS = [
     pytest.param(model, key, field, id=f"{model.__name__}.{key}")
-    for models in SECTIONS.values()
-    for model in models
+    for model in MODELS
     for key, field in model.model_fields.items()
 ]
 TYPES: dict[str, type | tuple[type, ...]] = {
@@ -89,7 +90,11 @@ def test_the_reference_names_every_key() -> None:
     rows = [line for line in markdown_reference().splitlines() if line.startswith("| `")]
     assert all(len(line.split(" | ")) == 5 for line in rows)
     named = {line.split("`")[1] for line in rows}
-    assert named == {key for models in SECTIONS.values() for model in models for key in model.model_fields}
+    assert named == {key for model in MODELS for key in model.model_fields}
+
+
+def test_every_group_of_keys_is_known() -> None:
+    assert {model.__name__ for model in MODELS} == {"PoolSpec", *json_schema()["$defs"]}
 
 
 def test_the_command_prints_both() -> None:
