@@ -16,7 +16,6 @@ from curation_assets.algorithms import LevelSpec, effective_number, fit_hierarch
 from curation_assets.graph.levels import level_specs
 from curation_assets.pools import load_pool_spec
 from curation_assets.project import find_home
-from curation_assets.storage.admission import KEPT
 from curation_assets.storage.pool_storage import PoolStorage
 
 N_SEEDS, N_RANDOM = 5, 20
@@ -56,13 +55,10 @@ def main() -> None:  # noqa: D103 - see the module
     spec = load_pool_spec(home.pools_folder / "emoji.yaml")
     storage = PoolStorage(home.storage_root, spec.name)
     shards = [shard.key for shard in storage.shards()]
-    tables = [storage.output("raw_pool", key).table("parquet", ["label_subgroup"]) for key in shards]
+    tables = [storage.raw_pool(key).samples.read("label_subgroup") for key in shards]
     codes = pl.concat(tables)["label_subgroup"].rank("dense").to_numpy().astype(np.int64) - 1
     starts = np.cumsum([0, *(len(table) for table in tables)])
-    kept = [
-        start + storage.output("admitted", key).array(KEPT)
-        for key, start in zip(shards, starts, strict=False)
-    ]
+    kept = [start + storage.admitted(key).kept.read() for key, start in zip(shards, starts, strict=False)]
     embedded = storage.embeddings()
     rows = embedded.read(0, embedded.n_rows)
     for title, chosen in (
