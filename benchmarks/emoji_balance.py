@@ -55,8 +55,8 @@ def main() -> None:  # noqa: D103 - see the module
     spec = load_pool_spec(home.pools_folder / "emoji.yaml")
     storage = PoolStorage(home.storage_root, spec.name)
     shards = [shard.key for shard in storage.shards()]
-    tables = [storage.raw_pool(key).samples.read("label_subgroup") for key in shards]
-    codes = pl.concat(tables)["label_subgroup"].rank("dense").to_numpy().astype(np.int64) - 1
+    tables = [storage.raw_pool(key).samples.column("label_subgroup") for key in shards]
+    codes = pl.concat(tables).rank("dense").to_numpy().astype(np.int64) - 1
     starts = np.cumsum([0, *(len(table) for table in tables)])
     kept = [start + storage.admitted(key).kept.read() for key, start in zip(shards, starts, strict=False)]
     embedded = storage.embeddings()

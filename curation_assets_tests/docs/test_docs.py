@@ -9,6 +9,7 @@ import click
 import pytest
 
 from curation_assets.cli.main import cli
+from curation_assets.pools import PoolSpec, load_pool_spec
 
 REPOSITORY = Path(__file__).parent.parent.parent
 PAGES = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")]
@@ -81,3 +82,18 @@ def test_the_layout_names_every_room() -> None:
     folders = {str(path.parent.relative_to(package)) for path in package.rglob("*.py")} - {"."}
     modules = {path.stem for path in package.glob("*.py")} - {"__init__"}
     assert described == folders | modules
+
+
+def test_the_pool_of_the_readme_is_valid(tmp_path: Path) -> None:
+    (block,) = re.findall(r"```yaml\n(.*?)```", (REPOSITORY / "README.md").read_text(), flags=re.DOTALL)
+    (tmp_path / "web.yaml").write_text(block)
+    assert load_pool_spec(tmp_path / "web.yaml").name == "web"
+
+
+@pytest.mark.parametrize("page", PRESENT, ids=name)
+def test_keys_in_yaml_blocks_exist(page: Path) -> None:
+    """Blocks that begin with a key of a pool have such keys only; blocks about Dagster begin with others."""
+    for block in re.findall(r"```yaml\n(.*?)```", page.read_text(), flags=re.DOTALL):
+        keys = re.findall(r"^(?:# )?([a-z_]+):", block, flags=re.MULTILINE)
+        if keys[0] in PoolSpec.model_fields:
+            assert set(keys) <= set(PoolSpec.model_fields), block
