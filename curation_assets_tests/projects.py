@@ -35,6 +35,11 @@ SMALL_POOL: dict[str, Any] = {
 }
 
 
+def spec_of(**changes: Any) -> PoolSpec:
+    """The small pool, by the name p, with other settings."""
+    return PoolSpec.model_validate({"name": "p", **SMALL_POOL, **changes})
+
+
 @dataclass(frozen=True)
 class Project:
     """A home folder with one pool."""

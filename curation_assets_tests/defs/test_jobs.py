@@ -11,13 +11,12 @@ import pytest
 from curation_assets.defs.jobs import build_jobs
 from curation_assets.defs.pool_definitions import build_definitions
 from curation_assets.defs.run.tags import FORCED_TAG, forced_of
-from curation_assets.pools import PoolSpec
 from curation_assets.project import Home
-from curation_assets_tests.projects import SMALL_POOL, make_project
+from curation_assets_tests.projects import SMALL_POOL, make_project, spec_of
 
 
 def definitions(tmp_path: Path, **changes: Any) -> dg.Definitions:
-    spec = PoolSpec.model_validate({"name": "p", **SMALL_POOL, **changes})
+    spec = spec_of(**changes)
     return build_definitions([spec], Home(tmp_path, str(tmp_path / "curated"), tmp_path / "dagster"))
 
 
@@ -75,7 +74,7 @@ def test_the_nightly_schedule_is_off_and_a_refit_schedule_is_there_when_asked_fo
 
 def test_a_cron_expression_has_five_fields() -> None:
     with pytest.raises(ValueError, match="five fields"):
-        PoolSpec.model_validate({"name": "p", **SMALL_POOL, "refit": {"schedule": "daily"}})
+        spec_of(refit={"schedule": "daily"})
 
 
 def test_curate_and_a_scheduled_refit_do_the_whole_work(
@@ -125,7 +124,7 @@ def test_curate_and_a_scheduled_refit_do_the_whole_work(
 
 
 def test_every_pool_has_its_own(tmp_path: Path) -> None:
-    spec = PoolSpec.model_validate({"name": "p", **SMALL_POOL})
+    spec = spec_of()
     names = [job.name for job in build_jobs(spec, Home(tmp_path, str(tmp_path), tmp_path))]
     assert all(name.startswith("p_") for name in names)
     assert len(names) == len(set(names))
