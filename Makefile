@@ -47,8 +47,8 @@ $(RAY_STAMP): $(STAMP)
 demo-ray: demo setup-ray ## Curate the demo pool on a simulated Ray cluster of three nodes, one of which is killed
 	$(BIN)/curation-assets ray-demo --pool emoji
 
-test: setup ## Run the tests
-	$(BIN)/python -m pytest
+test: setup ## Run the tests, in two processes
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-ray: setup-ray ## Test the Ray engine on a simulated cluster (SHORT=1 leaves out slow tests)
 	$(BIN)/python -m pytest -m 'ray$(if $(SHORT), and not slow)' curation_assets_tests/engines/ray

@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+import os
+
+# pytest-xdist has a worker for each core: threads of torch and numba beside them would wait for one another. They are
+# counted when those are imported.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 from hypothesis import settings
 
 from curation_assets_tests.projects import Project, make_project
 
+# Files of a minute or so, which xdist hands out first, lest one of them is alone at the end.
+LONG_FILES = (
+    "test_end_to_end.py", "test_watch.py", "test_paper_study.py", "test_jobs.py", "test_backfill.py",
+    "test_planted_duplicates.py", "test_cleaned_pool.py",
+)  # fmt: skip
+
 # How long an example takes says more of the machine than of the code.
 settings.register_profile("suite", deadline=None)
 settings.load_profile("suite")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long files first."""
+    items.sort(key=lambda item: item.path.name not in LONG_FILES)
 
 
 @pytest.fixture(scope="session")

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import dagster as dg
 import yaml
 
+from curation_assets.cli.main import main
 from curation_assets.demo.openmoji import write_openmoji_pool
 from curation_assets.pools import PoolSpec, load_pool_spec
 from curation_assets.project import Home
@@ -28,6 +33,11 @@ SMALL_POOL: dict[str, Any] = {
     ],
     "targets": [{"name": "small", "size": 20}, {"name": "typical", "fraction": 0.1, "strategy": "closest"}],
 }
+
+
+def spec_of(**changes: Any) -> PoolSpec:
+    """The small pool, by the name p, with other settings."""
+    return PoolSpec.model_validate({"name": "p", **SMALL_POOL, **changes})
 
 
 @dataclass(frozen=True)
@@ -66,7 +76,7 @@ class Project:
         path.write_text(yaml.safe_dump(settings, sort_keys=False))
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """A command line as a process of its own."""
+        """A command line as a process of its own, for tests that kill it."""
         return subprocess.Popen(
             [sys.executable, "-m", "curation_assets.cli.main", *arguments],
             env={**os.environ, **self.environment},
@@ -76,10 +86,8 @@ class Project:
         )
 
     def run(self, *arguments: str) -> tuple[int, str]:
-        """Exit code and output of a command line."""
-        process = self.start(*arguments)
-        output, _ = process.communicate(timeout=300)
-        return process.returncode, output
+        """Exit code and output of a command line, which runs in this process."""
+        return run_command(self.environment, *arguments)
 
     def selection_bytes(self) -> bytes:
         return self.storage.output("selection").path("selected.parquet").read_bytes()
@@ -92,6 +100,30 @@ class Project:
 
     def instance(self) -> dg.DagsterInstance:
         return dg.DagsterInstance.from_config(self.environment["DAGSTER_HOME"])
+
+
+@contextmanager
+def environment_of(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set variables; what the block changes in the environment is undone at its end."""
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def run_command(environment: Mapping[str, str], *arguments: str) -> tuple[int, str]:
+    """Exit code and output, errors included, of `curation-assets` with these arguments, in this process."""
+    output = io.StringIO()
+    command = mock.patch.object(sys, "argv", ["curation-assets", *arguments])
+    with environment_of(environment), command, redirect_stdout(output), redirect_stderr(output):
+        try:
+            main()
+        except SystemExit as ended:
+            return int(ended.code or 0), output.getvalue()
+    raise AssertionError("click ends every command with SystemExit")
 
 
 def make_project(folder: Path, *, n_images: int = 72, samples_per_shard: int = 24) -> Project:

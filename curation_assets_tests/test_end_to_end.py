@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import tarfile
 import time
 from collections import Counter
@@ -17,7 +14,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
+from curation_assets.algorithms.costs import planning
+from curation_assets.algorithms.kmeans.tiles import FitMemory
+from curation_assets.algorithms.search import choose
 from curation_assets_tests.projects import SMALL_POOL, Project, make_project, materialized
 
 
@@ -161,33 +162,27 @@ def test_from_runs_a_level_and_its_descendants_again_with_the_same_bytes(
     assert project.selection_bytes() == finished.selection_bytes()
 
 
-# Every pass reads the rows again in tiny chunks, and every search compares whole rows in bfloat16 first.
-_STREAMED_RUN = """
-from curation_assets.algorithms.costs import planning
-from curation_assets.algorithms.search import choose
-from curation_assets.algorithms.kmeans.tiles import FitMemory
-from curation_assets.cli.main import cli
-
-fits = []
-planning.fit_memory = lambda *about: fits.append(about) or FitMemory(resident_bytes=0, chunk_bytes=8192)
-choose.MEASURED = choose.Choice(
-    is_rounded=True, fewest_rounded=10**9, fewest_rows=1, fewest_values=1, fewest_whole_pairs=1
-)
-cli(["run", "--pool", "emoji", "--from", "level_1_initial"], standalone_mode=False)
-assert fits
-"""
-
-
 def test_rows_from_disk_and_other_arithmetic_and_threads_give_the_same_selection(
-    finished: Project, tmp_path: Path
+    finished: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = copy_of(finished, tmp_path / "streamed")
     before = project.modified_times()
-    environment = {**os.environ, **project.environment, "OMP_NUM_THREADS": "2"}
-    done = subprocess.run(
-        [sys.executable, "-c", _STREAMED_RUN], env=environment, capture_output=True, text=True, timeout=300
+    # Every pass reads the rows again in tiny chunks, and every search compares whole rows in bfloat16 first.
+    fits: list[object] = []
+    tiny = FitMemory(resident_bytes=0, chunk_bytes=8192)
+    monkeypatch.setattr(planning, "fit_memory", lambda *about: fits.append(about) or tiny)
+    rounded = choose.Choice(
+        is_rounded=True, fewest_rounded=10**9, fewest_rows=1, fewest_values=1, fewest_whole_pairs=1
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    monkeypatch.setattr(choose, "MEASURED", rounded)
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1 if n_threads > 1 else 2)
+    try:
+        code, output = project.run("run", "--pool", "emoji", "--from", "level_1_initial")
+    finally:
+        torch.set_num_threads(n_threads)
+    assert code == 0, output
+    assert fits
     after = project.modified_times()
     assert before["level_1_initial/facts.json"] != after["level_1_initial/facts.json"]
     assert project.selection_bytes() == finished.selection_bytes()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import pytest
@@ -14,11 +13,7 @@ from curation_assets.defs.io_managers import HandleIOManager
 from curation_assets.defs.pool_definitions import build_definitions
 from curation_assets.pools import PoolSpec
 from curation_assets.project import Home
-from curation_assets_tests.projects import SMALL_POOL, Project, make_project
-
-
-def spec_of(name: str, **changes: Any) -> PoolSpec:
-    return PoolSpec.model_validate({"name": name, **SMALL_POOL, **changes})
+from curation_assets_tests.projects import SMALL_POOL, Project, make_project, spec_of
 
 
 @pytest.fixture
@@ -28,7 +23,7 @@ def home(tmp_path: Path) -> Home:
 
 def test_two_pools_stand_side_by_side(home: Home) -> None:
     four_levels = [{"n_clusters": k} for k in (16, 8, 4, 2)]
-    definitions = build_definitions([spec_of("one", levels=four_levels), spec_of("two")], home)
+    definitions = build_definitions([spec_of(name="one", levels=four_levels), spec_of(name="two")], home)
     graph = definitions.resolve_asset_graph()
     names = {tuple(key.path) for key in graph.get_all_asset_keys()}
     assert {pool for pool, _ in names} == {"one", "two"}
@@ -38,14 +33,14 @@ def test_two_pools_stand_side_by_side(home: Home) -> None:
 
 
 def test_a_pool_without_an_atlas_has_no_such_asset(home: Home) -> None:
-    graph = build_definitions([spec_of("one", atlas=None)], home).resolve_asset_graph()
+    graph = build_definitions([spec_of(name="one", atlas=None)], home).resolve_asset_graph()
     names = {key.path[-1] for key in graph.get_all_asset_keys()}
     assert "atlas" not in names
     assert "curation_report" in names
 
 
 def test_a_deduplicated_pool_is_cleaned_before_it_is_clustered(home: Home) -> None:
-    graph = build_definitions([spec_of("one", deduplication={})], home).resolve_asset_graph()
+    graph = build_definitions([spec_of(name="one", deduplication={})], home).resolve_asset_graph()
     node = graph.get(dg.AssetKey(["one", "duplicates"]))
     assert node.group_name == "one_1_ingest"
     assert not node.is_partitioned
@@ -54,7 +49,7 @@ def test_a_deduplicated_pool_is_cleaned_before_it_is_clustered(home: Home) -> No
 
 
 def test_names_fit_the_graph_view_and_lanes_are_ordered(home: Home) -> None:
-    graph = build_definitions([spec_of("one")], home).resolve_asset_graph()
+    graph = build_definitions([spec_of(name="one")], home).resolve_asset_graph()
     lanes = {"one_1_ingest", "one_2_hierarchy", "one_3_balance", "one_4_report"}
     assert {graph.get(key).group_name for key in graph.get_all_asset_keys()} == lanes
     for key in graph.get_all_asset_keys():
@@ -63,7 +58,7 @@ def test_names_fit_the_graph_view_and_lanes_are_ordered(home: Home) -> None:
 
 
 def test_what_holds_rows_of_the_pool_is_partitioned(home: Home) -> None:
-    graph = build_definitions([spec_of("one")], home).resolve_asset_graph()
+    graph = build_definitions([spec_of(name="one")], home).resolve_asset_graph()
     partitioned = {key.path[-1] for key in graph.get_all_asset_keys() if graph.get(key).is_partitioned}
     levels = {f"level_{level}_assign" for level in (1, 2, 3)}
     assert partitioned == {"raw_pool", "embeddings", "ledger", "balanced_dataset", *levels}
@@ -76,11 +71,11 @@ def test_code_versions_follow_the_settings_that_matter(home: Home) -> None:
         graph = build_definitions([spec], home).resolve_asset_graph()
         return {key.path[-1]: graph.get(key).code_version for key in graph.get_all_asset_keys()}
 
-    before = versions(spec_of("one"))
-    faster = versions(spec_of("one", encoder={"kind": "bundled", "batch_size": 99}))
+    before = versions(spec_of(name="one"))
+    faster = versions(spec_of(name="one", encoder={"kind": "bundled", "batch_size": 99}))
     assert faster == before
     levels = [SMALL_POOL["levels"][0], {"n_clusters": 7, "resampling_steps": 2}, SMALL_POOL["levels"][2]]
-    after = versions(spec_of("one", levels=levels))
+    after = versions(spec_of(name="one", levels=levels))
     changed = {name for name in before if before[name] != after[name]}
     assert changed == {"level_2_initial", "level_2_resampled", "level_2_clusters"}
 

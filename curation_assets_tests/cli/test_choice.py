@@ -15,10 +15,9 @@ from curation_assets.cli.choice import (
 from curation_assets.errors import PoolSpecError
 from curation_assets.graph.freshness import Freshness
 from curation_assets.graph.steps import pool_steps
-from curation_assets.pools import PoolSpec
-from curation_assets_tests.projects import SMALL_POOL
+from curation_assets_tests.projects import spec_of
 
-STEPS = pool_steps(PoolSpec.model_validate({"name": "p", **SMALL_POOL}))
+STEPS = pool_steps(spec_of())
 ASSIGN = ["level_1_assign", "level_2_assign", "level_3_assign"]
 
 

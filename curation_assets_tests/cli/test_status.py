@@ -8,12 +8,11 @@ from curation_assets.cli.status import tree_lines, why_not
 from curation_assets.graph.base import Step
 from curation_assets.graph.freshness import Freshness
 from curation_assets.graph.steps import pool_steps
-from curation_assets.pools import PoolSpec
 from curation_assets.storage.fit_rows import FitRows, FittedShard
 from curation_assets.storage.outputs import Recipe
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import Shard
-from curation_assets_tests.projects import SMALL_POOL
+from curation_assets_tests.projects import spec_of
 
 ROWS = Step("embeddings", "1", (), {}, partitioned=True)
 FIT = Step("level_1_clusters", "1", (), {})
@@ -29,7 +28,7 @@ def test_reasons_name_their_shards_unless_all_share_them() -> None:
 
 
 def test_the_tree_and_who_is_left_out_are_told(tmp_path: Path) -> None:
-    spec = PoolSpec.model_validate({"name": "p", **SMALL_POOL})
+    spec = spec_of()
     steps, storage = pool_steps(spec), PoolStorage(str(tmp_path), "p")
     storage.save_shards([Shard("a", ()), Shard("b", (), "failed once")])
     assert list(tree_lines(storage, Freshness(storage, steps, storage.shards()))) == [

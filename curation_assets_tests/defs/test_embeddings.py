@@ -24,7 +24,7 @@ STEPS = ["raw_pool", "embeddings"]
 SHARDS = ["a", "b", "c", "d"]
 
 
-def spec_of(**encoder: Any) -> PoolSpec:
+def drawn_spec(**encoder: Any) -> PoolSpec:
     return PoolSpec.model_validate(
         {
             "name": "drawn",
@@ -58,7 +58,7 @@ def runner(tmp_path: Path) -> Iterator[Runner]:
         write_tar(tmp_path / "raw" / f"{key}.tar", {f"{key}{i}": png(None, ord(key) + i) for i in range(9)})
     home = Home(tmp_path, str(tmp_path / "curated"), tmp_path / "dagster")
     with dg.DagsterInstance.ephemeral() as instance:
-        made = Runner(Driver(home, spec_of(), instance), Console(file=io.StringIO()))
+        made = Runner(Driver(home, drawn_spec(), instance), Console(file=io.StringIO()))
         made.sync_shards()
         yield made
 
@@ -103,7 +103,7 @@ def test_several_runs_and_shards_of_one_process_load_the_encoder_once(
 
 def test_threads_do_not_make_embeddings_out_of_date_and_precision_does() -> None:
     def fingerprint(**encoder: Any) -> str:
-        return pool_steps(spec_of(**encoder))["embeddings"].config_fingerprint
+        return pool_steps(drawn_spec(**encoder))["embeddings"].config_fingerprint
 
     # As it was before images had a choice: pools of 0.3 are not embedded again.
     assert fingerprint() == "37cfbdb9a29e"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,13 @@ import pytest
 from curation_assets.defs.jobs import build_jobs
 from curation_assets.defs.pool_definitions import build_definitions
 from curation_assets.defs.run.tags import FORCED_TAG, forced_of
-from curation_assets.pools import PoolSpec
+from curation_assets.demo.openmoji import write_openmoji_pool
 from curation_assets.project import Home
-from curation_assets_tests.projects import SMALL_POOL, make_project
+from curation_assets_tests.projects import SMALL_POOL, Project, spec_of
 
 
 def definitions(tmp_path: Path, **changes: Any) -> dg.Definitions:
-    spec = PoolSpec.model_validate({"name": "p", **SMALL_POOL, **changes})
+    spec = spec_of(**changes)
     return build_definitions([spec], Home(tmp_path, str(tmp_path / "curated"), tmp_path / "dagster"))
 
 
@@ -75,31 +76,31 @@ def test_the_nightly_schedule_is_off_and_a_refit_schedule_is_there_when_asked_fo
 
 def test_a_cron_expression_has_five_fields() -> None:
     with pytest.raises(ValueError, match="five fields"):
-        PoolSpec.model_validate({"name": "p", **SMALL_POOL, "refit": {"schedule": "daily"}})
+        spec_of(refit={"schedule": "daily"})
 
 
 def test_curate_and_a_scheduled_refit_do_the_whole_work(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project = make_project(tmp_path, n_images=60, samples_per_shard=12)
+    shutil.copytree(finished.folder, tmp_path / "project")
+    project = Project(tmp_path / "project")
     project.write_pool({**SMALL_POOL, "refit": {"new_rows": 0.9, "schedule": "0 3 * * 0"}})
     for name, value in project.environment.items():
         monkeypatch.setenv(name, value)
-    late = project.folder / "data" / "raw" / "emoji" / "00004.tar"
-    late.rename(tmp_path / "late.tar")
+    # The twelve drawings after those of the project.
+    write_openmoji_pool(tmp_path / "more", samples_per_shard=12, limit=84)
     quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     with project.instance() as instance:
         defs = build_definitions([project.spec], project.home)
         curate = defs.resolve_job_def("emoji_curate")
-        assert curate.execute_in_process(instance=instance, run_config=quiet).success
         refit = defs.get_repository_def().get_schedule_def("emoji_refit")
         skipped = refit.evaluate_tick(dg.build_schedule_context(instance=instance))
         assert skipped.skip_message == "no rows were added or removed since the last fit"
         version = project.storage.output("tree").require_facts().summary["tree_version"]
-        (tmp_path / "late.tar").rename(late)
+        (tmp_path / "more" / "00006.tar").rename(project.folder / "data" / "raw" / "emoji" / "late.tar")
         assert curate.execute_in_process(instance=instance, run_config=quiet).success
         assert project.storage.output("tree").require_facts().summary["tree_version"] == version
-        ledger = project.storage.output("ledger", "00004").require_facts()
+        ledger = project.storage.output("ledger", "late").require_facts()
         [request] = refit.evaluate_tick(dg.build_schedule_context(instance=instance)).run_requests or ()
         recluster = defs.resolve_job_def("emoji_recluster_from_level_1")
         result = recluster.execute_in_process(
@@ -113,7 +114,7 @@ def test_curate_and_a_scheduled_refit_do_the_whole_work(
         assert (tree["tree_version"] != version, tree["previous_version"]) == (True, version)
         fit_rows = project.storage.fit_rows()
         assert fit_rows is not None
-        assert "00004" in fit_rows.shards
+        assert "late" in fit_rows.shards
         assert ledger.summary["n_rows"] == 12
         # The same bytes again: what a run makes again is decided by when it was created.
         before = project.storage.output("level_1_initial").require_facts().made_at
@@ -125,7 +126,7 @@ def test_curate_and_a_scheduled_refit_do_the_whole_work(
 
 
 def test_every_pool_has_its_own(tmp_path: Path) -> None:
-    spec = PoolSpec.model_validate({"name": "p", **SMALL_POOL})
+    spec = spec_of()
     names = [job.name for job in build_jobs(spec, Home(tmp_path, str(tmp_path), tmp_path))]
     assert all(name.startswith("p_") for name in names)
     assert len(names) == len(set(names))

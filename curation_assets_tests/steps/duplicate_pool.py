@@ -43,7 +43,7 @@ def at(degrees: float) -> tuple[float, float]:
     return float(np.cos(np.radians(degrees))), float(np.sin(np.radians(degrees)))
 
 
-def spec_of(**deduplication: Any) -> PoolSpec:
+def image_spec(**deduplication: Any) -> PoolSpec:
     return make_spec(IMAGE, deduplication)
 
 

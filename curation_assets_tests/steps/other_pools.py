@@ -12,8 +12,11 @@ import numpy as np
 from curation_assets.encoders.base import Encoder
 from curation_assets.formats.base import RawSample, Rejection, ShardReader, SourceFile
 from curation_assets.steps.ingest.embed import embed_samples
+from curation_assets_tests.formats.embedded import write_clip_retrieval
 from curation_assets_tests.steps.drawn_pool import RECIPE, Pool
 from curation_assets_tests.steps.making import make
+
+SPLIT_LEVELS = [{"n_clusters": 48, "n_coarse_clusters": 12}, {"n_clusters": 6, "resampling_steps": 1}]
 
 
 class EmbeddedPool(Pool):
@@ -26,6 +29,19 @@ class EmbeddedPool(Pool):
     def embed(self) -> None:
         for shard in self.storage.shards():
             make(self.spec, self.storage, "embeddings", shard, reader=self.reader)
+
+
+def make_embedded_pool(folder: Path) -> EmbeddedPool:
+    """Three shards of 8 dimensions; a third of the rows are alike, so that one coarse cluster is large."""
+    arrays = write_clip_retrieval(folder / "raw", [200, 300, 100])
+    rng = np.random.default_rng(1)
+    for number, array in enumerate(arrays):
+        array[::3] = array[0] + 1e-2 * rng.normal(size=array[::3].shape)
+        np.save(folder / "raw" / "img_emb" / f"img_emb_{number}.npy", array)
+    pool = EmbeddedPool(folder, {"id_field": "url"}, levels=SPLIT_LEVELS)
+    pool.ingest()
+    pool.embed()
+    return pool
 
 
 class _Letters(Encoder):

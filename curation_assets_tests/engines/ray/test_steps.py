@@ -26,10 +26,9 @@ from curation_assets.storage.shards import Shard
 from curation_assets_tests.engines.ray.conftest import BUDGET
 from curation_assets_tests.formats.embedded import write_clip_retrieval
 from curation_assets_tests.steps.drawn_pool import RECIPE
-from curation_assets_tests.steps.duplicate_pool import DuplicatePool, Sample, spec_of
+from curation_assets_tests.steps.duplicate_pool import DuplicatePool, Sample, image_spec
 from curation_assets_tests.steps.making import make
-from curation_assets_tests.steps.other_pools import EmbeddedPool
-from curation_assets_tests.steps.tree.test_split import make_pool
+from curation_assets_tests.steps.other_pools import EmbeddedPool, make_embedded_pool
 
 SPREAD = {"engine": {"kind": "ray", "least_work": 1, "cpus_per_worker": 0.5}}
 
@@ -43,7 +42,7 @@ def digest(pool: EmbeddedPool, name: str = "level_1_clusters") -> str:
 
 
 def test_a_split_level_is_the_same(engine: RayEngine, tmp_path: Path) -> None:
-    pool = make_pool(tmp_path)
+    pool = make_embedded_pool(tmp_path)
     pool.spec = changed(pool.spec, **SPREAD)
     digests = []
     for where in (None, engine):
@@ -61,7 +60,7 @@ def test_near_duplicates_are_the_same(engine: RayEngine, tmp_path: Path) -> None
     centres = rng.normal(size=(150, 6))
     evidence = []
     for name in ("here", "there"):
-        pool = DuplicatePool(tmp_path / name, spec_of(n_clusters=12, keep="closest"))
+        pool = DuplicatePool(tmp_path / name, image_spec(n_clusters=12, keep="closest"))
         rng = np.random.default_rng(4)
         for shard in range(3):
             vectors = centres[rng.integers(150, size=120)] + 0.15 * rng.normal(size=(120, 6))
@@ -83,7 +82,7 @@ def _refuses_one(step: StepContext) -> None:
 
 
 def test_shards_are_made_by_other_processes_and_one_may_fail(engine: RayEngine, tmp_path: Path) -> None:
-    pool = make_pool(tmp_path)
+    pool = make_embedded_pool(tmp_path)
     items = [ShardItem(Shard(str(number), ()), RECIPE) for number in range(4)]
     step = Step("step", "1", (), {}, partitioned=True)
     refuse = MakeShard(PoolAccess(pool.spec, pool.storage), step, _refuses_one, {})
@@ -95,7 +94,7 @@ def test_shards_are_made_by_other_processes_and_one_may_fail(engine: RayEngine, 
 
 
 def test_assignments_of_shards_are_the_same(engine: RayEngine, tmp_path: Path) -> None:
-    pool = make_pool(tmp_path)
+    pool = make_embedded_pool(tmp_path)
     with pool.storage.output("level_1_clusters").writing(RECIPE) as writer:
         LevelFit(pool.spec, pool.storage, 1).final(writer)
     items = [ShardItem(shard, RECIPE) for shard in pool.storage.shards()]

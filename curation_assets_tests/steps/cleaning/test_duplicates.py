@@ -19,8 +19,8 @@ from curation_assets_tests.steps.duplicate_pool import (
     DuplicatePool,
     Sample,
     at,
+    image_spec,
     make_spec,
-    spec_of,
     text_spec,
 )
 from curation_assets_tests.steps.making import make
@@ -39,7 +39,7 @@ def test_equal_bytes_and_equal_texts_leave_the_first(tmp_path: Path) -> None:
 
 
 def test_images_have_no_normalised_text(tmp_path: Path) -> None:
-    pool = DuplicatePool(tmp_path, spec_of())
+    pool = DuplicatePool(tmp_path, image_spec())
     pool.put("a", [Sample("a0", "x", at(0)), Sample("a1", "X", at(90)), Sample("a2", "x", at(0))])
     assert pool.deduplicate() in ({"a2": ("a0", "exact")}, {"a0": ("a2", "exact")})
 
@@ -49,7 +49,7 @@ CHAIN = [Sample("a0", "1", at(0)), Sample("a1", "22", at(20)), Sample("a2", "333
 
 
 def test_a_chain_does_not_collapse(tmp_path: Path) -> None:
-    pool = DuplicatePool(tmp_path, spec_of(keep="first"))
+    pool = DuplicatePool(tmp_path, image_spec(keep="first"))
     pool.put("a", CHAIN)
     assert pool.deduplicate() == {"a1": ("a0", "semantic")}
     [similarity] = pool.evidence()["similarity"]
@@ -57,32 +57,32 @@ def test_a_chain_does_not_collapse(tmp_path: Path) -> None:
 
 
 def test_the_keep_rule_decides_who_stays(tmp_path: Path) -> None:
-    largest = DuplicatePool(tmp_path / "largest", spec_of(keep="largest"))
+    largest = DuplicatePool(tmp_path / "largest", image_spec(keep="largest"))
     largest.put("a", CHAIN[:2])
     assert largest.deduplicate() == {"a0": ("a1", "semantic")}
-    closest = DuplicatePool(tmp_path / "closest", spec_of(keep="closest", n_clusters=1))
+    closest = DuplicatePool(tmp_path / "closest", image_spec(keep="closest", n_clusters=1))
     closest.put("a", CHAIN)
     assert closest.deduplicate() == {"a0": ("a1", "semantic"), "a2": ("a1", "semantic")}
 
 
 def test_the_nearest_kept_twin_is_named(tmp_path: Path) -> None:
-    pool = DuplicatePool(tmp_path, spec_of(keep="first"))
+    pool = DuplicatePool(tmp_path, image_spec(keep="first"))
     pool.put("a", [Sample("a0", "1", at(0)), Sample("a1", "2", at(40)), Sample("a2", "3", at(25))])
     assert pool.deduplicate() == {"a2": ("a1", "semantic")}
 
 
 def test_each_pass_can_be_switched_off(tmp_path: Path) -> None:
     samples = [Sample("a0", "1", at(0)), Sample("a1", "1", at(90)), Sample("a2", "2", at(5))]
-    exact = DuplicatePool(tmp_path / "exact", spec_of(keep="first", semantic=False))
+    exact = DuplicatePool(tmp_path / "exact", image_spec(keep="first", semantic=False))
     exact.put("a", samples)
     assert exact.deduplicate() == {"a1": ("a0", "exact")}
-    semantic = DuplicatePool(tmp_path / "semantic", spec_of(keep="first", exact=False))
+    semantic = DuplicatePool(tmp_path / "semantic", image_spec(keep="first", exact=False))
     semantic.put("a", samples)
     assert semantic.deduplicate() == {"a2": ("a0", "semantic")}
 
 
 def test_a_group_whose_sample_falls_names_a_sample_that_stays(tmp_path: Path) -> None:
-    pool = DuplicatePool(tmp_path, spec_of(keep="largest"))
+    pool = DuplicatePool(tmp_path, image_spec(keep="largest"))
     pool.put("a", [Sample("a0", "1", at(0)), Sample("a1", "1", at(0)), Sample("a2", "22", at(10))])
     removed = pool.deduplicate()
     assert removed == {"a0": ("a2", "semantic"), "a1": ("a2", "semantic")}
@@ -107,7 +107,7 @@ def test_contaminated_samples_take_no_part(tmp_path: Path) -> None:
 
 
 def test_a_new_shard_is_compared_with_what_stays_and_with_itself(tmp_path: Path) -> None:
-    pool = DuplicatePool(tmp_path, spec_of(keep="largest"))
+    pool = DuplicatePool(tmp_path, image_spec(keep="largest"))
     pool.put("b", [Sample("b0", "1", at(0)), Sample("b1", "1", at(90))])
     assert pool.deduplicate() in ({"b1": ("b0", "exact")}, {"b0": ("b1", "exact")})
     stays = "b0" if pool.evidence()["sample_id"].to_list() == ["b1"] else "b1"
@@ -131,7 +131,7 @@ def test_a_new_shard_is_compared_with_what_stays_and_with_itself(tmp_path: Path)
 
 
 def test_nothing_new_costs_nothing_and_changes_nothing(tmp_path: Path) -> None:
-    pool = DuplicatePool(tmp_path, spec_of(keep="first"))
+    pool = DuplicatePool(tmp_path, image_spec(keep="first"))
     pool.put("a", CHAIN)
     pool.put("b", [Sample("b0", "1", at(3))])
     first = pool.deduplicate()
@@ -142,7 +142,7 @@ def test_nothing_new_costs_nothing_and_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_a_removed_sample_is_judged_anew_when_its_twin_goes(tmp_path: Path) -> None:
-    pool = DuplicatePool(tmp_path, spec_of(keep="first"))
+    pool = DuplicatePool(tmp_path, image_spec(keep="first"))
     pool.put("a", [Sample("a0", "1", at(0))])
     pool.put("b", [Sample("b0", "1", at(0)), Sample("b1", "2", at(5)), Sample("b2", "3", at(100))])
     pool.put("c", [Sample("c0", "4", at(105))])
@@ -158,7 +158,7 @@ def test_a_removed_sample_is_judged_anew_when_its_twin_goes(tmp_path: Path) -> N
 
 
 def test_a_changed_shard_is_judged_anew(tmp_path: Path) -> None:
-    pool = DuplicatePool(tmp_path, spec_of(keep="first"))
+    pool = DuplicatePool(tmp_path, image_spec(keep="first"))
     pool.put("a", [Sample("a0", "1", at(0)), Sample("a1", "2", at(180))])
     pool.put("b", [Sample("b0", "3", at(5)), Sample("b1", "4", at(185))])
     assert pool.deduplicate() == {"b0": ("a0", "semantic"), "b1": ("a1", "semantic")}
@@ -167,10 +167,10 @@ def test_a_changed_shard_is_judged_anew(tmp_path: Path) -> None:
 
 
 def test_other_settings_decide_anew(tmp_path: Path) -> None:
-    pool = DuplicatePool(tmp_path, spec_of(keep="first"))
+    pool = DuplicatePool(tmp_path, image_spec(keep="first"))
     pool.put("a", CHAIN)
     pool.deduplicate()
-    pool.spec = spec_of(keep="first", threshold=0.7)
+    pool.spec = image_spec(keep="first", threshold=0.7)
     assert pool.deduplicate() == {"a1": ("a0", "semantic"), "a2": ("a0", "semantic")}
 
 
@@ -192,7 +192,7 @@ def random_shards(seed: int, n_rows: int = 600) -> list[list[Sample]]:
 def test_the_names_and_order_of_shards_do_not_matter(tmp_path: Path, keep: str) -> None:
     found = []
     for number, names in enumerate(("abcd", "dcba", "cadb")):
-        pool = DuplicatePool(tmp_path / str(number), spec_of(keep=keep, n_clusters=9))
+        pool = DuplicatePool(tmp_path / str(number), image_spec(keep=keep, n_clusters=9))
         for name, samples in zip(names, random_shards(1), strict=True):
             pool.put(name, samples)
         found.append(pool.deduplicate())
@@ -201,7 +201,7 @@ def test_the_names_and_order_of_shards_do_not_matter(tmp_path: Path, keep: str) 
 
 
 def test_shards_that_came_one_by_one_leave_no_twin_unnamed(tmp_path: Path) -> None:
-    pool = DuplicatePool(tmp_path, spec_of(n_clusters=1))
+    pool = DuplicatePool(tmp_path, image_spec(n_clusters=1))
     vectors: dict[str, np.ndarray] = {}
     for name, samples in zip("cabd", random_shards(2), strict=True):
         pool.put(name, samples)
@@ -218,7 +218,7 @@ def test_shards_that_came_one_by_one_leave_no_twin_unnamed(tmp_path: Path) -> No
 
 
 def test_a_pool_that_grows_gets_more_coarse_clusters(tmp_path: Path) -> None:
-    pool = DuplicatePool(tmp_path, spec_of(threshold=0.99))
+    pool = DuplicatePool(tmp_path, image_spec(threshold=0.99))
     pool.put(
         "a", [Sample(f"a{i}", f"a{i}", tuple(np.random.default_rng(i).normal(size=4))) for i in range(50)]
     )

@@ -15,7 +15,7 @@ from curation_assets.pools import PoolSpec
 from curation_assets.steps.cleaning.evaluation_sets import take_evaluation_listing
 from curation_assets.steps.context import evaluation_readers
 from curation_assets.storage.pool_storage import PoolStorage
-from curation_assets_tests.projects import SMALL_POOL
+from curation_assets_tests.projects import spec_of
 from curation_assets_tests.steps.drawn_pool import MeanColours, png, write_tar
 from curation_assets_tests.steps.evaluation_pool import Held, read_sets
 
@@ -23,10 +23,10 @@ IMAGES = {"path": "raw"}
 ARRAYS = {"format": "embeddings", "path": "raw", "encoder": "mean colours"}
 
 
-def spec_of(*sets: dict[str, Any], **changes: Any) -> PoolSpec:
+def with_sets(*sets: dict[str, Any], **changes: Any) -> PoolSpec:
     entries = [{"name": f"set_{i}", "source": source} for i, source in enumerate(sets)]
     decontamination = {"evaluation_sets": entries}
-    return PoolSpec.model_validate({"name": "p", **SMALL_POOL, "decontamination": decontamination, **changes})
+    return spec_of(decontamination=decontamination, **changes)
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def storage(tmp_path: Path) -> PoolStorage:
 def test_sets_are_stored_one_after_the_other(storage: PoolStorage) -> None:
     images = Held({"a": {f"a{i}": png(None, i) for i in range(6)}, "b": {"cut": png(None, 7)[:70]}})
     arrays = Held({"x": {"zero": [0.0] * 12, "one": [1.0] * 12}})
-    spec = spec_of(IMAGES, ARRAYS)
+    spec = with_sets(IMAGES, ARRAYS)
     table = read_sets(spec, storage, {"set_0": images, "set_1": arrays}, MeanColours())
     assert table["set"].to_list() == ["set_0"] * 7 + ["set_1"] * 2
     assert table["embedding_row"].to_list() == [*range(6), None, None, 6]
@@ -57,9 +57,9 @@ def test_sets_are_stored_one_after_the_other(storage: PoolStorage) -> None:
 def test_the_array_holds_what_the_encoder_gives_for_each_sample(storage: PoolStorage) -> None:
     # The window is 4: the white one, which has no embedding, shifts what follows it in the second window.
     samples = {f"a{i}": png(None, i) for i in range(9)} | {"white": png((255, 255, 255)), "z": png(None, 99)}
-    table = read_sets(spec_of(IMAGES), storage, {"set_0": Held({"a": samples})}, MeanColours())
+    table = read_sets(with_sets(IMAGES), storage, {"set_0": Held({"a": samples})}, MeanColours())
     array = storage.output("evaluation_sets").array("embeddings.npy")
-    alone = read_sets(spec_of(IMAGES), storage, {"set_0": Held({"a": {"z": png(None, 99)}})}, MeanColours())
+    alone = read_sets(with_sets(IMAGES), storage, {"set_0": Held({"a": {"z": png(None, 99)}})}, MeanColours())
     assert alone["embedding_row"].to_list() == [0]
     row = table.filter(table["sample_id"] == "z")["embedding_row"][0]
     np.testing.assert_array_equal(storage.output("evaluation_sets").array("embeddings.npy")[0], array[row])
@@ -68,7 +68,7 @@ def test_the_array_holds_what_the_encoder_gives_for_each_sample(storage: PoolSto
 def test_stored_embeddings_are_taken_chunk_by_chunk(storage: PoolStorage) -> None:
     rows = np.random.default_rng(0).normal(size=(5, 12)).round(2)
     arrays = Held({"x": {f"s{i}": row.tolist() for i, row in enumerate(rows)}})
-    table = read_sets(spec_of(ARRAYS), storage, {"set_0": arrays}, MeanColours())
+    table = read_sets(with_sets(ARRAYS), storage, {"set_0": arrays}, MeanColours())
     assert table["sample_id"].to_list() == [f"s{i}" for i in range(5)]
     assert table["embedding_row"].to_list() == list(range(5))
     np.testing.assert_allclose(storage.output("evaluation_sets").array("embeddings.npy"), rows, atol=2e-3)
@@ -83,7 +83,7 @@ def test_windows_reach_across_files(storage: PoolStorage) -> None:
             return super().encode(samples)
 
     files = {f"f{i}": {f"s{i}": png(None, i)} for i in range(6)}
-    read_sets(spec_of(IMAGES), storage, {"set_0": Held(files)}, Counting())
+    read_sets(with_sets(IMAGES), storage, {"set_0": Held(files)}, Counting())
     assert sizes == [4, 2]
 
 
@@ -104,12 +104,12 @@ def test_a_useless_set_is_named(
     storage: PoolStorage, source: dict[str, Any], files: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(CurationError, match=message):
-        read_sets(spec_of(source), storage, {"set_0": Held(files)}, MeanColours())
+        read_sets(with_sets(source), storage, {"set_0": Held(files)}, MeanColours())
     assert storage.output("evaluation_sets").facts() is None
 
 
 def test_a_missing_folder_is_named_before_anything_is_read(tmp_path: Path, storage: PoolStorage) -> None:
-    spec = spec_of({"path": "gone"})
+    spec = with_sets({"path": "gone"})
     with pytest.raises(PoolSpecError, match=r"evaluation set 'set_0': source.path is '.*gone'"):
         take_evaluation_listing(spec, evaluation_readers(spec, tmp_path), storage)
     (tmp_path / "gone").mkdir()
@@ -120,14 +120,14 @@ def test_a_missing_folder_is_named_before_anything_is_read(tmp_path: Path, stora
 def test_a_set_of_another_modality_is_refused_with_the_pool() -> None:
     texts = {"format": "jsonl", "path": "raw"}
     with pytest.raises(ValueError, match="evaluation set 'set_0' holds texts, but the pool images"):
-        spec_of(texts)
+        with_sets(texts)
     with pytest.raises(ValueError, match="holds images, but the pool embeddings only"):
-        spec_of(IMAGES, source=ARRAYS, encoder=None)
-    assert spec_of(IMAGES, ARRAYS).decontamination is not None
+        with_sets(IMAGES, source=ARRAYS, encoder=None)
+    assert with_sets(IMAGES, ARRAYS).decontamination is not None
 
 
 def test_the_listing_changes_with_the_files(tmp_path: Path, storage: PoolStorage) -> None:
-    spec = spec_of({"path": "raw"})
+    spec = with_sets({"path": "raw"})
     (tmp_path / "raw").mkdir()
     write_tar(tmp_path / "raw" / "a.tar", {"a": png(None, 1)})
     readers = evaluation_readers(spec, tmp_path)
@@ -141,5 +141,5 @@ def test_the_listing_changes_with_the_files(tmp_path: Path, storage: PoolStorage
     write_tar(tmp_path / "raw" / "a.tar", {"a": png(None, 2)})
     take_evaluation_listing(spec, readers, storage)
     assert storage.evaluation_digest() != before
-    plain = PoolSpec.model_validate({"name": "p", **SMALL_POOL})
+    plain = spec_of()
     assert evaluation_readers(plain, tmp_path) == {}

@@ -11,8 +11,11 @@ import pytest
 
 from curation_assets.errors import CurationError
 from curation_assets.steps.dataset.accounts import audit_ledger
+from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.tables import Ledger
 from curation_assets_tests.steps.built_pool import BuiltPool, Text
+from curation_assets_tests.steps.drawn_pool import RECIPE, Pool
+from curation_assets_tests.steps.making import make
 
 # Top cluster 0 holds level-1 clusters 0 and 1, top cluster 1 holds 2.
 PARENTS = [[0, 0, 1]]
@@ -157,3 +160,41 @@ def _store(path: object, table: pl.DataFrame) -> None:
     buffer = io.BytesIO()
     table.write_parquet(buffer)
     path.write_bytes(buffer.getvalue())  # type: ignore[attr-defined]
+
+
+def test_the_ledger_gives_each_sample_one_fate(drawn: Pool) -> None:
+    ledger = drawn.finish()
+    assert ledger.height == 20 + 24 + 10
+    fates = dict(ledger.group_by("fate").len().rows())
+    assert sum(fates.values()) == 54
+    assert fates["rejected"] == 5
+    selected = drawn.storage.output("selection").table("selected.parquet")
+    assert fates["selected"] == selected.select("shard", "row").unique().height
+    assert ledger.filter(pl.col("reason") == "duplicate_id")["detail"].to_list() == [
+        "also in shard a, which is kept"
+    ]
+
+
+def test_a_selection_of_a_rejected_sample_is_caught(drawn: Pool, tmp_path: Path) -> None:
+    broken = PoolStorage(str(tmp_path), "drawn")
+    broken.save_shards(drawn.storage.shards())
+    for asset, shard in (
+        ("raw_pool", "b"),
+        ("embeddings", "b"),
+        ("level_1_assign", "b"),
+        ("selection", None),
+    ):
+        source = drawn.storage.output(asset, shard)
+        files = {name: source.path(name).read_bytes() for name in source.require_facts().files}
+        if asset == "selection":
+            selected = source.table("selected.parquet")
+            rejected_row = pl.lit(23, selected["raw_row"].dtype).alias("raw_row")
+            forged = selected.filter(pl.col("shard") == "b").head(1).with_columns(rejected_row)
+            buffer = io.BytesIO()
+            pl.concat([selected, forged]).write_parquet(buffer)
+            files["selected.parquet"] = buffer.getvalue()
+        with broken.output(asset, shard).writing(RECIPE) as writer:
+            for name, content in files.items():
+                writer.file(name).write_bytes(content)
+    with pytest.raises(CurationError, match="shard 'b': the ledger does not add up"):
+        make(drawn.spec, broken, "ledger", "b")

@@ -15,6 +15,7 @@ from curation_assets.errors import CurationError, PoolSpecError
 from curation_assets.steps.context import PoolAccess
 from curation_assets.steps.dataset.accounts import missed_targets
 from curation_assets_tests.steps.built_pool import BuiltPool, Text
+from curation_assets_tests.steps.drawn_pool import Pool
 
 LENGTHS = {
     "long-tailed": lambda rng, n: np.ceil(rng.pareto(1.2, n) * 30 + 2).astype(int),
@@ -156,3 +157,20 @@ def test_counts_of_other_rows_stop_the_draw(tmp_path: Path) -> None:
         CurationError, match="3 rows are embedded, but 1 admitted and 1 excluded: run admitted"
     ):
         pool.select()
+
+
+def test_selection_is_exact_and_leaves_repeated_ids_out(drawn: Pool) -> None:
+    selected = drawn.storage.output("selection").table("selected.parquet")
+    assert selected.group_by("target").len().sort("target").rows() == [("small", 15), ("typical", 9)]
+    duplicates = drawn.storage.output("selection").table("duplicates.parquet")
+    assert duplicates.select("shard", "sample_id", "kept_shard").rows() == [("c", "a3", "a")]
+    assert selected.filter((pl.col("shard") == "c") & (pl.col("sample_id") == "a3")).is_empty()
+    quotas = drawn.storage.output("selection").table("quotas.parquet")
+    totals = quotas.group_by("target", "level").agg(pl.col("quota").sum()).sort("target", "level").rows()
+    assert totals == [("small", 1, 15), ("small", 2, 15), ("typical", 1, 9), ("typical", 2, 9)]
+
+
+def test_a_target_larger_than_the_pool_is_refused(drawn: Pool) -> None:
+    greedy = Pool(drawn.folder, targets=[{"name": "all", "size": 50}])
+    with pytest.raises(CurationError, match=r"targets.all.size is 50, but the pool has only 49 admissible"):
+        greedy.select()

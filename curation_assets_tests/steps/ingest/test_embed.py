@@ -23,7 +23,7 @@ from curation_assets.storage.outputs import Output
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import Shard, group_files
 from curation_assets_tests.formats.test_jsonl import SCRIPTS, jsonl
-from curation_assets_tests.steps.drawn_pool import RECIPE, MeanColours, png, write_tar
+from curation_assets_tests.steps.drawn_pool import RECIPE, MeanColours, Pool, png, write_tar
 from curation_assets_tests.steps.ingest.test_raw_pool import FirstLetters
 from curation_assets_tests.steps.making import make
 
@@ -182,3 +182,27 @@ def test_auto_takes_the_cores_that_this_process_may_use(monkeypatch: pytest.Monk
     for value, n_threads in (("2", 2), ("64", 6), ("0", 6), ("4,2", 6)):
         monkeypatch.setenv("OMP_NUM_THREADS", value)
         assert resolve_decode_threads("auto") == n_threads
+
+
+def test_what_cannot_be_embedded_is_rejected_with_its_reason(drawn: Pool) -> None:
+    output = drawn.storage.output("embeddings", "b")
+    rejected = output.table("rejected.parquet")
+    assert sorted(rejected["reason"].to_list()) == ["corrupt_image", *["non_finite_embedding"] * 3]
+    assert output.array("npy").shape == (20, 12)
+    assert output.array("npy").dtype == np.float16
+    ids = output.table("rows.parquet")["sample_id"].to_list()
+    assert ids == [f"b{i}" for i in range(20)]
+    expected = MeanColours().encode([Image.open(io.BytesIO(png(None, 105)))])[0]
+    np.testing.assert_allclose(output.array("npy")[5], expected, atol=1e-3)
+
+
+def test_a_file_that_changed_since_it_was_listed_fails_its_shard(drawn: Pool, tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    write_tar(tmp_path / "raw" / "a.tar", {f"a{i}": png(None, i) for i in range(6)})
+    changed = Pool(tmp_path)
+    changed.ingest()
+    write_tar(tmp_path / "raw" / "a.tar", {f"a{i}": png(None, i) for i in range(4)})
+    with pytest.raises(
+        ShardError, match="2 samples of the raw pool are no longer in its files: run raw_pool again"
+    ):
+        changed.embed()

@@ -24,7 +24,7 @@ from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import group_files
 from curation_assets_tests.formats.downloads import Download, write_shard
 from curation_assets_tests.formats.test_jsonl import SCRIPTS, compress, jsonl
-from curation_assets_tests.steps.drawn_pool import RECIPE, MeanColours, png, write_tar
+from curation_assets_tests.steps.drawn_pool import RECIPE, MeanColours, Pool, png, write_tar
 from curation_assets_tests.steps.making import make
 
 
@@ -176,3 +176,13 @@ def test_half_of_the_urls_may_fail_where_no_rejection_is_allowed(tmp_path: Path)
     assert table["sample_id"].to_list() == ["000000000", "000000001"]
     assert "timeout" in table["detail"][1]
     require_usable_pool(spec, storage)
+
+
+def test_ingest_lists_every_sample_with_its_label(drawn: Pool) -> None:
+    table = drawn.storage.output("raw_pool", "b").table("parquet")
+    assert table.height == 24
+    assert table["label_kind"].to_list()[:3] == ["b", "b", "b"]
+    assert table["id_hash"].n_unique() == 24
+    raw = (drawn.folder / "raw" / "b.tar").read_bytes()
+    row = table.row(0, named=True)
+    assert raw[row["offset"] : row["offset"] + row["size_bytes"]] == png(None, 100)

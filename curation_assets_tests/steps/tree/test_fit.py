@@ -10,8 +10,7 @@ import pytest
 from curation_assets.steps.tree.fit import FitIteration, LevelFit
 from curation_assets.storage.outputs import Output
 from curation_assets_tests.steps.drawn_pool import RECIPE
-from curation_assets_tests.steps.other_pools import EmbeddedPool
-from curation_assets_tests.steps.tree.test_split import make_pool
+from curation_assets_tests.steps.other_pools import EmbeddedPool, make_embedded_pool
 
 LEVELS = [
     {"n_clusters": 40, "resampling_steps": 4, "tolerance": 0.0},
@@ -26,7 +25,7 @@ class InterruptedFitError(Exception):
 
 @pytest.fixture
 def pool(tmp_path: Path) -> EmbeddedPool:
-    pool = make_pool(tmp_path)
+    pool = make_embedded_pool(tmp_path)
     pool.spec = type(pool.spec).model_validate(pool.spec.model_dump() | {"levels": LEVELS})
     return pool
 

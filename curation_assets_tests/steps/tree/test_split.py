@@ -29,30 +29,16 @@ from curation_assets.storage.shards import group_files
 from curation_assets.storage.tables import LevelClusters
 from curation_assets_tests.formats.embedded import write_clip_retrieval
 from curation_assets_tests.steps.drawn_pool import RECIPE
-from curation_assets_tests.steps.other_pools import EmbeddedPool
+from curation_assets_tests.steps.other_pools import SPLIT_LEVELS, EmbeddedPool, make_embedded_pool
 
 SMALL = 32 * 60
 """Bytes of 60 rows as float32: several buckets, and one coarse cluster that exceeds them."""
-LEVELS = [{"n_clusters": 48, "n_coarse_clusters": 12}, {"n_clusters": 6, "resampling_steps": 1}]
 Pieces = list[tuple[str, int, bool]]
 
 
 @pytest.fixture
 def pool(tmp_path: Path) -> EmbeddedPool:
-    return make_pool(tmp_path)
-
-
-def make_pool(folder: Path) -> EmbeddedPool:
-    """Three shards of 8 dimensions; a third of the rows are alike, so that one coarse cluster is large."""
-    arrays = write_clip_retrieval(folder / "raw", [200, 300, 100])
-    rng = np.random.default_rng(1)
-    for number, array in enumerate(arrays):
-        array[::3] = array[0] + 1e-2 * rng.normal(size=array[::3].shape)
-        np.save(folder / "raw" / "img_emb" / f"img_emb_{number}.npy", array)
-    pool = EmbeddedPool(folder, {"id_field": "url"}, levels=LEVELS)
-    pool.ingest()
-    pool.embed()
-    return pool
+    return make_embedded_pool(tmp_path)
 
 
 def fit(
@@ -160,7 +146,7 @@ def die(folder: str) -> None:
         if (piece.stage, piece.done) == ("bucket", 2):
             os.kill(os.getpid(), signal.SIGKILL)
 
-    fit(EmbeddedPool(Path(folder), {"id_field": "url"}, levels=LEVELS), kill)
+    fit(EmbeddedPool(Path(folder), {"id_field": "url"}, levels=SPLIT_LEVELS), kill)
 
 
 def test_a_resumed_fit_may_have_another_budget(pool: EmbeddedPool) -> None:
@@ -256,7 +242,7 @@ class Shown:
 
 def test_the_terminal_shows_every_piece_of_a_split_level(tmp_path: Path) -> None:
     write_clip_retrieval(tmp_path / "raw", [200])
-    spec = EmbeddedPool(tmp_path, {"id_field": "url"}, levels=LEVELS).spec
+    spec = EmbeddedPool(tmp_path, {"id_field": "url"}, levels=SPLIT_LEVELS).spec
     home = Home(tmp_path, str(tmp_path / "curated"), tmp_path / "dagster")
     shards = group_files(build_reader(spec.source, tmp_path).list_files(), 1)
     PoolStorage(home.storage_root, spec.name).save_shards(shards)

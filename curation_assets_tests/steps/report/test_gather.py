@@ -1,0 +1,75 @@
+"""What the report says of a pool of drawings, whole and cleaned."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from curation_assets.steps.report import gather_report
+from curation_assets.storage.fit_rows import FitRows, FittedShard
+from curation_assets.storage.tables import Admitted
+from curation_assets_tests.steps.drawn_pool import RECIPE, Pool
+
+
+def test_the_report_counts_what_the_ledger_counts(drawn: Pool) -> None:
+    data = gather_report(drawn.spec, drawn.storage, drawn.reader)
+    assert (data.n_samples, data.n_rejected, data.n_shards) == (49, 5, 3)
+    assert [level.sizes.sum() for level in data.levels] == [49, 49]
+    small = data.targets[0]
+    assert [subset.name for subset in small.subsets] == ["pool", "random", "flat k-means", "balanced"]
+    assert sum(counts[2] for counts in small.label_counts.values()) == 15
+    assert len(small.balanced_sample) == len(small.random_sample) == 15
+    assert sum(card.size for card in data.clusters) == 49
+    assert data.label_name == "kind"
+    assert data.embedding_speed.startswith("54 samples in ")
+    assert "; bottleneck: " in data.embedding_speed
+
+
+def test_a_cleaned_pool_is_fitted_drawn_and_reported_without_what_was_excluded(
+    drawn: Pool, tmp_path: Path
+) -> None:
+    shutil.copytree(drawn.folder, tmp_path / "pool")
+    cleaned = Pool(tmp_path / "pool", deduplication={})
+    fitted, evidence = {}, []
+    for shard in cleaned.storage.shards():
+        embedded = cleaned.storage.output("embeddings", shard.key)
+        rows = embedded.table("rows.parquet").with_row_index("row")
+        # All of shard c, and every fourth row of a, as copies of b0.
+        gone = rows if shard.key == "c" else rows.gather_every(4) if shard.key == "a" else rows[:0]
+        copies = {
+            "fate": "duplicate",
+            "kind": "semantic",
+            "twin_set": "b",
+            "twin_id": "b0",
+            "similarity": 0.99,
+        }
+        excluded = gone.with_columns(pl.lit(value).alias(name) for name, value in copies.items())
+        excluded = Admitted.excluded.cast(excluded)
+        evidence.append(excluded.drop("fate").select(pl.lit(shard.key).alias("shard"), pl.all()))
+        output = cleaned.storage.output("admitted", shard.key)
+        with output.writing(RECIPE) as writer:
+            kept = np.setdiff1d(np.arange(len(rows)), gone["row"].to_numpy())
+            writer.array("kept.npy", kept)
+            writer.table("excluded.parquet", excluded)
+            writer.summary.update(n_rows=len(kept), n_excluded=len(gone))
+        digest = output.require_facts().digest
+        fitted[shard.key] = FittedShard(digest, len(kept), embedded.require_facts().digest)
+    cleaned.storage.save_fit_rows(FitRows(fitted, "encoder", "first fit"))
+    with cleaned.storage.output("duplicates").writing(RECIPE) as writer:
+        writer.table("evidence.parquet", pl.concat(evidence))
+    cleaned.cluster()
+    cleaned.select()
+    ledger = cleaned.finish()
+    assert dict(ledger["fate"].value_counts().rows())["duplicate"] == 15
+    data = gather_report(cleaned.spec, cleaned.storage, cleaned.reader)
+    assert data.n_samples == 35
+    assert [level.sizes.sum() for level in data.levels] == [35, 35]
+    small = data.targets[0]
+    assert [subset.name for subset in small.subsets] == ["pool", "random", "flat k-means", "balanced"]
+    assert [subset.n_samples for subset in small.subsets] == [35, 15, 15, 15]
+    assert {label: counts[0] for label, counts in small.label_counts.items()} == {"a": 15, "b": 20, "c": 0}
+    assert small.label_counts["c"][1] == 0, "a random subset has no excluded rows either"
+    assert sum(card.size for card in data.clusters) == 35
