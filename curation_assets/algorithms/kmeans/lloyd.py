@@ -235,4 +235,7 @@ class _Search:
     @functools.cached_property
     def among_all(self) -> NearestCentroids:
         """The search among all centroids, made when the first row asks for it."""
-        return self.among_moved if self._are_all else self._tiled.search_among(self._book)
+        if self._are_all:
+            return self.among_moved
+        # Few rows are left: to sketch all centroids would cost more than it saves.
+        return self._tiled.search_among(self._book, like=self.among_moved)

@@ -112,13 +112,14 @@ class TiledRows:
             self._norms = _joined(parts, self.device)
         return self._norms
 
-    def search_among(self, book: Codebook) -> NearestCentroids:
+    def search_among(self, book: Codebook, like: NearestCentroids | None = None) -> NearestCentroids:
         """A search for these rows. A view that is kept is made here, before several threads ask for parts of it.
 
         Args:
             book: the centroids.
+            like: see `nearest_centroids`.
         """
-        search = nearest_centroids(book, self.rows.n_rows, basis=self.basis, choice=self._choice)
+        search = nearest_centroids(book, self.rows.n_rows, basis=self.basis, like=like, choice=self._choice)
         if search.viewer is not None and search.viewer.is_kept and self._resident is not None:
             self._resident_view(search.viewer, self._resident)
         return search

@@ -45,7 +45,7 @@ class Choice:
     """Centroids from which sketches in bfloat16 pay: with fewer, whole rows in bfloat16 do."""
     fewest_pairs: int = 500_000
     """Rows times centroids from which sketches pay for their basis."""
-    fewest_rows: int = 1024
+    fewest_rows: int = 512
     """Rows for which anything but scoring all pays."""
     fewest_dimensions: int = 8
     """Dimensions from which whole rows in bfloat16 pay."""
@@ -90,6 +90,7 @@ def nearest_centroids(
     n_rows: int,
     *,
     basis: Callable[[], RowBasis] | None = None,
+    like: NearestCentroids | None = None,
     choice: Choice | None = None,
 ) -> NearestCentroids:
     """A search among centroids, on the device that they are on.
@@ -98,12 +99,16 @@ def nearest_centroids(
         book: the centroids.
         n_rows: rows that will be searched for, about.
         basis: gives the `row_basis` of the rows; None takes one of the centroids.
+        like: a search among some of the centroids whose way to take, for the few rows that it leaves open.
         choice: None takes what was measured.
     """
     choice = choice or MEASURED
     if book.centroids.device.type != "cpu" or choice.is_plain:
         return _in_parts(book, PlainCentroids)
-    viewer = _viewer(book, n_rows, basis, choice)
+    if like is None:
+        viewer = _viewer(book, n_rows, basis, choice)
+    else:
+        viewer = like.viewer if isinstance(like.viewer, Basis | WholeRows) else None
     return _in_parts(book, lambda part: CpuCentroids(part, viewer))
 
 
