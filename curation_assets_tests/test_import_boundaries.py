@@ -50,7 +50,7 @@ ROOMS: dict[str, set[str]] = {
         *_BASE, "algorithms/hierarchy", "algorithms/kmeans", "algorithms/search", "algorithms/splitting",
     },
     "algorithms/atlas": {"algorithms/settings"},
-    "pools": {"errors"},
+    "pools": {"algorithms/settings", "errors"},
     "formats": {"pools", "errors", "locations"},
     "encoders": {"pools", "errors"},
     "demo": {"storage", "errors"},

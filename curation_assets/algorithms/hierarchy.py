@@ -15,11 +15,15 @@ from curation_assets.algorithms.preprocessing import PreparedRows, fit_preproces
 from curation_assets.algorithms.randomness import Purpose, generator
 from curation_assets.algorithms.resampling import ResampledSubset, resample
 from curation_assets.algorithms.rows import ArrayRows, Rows
-from curation_assets.algorithms.settings import Metric, Strategy
+from curation_assets.algorithms.settings import (
+    DEFAULT_MAX_ITERATIONS,
+    DEFAULT_TOLERANCE,
+    Metric,
+    Strategy,
+    default_resampling_steps,
+)
 from curation_assets.algorithms.splitting import BUCKET_BYTES, split_level
 from curation_assets.algorithms.tree import ClusterTree, Level
-
-DEFAULT_RESAMPLING_STEPS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,9 +44,9 @@ class LevelSpec:
     """Which inputs a resampling step keeps."""
     n_coarse_clusters: int | None = None
     """Split level: fit this many clusters, then split each into n_clusters / n_coarse_clusters."""
-    max_iterations: int = 50
+    max_iterations: int = DEFAULT_MAX_ITERATIONS
     """Lloyd iterations of each fit."""
-    tolerance: float = 1e-4
+    tolerance: float = DEFAULT_TOLERANCE
     """Relative fall of the inertia below which a fit stops."""
     n_local_trials: int | Literal["auto"] = "auto"
     """Candidates per seed, see `kmeans_plus_plus`."""
@@ -68,9 +72,7 @@ class LevelSpec:
     @property
     def steps(self) -> int:
         """Resampling steps that will be run."""
-        if self.resampling_steps is not None:
-            return self.resampling_steps
-        return 0 if self.n_coarse_clusters else DEFAULT_RESAMPLING_STEPS
+        return default_resampling_steps(self.resampling_steps, self.n_coarse_clusters)
 
     @property
     def per_coarse_cluster(self) -> int:

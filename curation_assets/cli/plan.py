@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from curation_assets.algorithms.settings import DEFAULT_MEMORY_BUDGET
 from curation_assets.cli.numbers import duration, size
 from curation_assets.cli.terminal import say
 from curation_assets.errors import PoolSpecError
 from curation_assets.graph.levels import level_specs
-from curation_assets.pools.memory import DEFAULT_MEMORY_BUDGET
 from curation_assets.project import embedded_size, find_spec, open_home
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """PoolSpec: a pool's YAML, typed and checked. One module per group of keys."""
 
-from curation_assets.pools.base import Auto, Metric, Modality, SelectionStrategy
+from curation_assets.pools.base import Auto, Modality
 from curation_assets.pools.cleaning import DecontaminationSettings, DeduplicationSettings, EvaluationSet
 from curation_assets.pools.encoder import (
     BundledEncoderSettings,
@@ -38,7 +38,6 @@ __all__ = [
     "FolderSource",
     "JsonlSource",
     "LevelSettings",
-    "Metric",
     "Modality",
     "OpenClipEncoderSettings",
     "OutputFormat",
@@ -47,7 +46,6 @@ __all__ = [
     "PreprocessingSettings",
     "RefitSettings",
     "SamplesSource",
-    "SelectionStrategy",
     "SentenceTransformersEncoderSettings",
     "SourceSettings",
     "TargetSettings",

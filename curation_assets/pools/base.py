@@ -7,10 +7,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Auto = Literal["auto"]
-Metric = Literal["cosine", "l2"]
 Modality = Literal["image", "text", "embedding"]
 """What a sample is. An 'embedding' sample has no bytes, only its vector and its metadata."""
-SelectionStrategy = Literal["random", "closest"]
 Similarity = Annotated[float, Field(gt=0.0, le=1.0)]
 """A cosine similarity; two samples at or above it count as the same."""
 

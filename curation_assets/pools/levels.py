@@ -6,7 +6,14 @@ from typing import Annotated
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
-from curation_assets.pools.base import Auto, Metric, SelectionStrategy, Settings
+from curation_assets.algorithms.settings import (
+    DEFAULT_MAX_ITERATIONS,
+    DEFAULT_TOLERANCE,
+    Metric,
+    Strategy,
+    default_resampling_steps,
+)
+from curation_assets.pools.base import Auto, Settings
 
 
 class PreprocessingSettings(Settings):
@@ -41,7 +48,7 @@ class LevelSettings(Settings):
         description="Inputs that a resampling step keeps per cluster. `auto` keeps half of the mean cluster size.",
         examples=[5],
     )
-    strategy: SelectionStrategy = Field(
+    strategy: Strategy = Field(
         "closest",
         description="Which inputs a resampling step keeps: those closest to the centroid, or random ones.",
         examples=["random"],
@@ -53,10 +60,10 @@ class LevelSettings(Settings):
         examples=[100],
     )
     max_iterations: PositiveInt = Field(
-        50, description="Most Lloyd iterations of each fit of the level.", examples=[20]
+        DEFAULT_MAX_ITERATIONS, description="Most Lloyd iterations of each fit of the level.", examples=[20]
     )
     tolerance: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
-        1e-4,
+        DEFAULT_TOLERANCE,
         description="A fit stops when an iteration improves the inertia by less than this share.",
         examples=[1.0e-3],
     )
@@ -64,9 +71,7 @@ class LevelSettings(Settings):
     @property
     def steps(self) -> int:
         """Resampling steps of the level, with the default filled in."""
-        if self.resampling_steps is not None:
-            return self.resampling_steps
-        return 0 if self.n_coarse_clusters else 10
+        return default_resampling_steps(self.resampling_steps, self.n_coarse_clusters)
 
     @model_validator(mode="after")
     def _split_level_is_consistent(self) -> LevelSettings:

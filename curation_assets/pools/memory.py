@@ -9,7 +9,6 @@ from pydantic import BeforeValidator, WithJsonSchema
 
 LEAST_MEMORY_BUDGET = 12 * 10**8
 """The interpreter and its libraries take most of it: see `PROCESS_BYTES` in algorithms/costs/planning.py."""
-DEFAULT_MEMORY_BUDGET = 4 * 10**9
 _SIZE = re.compile(r"(\d+(?:\.\d*)?)\s*([kmgt]?i?b)?", re.IGNORECASE)
 _FACTORS = {"b": 1} | {
     f"{letter}{binary}b": (1024 if binary else 1000) ** power

@@ -8,13 +8,14 @@ from typing import Any
 
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
+from curation_assets.algorithms.settings import DEFAULT_MEMORY_BUDGET
 from curation_assets.errors import PoolSpecError
 from curation_assets.pools.base import Modality, Settings
 from curation_assets.pools.cleaning import DecontaminationSettings, DeduplicationSettings
 from curation_assets.pools.encoder import TEXT_ENCODERS, EncoderSettings
 from curation_assets.pools.engine import EngineSettings
 from curation_assets.pools.levels import LevelSettings, PreprocessingSettings
-from curation_assets.pools.memory import DEFAULT_MEMORY_BUDGET, MemoryBudget
+from curation_assets.pools.memory import MemoryBudget
 from curation_assets.pools.source import EmbeddingsSource, SourceSettings
 from curation_assets.pools.targets import OutputFormat, TargetSettings
 from curation_assets.pools.upkeep import RefitSettings, WatchSettings

@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
+from curation_assets.algorithms.settings import Strategy
 from curation_assets.errors import PoolSpecError
-from curation_assets.pools.base import SelectionStrategy, Settings
+from curation_assets.pools.base import Settings
 
 OutputFormat = Literal["webdataset", "parquet", "ids", "weights"]
 """`ids` lists the selected samples; `weights` gives every admissible sample its share of the target."""
@@ -31,7 +32,7 @@ class TargetSettings(Settings):
     tokens: PositiveInt | None = Field(
         None, description="Number of tokens to select.", examples=[2_000_000_000]
     )
-    strategy: SelectionStrategy = Field(
+    strategy: Strategy = Field(
         "random",
         description="Which samples of a level-1 cluster are taken: random ones, or those closest to the centroid.",
         examples=["closest"],

@@ -12,7 +12,7 @@ from curation_assets.algorithms.kmeans.inputs import FitInputs
 from curation_assets.algorithms.kmeans.seeding import choose_seeds
 from curation_assets.algorithms.kmeans.tiles import TiledRows
 from curation_assets.algorithms.rows import Rows
-from curation_assets.algorithms.settings import Metric
+from curation_assets.algorithms.settings import DEFAULT_MAX_ITERATIONS, DEFAULT_TOLERANCE, Metric
 from curation_assets.algorithms.threads import parts_on_threads
 
 
@@ -72,8 +72,8 @@ def fit_kmeans(
     *,
     metric: Metric,
     rng: np.random.Generator,
-    max_iterations: int = 50,
-    tolerance: float = 1e-4,
+    max_iterations: int = DEFAULT_MAX_ITERATIONS,
+    tolerance: float = DEFAULT_TOLERANCE,
     n_local_trials: int | Literal["auto"] = "auto",
     weights: np.ndarray | None = None,
     device: str = "cpu",
@@ -133,8 +133,8 @@ def fit_inputs(
     n_clusters: int,
     *,
     rng: np.random.Generator,
-    max_iterations: int = 50,
-    tolerance: float = 1e-4,
+    max_iterations: int = DEFAULT_MAX_ITERATIONS,
+    tolerance: float = DEFAULT_TOLERANCE,
     n_local_trials: int | Literal["auto"] = "auto",
     on_iteration: Callable[[Iteration], None] | None = None,
     checkpoints: Checkpoints | None = None,

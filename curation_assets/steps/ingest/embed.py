@@ -16,8 +16,8 @@ from curation_assets.storage.outputs import OutputWriter
 from curation_assets.storage.tables import Embedded
 
 if TYPE_CHECKING:
+    from curation_assets.algorithms.settings import Metric
     from curation_assets.encoders import Encoder
-    from curation_assets.pools import Metric
 
 
 def embed_samples(

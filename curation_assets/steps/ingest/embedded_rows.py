@@ -15,7 +15,7 @@ from curation_assets.storage.outputs import OutputWriter
 from curation_assets.storage.tables import Embedded
 
 if TYPE_CHECKING:
-    from curation_assets.pools import Metric
+    from curation_assets.algorithms.settings import Metric
 
 _LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
 

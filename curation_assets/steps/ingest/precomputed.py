@@ -17,8 +17,8 @@ from curation_assets.storage.outputs import OutputWriter
 from curation_assets.storage.shards import Shard
 
 if TYPE_CHECKING:
+    from curation_assets.algorithms.settings import Metric
     from curation_assets.formats.embeddings import EmbeddingsReader
-    from curation_assets.pools import Metric
 
 
 def take_embeddings(
