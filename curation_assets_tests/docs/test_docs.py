@@ -67,7 +67,7 @@ def test_make_targets_exist(page: Path) -> None:
 def test_every_variable_is_in_the_table() -> None:
     code = "\n".join(path.read_text() for path in (REPOSITORY / "curation_assets").rglob("*.py"))
     used = set(re.findall(r"\b(?:CURATION|DAGSTER)_[A-Z_]+[A-Z]\b", code))
-    # Between the command line and its own workers.
+    # Names of constants, and what passes between the command line and its own workers.
     assert {name for name in used if not name.endswith("_VARIABLE")} - {"CURATION_LIFELINE"} <= set(
         re.findall(r"`([A-Z_]+)`", (REPOSITORY / "docs/environment.md").read_text())
     )
