@@ -106,6 +106,6 @@ BAD_SETTINGS = [
     BadInput(
         "a file that is no YAML",
         lambda folder: load(folder, "source: ["),
-        Refused(PoolSpecError, ("web.yaml", "not readable as YAML")),
+        Refused(PoolSpecError, ("web.yaml", "cannot read it as YAML")),
     ),
 ]
