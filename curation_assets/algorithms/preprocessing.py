@@ -104,37 +104,17 @@ def grid_step_for(largest: float) -> float:
 
 
 class PreparedRows:
-    """Rows seen through a `Preprocessing`, block by block: nothing is held in memory."""
+    """Stored rows seen through a `Preprocessing`, block by block: nothing is held in memory."""
 
-    def __init__(self, rows: Rows, preprocessing: Preprocessing) -> None:
-        self._rows = rows
-        self._preprocessing = preprocessing
-
-    @property
-    def source(self) -> Rows:
-        """The rows as they are stored."""
-        return self._rows
-
-    @property
-    def preprocessing(self) -> Preprocessing:
-        """What they are seen through."""
-        return self._preprocessing
-
-    @property
-    def n_rows(self) -> int:
-        """Number of rows."""
-        return self._rows.n_rows
-
-    @property
-    def dimension(self) -> int:
-        """Length of a row."""
-        return self._rows.dimension
+    def __init__(self, source: Rows, preprocessing: Preprocessing) -> None:
+        self.source, self.preprocessing = source, preprocessing
+        self.n_rows, self.dimension = source.n_rows, source.dimension
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """See `Rows.read`."""
-        return self._preprocessing.apply(self._rows.read(start, stop))
+        return self.preprocessing.apply(self.source.read(start, stop))
 
     def take(self, indices: np.ndarray) -> np.ndarray:
         """See `Rows.take`."""
-        block = self._rows.take(indices)
-        return self._preprocessing.apply(block, out=block)
+        block = self.source.take(indices)
+        return self.preprocessing.apply(block, out=block)

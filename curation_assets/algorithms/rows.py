@@ -26,20 +26,16 @@ class Rows(Protocol):
     @property
     def n_rows(self) -> int:
         """Number of rows."""
-        ...
 
     @property
     def dimension(self) -> int:
         """Length of a row."""
-        ...
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Rows start to stop (exclusive) as a float32 array; called from a thread that reads ahead, too."""
-        ...
 
     def take(self, indices: np.ndarray) -> np.ndarray:
         """The named rows, in the order given, as a float32 array of the caller's own."""
-        ...
 
 
 class ArrayRows:
@@ -47,16 +43,7 @@ class ArrayRows:
 
     def __init__(self, array: np.ndarray) -> None:
         self._array = array
-
-    @property
-    def n_rows(self) -> int:
-        """Number of rows."""
-        return int(self._array.shape[0])
-
-    @property
-    def dimension(self) -> int:
-        """Length of a row."""
-        return int(self._array.shape[1])
+        self.n_rows, self.dimension = array.shape
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """See `Rows.read`; no copy if the array is float32 already."""

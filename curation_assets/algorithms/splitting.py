@@ -96,11 +96,9 @@ def split_bucket(
     fits = _run_all(split, costs * rows.dimension, device)
     assignments = np.empty(len(order), dtype=np.int64)
     distances = np.empty(len(order), dtype=np.float32)
-    centroids, of_cluster, n_clusters = (
-        [np.empty((0, rows.dimension), np.float32)],
-        [np.empty(0, np.int64)],
-        0,
-    )
+    # An empty bucket has arrays of no rows.
+    centroids, of_cluster = [np.empty((0, rows.dimension), np.float32)], [np.empty(0, np.int64)]
+    n_clusters = 0
     for cluster, mine, found in zip(present, members, fits, strict=False):
         filled = np.flatnonzero(found.sizes)
         number = np.full(len(found.centroids), -1)

@@ -22,20 +22,13 @@ class Encoder(ABC):
     other threads while earlier ones are encoded, and then hold prepared samples instead of whole images.
     """
 
-    @property
-    @abstractmethod
-    def dimension(self) -> int:
-        """Length d of an embedding."""
-
-    @property
-    @abstractmethod
-    def identity(self) -> dict[str, str]:
-        """What fixes the embeddings: model, weights (their digest), preprocessing, library version."""
-
-    @property
-    @abstractmethod
-    def window(self) -> int:
-        """Samples that one call of `encode` should get: a batch, or many batches if the encoder sorts samples."""
+    dimension: int
+    """Length d of an embedding."""
+    identity: dict[str, str]
+    """What fixes the embeddings: model, weights (their digest), preprocessing, library version, and the precision that
+    'auto' chose."""
+    window: int
+    """Samples that one call of `encode` should get: a batch, or many batches if the encoder sorts samples."""
 
     @abstractmethod
     def encode(self, samples: Sequence[Any]) -> np.ndarray:

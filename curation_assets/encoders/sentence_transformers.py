@@ -47,6 +47,8 @@ class SentenceTransformersEncoder(Encoder):
         device = resolve_device(settings.device, "encoder.device")
         self._model = _load(settings, device)
         self._batch_size = settings.batch_size
+        # Many batches: sorted by length, they have hardly any padding.
+        self.window = _BATCHES_PER_WINDOW * settings.batch_size
         self._max_tokens = _limit_tokens(self._model, settings)
         tokenizer = fast_form(getattr(self._model, "tokenizer", None))
         if tokenizer is None:
@@ -63,7 +65,7 @@ class SentenceTransformersEncoder(Encoder):
             self._model[0].to(torch.bfloat16)
             self._model[0].register_forward_hook(_to_float32)
         self._prompt = self._model.prompts.get(self._model.default_prompt_name or "", "")
-        self._identity = {
+        self.identity = {
             "kind": settings.kind,
             "model": settings.model,
             "weights_sha256": weights,
@@ -72,22 +74,7 @@ class SentenceTransformersEncoder(Encoder):
             "library": _library_versions(),
         }
         # The name of the dimension changes with the library's version: one pass measures it.
-        self._dimension = self._encode_batch(["dimension"]).shape[1]
-
-    @property
-    def dimension(self) -> int:
-        """Length d of an embedding."""
-        return self._dimension
-
-    @property
-    def identity(self) -> dict[str, str]:
-        """What fixes the embeddings; `precision` is the one used, even if the setting is 'auto'."""
-        return dict(self._identity)
-
-    @property
-    def window(self) -> int:
-        """Many batches: sorted by length, they have hardly any padding."""
-        return _BATCHES_PER_WINDOW * self._batch_size
+        self.dimension = self._encode_batch(["dimension"]).shape[1]
 
     def encode(self, samples: Sequence[str]) -> np.ndarray:
         """Embed texts, `batch_size` at a time, longest first.
@@ -103,7 +90,7 @@ class SentenceTransformersEncoder(Encoder):
         """
         import numpy as np
 
-        embeddings = np.empty((len(samples), self._dimension), dtype=np.float32)
+        embeddings = np.empty((len(samples), self.dimension), dtype=np.float32)
         lengths = self._count(samples)
         if self._max_tokens is not None:
             lengths = np.minimum(lengths, self._max_tokens)

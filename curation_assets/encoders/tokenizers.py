@@ -28,10 +28,8 @@ _CHUNK_CHARACTERS = 2**20
 class TokenCounter(ABC):
     """Counts the tokens of whole texts, without special tokens such as [CLS]."""
 
-    @property
-    @abstractmethod
-    def identity(self) -> dict[str, str]:
-        """What fixes the counts."""
+    identity: dict[str, str]
+    """What fixes the counts."""
 
     @abstractmethod
     def count(self, texts: Sequence[str]) -> np.ndarray:
@@ -41,10 +39,7 @@ class TokenCounter(ABC):
 class WordCounter(TokenCounter):
     """Counts words separated by white space; unsuitable for languages that do not separate words."""
 
-    @property
-    def identity(self) -> dict[str, str]:
-        """See `TokenCounter.identity`."""
-        return {"kind": "words"}
+    identity = {"kind": "words"}  # noqa: RUF012
 
     def count(self, texts: Sequence[str]) -> np.ndarray:
         """See `TokenCounter.count`."""
@@ -54,10 +49,7 @@ class WordCounter(TokenCounter):
 class ByteCounter(TokenCounter):
     """Counts the bytes of a text as UTF-8."""
 
-    @property
-    def identity(self) -> dict[str, str]:
-        """See `TokenCounter.identity`."""
-        return {"kind": "utf8_bytes"}
+    identity = {"kind": "utf8_bytes"}  # noqa: RUF012
 
     def count(self, texts: Sequence[str]) -> np.ndarray:
         """See `TokenCounter.count`."""
@@ -77,12 +69,7 @@ class FastTokenCounter(TokenCounter):
     def __init__(self, tokenizer: Tokenizer, name: str, *, count_special_tokens: bool = False) -> None:
         self._tokenizer = _plain_copy(tokenizer)
         self._special = count_special_tokens
-        self._identity = {"kind": "hugging_face", "name": name, "tokenizer_sha256": digest(self._tokenizer)}
-
-    @property
-    def identity(self) -> dict[str, str]:
-        """See `TokenCounter.identity`."""
-        return dict(self._identity)
+        self.identity = {"kind": "hugging_face", "name": name, "tokenizer_sha256": digest(self._tokenizer)}
 
     def count(self, texts: Sequence[str]) -> np.ndarray:
         """See `TokenCounter.count`; about 100 MB besides the texts, unless one is longer than 1 MB."""

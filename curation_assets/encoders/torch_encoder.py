@@ -42,7 +42,7 @@ class TorchEncoder(Encoder):
         model: put into evaluation mode and moved to the device.
         forward: turns a tensor (b, 3, height, width) into embeddings (b, d); defaults to the model.
         preprocess: turns one RGB image into a float32 tensor (3, height, width); called by several threads.
-        identity: what `identity` returns; `precision` is added if it is bfloat16.
+        identity: see `Encoder.identity`; `precision` is added if it is bfloat16.
         batch_size: images per forward pass.
         device: as in `resolve_device`.
         precision: of weights and activations, as in `resolve_precision`; embeddings are float32.
@@ -72,26 +72,11 @@ class TorchEncoder(Encoder):
         self._model = self._model.to(memory_format=self._memory_format)
         self._forward = forward or self._model
         self._preprocess = preprocess
-        self._batch_size = batch_size
+        self.window = batch_size
         # Stored shards in float32 have no `precision` in their identity, and must agree with new ones.
-        self._identity = {**identity, **({} if chosen == "float32" else {"precision": chosen})}
+        self.identity = {**identity, **({} if chosen == "float32" else {"precision": chosen})}
         # The name of the dimension differs between models: one pass measures it.
-        self._dimension = self._encode_batch([self.prepare(Image.new("RGB", (32, 32)))]).shape[1]
-
-    @property
-    def dimension(self) -> int:
-        """Length d of an embedding."""
-        return self._dimension
-
-    @property
-    def identity(self) -> dict[str, str]:
-        """What fixes the embeddings: model, digest of its weights, preprocessing, library version."""
-        return dict(self._identity)
-
-    @property
-    def window(self) -> int:
-        """One batch."""
-        return self._batch_size
+        self.dimension = self._encode_batch([self.prepare(Image.new("RGB", (32, 32)))]).shape[1]
 
     def encode(self, samples: Sequence[Image]) -> np.ndarray:
         """Embed RGB images, `batch_size` at a time.
@@ -114,9 +99,9 @@ class TorchEncoder(Encoder):
         """See `Encoder.encode_prepared`."""
         import numpy as np
 
-        embeddings = np.empty((len(prepared), self._dimension), dtype=np.float32)
-        for first in range(0, len(prepared), self._batch_size):
-            batch = prepared[first : first + self._batch_size]
+        embeddings = np.empty((len(prepared), self.dimension), dtype=np.float32)
+        for first in range(0, len(prepared), self.window):
+            batch = prepared[first : first + self.window]
             embeddings[first : first + len(batch)] = self._encode_batch(batch)
         return embeddings
 

@@ -7,7 +7,7 @@ assignment of every row of the pool. docs/planning.md has the formulas, and how 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Literal
 
 from curation_assets.algorithms.costs.kmeans_cost import (
@@ -82,7 +82,7 @@ class Workload:
         return [self.n_fitted, *(spec.n_clusters for spec in self.levels[:-1])]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class StageCost:
     """One stage of one level, all workers together."""
 
@@ -92,10 +92,11 @@ class StageCost:
     """Rows of each fit."""
     n_clusters: int
     """k of each fit."""
+    work: FitCost
+    """Of each fit."""
+    _: KW_ONLY
     n_fits: int = 1
     """Fits, re-assignments or splits of the stage."""
-    work: FitCost
-    """Of each of them."""
     read_bytes: int = 0
     """From disk, in all passes together."""
     written_bytes: int = 0
@@ -265,100 +266,55 @@ class _LevelStages:
             if self.memory.rows_resident
             else steps * subset * self._row_bytes * (1 if held else seeds.reads + lloyd.reads)
         )
-        yield StageCost(
-            level=self.level,
-            stage="resampled fits",
-            n_rows=subset,
-            n_clusters=k,
-            n_fits=steps,
-            work=seeds + lloyd,
-            read_bytes=read,
-            network_bytes=steps * (self._centroids_sent(k) + self._sums_sent(k, lloyd)),
-        )
+        sent = steps * (self._centroids_sent(k) + self._sums_sent(k, lloyd))
+        work, costs = seeds + lloyd, {"n_fits": steps, "read_bytes": read, "network_bytes": sent}
+        yield StageCost(self.level, "resampled fits", subset, k, work, **costs)
         # The last step of level 1 is followed by the assignment of the whole pool.
         times = steps - (self.level == 1)
         open_rows = n - subset
         if times and open_rows:
-            yield StageCost(
-                level=self.level,
-                stage="re-assign",
-                n_rows=open_rows,
-                n_clusters=k,
-                n_fits=times,
-                work=FitCost(open_rows * k, 1, 1),
-                read_bytes=0 if self.memory.rows_resident else times * n * self._row_bytes,
-            )
+            read = 0 if self.memory.rows_resident else times * n * self._row_bytes
+            work = FitCost(open_rows * k, 1, 1)
+            yield StageCost(self.level, "re-assign", open_rows, k, work, n_fits=times, read_bytes=read)
 
     def split(self) -> Iterator[StageCost]:
         """A split level: the coarse fit, its rows brought together by cluster, a fit inside each cluster."""
         coarse, n, workers = self.spec.n_coarse_clusters or 1, self.n_inputs, self.workload.workers
         yield from self._initial(coarse)
         copied = n * self._row_bytes
-        yield StageCost(
-            level=self.level,
-            stage="runs",
-            n_rows=n,
-            n_clusters=coarse,
-            work=FitCost(reads=1),
-            read_bytes=copied,
-            written_bytes=copied,
-            # A bucket's rows come from every worker's runs.
-            network_bytes=copied * (workers - 1) // workers,
-        )
+        # A bucket's rows come from every worker's runs.
+        moved = {"written_bytes": copied, "network_bytes": copied * (workers - 1) // workers}
+        yield StageCost(self.level, "runs", n, coarse, FitCost(reads=1), read_bytes=copied, **moved)
         inside, per_cluster = max(1, n // coarse), self.spec.per_coarse_cluster
         seeds, lloyd = self._fit(inside, min(per_cluster, inside))
-        yield StageCost(
-            level=self.level,
-            stage="splits",
-            n_rows=inside,
-            n_clusters=per_cluster,
-            n_fits=coarse,
-            work=seeds + lloyd,
-            read_bytes=copied,
-            written_bytes=2 * _CENTROID * self.spec.n_clusters * self.workload.dimension,
-        )
+        written = 2 * _CENTROID * self.spec.n_clusters * self.workload.dimension
+        work, costs = seeds + lloyd, {"n_fits": coarse, "read_bytes": copied, "written_bytes": written}
+        yield StageCost(self.level, "splits", inside, per_cluster, work, **costs)
 
     def assign(self) -> StageCost:
         """Every row of the pool to its cluster: by search at level 1, by its cluster's parent above."""
-        n, coarse, d = self.workload.n_rows, self.spec.n_coarse_clusters, self.workload.dimension
-        work = FitCost(n * (self.spec.n_clusters if self.level == 1 else 1), 1, 1)
+        n, d = self.workload.n_rows, self.workload.dimension
+        k, coarse = self.spec.n_clusters, self.spec.n_coarse_clusters
+        work = FitCost(n * (k if self.level == 1 else 1), 1, 1)
         if coarse:
             inside = self.spec.per_coarse_cluster
             work = inside_assignment_cost(n, coarse, inside, d, chunk_bytes=CHUNK_BYTES)
-        return StageCost(
-            level=self.level,
-            stage="assign",
-            n_rows=n,
-            n_clusters=self.spec.n_clusters,
-            work=work,
-            read_bytes=n * (_EMBEDDING * d + _ASSIGNED * (self.level > 1)),
-            written_bytes=n * _ASSIGNED,
-            network_bytes=self._centroids_sent(self.spec.n_clusters + (coarse or 0)),
+        read, sent = (
+            n * (_EMBEDDING * d + _ASSIGNED * (self.level > 1)),
+            self._centroids_sent(k + (coarse or 0)),
         )
+        moved = {"read_bytes": read, "written_bytes": n * _ASSIGNED, "network_bytes": sent}
+        return StageCost(self.level, "assign", n, k, work, **moved)
 
     def _initial(self, k: int) -> Iterator[StageCost]:
         n, resident = self.n_inputs, self.memory.rows_resident
         seeds, lloyd = self._fit(n, k)
         # One pass measures the rows before any fit; rows that are held are then read once.
         passes = 2 if resident else 1 + seeds.reads
-        yield StageCost(
-            level=self.level,
-            stage="seeds",
-            n_rows=n,
-            n_clusters=k,
-            work=seeds,
-            read_bytes=passes * n * self._row_bytes,
-            network_bytes=self._centroids_sent(k),
-        )
-        yield StageCost(
-            level=self.level,
-            stage="Lloyd",
-            n_rows=n,
-            n_clusters=k,
-            work=lloyd,
-            read_bytes=0 if resident else lloyd.reads * n * self._row_bytes,
-            network_bytes=self._sums_sent(k, lloyd),
-        )
+        read, sent = passes * n * self._row_bytes, self._centroids_sent(k)
+        yield StageCost(self.level, "seeds", n, k, seeds, read_bytes=read, network_bytes=sent)
+        read, sent = 0 if resident else lloyd.reads * n * self._row_bytes, self._sums_sent(k, lloyd)
+        yield StageCost(self.level, "Lloyd", n, k, lloyd, read_bytes=read, network_bytes=sent)
 
     def _fit(self, n: int, k: int) -> tuple[FitCost, FitCost]:
         seeds = seeding_cost(n, k, self.workload.dimension, n_local_trials=self.spec.n_local_trials)

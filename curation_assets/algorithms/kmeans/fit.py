@@ -141,33 +141,20 @@ def fit_inputs(
 ) -> CentroidFit:
     """`fit_kmeans` on the selected rows of a fit; the result is the same for any number of workers.
 
-    Args:
-        inputs: the rows; afterwards their workers know the assignments.
-        n_clusters: see `fit_kmeans`.
-        rng: see `fit_kmeans`.
-        max_iterations: see `fit_kmeans`.
-        tolerance: see `fit_kmeans`.
-        n_local_trials: see `fit_kmeans`.
-        on_iteration: see `fit_kmeans`.
-        checkpoints: where to keep, and find, the state after an iteration.
-
-    Raises:
-        ValueError: see `fit_kmeans`.
+    Afterwards the workers of `inputs` know the assignments. `checkpoints` keeps the state after an iteration, and a fit
+    resumes from its last one. All other arguments and errors are those of `fit_kmeans`.
     """
     with parts_on_threads(inputs.n_rows * n_clusters * inputs.dimension):
         state = checkpoints.last() if checkpoints else None
         if state is None:
             seeds = choose_seeds(inputs, n_clusters, rng, n_local_trials=n_local_trials)
-            sums, inertias, n_reassigned = (
-                inputs.begin(seeds.points, at_seeds=seeds.nearest_known),
-                [],
-                inputs.n_rows,
-            )
+            sums = inputs.begin(seeds.points, at_seeds=seeds.nearest_known)
+            state = FitState(seeds.points, (), inputs.n_rows)
             if checkpoints:
-                checkpoints.keep(FitState(seeds.points, (), n_reassigned))
+                checkpoints.keep(state)
         else:
             sums = inputs.begin(state.centroids, at_seeds=False)
-            inertias, n_reassigned = list(state.inertias), state.n_reassigned
+        inertias, n_reassigned = list(state.inertias), state.n_reassigned
         while len(inertias) < max_iterations and not _is_settled(inertias, n_reassigned, tolerance):
             n_reassigned = inputs.step(sums)
             inertias.append(sums.inertia())

@@ -39,11 +39,6 @@ class RowWorker:
         self._whole, self._start, self._metric = tiled, start, metric
         self.select(None, None)
 
-    @property
-    def tiled(self) -> TiledRows:
-        """The rows that the present fit is on."""
-        return self._fitted
-
     @parts_on_threads()
     def select(self, rows: np.ndarray | None, weights: np.ndarray | None) -> None:
         """Begin a fit on some of the rows.
@@ -53,25 +48,26 @@ class RowWorker:
             weights: float64 (m,): how many times each row counts; None counts each once.
         """
         self._rows = None if rows is None else np.asarray(rows) - self._start
-        self._fitted = self._whole if self._rows is None else self._whole.subset(self._rows)
+        self.tiled = self._whole if self._rows is None else self._whole.subset(self._rows)
+        """The rows that the present fit is on."""
         self._weights = weights
         self._seeds: SeedDistances | None = None
         self._lloyd: Lloyd | None = None
         # First row of every block that has one.
         if self._rows is None:
-            self._blocks = np.arange(0, self._fitted.rows.n_rows, BLOCK_ROWS)
+            self._blocks = np.arange(0, self.tiled.rows.n_rows, BLOCK_ROWS)
         else:
             self._blocks = np.unique(self._rows // BLOCK_ROWS, return_index=True)[1]
 
     @parts_on_threads()
     def take(self, numbers: np.ndarray) -> np.ndarray:
         """Rows of the fit by their numbers within this worker's share of it, float32 (m, d)."""
-        return self._fitted.take(np.asarray(numbers)).cpu().numpy()
+        return self.tiled.take(np.asarray(numbers)).cpu().numpy()
 
     @parts_on_threads()
     def add_seeds(self, points: np.ndarray) -> np.ndarray:
         """Account for new seeds, float32 (m, d); returns the mass of each block, float64 (b,)."""
-        self._seeds = self._seeds or SeedDistances(self._fitted, self._weights)
+        self._seeds = self._seeds or SeedDistances(self.tiled, self._weights)
         self._seeds.add(as_tensor(points, self._whole.device))
         return self._block_sums(self._seeds.mass())
 
@@ -88,7 +84,7 @@ class RowWorker:
             themselves, float32 (m, d).
         """
         seeds, found = self._state(self._seeds), np.empty(len(blocks), dtype=np.int64)
-        edges = np.append(self._blocks, self._fitted.rows.n_rows)
+        edges = np.append(self._blocks, self.tiled.rows.n_rows)
         by_block = np.argsort(blocks, kind="stable")
         drawn = np.empty_like(found)
         draw_in_blocks(seeds.mass(), edges, blocks[by_block], positions[by_block], drawn)
@@ -169,7 +165,7 @@ class RowWorker:
     def _begin(
         self, centroids: np.ndarray, nearest: torch.Tensor | None, n_pieces: int
     ) -> tuple[np.ndarray, list[SumDelta]]:
-        self._lloyd = Lloyd(self._fitted, as_tensor(centroids, self._whole.device), nearest, self._weights)
+        self._lloyd = Lloyd(self.tiled, as_tensor(centroids, self._whole.device), nearest, self._weights)
         delta, squared = self._lloyd.all_rows()
         return self._block_sums(squared), delta.sliced(len(centroids), n_pieces)
 
@@ -201,26 +197,11 @@ def part_bounds(n_rows: int, n_workers: int) -> np.ndarray:
 
 
 class RowsPart:
-    """Consecutive rows of a matrix as a matrix of their own, see `Rows`.
-
-    Args:
-        rows: the matrix.
-        start: its first row here.
-        stop: the row after its last one here.
-    """
+    """Rows `start` to `stop` - 1 of a matrix as a matrix of their own, see `Rows`."""
 
     def __init__(self, rows: Rows, start: int, stop: int) -> None:
-        self._rows, self._start, self._stop = rows, start, stop
-
-    @property
-    def n_rows(self) -> int:
-        """Number of rows."""
-        return self._stop - self._start
-
-    @property
-    def dimension(self) -> int:
-        """Length of a row."""
-        return self._rows.dimension
+        self._rows, self._start = rows, start
+        self.n_rows, self.dimension = stop - start, rows.dimension
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """See `Rows.read`."""

@@ -96,15 +96,7 @@ def choose_seeds(
 ) -> Seeds:
     """`kmeans_plus_plus` on the rows that the workers of a fit hold, weighted if the fit is.
 
-    Args:
-        inputs: prepared rows.
-        n_clusters: see `kmeans_plus_plus`.
-        rng: see `kmeans_plus_plus`.
-        n_local_trials: see `kmeans_plus_plus`; a greedy search brings all rows into this process.
-        on_progress: see `kmeans_plus_plus`.
-
-    Raises:
-        ValueError: see `kmeans_plus_plus`.
+    A greedy search brings all rows into this process.
     """
     n_rows = inputs.n_rows
     if not 1 <= n_clusters <= n_rows:
@@ -119,8 +111,13 @@ def choose_seeds(
     search = (
         _GreedySearch(inputs, n_clusters, n_local_trials) if greedy else _BatchedSearch(inputs, n_clusters)
     )
-    chosen = [int(rng.integers(n_rows)) if inputs.weights is None else _weighted_choice(inputs.weights, rng)]
-    search.begin(chosen[0])
+    if inputs.weights is None:
+        first = int(rng.integers(n_rows))
+    else:
+        cumulative = np.cumsum(inputs.weights)
+        first = int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))
+    chosen = [first]
+    search.begin(first)
     while len(chosen) < n_clusters and search.is_open:
         chosen.extend(search.more(len(chosen), n_clusters - len(chosen), rng))
         if on_progress:
@@ -170,11 +167,10 @@ class _GreedySearch:
     """Greedy choice of seeds on few rows; a float64 copy of them stays on the device."""
 
     def __init__(self, inputs: FitInputs, n_clusters: int, n_local_trials: int) -> None:
-        tiled = inputs.gathered()
+        n_rows = inputs.n_rows
         self._n_local_trials = n_local_trials
-        self._points = tiled.take(np.arange(tiled.rows.n_rows)).double()
+        self._points = inputs.gathered().take(np.arange(n_rows)).double()
         self._lengths = self._points.square().sum(dim=1)
-        n_rows = tiled.rows.n_rows
         self._weights = np.ones(n_rows) if inputs.weights is None else inputs.weights
         self._squared = np.full(n_rows, np.inf)
         self._total = math.inf
@@ -208,11 +204,6 @@ class _GreedySearch:
             places = np.arange(len(candidates))
         row, self._total = keep_best_candidate(distances, places, candidates, self._weights, self._squared)
         return int(row)
-
-
-def _weighted_choice(weights: np.ndarray, rng: np.random.Generator) -> int:
-    cumulative = np.cumsum(weights)
-    return int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))
 
 
 def _accepted(points: torch.Tensor, stale: np.ndarray, rng: np.random.Generator, room: int) -> np.ndarray:

@@ -64,19 +64,15 @@ class TiledRows:
         self.device = device
         self._resident_bytes = resident_bytes
         self._chunk_bytes = chunk_bytes
-        self._resident: torch.Tensor | None = None
         self._norms: torch.Tensor | None = None
         self._within, self._choice = within, choice
         self._basis: RowBasis | None = None
-        self._view: RowView | None = None
+        self.view: RowView | None = None
+        """The view of all rows, if it has been made."""
         self._row_bytes = 4 * rows.dimension + view_bytes(rows.dimension, device, choice)
-        if rows.n_rows * self._row_bytes <= resident_bytes:
-            self._resident = self._read_all()
-
-    @property
-    def is_resident(self) -> bool:
+        self.is_resident = rows.n_rows * self._row_bytes <= resident_bytes
         """Whether all rows are kept."""
-        return self._resident is not None
+        self._resident = self._read_all() if self.is_resident else None
 
     def tiles(self, tile_size: int) -> Iterator[tuple[int, torch.Tensor]]:
         """Every row once: the first row's number and a block of at most `tile_size` rows."""
@@ -109,7 +105,7 @@ class TiledRows:
         """Euclidean length of every row, float32 (n,) on the device; measured once."""
         if self._norms is None:
             parts = self.each_tile(lambda _, block: torch.linalg.vector_norm(block, dim=1), _NORM_ROWS)
-            self._norms = _joined(parts, self.device)
+            self._norms = torch.cat(parts) if parts else torch.empty(0, device=self.device)
         return self._norms
 
     def search_among(self, book: Codebook, like: NearestCentroids | None = None) -> NearestCentroids:
@@ -147,20 +143,13 @@ class TiledRows:
             return SearchedRows(block, norms)
         return SearchedRows(block, norms, self._resident_view(search.viewer, self._resident)[rows])
 
-    @property
-    def view_so_far(self) -> RowView | None:
-        """The view of all rows, if it has been made."""
-        return self._view
-
     def _resident_view(self, viewer: Viewer, resident: torch.Tensor) -> RowView:
-        if self._view is None:
-            whole, numbers = self._within or (self, None)
-            known = whole.view_so_far
-            if known is not None and numbers is not None:
-                self._view = known[torch.from_numpy(numbers)]
+        if self.view is None:
+            if self._within is not None and self._within[0].view is not None:
+                self.view = self._within[0].view[torch.from_numpy(self._within[1])]
             else:
-                self._view = viewer.view(resident, self.norms())
-        return self._view
+                self.view = viewer.view(resident, self.norms())
+        return self.view
 
     def take(self, indices: np.ndarray) -> torch.Tensor:
         """The named rows, in the order given, float32 (len(indices), d)."""
@@ -209,26 +198,14 @@ class _Subset:
     """Rows of a `TiledRows`, see `Rows`: gathered from what is resident, else read again."""
 
     def __init__(self, whole: TiledRows, indices: np.ndarray) -> None:
-        self._whole = whole
-        self._indices = indices
-
-    @property
-    def n_rows(self) -> int:
-        return len(self._indices)
-
-    @property
-    def dimension(self) -> int:
-        return self._whole.rows.dimension
+        self._whole, self._indices = whole, indices
+        self.n_rows, self.dimension = len(indices), whole.rows.dimension
 
     def read(self, start: int, stop: int) -> np.ndarray:
         return self.take(np.arange(start, stop))
 
     def take(self, indices: np.ndarray) -> np.ndarray:
         return self._whole.take(self._indices[indices]).cpu().numpy()
-
-
-def _joined(parts: list[torch.Tensor], device: str) -> torch.Tensor:
-    return torch.cat(parts) if parts else torch.empty(0, device=device)
 
 
 def _split(block: torch.Tensor, first: int, tile_size: int) -> Iterator[tuple[int, torch.Tensor]]:

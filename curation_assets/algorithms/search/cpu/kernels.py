@@ -10,12 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from curation_assets.algorithms.compiled import (
-    find_moved,
-    score_pairs,
-    square_pairs,
-    top_two_rows,
-)
+from curation_assets.algorithms.compiled import find_moved, score_pairs, square_pairs, top_two_rows
 from curation_assets.algorithms.search.cpu.bounded_search import Answers, RowLimits, Task, search_rows
 from curation_assets.algorithms.threads import VALUE_WORK, in_parts
 
@@ -35,18 +30,7 @@ def pair_scores(
     bias: torch.Tensor,
     clusters: torch.Tensor,
 ) -> torch.Tensor:
-    """Scores of (row, centroid) pairs.
-
-    Args:
-        block: float32 (b, d) on the CPU.
-        rows: int64 (p,) rows of the block; None pairs row i with clusters[i].
-        centroids: float32 (k, d).
-        bias: float32 (k,), added to the product.
-        clusters: int64 (p,).
-
-    Returns:
-        float32 (p,).
-    """
+    """Scores x.c + bias of (row, centroid) pairs, float32 (p,); arguments as of `pairs.pair_scores`."""
     rows = torch.arange(len(clusters)) if rows is None else rows
     result = torch.empty(len(rows), dtype=torch.float32)
     arrays = [tensor.numpy() for tensor in (block, rows, centroids, bias, clusters, result)]
@@ -57,17 +41,7 @@ def pair_scores(
 def pair_squared_distances(
     block: torch.Tensor, rows: torch.Tensor | None, centroids: torch.Tensor, clusters: torch.Tensor
 ) -> torch.Tensor:
-    """Squared Euclidean distances of (row, centroid) pairs, see `pairs.squared_distances`.
-
-    Args:
-        block: float32 (b, d) on the CPU.
-        rows: int64 (p,) rows of the block; None pairs row i with clusters[i].
-        centroids: float32 (k, d).
-        clusters: int64 (p,).
-
-    Returns:
-        float64 (p,).
-    """
+    """Squared distances |x - c|^2 of (row, centroid) pairs, float64 (p,); see `pairs.squared_distances`."""
     rows = torch.arange(len(clusters)) if rows is None else rows
     result = torch.empty(len(rows), dtype=torch.float64)
     arrays = [tensor.numpy() for tensor in (block, rows, centroids, clusters, result)]
@@ -83,12 +57,7 @@ def squared_lengths(block: torch.Tensor) -> torch.Tensor:
 
 
 def moved_rows(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
-    """Which rows of two matrices differ, bool (k,).
-
-    Args:
-        before: float32 (k, d) on the CPU.
-        after: as large.
-    """
+    """Which rows of two matrices, both float32 (k, d) on the CPU, differ, bool (k,)."""
     is_moved = torch.empty(len(before), dtype=torch.bool)
     arrays = [tensor.numpy() for tensor in (before, after, is_moved)]
     in_parts(lambda start, stop: find_moved(start, stop, *arrays), len(before), VALUE_WORK * before.shape[1])

@@ -139,19 +139,15 @@ class SketchedCentroids:
         if not isinstance(sketches, Sketches) or sketches.values.shape[1] != self.sketches.shape[1]:
             sketches = self.viewer.view(rows.block, rows.norms)
         limits, order = self._limits(rows, at_least, sketches), _order(sketches, at_least)
-        column, score, others = (
-            torch.zeros(n_rows, dtype=torch.int64),
-            torch.empty(n_rows),
-            torch.empty(n_rows),
-        )
+        column = torch.zeros(n_rows, dtype=torch.int64)
+        score, others = torch.empty(n_rows), torch.empty(n_rows)
         answers = Answers(*(tensor.numpy() for tensor in (column, score, others)))
         at_once = max(64, _BOUNDS_BYTES // (self.sketches.element_size() * len(self.sketches)))
 
         def search_part(start: int, stop: int) -> None:
             numbers = torch.arange(start, stop) if order is None else order[start:stop]
-            values = (
-                sketches.values[start:stop] if order is None else sketches.values.index_select(0, numbers)
-            )
+            values = sketches.values
+            values = values[start:stop] if order is None else values.index_select(0, numbers)
             bounds = torch.empty(min(at_once, len(numbers)), len(self.sketches), dtype=values.dtype)
             for first in range(0, len(numbers), at_once):
                 mine = numbers[first : first + at_once]
