@@ -40,11 +40,7 @@ def effective_number(counts: np.ndarray) -> float:
 
 
 def gini(counts: np.ndarray) -> float:
-    """Gini coefficient of group sizes: 0 if all are equal, near 1 if one group holds everything.
-
-    Args:
-        counts: non-negative (k,).
-    """
+    """Gini coefficient of group sizes, non-negative (k,): 0 if all are equal, near 1 if one group holds everything."""
     counts = np.sort(np.asarray(counts, dtype=np.float64))
     total = counts.sum()
     if total == 0:
@@ -54,11 +50,7 @@ def gini(counts: np.ndarray) -> float:
 
 
 def balance_of(counts: np.ndarray) -> Balance:
-    """All figures of one partition; see `Balance`.
-
-    Args:
-        counts: int (k,): samples of each group.
-    """
+    """All figures of one partition, from the samples of each group, int (k,)."""
     counts = np.asarray(counts)
     total = counts.sum()
     largest = float(counts.max() / total) if total else 0.0

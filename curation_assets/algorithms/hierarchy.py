@@ -52,22 +52,17 @@ class LevelSpec:
     """Candidates per seed, see `kmeans_plus_plus`."""
 
     def __post_init__(self) -> None:
-        _require(self.n_clusters >= 1, "n_clusters", self.n_clusters, "at least 1")
-        if self.samples_per_cluster is not None:
-            _require(
-                self.samples_per_cluster >= 1, "samples_per_cluster", self.samples_per_cluster, "at least 1"
-            )
-        if self.resampling_steps is not None:
-            _require(self.resampling_steps >= 0, "resampling_steps", self.resampling_steps, "at least 0")
+        n, coarse, steps = self.n_clusters, self.n_coarse_clusters, self.resampling_steps
+        kept, most = self.samples_per_cluster, self.max_iterations
+        _require(n >= 1, "n_clusters", n, "at least 1")
+        _require(kept is None or kept >= 1, "samples_per_cluster", kept, "at least 1")
+        _require(steps is None or steps >= 0, "resampling_steps", steps, "at least 0")
         _require(self.strategy in ("closest", "random"), "strategy", self.strategy, "'closest' or 'random'")
-        _require(self.max_iterations >= 1, "max_iterations", self.max_iterations, "at least 1")
+        _require(most >= 1, "max_iterations", most, "at least 1")
         _require(0 <= self.tolerance < 1, "tolerance", self.tolerance, "from 0 to below 1")
-        if self.n_coarse_clusters is not None:
-            divides = self.n_coarse_clusters >= 1 and self.n_clusters % self.n_coarse_clusters == 0
-            _require(divides, "n_coarse_clusters", self.n_coarse_clusters, f"a divisor of {self.n_clusters}")
-            _require(
-                not self.resampling_steps, "resampling_steps", self.resampling_steps, "0 in a split level"
-            )
+        if coarse is not None:
+            _require(coarse >= 1 and n % coarse == 0, "n_coarse_clusters", coarse, f"a divisor of {n}")
+            _require(not steps, "resampling_steps", steps, "0 in a split level")
 
     @property
     def steps(self) -> int:
@@ -195,12 +190,7 @@ class LevelFitter:
         return replace(level, assignments=assignments, distances=distances)
 
     def level_of(self, rows: Rows | FitInputs, centroids: np.ndarray) -> Level:
-        """A level from its centroids alone: every input goes to its nearest one.
-
-        Args:
-            rows: prepared inputs.
-            centroids: float32 (k, d).
-        """
+        """A level from its centroids, float32 (k, d), alone: every prepared input goes to its nearest one."""
         inputs = self.inputs(rows)
         inputs.select()
         inputs.begin(centroids, at_seeds=False)
@@ -218,9 +208,10 @@ class LevelFitter:
     def _kmeans(
         self, inputs: FitInputs, n_clusters: int, *, step: int, cluster: int | None = None
     ) -> KMeansFit:
-        purpose, coordinates = Purpose.SEEDING, (self.level, step)
-        if cluster is not None:
-            purpose, coordinates = Purpose.SPLITTING, (self.level, cluster)
+        if cluster is None:
+            rng = generator(self.seed, Purpose.SEEDING, self.level, step)
+        else:
+            rng = generator(self.seed, Purpose.SPLITTING, self.level, cluster)
 
         def report(iteration: Iteration) -> None:
             # Splits are many, short, and run side by side.
@@ -230,7 +221,7 @@ class LevelFitter:
         fit = fit_inputs(
             inputs,
             n_clusters,
-            rng=generator(self.seed, purpose, *coordinates),
+            rng=rng,
             max_iterations=self.spec.max_iterations,
             tolerance=self.spec.tolerance,
             n_local_trials=self.spec.n_local_trials,
@@ -301,12 +292,7 @@ def fit_hierarchy(
 
 
 def centroid_inputs(centroids: np.ndarray | Rows, metric: Metric) -> Rows:
-    """The inputs of the next level: each centroid weighs 1, whatever its cluster's size.
-
-    Args:
-        centroids: float32 (k, d) of the level below.
-        metric: the tree's.
-    """
+    """The inputs of the next level, from centroids float32 (k, d): each weighs 1, whatever its cluster's size."""
     rows = _as_rows(centroids)
     return PreparedRows(rows, fit_preprocessing(rows, metric=metric, centring=False))
 

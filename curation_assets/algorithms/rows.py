@@ -60,14 +60,11 @@ def chunk_rows(rows: Rows, chunk_bytes: int | None = None) -> int:
 
 
 def chunk_bounds(
-    rows: Rows, chunk_bytes: int = CHUNK_BYTES, *, multiple_of: int = 1
+    rows: Rows, chunk_bytes: int | None = None, *, multiple_of: int = 1
 ) -> Iterator[tuple[int, int]]:
     """Consecutive (start, stop) of chunks of at most `chunk_bytes` as float32, at least `multiple_of` rows each.
 
-    Args:
-        rows: what to read.
-        chunk_bytes: see above.
-        multiple_of: every chunk but the last has a multiple of this number of rows.
+    Every chunk but the last has a multiple of `multiple_of` rows.
     """
     step = max(1, chunk_rows(rows, chunk_bytes) // multiple_of) * multiple_of
     for start in range(0, rows.n_rows, step):
@@ -77,15 +74,11 @@ def chunk_bounds(
 def read_chunks(
     rows: Rows, chunk_bytes: int | None = None, *, multiple_of: int = 1
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Every row once, in chunks (first row, float32 array) that a thread reads and prepares one ahead.
+    """Every row once, in the chunks of `chunk_bounds` (first row, float32 array), which a thread reads one ahead.
 
-    Args:
-        rows: what to read.
-        chunk_bytes: see `chunk_bounds`; up to three chunks are in memory at once.
-        multiple_of: see `chunk_bounds`.
+    Up to three chunks are in memory at once.
     """
-    sizes = () if chunk_bytes is None else (chunk_bytes,)
-    bounds = list(chunk_bounds(rows, *sizes, multiple_of=multiple_of))
+    bounds = chunk_bounds(rows, chunk_bytes, multiple_of=multiple_of)
     return read_ahead(bounds, lambda piece: (piece[0], rows.read(*piece)))
 
 

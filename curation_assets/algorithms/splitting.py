@@ -119,15 +119,9 @@ def split_level(
     bucket_bytes: int = BUCKET_BYTES,
     device: str = "cpu",
 ) -> Level:
-    """Split all coarse clusters of rows that can be taken in any order.
+    """Split all coarse clusters of rows that can be taken in any order, `bucket_bytes` of float32 at a time.
 
-    Args:
-        inputs: prepared rows (n, d), all selected.
-        coarse: their coarse clusters.
-        per_cluster: see `split_bucket`.
-        fit: see `split_bucket`.
-        bucket_bytes: rows taken at a time, as float32.
-        device: see `split_bucket`.
+    `inputs` has all its rows selected; `per_cluster`, `fit` and `device` are those of `split_bucket`.
 
     Returns:
         The level: sub-clusters numbered bucket after bucket. Memory: 28 bytes a row, the centroids, and about

@@ -58,11 +58,8 @@ class Encoder(ABC):
 def library_errors(what: str, remedy: str) -> Iterator[None]:
     """Turn whatever a library raises while it loads a model into a `PoolSpecError`.
 
-    Any exception: what a failed download or a bad file raises changes with the libraries and their versions.
-
-    Args:
-        what: setting, value and what failed.
-        remedy: what the user can do.
+    Any exception: what a failed download or a bad file raises changes with the libraries and their versions. `what`
+    names the setting, its value and what failed; `remedy` is what the user can do.
     """
     try:
         yield

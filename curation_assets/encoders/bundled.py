@@ -70,8 +70,6 @@ class BundledEncoder(TorchEncoder):
             std=(_STANDARD_DEVIATION,) * 3,
         )
         identity = {
-            "kind": settings.kind,
-            "model": settings.model,
             "weights_sha256": digest_weights(state),
             "preprocessing": f"bicubic {_RESIZE_PIXELS}, crop {_CROP_PIXELS}, mean 127/255, std 128/255",
             "library": f"timm {timm.__version__}",
@@ -82,9 +80,7 @@ class BundledEncoder(TorchEncoder):
             model,
             preprocess=preprocess,
             identity=identity,
-            batch_size=settings.batch_size,
-            device=settings.device,
-            precision=settings.precision,
+            settings=settings,
             channels_last=True,
         )
 

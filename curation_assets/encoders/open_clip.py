@@ -39,15 +39,11 @@ class OpenClipEncoder(TorchEncoder):
             forward=model.encode_image,
             preprocess=preprocess,
             identity={
-                "kind": settings.kind,
-                "model": settings.model,
                 "weights_sha256": digest_weights(model.visual.state_dict()),
                 "preprocessing": json.dumps(open_clip.get_model_preprocess_cfg(model), sort_keys=True),
                 "library": f"open_clip {open_clip.__version__}",
             },
-            batch_size=settings.batch_size,
-            device=settings.device,
-            precision=settings.precision,
+            settings=settings,
         )
 
 

@@ -13,12 +13,7 @@ Precision = Literal["float32", "bfloat16"]
 
 
 def resolve_precision(precision: Literal["auto", "float32", "bfloat16"], device: str) -> Precision:
-    """Turn the `precision` setting into a format: 'auto' takes bfloat16 if the device multiplies it in hardware.
-
-    Args:
-        precision: the setting.
-        device: as from `resolve_device`.
-    """
+    """Turn the `precision` setting into a format: 'auto' takes bfloat16 if the device multiplies it in hardware."""
     if precision != "auto":
         return precision
     return "bfloat16" if multiplies_bfloat16(device) else "float32"

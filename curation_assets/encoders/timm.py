@@ -34,15 +34,11 @@ class TimmEncoder(TorchEncoder):
             model,
             preprocess=create_transform(**data_config, is_training=False),
             identity={
-                "kind": settings.kind,
-                "model": settings.model,
                 "weights_sha256": digest_weights(model.state_dict()),
                 "preprocessing": json.dumps(data_config, sort_keys=True),
                 "library": f"timm {timm.__version__}",
             },
-            batch_size=settings.batch_size,
-            device=settings.device,
-            precision=settings.precision,
+            settings=settings,
         )
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from curation_assets.encoders.base import Encoder
 from curation_assets.encoders.precision import resolve_precision
+from curation_assets.pools import BundledEncoderSettings, OpenClipEncoderSettings, TimmEncoderSettings
 from curation_assets.pools.device import resolve_device
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
 
-
+ImageEncoder = BundledEncoderSettings | TimmEncoderSettings | OpenClipEncoderSettings
 MAX_ASPECT_RATIO = 32
 """Largest for preprocessing, which would otherwise resize a 1 x 10,000 image to 256 x 2,560,000 first."""
 
@@ -42,10 +43,8 @@ class TorchEncoder(Encoder):
         model: put into evaluation mode and moved to the device.
         forward: turns a tensor (b, 3, height, width) into embeddings (b, d); defaults to the model.
         preprocess: turns one RGB image into a float32 tensor (3, height, width); called by several threads.
-        identity: see `Encoder.identity`; `precision` is added if it is bfloat16.
-        batch_size: images per forward pass.
-        device: as in `resolve_device`.
-        precision: of weights and activations, as in `resolve_precision`; embeddings are float32.
+        identity: see `Encoder.identity`; kind and model are added, and `precision` if it is bfloat16.
+        settings: of the encoder; its precision is that of weights and activations, embeddings are float32.
         channels_last: keep activations of convolutions in channels-last order.
     """
 
@@ -55,26 +54,26 @@ class TorchEncoder(Encoder):
         *,
         preprocess: Callable[[Image], torch.Tensor],
         identity: Mapping[str, str],
-        batch_size: int,
-        device: str,
-        precision: Literal["auto", "float32", "bfloat16"] = "float32",
+        settings: ImageEncoder,
         forward: Callable[[torch.Tensor], torch.Tensor] | None = None,
         channels_last: bool = False,
     ) -> None:
         import torch
         from PIL import Image
 
-        self._device = resolve_device(device, "encoder.device")
+        self._device = resolve_device(settings.device, "encoder.device")
         self._memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        chosen = resolve_precision(precision, self._device)
+        chosen = resolve_precision(settings.precision, self._device)
         self._dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[chosen]
         self._model = model.eval().to(device=self._device, dtype=self._dtype)
         self._model = self._model.to(memory_format=self._memory_format)
         self._forward = forward or self._model
         self._preprocess = preprocess
-        self.window = batch_size
+        self.window = settings.batch_size
         # Stored shards in float32 have no `precision` in their identity, and must agree with new ones.
-        self.identity = {**identity, **({} if chosen == "float32" else {"precision": chosen})}
+        self.identity = {"kind": settings.kind, "model": settings.model, **identity}
+        if chosen != "float32":
+            self.identity["precision"] = chosen
         # The name of the dimension differs between models: one pass measures it.
         self.dimension = self._encode_batch([self.prepare(Image.new("RGB", (32, 32)))]).shape[1]
 

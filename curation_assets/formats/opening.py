@@ -29,11 +29,7 @@ def storage_errors(path: str) -> Iterator[None]:
 
 
 def open_file(root: UPath, file: str) -> StorageFile:
-    """Open a file of the pool for reading.
-
-    Args:
-        root: the pool's folder.
-        file: `SourceFile.path`.
+    """Open a file below the pool's folder for reading.
 
     Raises:
         ShardError: if the file does not exist or storage fails.
@@ -53,15 +49,14 @@ def ends_with(root: UPath, file: str, ending: bytes) -> bool:
 
 
 class StorageFile(io.RawIOBase):
-    """A file whose storage raises only `ShardError`; any other error comes from the file's content."""
+    """A file whose storage raises only `ShardError`; any other error comes from the file's content.
+
+    Args:
+        file: seekable, opened for reading in binary; closed together with this.
+        path: its name in messages.
+    """
 
     def __init__(self, file: BinaryIO, path: str) -> None:
-        """Wrap an open file.
-
-        Args:
-            file: seekable, opened for reading in binary; closed together with this.
-            path: its name in messages.
-        """
         self._file = file
         self._path = path
         with storage_errors(path):

@@ -35,6 +35,16 @@ class ParquetWriter(DatasetWriter):
     becomes U+FFFD). In a text pool, `text` has the content. `metadata` is the JSON of the sample's attributes, or
     null. Compressed with zstd. Equal samples in equal order give equal bytes with the same version of pyarrow. Peak
     memory is about three times `row_group_bytes`.
+
+    Args:
+        path: local file, made on entering and overwritten if it exists.
+        record_schema: the record's own columns, in order, e.g. `level_1: int64`, `distance: float32`.
+        modality: of the samples' content.
+        row_group_bytes: most bytes of content and metadata in a row group of more than one sample.
+
+    Raises:
+        ValueError: if a column of the record is named like one of the sample's own, or `row_group_bytes` is out of
+            range.
     """
 
     def __init__(
@@ -45,18 +55,6 @@ class ParquetWriter(DatasetWriter):
         modality: Literal["image", "text"] = "image",
         row_group_bytes: int = ROW_GROUP_BYTES,
     ) -> None:
-        """Set where to write and which columns the records have.
-
-        Args:
-            path: local file, made on entering and overwritten if it exists.
-            record_schema: the record's own columns, in order, e.g. `level_1: int64`, `distance: float32`.
-            modality: of the samples' content.
-            row_group_bytes: most bytes of content and metadata in a row group of more than one sample.
-
-        Raises:
-            ValueError: if a column of the record is named like one of the sample's own, or `row_group_bytes`
-                is out of range.
-        """
         if not 1 <= row_group_bytes <= MAX_ROW_GROUP_BYTES:
             raise ValueError(
                 f"row_group_bytes is {row_group_bytes:,}: choose from 1 to {MAX_ROW_GROUP_BYTES:,}"

@@ -20,19 +20,16 @@ def numbered_id(file: str, row: int) -> str:
 
 
 class RowIds:
-    """Gives the rows of one file their ids; keeps the ids in memory if they come from a field."""
+    """Gives the rows of one file their ids; keeps the ids in memory if they come from a field.
+
+    Args:
+        file: `SourceFile.path`.
+        field: field or column of unique ids; None numbers the rows.
+        unit: what a row is called in messages.
+    """
 
     def __init__(self, file: str, field: str | None, unit: str) -> None:
-        """Set where ids come from.
-
-        Args:
-            file: `SourceFile.path`.
-            field: field or column of unique ids; None numbers the rows.
-            unit: what a row is called in messages.
-        """
-        self._file = file
-        self._field = field
-        self._unit = unit
+        self._file, self._field, self._unit = file, field, unit
         self._first_rows: dict[str, int] = {}
 
     def fallback(self, row: int) -> str:

@@ -24,6 +24,8 @@ _MAX_KEY_LENGTH = 60
 class WebDatasetWriter(DatasetWriter):
     """Writes a tar of the samples' own parts, each sample followed by its record as `<key>.curation.json`.
 
+    The tar at `path` is made on entering, and overwritten if it exists.
+
     Equal samples in equal order give equal bytes: no time, user or machine is recorded. A sample that already has
     a `curation.json` (from an earlier curation) gets the new one instead.
 
@@ -36,11 +38,6 @@ class WebDatasetWriter(DatasetWriter):
     """
 
     def __init__(self, path: Path) -> None:
-        """Set where to write.
-
-        Args:
-            path: local file, made on entering and overwritten if it exists.
-        """
         self._path = path
         self._keys: set[str] = set()
 

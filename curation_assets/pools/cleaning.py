@@ -55,12 +55,7 @@ class DeduplicationSettings(Settings):
     )
 
     def resolve_threshold(self, modality: Modality, *, centring: bool) -> float:
-        """The lowest cosine of two duplicates.
-
-        Args:
-            modality: modality of the pool.
-            centring: whether the embeddings are centred.
-        """
+        """The lowest cosine of two duplicates in a pool of a modality, whose embeddings may be centred."""
         if self.threshold != "auto":
             return self.threshold
         return (CENTRED_DUPLICATE_THRESHOLDS if centring else DUPLICATE_THRESHOLDS)[modality]

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Discriminator, Field, PositiveInt, Tag, field_validator
 
-from curation_assets.pools.base import Modality, Settings
+from curation_assets.pools.base import Settings
 
 _AUTHORITY = re.compile(r"([\w+.-]*)://([^@]*)@")
 # In `abfs://container@account.dfs.core.windows.net` the part before the @ names a container.
@@ -207,15 +207,3 @@ SOURCES: Mapping[str, type[Settings]] = {
     tag.tag: source for source, tag in map(get_args, get_args(get_args(SourceSettings)[0]))
 }
 """By format, which is also the name of the module in `curation_assets.formats`."""
-
-__all__ = [
-    "SOURCES",
-    "EmbeddingsSource",
-    "FolderSource",
-    "JsonlSource",
-    "Modality",
-    "ParquetSource",
-    "SamplesSource",
-    "SourceSettings",
-    "WebDatasetSource",
-]

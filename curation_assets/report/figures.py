@@ -20,10 +20,7 @@ def cluster_size_curves(levels: Sequence[LevelSummary]) -> bytes:
     """Draws each level's cluster sizes from the largest to the smallest.
 
     Sizes are relative to their level's mean and ranks are percentages, so that levels with different numbers of
-    clusters share one pair of axes. A level of equally large clusters is flat at 1.
-
-    Args:
-        levels: The hierarchy, finest level first.
+    clusters share one pair of axes. A level of equally large clusters is flat at 1. The finest level comes first.
     """
     figure = style.figure(11, 3.9)
     axes = figure.subplots()
@@ -113,11 +110,7 @@ def label_balance(target: TargetSummary, top: int = 24) -> bytes:
 
 
 def effective_numbers(target: TargetSummary) -> bytes:
-    """Draws the effective numbers of labels and of each level's clusters, one bar per subset.
-
-    Args:
-        target: The target, with the subsets it is compared with.
-    """
+    """Draws the effective numbers of labels and of each level's clusters, one bar per subset."""
     panels: list[tuple[str, list[float | None]]] = []
     if any(subset.effective_labels is not None for subset in target.subsets):
         panels.append(("labels", [subset.effective_labels for subset in target.subsets]))
@@ -162,11 +155,7 @@ def effective_numbers(target: TargetSummary) -> bytes:
 
 
 def inertia_curve(inertias: Sequence[Sequence[float]]) -> bytes:
-    """Draws inertia by iteration, one line per fit, from the first fit (light) to the last (dark).
-
-    Args:
-        inertias: Inertia after each iteration of each fit.
-    """
+    """Draws the inertia after each iteration, one line per fit, from the first fit (light) to the last (dark)."""
     figure = style.figure(7.5, 3.6)
     axes = figure.subplots()
     for index, (values, colour) in enumerate(zip(inertias, style.ramp(len(inertias)), strict=True)):

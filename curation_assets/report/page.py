@@ -67,13 +67,7 @@ def render_report(data: ReportData) -> str:
     """Renders the report.
 
     The page contains its images and styles, and a content security policy forbids every request: it can be mailed,
-    archived and opened offline. Equal data give an equal page.
-
-    Args:
-        data: What to show; captions, labels and settings are escaped.
-
-    Returns:
-        The HTML document.
+    archived and opened offline. Captions, labels and settings are escaped. Equal data give an equal page.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("curation_assets.report", "templates"),

@@ -19,13 +19,7 @@ _FATES = {
 
 
 def projection_scatter(x: np.ndarray, y: np.ndarray, fates: Sequence[str]) -> bytes:
-    """Draws the projection, one dot per sample.
-
-    Args:
-        x: float (n,).
-        y: float (n,).
-        fates: of each sample; an unknown fate is drawn as `rejected`.
-    """
+    """Draws the projection, float (n,) each, one dot per sample; an unknown fate is drawn as `rejected`."""
     figure = style.figure(11, 6.6)
     axes = figure.subplots()
     kinds = np.array([fate if fate in _FATES else "rejected" for fate in fates], dtype=object)

@@ -51,13 +51,7 @@ class StageTime:
 
 
 def stage_time(stage: StageCost, dimension: int, hardware: Hardware) -> StageTime:
-    """Seconds that a stage takes.
-
-    Args:
-        stage: of a plan.
-        dimension: length of a row.
-        hardware: what it runs on.
-    """
+    """Seconds that a stage of a plan takes for rows of `dimension` values."""
     rate, work, n_fits = hardware.rate, stage.work, stage.n_fits
     per_distance = 2 * dimension / rate.search_flops
     from_scratch = stage.stage in ("assign", "re-assign")

@@ -83,23 +83,12 @@ def seeding_cost(
 
 
 def lloyd_iterations(n_rows: int, n_clusters: int, max_iterations: int) -> int:
-    """Iterations that a fit is expected to take at the default tolerance.
-
-    Args:
-        n_rows: rows of the fit.
-        n_clusters: k.
-        max_iterations: of the level; an upper bound.
-    """
+    """Iterations that a fit is expected to take at the default tolerance, at most `max_iterations`."""
     return min(max_iterations, math.ceil(_ITERATIONS_FACTOR * (n_rows / n_clusters) ** _ITERATIONS_POWER))
 
 
 def moved_share(n_rows: int, n_clusters: int) -> float:
-    """Share of the centroids that an iteration is expected to compare the rows with, above 0 and at most 1.
-
-    Args:
-        n_rows: rows of the fit.
-        n_clusters: k.
-    """
+    """Share of the centroids that an iteration is expected to compare the rows with, above 0 and at most 1."""
     return min(1.0, _MOVED_FACTOR * (n_rows / n_clusters) ** _MOVED_POWER)
 
 

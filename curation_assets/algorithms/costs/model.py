@@ -16,12 +16,7 @@ from curation_assets.algorithms.costs.kmeans_cost import (
     lloyd_cost,
     seeding_cost,
 )
-from curation_assets.algorithms.costs.planning import (
-    bucket_bytes,
-    chunk_bytes_within,
-    fixed_bytes,
-    worker_fixed_bytes,
-)
+from curation_assets.algorithms.costs.planning import bucket_bytes, chunk_bytes_within, fixed_bytes
 from curation_assets.algorithms.hierarchy import LevelSpec
 from curation_assets.algorithms.kmeans.tiles import FitMemory
 from curation_assets.algorithms.rows import CHUNK_BYTES
@@ -170,9 +165,7 @@ class Plan:
 def plan_cost(workload: Workload, *, at_most: bool = False) -> Plan:
     """Cost of the fits and assignments of a pool; embedding, deduplication and selection are not in it.
 
-    Args:
-        workload: the pool and its settings.
-        at_most: every fit runs all its iterations and searches all centroids in each, as plain k-means does.
+    With `at_most` every fit runs all its iterations and searches all centroids in each, as plain k-means does.
     """
     memory: list[LevelMemory] = []
     stages: list[StageCost] = []
@@ -185,18 +178,12 @@ def plan_cost(workload: Workload, *, at_most: bool = False) -> Plan:
 
 
 def level_memory(workload: Workload, level: int) -> LevelMemory:
-    """Memory of one worker in the fit of a level.
-
-    Args:
-        workload: the pool and its settings.
-        level: 1 for the level that clusters the pool's rows.
-    """
+    """Memory of one worker in the fit of a level, 1 for the one that clusters the pool's rows."""
     spec, n_inputs = workload.levels[level - 1], workload.inputs()[level - 1]
     budget, row_bytes = workload.memory_budget, _CENTROID * workload.dimension
     chunk = chunk_bytes_within(budget)
     part = -(-n_inputs // workload.workers)
-    held = fixed_bytes if workload.workers == 1 else worker_fixed_bytes
-    fixed = held(part, workload.dimension, spec, chunk)
+    fixed = fixed_bytes(part, workload.dimension, spec, chunk, is_shared=workload.workers > 1)
     room = max(0, budget - fixed)
     rows = row_bytes * part if row_bytes * part <= room else 0
     resident = rows > 0

@@ -81,25 +81,22 @@ def bucket_bytes(memory: FitMemory) -> int:
     return max(_LEAST_BUCKET_BYTES, min(BUCKET_BYTES, memory.resident_bytes // 2))
 
 
-def fixed_bytes(n_inputs: int, dimension: int, spec: LevelSpec, chunk_bytes: int) -> int:
-    """What a process that fits a level takes beside the rows themselves, in bytes."""
-    width = spec.n_coarse_clusters or spec.n_clusters
-    # Centroids of a split level's splits go to disk.
-    centroids = dimension * _WIDTH_BYTES * width
-    return PROCESS_BYTES + ROW_STATE_BYTES * n_inputs + centroids + _CHUNKS * chunk_bytes
-
-
-def worker_fixed_bytes(n_part: int, dimension: int, spec: LevelSpec, chunk_bytes: int) -> int:
-    """What one of several workers takes beside the rows themselves, in bytes.
+def fixed_bytes(
+    n_rows: int, dimension: int, spec: LevelSpec, chunk_bytes: int, *, is_shared: bool = False
+) -> int:
+    """What a process that fits a level takes beside the rows themselves, in bytes.
 
     Args:
-        n_part: rows of its part.
+        n_rows: rows of the fit, or of the process's part.
         dimension: length of a row.
         spec: of the level.
         chunk_bytes: of a chunk that is read at once.
+        is_shared: whether the process is one of several workers.
     """
-    centroids = dimension * _WORKER_WIDTH_BYTES * (spec.n_coarse_clusters or spec.n_clusters)
-    return PROCESS_BYTES + ROW_STATE_BYTES * n_part + centroids + _CHUNKS * chunk_bytes
+    # Centroids of a split level's splits go to disk.
+    width = spec.n_coarse_clusters or spec.n_clusters
+    centroids = dimension * (_WORKER_WIDTH_BYTES if is_shared else _WIDTH_BYTES) * width
+    return PROCESS_BYTES + ROW_STATE_BYTES * n_rows + centroids + _CHUNKS * chunk_bytes
 
 
 def chunk_bytes_within(budget: int) -> int:

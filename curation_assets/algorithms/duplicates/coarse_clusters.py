@@ -20,11 +20,7 @@ _SCORE_BYTES = 64 * 2**20
 
 
 def n_coarse_clusters(n_rows: int) -> int:
-    """Number of coarse clusters: of about 1,000 rows each, and at most the square root of the rows.
-
-    Args:
-        n_rows: rows to deduplicate.
-    """
+    """Number of coarse clusters: of about 1,000 rows each, and at most the square root of the rows."""
     return max(1, round(n_rows / max(MEAN_CLUSTER_ROWS, math.sqrt(n_rows))))
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import partial
 
 import numpy as np
 
@@ -91,7 +92,7 @@ def remove_near_duplicates(
         most_rows = max(1, batch_bytes // (4 * max(1, rows.dimension)))
         batches = (_judged(batch, states, n_visits) for batch in index.batches(most_rows))
         done = 0
-        for _, found in spread(_Judge(rows, limit), batches):
+        for _, found in spread(partial(_judge, rows, limit), batches):
             for removed_here, free, compared in found:
                 n_comparisons += compared
                 states[removed_here] = State.REMOVED
@@ -130,29 +131,20 @@ def _judged(batch: list[np.ndarray], states: np.ndarray, n_visits: np.ndarray) -
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Judge:
-    """Judges the open rows of some clusters, which are read from the shards together.
+def _judge(rows: Rows, threshold: float, batch: list[_Cluster]) -> list[tuple[np.ndarray, np.ndarray, int]]:
+    """Judge the open rows of some clusters, which are read from the shards together.
 
-    Args:
-        rows: prepared.
-        threshold: see `judge_cluster`.
+    OUT: of each cluster the removed rows, the open ones that it has nothing against, and pairs compared.
     """
-
-    rows: Rows
-    threshold: float
-
-    def __call__(self, batch: list[_Cluster]) -> list[tuple[np.ndarray, np.ndarray, int]]:
-        """Of each cluster the removed rows, the open ones that it has nothing against, and pairs compared."""
-        needed = np.unique(np.concatenate([cluster.members for cluster in batch]))
-        block = self.rows.take(needed)
-        found = []
-        for cluster in batch:
-            inside = block[np.searchsorted(needed, cluster.members)]
-            judged = judge_cluster(inside, cluster.is_open, cluster.is_final, threshold=self.threshold)
-            free = cluster.members[judged.free & cluster.is_open]
-            found.append((cluster.members[judged.removed], free, judged.n_comparisons))
-        return found
+    needed = np.unique(np.concatenate([cluster.members for cluster in batch]))
+    block = rows.take(needed)
+    found = []
+    for cluster in batch:
+        inside = block[np.searchsorted(needed, cluster.members)]
+        judged = judge_cluster(inside, cluster.is_open, cluster.is_final, threshold=threshold)
+        free = cluster.members[judged.free & cluster.is_open]
+        found.append((cluster.members[judged.removed], free, judged.n_comparisons))
+    return found
 
 
 def _name_twins(
@@ -173,7 +165,7 @@ def _name_twins(
     index = _ClusterIndex.of(clusters, is_kept | seeks, seeks, rank, is_kept)
     most_rows = max(1, batch_bytes // (4 * max(1, rows.dimension)))
     batches = ([_sides(members, is_kept) for members in batch] for batch in index.batches(most_rows))
-    for _, found in spread(_NameTwins(rows), batches):
+    for _, found in spread(partial(_nearest_kept, rows), batches):
         for seeking, named, cosines, compared in found:
             n_comparisons += compared
             at = np.searchsorted(removed, seeking)
@@ -188,32 +180,24 @@ def _sides(members: np.ndarray, is_kept: np.ndarray) -> tuple[np.ndarray, np.nda
     return members[~kept], np.sort(members[kept])
 
 
-@dataclass(frozen=True, slots=True)
-class _NameTwins:
-    """Finds the nearest kept row of every removed one, in clusters that are read from the shards together.
+def _nearest_kept(
+    rows: Rows, batch: list[tuple[np.ndarray, np.ndarray]]
+) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
+    """The nearest kept row of every removed one, in clusters that are read from the shards together.
 
-    Args:
-        rows: prepared.
+    OUT: of each cluster the removed rows, the kept rows named, their cosines, and pairs compared.
     """
-
-    rows: Rows
-
-    def __call__(
-        self, batch: list[tuple[np.ndarray, np.ndarray]]
-    ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
-        """Of each cluster the removed rows, the kept rows named, their cosines, and pairs compared."""
-        sides = [(seeking, kept) for seeking, kept in batch if len(kept)]
-        if not sides:
-            return []
-        needed = np.unique(np.concatenate([rows for side in sides for rows in side]))
-        block = self.rows.take(needed)
-        found = []
-        for seeking, kept in sides:
-            nearest, cosines = nearest_kept(
-                block[np.searchsorted(needed, seeking)], block[np.searchsorted(needed, kept)]
-            )
-            found.append((seeking, kept[nearest], cosines, len(kept) * len(seeking)))
-        return found
+    sides = [(seeking, kept) for seeking, kept in batch if len(kept)]
+    if not sides:
+        return []
+    needed = np.unique(np.concatenate([members for side in sides for members in side]))
+    block = rows.take(needed)
+    found = []
+    for seeking, kept in sides:
+        left, right = (block[np.searchsorted(needed, members)] for members in (seeking, kept))
+        nearest, cosines = nearest_kept(left, right)
+        found.append((seeking, kept[nearest], cosines, len(kept) * len(seeking)))
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,11 +39,7 @@ class SumDelta:
 
 
 def merge_deltas(deltas: Sequence[SumDelta]) -> SumDelta:
-    """The sum of deltas of the same range of clusters.
-
-    Args:
-        deltas: at least one.
-    """
+    """The sum of deltas, at least one, of the same range of clusters."""
     if len(deltas) == 1:
         return deltas[0]
     clusters = np.unique(np.concatenate([delta.clusters for delta in deltas]))

@@ -46,13 +46,12 @@ class FitInputs:
             memory: size up to which rows are read once and kept.
         """
         memory = memory or FitMemory()
-        tiled = (
-            rows
-            if isinstance(rows, TiledRows)
-            else TiledRows(rows, device, resident_bytes=memory.resident_bytes, chunk_bytes=memory.chunk_bytes)
-        )
-        pool = InProcessPool(RowWorker(tiled, 0, metric))
-        return cls(pool, np.array([0, tiled.rows.n_rows]), tiled.rows.dimension, metric)
+        if not isinstance(rows, TiledRows):
+            resident, chunk = memory.resident_bytes, memory.chunk_bytes
+            rows = TiledRows(rows, device, resident_bytes=resident, chunk_bytes=chunk)
+        whole = rows.rows
+        pool = InProcessPool(RowWorker(rows, 0, metric))
+        return cls(pool, np.array([0, whole.n_rows]), whole.dimension, metric)
 
     @property
     def n_inputs(self) -> int:

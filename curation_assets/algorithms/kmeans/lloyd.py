@@ -84,13 +84,9 @@ class Lloyd:
         return self._take_delta(), squared.numpy()
 
     def step(self, centroids: torch.Tensor) -> tuple[SumDelta, int]:
-        """Find every row's nearest centroid again, after the centroids have moved.
+        """Find every row's nearest centroid again, after the centroids, float32 (k, d), have moved.
 
-        Args:
-            centroids: float32 (k, d).
-
-        Returns:
-            How the sums change, and how many rows changed cluster.
+        OUT: how the sums change, and how many rows changed cluster.
         """
         self._moved = moved_centroids(self.book.centroids, centroids)
         self.book = Codebook.of(centroids)

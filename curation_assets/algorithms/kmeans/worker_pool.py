@@ -72,11 +72,7 @@ class WorkerPool(Protocol):
 
 
 class InProcessPool:
-    """A pool of one worker, called directly.
-
-    Args:
-        worker: the worker.
-    """
+    """A pool of one worker, called directly."""
 
     n_workers = 1
 

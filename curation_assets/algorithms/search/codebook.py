@@ -48,11 +48,7 @@ class Codebook:
         return Codebook(self.centroids.index_select(0, numbers), self.bias[numbers], self.largest_norm)
 
     def error_bound(self, norms: torch.Tensor) -> torch.Tensor:
-        """Error bound of the float32 scores of rows, float32 (b,).
-
-        Args:
-            norms: float32 (b,): lengths of the rows.
-        """
+        """Error bound of the float32 scores of rows, from their lengths, both float32 (b,)."""
         # |x.c - fl(x.c)| <= e |x| |c|, and fl of the bias |c|^2 / 2 is off by no more than e |c|^2 / 2. The constant
         # covers numbers below the smallest normal float32.
         error = product_error(self.centroids.shape[1]) * self.largest_norm

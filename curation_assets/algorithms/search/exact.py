@@ -65,11 +65,9 @@ def lowest_nearest(
 
 
 def leave_out(scores: torch.Tensor, left_out: torch.Tensor) -> None:
-    """Lower one score of each row to -infinity.
+    """Lower one of the scores float32 (b, k) of each row to -infinity, in place.
 
-    Args:
-        scores: float32 (b, k), changed.
-        left_out: int64 (b,): a column; rows whose column does not exist stay as they are.
+    `left_out`, int64 (b,), names its column; rows whose column does not exist stay as they are.
     """
     rows = torch.nonzero((left_out >= 0) & (left_out < scores.shape[1])).flatten()
     scores[rows, left_out[rows]] = -math.inf

@@ -10,11 +10,7 @@ from curation_assets.algorithms.search.exact import leave_out
 
 
 class PlainCentroids(NearestCentroids):
-    """Scores every row against every centroid.
-
-    Args:
-        book: the centroids.
-    """
+    """Scores every row against every centroid."""
 
     def __init__(self, book: Codebook) -> None:
         self.book = book

@@ -63,15 +63,7 @@ def nearest_rows(
 
 
 def pair_cosines(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Cosines of pairs of rows.
-
-    Args:
-        left: float array (n, d).
-        right: float array (n, d).
-
-    Returns:
-        float32 (n,); 0 where a row has no direction.
-    """
+    """Cosines of pairs of rows, float arrays (n, d): float32 (n,), 0 where a row has no direction."""
     a, b = np.asarray(left, dtype=np.float64), np.asarray(right, dtype=np.float64)
     lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     return ((a * b).sum(axis=1) / np.where(lengths > 0, lengths, 1.0)).astype(np.float32)

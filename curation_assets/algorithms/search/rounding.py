@@ -28,21 +28,13 @@ _WORTHWHILE = 1.5
 
 
 def product_error(n_terms: int) -> float:
-    """Error bound of a float32 product of two vectors of unit length.
-
-    Args:
-        n_terms: length of the vectors.
-    """
+    """Error bound of a float32 product of two vectors of `n_terms` values and of unit length."""
     return _ERROR_LAMBDA * math.sqrt(n_terms + 2) * UNIT_ROUNDOFF
 
 
 @functools.cache
 def bfloat16_is_faster(device: str) -> bool:
-    """Whether products in bfloat16 clearly beat float32 here, measured once in a few milliseconds.
-
-    Args:
-        device: torch device.
-    """
+    """Whether products in bfloat16 clearly beat float32 on a device, measured once in a few milliseconds."""
     if device == "cpu" and torch.backends.cpu.get_cpu_capability() == "AVX2":
         # AVX2 has no bfloat16 instructions, and measuring that takes a quarter of a second.
         return False
@@ -74,11 +66,7 @@ def float32_accumulation() -> Iterator[None]:
 
 
 def rounding_residuals(block: torch.Tensor) -> torch.Tensor:
-    """|x - bfloat16(x)| of each row, float32 (b,), rounded up.
-
-    Args:
-        block: float32 (b, d).
-    """
+    """|x - bfloat16(x)| of each row of a block float32 (b, d), float32 (b,), rounded up."""
     return torch.linalg.vector_norm(block - block.bfloat16().float(), dim=1) * (1 + 1e-5)
 
 

@@ -13,7 +13,6 @@ from curation_assets.algorithms.costs.planning import (
     fit_memory,
     fixed_bytes,
     plan_n_clusters,
-    worker_fixed_bytes,
 )
 
 
@@ -50,6 +49,12 @@ def test_what_a_process_and_a_worker_take_beside_the_rows() -> None:
     spec = LevelSpec(n_clusters=1000)
     # 1.05 GB, 100 bytes a row, 40 bytes a value of the centroids, four chunks; a worker has 32 bytes.
     assert fixed_bytes(10**6, 100, spec, 10**6) == 1050 * 10**6 + 100 * 10**6 + 40 * 10**5 + 4 * 10**6
-    assert worker_fixed_bytes(10**6, 100, spec, 10**6) == 1050 * 10**6 + 100 * 10**6 + 32 * 10**5 + 4 * 10**6
+    assert (
+        fixed_bytes(10**6, 100, spec, 10**6, is_shared=True)
+        == 1050 * 10**6 + 100 * 10**6 + 32 * 10**5 + 4 * 10**6
+    )
     split = LevelSpec(n_clusters=1000, n_coarse_clusters=10)
-    assert worker_fixed_bytes(10**6, 100, split, 10**6) == 1050 * 10**6 + 100 * 10**6 + 32 * 10**3 + 4 * 10**6
+    assert (
+        fixed_bytes(10**6, 100, split, 10**6, is_shared=True)
+        == 1050 * 10**6 + 100 * 10**6 + 32 * 10**3 + 4 * 10**6
+    )
