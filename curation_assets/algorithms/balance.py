@@ -45,6 +45,7 @@ def gini(counts: np.ndarray) -> float:
     total = counts.sum()
     if total == 0:
         return 0.0
+    # G = 2 sum(i x_i) / (n sum x) - (n + 1) / n, with x ascending and i from 1.
     ranks = np.arange(1, len(counts) + 1)
     return float(2 * (ranks * counts).sum() / (len(counts) * total) - (len(counts) + 1) / len(counts))
 

@@ -41,6 +41,7 @@ class Preprocessing:
             out = np.empty(block.shape, dtype=np.float32)
         step = max(1, _BLOCK_BYTES // (8 * max(1, block.shape[1])))
         scratch = np.empty((min(step, len(block)), block.shape[1]))
+        # A power of two: its inverse is exact, and so is the product with either.
         per_step, grid_step = np.float32(1 / self.grid_step), np.float32(self.grid_step)
         for start in range(0, len(block), step):
             result = out[start : start + step]

@@ -65,6 +65,7 @@ def resample(
     else:
         raise ValueError(f"strategy must be 'closest' or 'random', got {strategy!r}")
     sizes = np.bincount(assignments, minlength=n_clusters)
+    # The smallest number m >= samples_per_cluster for which sum(min(size, m)) reaches n_clusters.
     n_kept = bisect_left(
         range(int(sizes.max()) + 1),
         n_clusters,
@@ -77,6 +78,7 @@ def resample(
     # of k small clusters would not fit in memory.
     kept = np.maximum(samples_per_cluster, np.minimum(sizes[filled], n_kept))
     ranks = rank_in_group(kept)
+    # Rank r of a cluster of s rows takes its row r mod s: small clusters repeat theirs in order.
     positions = np.repeat(starts, kept) + ranks % np.repeat(sizes[filled], kept)
     return ResampledSubset(order[positions], np.repeat(filled, kept), ranks)
 

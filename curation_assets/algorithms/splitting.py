@@ -92,6 +92,7 @@ def split_bucket(
         inside = rows if len(present) == 1 else ArrayRows(rows.take(mine))
         return fit(inside, min(per_cluster, len(mine)), int(present[position]))
 
+    # Rows times sub-clusters of each fit; times the dimension, the multiplications of a pass.
     costs = np.bincount(np.searchsorted(present, clusters), minlength=len(present)) * per_cluster
     fits = _run_all(split, costs * rows.dimension, device)
     assignments = np.empty(len(order), dtype=np.int64)

@@ -38,7 +38,7 @@ def nearest_neighbours(
     step = max(1, tile_bytes // (8 * n))
     for start in range(0, n, step):
         stop = min(start + step, n)
-        # Half the squared distance orders as the distance does; the row's own norm does not change the order.
+        # |x - y|^2 / 2 = |x|^2 / 2 + |y|^2 / 2 - x.y orders as the distance does; the row's own |x|^2 / 2 is left out.
         scores = 0.5 * squared_norms - rows[start:stop] @ rows.T
         scores[np.arange(stop - start), np.arange(start, stop)] = np.inf
         found = np.argpartition(scores, k - 1, axis=1)[:, :k]

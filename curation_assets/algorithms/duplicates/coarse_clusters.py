@@ -86,6 +86,7 @@ def visit_clusters(
     clusters = np.full((len(block), most), -1, dtype=np.int32)
     similarities = np.empty(len(block))
     wide = centroids.astype(np.float64)
+    # Half the angle of two unit rows at the threshold, as a distance from the plane between them: sin(acos(t) / 2).
     reach = math.sin(math.acos(min(1.0, threshold)) / 2)
     step = max(1, _SCORE_BYTES // (8 * len(centroids)))
     for start in range(0, len(block), step):
@@ -94,6 +95,7 @@ def visit_clusters(
         nearest = _largest(scores, most_here)
         best = np.take_along_axis(scores, nearest, axis=1)
         apart = np.linalg.norm(wide[nearest[:, :1]] - wide[nearest], axis=2)
+        # Distance of x from the border of c and c': (x.c - x.c') / |c - c'|, to be at most `reach`.
         # Rows of two equal centroids have no border: they visit both.
         across = best[:, :1] - best <= reach * apart
         clusters[piece, :most_here] = np.where(across, nearest, -1)

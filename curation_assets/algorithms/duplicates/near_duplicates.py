@@ -125,6 +125,7 @@ def close_pairs(left: np.ndarray, right: np.ndarray, threshold: float) -> tuple[
     Returns:
         int64 positions in `left` and in `right`, sorted. Memory: 5 bytes for each of the a b pairs.
     """
+    # Rows of unit length: |product - cosine| <= error. Pairs within the error of the threshold are summed exactly.
     error = product_error(left.shape[1])
     products = left @ right.T
     found_left, found_right = np.nonzero(products >= np.float32(threshold - error))
@@ -153,6 +154,7 @@ def nearest_kept(
     """
     nearest = np.zeros(len(removed), dtype=np.int64)
     cosines = np.zeros(len(removed))
+    # The nearest row's product may be an error too low, the highest one an error too high.
     slack = np.float32(2 * product_error(kept.shape[1]))
     for start in range(0, len(removed), block_rows):
         block = removed[start : start + block_rows]

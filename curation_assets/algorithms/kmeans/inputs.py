@@ -117,6 +117,7 @@ class FitInputs:
         """
         every = np.concatenate(list(masses))
         cumulative = np.cumsum(every)
+        # A position of the mass of all blocks -> the block it falls into, and the position within that block's mass.
         positions = shares * cumulative[-1]
         block = np.minimum(np.searchsorted(cumulative, positions, side="right"), np.flatnonzero(every)[-1])
         inside = np.maximum(0.0, positions - np.concatenate([[0.0], cumulative])[block])

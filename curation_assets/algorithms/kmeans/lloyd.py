@@ -155,8 +155,10 @@ class Lloyd:
     ) -> None:
         """Search for a tile among the centroids that moved, and among all where that leaves it open."""
         own, norms = self._own[tile], self._norms[tile]
+        # Two scores, each off by no more than the bound: only a gap beyond twice the bound tells which is higher.
         slack = 2 * self.book.error_bound(norms)
         rows = self._tiled.searched(search.among_moved, tile, block, norms)
+        # A centroid that scores less than own - slack is farther than the row's own for certain.
         known = replace(rows, at_least=own - slack, own=own, left_out=search.position[clusters])
         open_rows = self._settle(search, tile, search.among_moved.leading(known, runner_up=True), slack)
         if len(open_rows):

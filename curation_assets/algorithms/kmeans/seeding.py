@@ -106,6 +106,7 @@ def choose_seeds(
         )
     if n_local_trials == "auto":
         small = n_rows * n_clusters * inputs.dimension <= GREEDY_LIMIT
+        # 2 + ln k candidates, as scikit-learn's greedy k-means++ takes.
         n_local_trials = 2 + int(math.log(n_clusters)) if small else 1
     greedy = n_local_trials > 1
     search = (
@@ -218,6 +219,8 @@ def _accepted(points: torch.Tensor, stale: np.ndarray, rng: np.random.Generator,
         rng: source of the decisions.
         room: seeds that are still missing.
     """
+    # u * stale < now holds with probability now / stale. A row that was proposed in proportion to its stale distance is
+    # thus kept in proportion to its distance now, as if drawn after the seeds before it.
     draws = rng.random(len(points)) * stale
     book, norms = Codebook.of(points), torch.linalg.vector_norm(points, dim=1, dtype=torch.float64)
     lengths = norms.float()

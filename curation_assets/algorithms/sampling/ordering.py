@@ -113,6 +113,7 @@ def _partition(groups: np.ndarray, block_of_group: np.ndarray, block_sizes: np.n
         local = np.argsort(blocks, kind="stable")
         counts = np.bincount(blocks, minlength=n_blocks + 1)[:n_blocks]
         local = local[: counts.sum()]
+        # Row j of the sorted chunk moves by: first free place of its block - first place of the block in the chunk.
         shift = free - (np.cumsum(counts) - counts)
         order[np.repeat(shift, counts) + np.arange(len(local))] = local + start
         free += counts
@@ -138,6 +139,7 @@ def _stable_order(high: np.ndarray, low: np.ndarray) -> np.ndarray:
     position_bits = int(n).bit_length()
     high, low = high - high.min(), low - low.min()
     low_bits = int(low.max()).bit_length()
+    # high | low | position from the top bit down; what does not fit are the last bits of low.
     room = 64 - position_bits - int(high.max()).bit_length()
     missing = max(0, low_bits - room)
     packed = ((high << np.uint64(low_bits - missing)) | (low >> np.uint64(missing))) << np.uint64(
@@ -154,6 +156,7 @@ def _settled(order: np.ndarray, prefixes: np.ndarray, lows: np.ndarray) -> np.nd
     same = prefixes[1:] == prefixes[:-1]
     unsettled = np.flatnonzero(same & (lows[1:] != lows[:-1])) + 1
     if len(unsettled):
+        # Only runs of equal prefixes with different lows are sorted again.
         run = np.cumsum(np.concatenate([[True], ~same])) - 1
         is_unsettled = np.zeros(int(run[-1]) + 1, dtype=bool)
         is_unsettled[run[unsettled]] = True
@@ -175,5 +178,6 @@ def _sortable(key: np.ndarray) -> np.ndarray:
         )
     # Adding 0 turns -0 into 0; every NaN becomes the same one.
     positive = np.where(np.isnan(key), np.array(np.nan, key.dtype), key + np.array(0, key.dtype))
+    # Bits of floats sort as unsigned integers once those of negative numbers are inverted and the others' sign is set.
     values, sign = positive.view(f"u{bits // 8}").astype(np.uint64), np.uint64(2 ** (bits - 1))
     return np.where(values & sign, np.uint64(2**bits - 1) - values, values | sign)

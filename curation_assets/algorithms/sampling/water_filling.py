@@ -70,6 +70,7 @@ def water_fill(
         )
     position = rank_in_group(n_children)
     quota = parent_quotas[sorted_parents]
+    # Sizes of the smaller children of the same parent: the sum before a child less that before its parent's first.
     before = np.cumsum(sorted_sizes) - sorted_sizes
     starts = np.cumsum(n_children) - n_children
     filled = starts < len(before)
@@ -85,6 +86,7 @@ def water_fill(
     cut, left_over = np.divmod(parent_quotas - taken, np.maximum(n_cut, 1))
     result = np.empty_like(sizes)
     result[order] = np.where(gives_all, sorted_sizes, cut[sorted_parents])
+    # Children above the cut by priority: the first (q - taken) mod n_cut of each parent get one more.
     above_cut = order[~gives_all]
     by_priority = above_cut[order_in_groups(parents[above_cut], priorities[above_cut])]
     lucky = rank_in_group(n_cut) < left_over[parents[by_priority]]

@@ -204,7 +204,8 @@ def _offers(
     wanted = left_over[clusters[first]] / weights[first]
     most = remaining // int(weights[first].min()) + 1
     if most < len(first):
-        # At most `most` rows fit, even if all are as light as the lightest: only the most wanted are sorted.
+        # At most `most` rows fit, even if all are as light as the lightest: only the most wanted are sorted, those from
+        # the `most`-th highest value of `wanted` up.
         among = wanted >= np.partition(wanted, len(first) - most)[len(first) - most]
         first, wanted = first[among], wanted[among]
     one_group = np.zeros(len(first), dtype=np.uint8)

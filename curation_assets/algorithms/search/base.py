@@ -96,6 +96,8 @@ class NearestCentroids(ABC):
     def best(self, rows: SearchedRows, *, runner_up: bool = False) -> Found:
         """The exact nearest centroid of each row, the lowest index of equally near ones; see `leading`."""
         found = self.leading(rows, runner_up=runner_up)
+        # Computed scores are off by at most e = error_bound: the winner of two is certain beyond a gap of 2 e, and the
+        # nearest centroid scores at least the highest score - 2 e.
         slack = 2 * self.book.error_bound(rows.norms)
         is_open = found.score - found.others <= slack
         if rows.at_least is not None:

@@ -83,6 +83,7 @@ def _batches(groups: np.ndarray, sizes: np.ndarray, widths: np.ndarray) -> Itera
 
 def _ranges(starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """The numbers of ranges, one range after another."""
+    # Entry j lies in range r from its offset on: starts[r] + (j - offsets[r]).
     offsets = np.cumsum(sizes) - sizes
     return np.arange(int(sizes.sum())) + np.repeat(starts - offsets, sizes)
 
