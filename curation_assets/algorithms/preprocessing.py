@@ -35,7 +35,7 @@ class Preprocessing:
             out: float32 (b, d) in C order to write to, which may be `block` itself; a new array if not given.
 
         Returns:
-            float32 array (b, d). A row of zeros stays one. Memory beside it: 2 MiB, whatever the block.
+            float32 array (b, d). A row of zeros stays zero. Memory beside it: 2 MiB.
         """
         if out is None:
             out = np.empty(block.shape, dtype=np.float32)

@@ -29,7 +29,7 @@ def generator(seed: int, purpose: Purpose, *coordinates: int) -> np.random.Gener
     Args:
         seed: the user's seed, >= 0.
         purpose: what the numbers are for.
-        coordinates: level, step, cluster or whatever else tells two uses apart.
+        coordinates: level, step, cluster or other numbers that tell two uses apart.
     """
     return np.random.default_rng(np.random.SeedSequence(entropy=seed, spawn_key=(int(purpose), *coordinates)))
 

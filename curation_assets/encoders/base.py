@@ -50,7 +50,7 @@ class Encoder(ABC):
         return self.encode(prepared)
 
     def count_truncated(self, prepared: Sequence[Any]) -> int:
-        """Number of samples of which `encode_prepared` sees only the beginning."""
+        """Number of samples that `encode_prepared` cuts short."""
         return 0
 
 

@@ -16,7 +16,7 @@ def nearest_neighbours(
 
     Args:
         rows: float32 (n, d), prepared by the tree's `Preprocessing`: of unit length for cosine.
-        n_neighbours: how many; of few rows all others.
+        n_neighbours: of each row; all others where there are fewer.
         metric: cosine reports 1 - cos, l2 Euclidean distance.
         tile_bytes: memory of one tile of distances.
 

@@ -188,7 +188,7 @@ def level_memory(workload: Workload, level: int) -> LevelMemory:
     rows = row_bytes * part if row_bytes * part <= room else 0
     resident = rows > 0
     if spec.n_coarse_clusters:
-        # A bucket as float16 and float32, once the coarse fit has let go of its rows.
+        # A bucket as float16 and float32, after the coarse fit has released its rows.
         rows = max(rows, 2 * bucket_bytes(FitMemory(room, chunk)))
     elif spec.steps:
         subset = row_bytes * -(-_distinct_resampled(spec, n_inputs) // workload.workers)

@@ -17,8 +17,8 @@ _FEWEST_TOP_CLUSTERS = 4
 # distances, the resampled subset, sorting it).
 PROCESS_BYTES = 1050 * 10**6
 ROW_STATE_BYTES = 100
-# For each value of a centroid: float64 sums, changes of them, and means or what is on its way to the sums; float32 of
-# before and after, of those that moved and of all in the order of their sketches.
+# For each value of a centroid: float64 sums, their changes, and means or changes not yet added; float32 of before and
+# after, of those that moved and of all in the order of their sketches.
 _WIDTH_BYTES = 8 + 8 + 8 + 4 + 4 + 4 + 4
 # Of a worker of a cluster: the sums and means are where what all workers send comes together.
 _WORKER_WIDTH_BYTES = 8 + 8 + 4 + 4 + 4 + 4

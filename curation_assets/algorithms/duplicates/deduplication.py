@@ -27,7 +27,7 @@ BATCH_BYTES = 32 * 2**20
 
 
 class State(IntEnum):
-    """What is known of a row."""
+    """What is decided about a row."""
 
     OUT = 0
     """Takes no part."""
@@ -119,7 +119,7 @@ class _Cluster:
 
 
 def _judged(batch: list[np.ndarray], states: np.ndarray, n_visits: np.ndarray) -> list[_Cluster]:
-    """Clusters with what is known of their rows now."""
+    """Clusters with the present states of their rows."""
     found = []
     for members in batch:
         # What other clusters have decided in the meantime is known already.

@@ -52,7 +52,7 @@ def judge_cluster(
 
     Args:
         rows: float32 (m, d), prepared, in keep order.
-        is_open: bool (m,): to be judged; the others are kept already and stand whatever comes.
+        is_open: bool (m,): to be judged; the others are kept already and stay.
         is_inner: bool (m,): no other cluster looks at the row.
         threshold: cosine, see `effective_threshold`.
         block_rows: rows judged at a time.

@@ -172,7 +172,7 @@ class Lloyd:
     def _settle(self, search: _Search, tile: slice, found: Found, slack: torch.Tensor) -> torch.Tensor:
         """Give rows to the better of their own centroid and the best that moved, if all others are clearly beaten.
 
-        A centroid that did not move scores no more than the row's rival did. So with
+        A centroid that did not move still scores at most the row's rival score. So with
         winner = max(own, score) and beaten = max(min(own, score), rival, others) the winner is the nearest of all
         centroids if beaten < winner - slack, and `beaten` is the row's new rival.
 

@@ -71,7 +71,7 @@ def sorted_blocks(
     Args:
         groups: integers (n,), >= 0.
         keys: see `order_in_groups`.
-        sizes: int64 (k,): rows of each group; a group of size 0 is left out, whatever rows it has.
+        sizes: int64 (k,): rows of each group; a group of size 0 is left out, even if it has rows.
         block_rows: of a block, unless a single group has more.
 
     Yields:

@@ -14,7 +14,7 @@ from curation_assets.algorithms.sampling.ordering import group_sums, order_in_gr
 
 @dataclass(frozen=True, slots=True)
 class Quotas:
-    """How much each cluster gives, level by level: samples, or whatever a budget is counted in."""
+    """How much each cluster gives, level by level: in samples, or in the unit of a budget."""
 
     sizes: tuple[np.ndarray, ...]
     """int64 (k_t,) per level: admissible samples (or their weight) below each cluster."""

@@ -1,4 +1,4 @@
-"""The seam: what a search for nearest centroids is asked, and what it answers, whatever it runs on."""
+"""The seam of the searches for nearest centroids: question, answer and exact decision, on any device."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Viewer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SearchedRows:
-    """Rows whose nearest centroids are wanted, and what is known of them."""
+    """Rows to find the nearest centroids of, and what is known about them."""
 
     block: torch.Tensor
     """float32 (b, d)."""

@@ -19,7 +19,7 @@ NO_MATCH = -1
 def best_matches(
     queries: np.ndarray, references: np.ndarray, *, device: str = "cpu", chunk_bytes: int = CHUNK_BYTES
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The reference of the highest cosine for every query, whatever the chunks.
+    """The reference of the highest cosine for every query; chunks change nothing.
 
     Args:
         queries: float array (n, d) of rows of any length; a row of zeros has a cosine of 0 to everything.
@@ -43,7 +43,7 @@ def best_matches(
 def nearest_rows(
     queries: np.ndarray, references: np.ndarray, *, device: str = "cpu", chunk_bytes: int = CHUNK_BYTES
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The reference of the smallest Euclidean distance for every query, whatever the chunks.
+    """The reference of the smallest Euclidean distance for every query; chunks change nothing.
 
     Args:
         queries: array (n, d) of numbers that float32 holds.

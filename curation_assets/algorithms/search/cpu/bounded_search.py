@@ -41,7 +41,7 @@ class RowLimits(NamedTuple):
     at_least: np.ndarray
     """float32 (b,): lower scores are of no interest; -inf where nothing is known."""
     above: np.ndarray
-    """float32 (b,): what a bound lacks to be no less than the score."""
+    """float32 (b,): a bound plus this is at least the score."""
     slack: np.ndarray
     """float32 (b,): scores that close to each other may be in either order."""
     own: np.ndarray

@@ -57,7 +57,7 @@ class CpuCentroids(NearestCentroids):
         return max(256, TILE_BYTES // (4 * self.book.centroids.shape[1]))
 
     @property
-    def way(self) -> Basis | WholeRows | None:
+    def current_viewer(self) -> Basis | WholeRows | None:
         """What bounds come from at present; None where all centroids are scored."""
         sketched = self._sketched
         return None if sketched is None else sketched.viewer
@@ -79,7 +79,7 @@ class CpuCentroids(NearestCentroids):
         return found
 
     def _count(self, sketched: SketchedCentroids, n_searched: int, n_left: int) -> None:
-        """Take the next way if this one has left too many rows to be scored against all centroids."""
+        """Change to the next kind of bounds if this one has left too many rows to be scored against all centroids."""
         with self._lock:
             if self._sketched is not sketched:
                 return
@@ -135,7 +135,7 @@ class SketchedCentroids:
         """`NearestCentroids.leading`; the column is -1 where the bounds leave most centroids open."""
         n_rows, is_rounded = len(rows), self.viewer.kind.is_rounded
         sketches = rows.view
-        # The view of another way is of no use.
+        # A view made for another kind of bounds does not fit.
         if not isinstance(sketches, Sketches) or sketches.values.shape[1] != self.sketches.shape[1]:
             sketches = self.viewer.view(rows.block, rows.norms)
         limits, order = self._limits(rows, at_least, sketches), _order(sketches, at_least)

@@ -142,15 +142,15 @@ def test_sketches_that_rule_out_too_little_are_given_up(kind: SketchKind) -> Non
     basis = Basis.of(rows, kind)
     searched = SearchedRows(rows, lengths(rows), basis.view(rows, lengths(rows)))
     sketched = CpuCentroids(Codebook.of(centroids), basis)
-    assert sketched.way is basis
+    assert sketched.current_viewer is basis
     for _ in range(2):
         assert (sketched.leading(searched).column == expected).all()
         # In bfloat16 whole rows rule out more.
-        assert sketched.way == (WholeRows(200) if kind.is_rounded else None)
+        assert sketched.current_viewer == (WholeRows(200) if kind.is_rounded else None)
 
 
 def test_whole_rows_are_given_up_where_centroids_are_alike() -> None:
     rows, centroids = torch.randn(300, 8), torch.ones(64, 8)
     same = CpuCentroids(Codebook.of(centroids), WholeRows(8))
     assert len(same.leading(SearchedRows.of(rows)).column) == 300
-    assert same.way is None
+    assert same.current_viewer is None
