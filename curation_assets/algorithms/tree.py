@@ -8,7 +8,7 @@ import numpy as np
 
 from curation_assets.algorithms.preprocessing import Preprocessing
 from curation_assets.algorithms.resampling import ResampledSubset
-from curation_assets.algorithms.rows import Rows, chunk_bounds
+from curation_assets.algorithms.rows import ArrayRows, Rows, chunk_bounds
 from curation_assets.algorithms.search.assigner import assign
 from curation_assets.algorithms.search.groups import assign_inside
 from curation_assets.algorithms.settings import Metric
@@ -109,8 +109,6 @@ class ClusterTree:
         Raises:
             ValueError: if the dimension differs from the tree's or an embedding is not finite.
         """
-        from curation_assets.algorithms.rows import ArrayRows
-
         rows = ArrayRows(np.asarray(x)) if isinstance(x, np.ndarray) else x
         dimension = self.levels[0].centroids.shape[1]
         if rows.dimension != dimension:

@@ -53,8 +53,9 @@ class EmbeddingsReader(PatternReader[EmbeddingsSource]):
     def list_files(self) -> list[SourceFile]:
         """See `ShardReader.list_files`: the arrays; a file's version changes with its Parquet too."""
         arrays = list_matching_files(self._root, self._pattern)
+        pattern = table_path(self._pattern, self._source.layout)
         try:
-            tables = {file.path: file for file in list_matching_files(self._root, self._table_pattern())}
+            tables = {file.path: file for file in list_matching_files(self._root, pattern)}
         except PoolSpecError:
             # An array without Parquet is reported when it is read.
             tables = {}
@@ -232,9 +233,6 @@ class EmbeddingsReader(PatternReader[EmbeddingsSource]):
             ) from error
         with handle, parquet_errors(table):
             yield pq.ParquetFile(handle)
-
-    def _table_pattern(self) -> str:
-        return table_path(self._pattern, self._source.layout)
 
 
 READER = EmbeddingsReader

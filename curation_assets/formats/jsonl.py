@@ -17,11 +17,7 @@ from curation_assets.formats.base import (
     RejectionReason,
     SourceFile,
 )
-from curation_assets.formats.compression import (
-    COMPRESSION_OF_SUFFIX,
-    open_decompressed,
-    stream_faults,
-)
+from curation_assets.formats.compression import COMPRESSION_OF_SUFFIX, open_decompressed, stream_faults
 from curation_assets.formats.listing import PatternReader
 from curation_assets.formats.opening import ends_with, open_file
 from curation_assets.formats.rows import RowIds
@@ -53,8 +49,7 @@ class JsonlReader(PatternReader[JsonlSource]):
         with open_file(self._root, file) as handle:
             try:
                 stream = open_decompressed(handle, file)
-                limit = ESCAPED_GROWTH * self._source.max_text_bytes + ROOM_FOR_OTHER_FIELDS
-                for line in _lines(stream, limit):
+                for line in _lines(stream, judge.most_bytes):
                     if not line.content.strip():
                         continue
                     n_results += 1
@@ -105,7 +100,7 @@ class _Judge:
         self._file = file
         self._source = source
         self._ids = RowIds(file, source.id_field, "line")
-        self._limit = ESCAPED_GROWTH * source.max_text_bytes + ROOM_FOR_OTHER_FIELDS
+        self.most_bytes = ESCAPED_GROWTH * source.max_text_bytes + ROOM_FOR_OTHER_FIELDS
 
     def conclude(self, line: _Line) -> RawSample | Rejection:
         sample_id = self._ids.fallback(line.number)
@@ -122,9 +117,9 @@ class _Judge:
         return RawSample(sample_id, self._file, member, line.number, text, parts, attributes)
 
     def _parse(self, line: _Line) -> dict[str, Any]:
-        if line.n_bytes > self._limit:
+        if line.n_bytes > self.most_bytes:
             detail = (
-                f"the line's {line.n_bytes:,} bytes are above {self._limit:,}, the room that "
+                f"the line's {line.n_bytes:,} bytes are above {self.most_bytes:,}, the room that "
                 f"source.max_text_bytes = {self._source.max_text_bytes:,} gives a line"
             )
             raise RejectedSampleError(RejectionReason.TEXT_TOO_LARGE, detail)

@@ -81,17 +81,12 @@ def _rows(model: type[Settings], definitions: Mapping[str, Any]) -> list[str]:
             default = "required"
         else:
             default = _default(field.default)
-        example = yaml.safe_dump(
-            {key: _first(field.examples)}, default_flow_style=True, sort_keys=False, width=10**6
-        )
+        first = {key: field.examples[0] if field.examples else None}
+        example = yaml.safe_dump(first, default_flow_style=True, sort_keys=False, width=10**6)
         example = example.strip().removeprefix("{").removesuffix("}")
         cells = [f"`{key}`", " or ".join(_types(schema["properties"][key])), default, field.description or ""]
         rows.append(f"| {' | '.join(cells)} | `{example}` |")
     return rows
-
-
-def _first(examples: Sequence[Any] | None) -> Any:
-    return examples[0] if examples else None
 
 
 def _default(value: Any) -> str:

@@ -5,9 +5,20 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import Field, NonNegativeFloat, PositiveInt, field_validator
+from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveInt
 
 from curation_assets.pools.base import Settings
+
+
+def _checked_cron(value: str) -> str:
+    if not re.fullmatch(r"(\S+\s+){4}\S+", value.strip()):
+        raise ValueError(
+            "a cron expression has five fields: minute, hour, day, month, weekday, e.g. '0 3 * * 0'"
+        )
+    return value
+
+
+Cron = Annotated[str, AfterValidator(_checked_cron)]
 
 
 class RefitSettings(Settings):
@@ -27,7 +38,7 @@ class RefitSettings(Settings):
         description="Refit when a shard that arrived since the fit has a higher drift score. `null` ignores drift.",
         examples=[0.3],
     )
-    schedule: str | None = Field(
+    schedule: Cron | None = Field(
         None,
         description="Cron expression of a Dagster schedule that refits if any row was added or removed.",
         examples=["0 3 * * 0"],
@@ -35,11 +46,6 @@ class RefitSettings(Settings):
     keep_trees: PositiveInt = Field(
         5, description="Versions of the tree that stay readable, including the current one.", examples=[2]
     )
-
-    @field_validator("schedule")
-    @classmethod
-    def _schedule_has_five_fields(cls, value: str | None) -> str | None:
-        return _checked_cron(value)
 
 
 class WatchSettings(Settings):
@@ -66,21 +72,8 @@ class WatchSettings(Settings):
     shards_per_run: PositiveInt = Field(
         500, description="Most shards that one run of the sensor takes in.", examples=[100]
     )
-    nightly: str = Field(
+    nightly: Cron = Field(
         "0 2 * * *",
         description="Cron expression of the nightly schedule. The schedule is off until you switch it on.",
         examples=["30 4 * * *"],
     )
-
-    @field_validator("nightly")
-    @classmethod
-    def _nightly_has_five_fields(cls, value: str) -> str:
-        return _checked_cron(value) or value
-
-
-def _checked_cron(value: str | None) -> str | None:
-    if value is not None and not re.fullmatch(r"(\S+\s+){4}\S+", value.strip()):
-        raise ValueError(
-            "a cron expression has five fields: minute, hour, day, month, weekday, e.g. '0 3 * * 0'"
-        )
-    return value

@@ -14,50 +14,13 @@ from curation_assets.algorithms.settings import Metric
 from curation_assets.algorithms.threads import even_size, on_threads, parts_on_threads
 
 
-class Assigner:
-    """Centroids made ready once, for one block of rows after another.
-
-    Args:
-        centroids: float32 (k, d).
-        n_rows: rows that will come, about.
-        metric: how distances are reported.
-        device: torch device.
-        choice: see `nearest_centroids`.
-    """
-
-    def __init__(
-        self,
-        centroids: np.ndarray,
-        n_rows: int,
-        *,
-        metric: Metric,
-        device: str = "cpu",
-        choice: Choice | None = None,
-    ) -> None:
-        book = Codebook.of(as_tensor(centroids, device))
-        self._search = nearest_centroids(book, n_rows, choice=choice)
-        self._metric, self._device = metric, device
-
-    def assign(self, block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Nearest centroid and distance of prepared rows float32 (n, d), see `assign`."""
-        rows = as_tensor(block)
-        clusters = torch.empty(len(rows), dtype=torch.int64)
-        distances = torch.empty(len(rows), dtype=torch.float32)
-
-        def assign(tile: slice) -> None:
-            searched = SearchedRows.of(rows[tile].to(self._device))
-            column, distance = assign_rows(self._search, searched, self._metric)
-            clusters[tile], distances[tile] = column.cpu(), distance.cpu()
-
-        with parts_on_threads():
-            size = even_size(len(rows), self._search.tile_rows())
-            tiles = [(slice(first, first + size),) for first in range(0, len(rows), size)]
-            on_threads(assign, tiles, self._device)
-        return clusters.numpy(), distances.numpy()
-
-
 def assign(
-    block: np.ndarray, centroids: np.ndarray, *, metric: Metric, device: str = "cpu"
+    block: np.ndarray,
+    centroids: np.ndarray,
+    *,
+    metric: Metric,
+    device: str = "cpu",
+    choice: Choice | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Nearest centroid and distance of prepared rows.
 
@@ -66,11 +29,24 @@ def assign(
         centroids: float32 (k, d).
         metric: how distances are reported.
         device: torch device.
+        choice: see `nearest_centroids`.
 
     Returns:
         clusters int64 (n,) and distances float32 (n,).
     """
-    return Assigner(centroids, len(block), metric=metric, device=device).assign(block)
+    search = nearest_centroids(Codebook.of(as_tensor(centroids, device)), len(block), choice=choice)
+    rows = as_tensor(block)
+    clusters = torch.empty(len(rows), dtype=torch.int64)
+    distances = torch.empty(len(rows), dtype=torch.float32)
+
+    def assign_tile(tile: slice) -> None:
+        column, distance = assign_rows(search, SearchedRows.of(rows[tile].to(device)), metric)
+        clusters[tile], distances[tile] = column.cpu(), distance.cpu()
+
+    with parts_on_threads():
+        size = even_size(len(rows), search.tile_rows())
+        on_threads(assign_tile, [(slice(i, i + size),) for i in range(0, len(rows), size)], device)
+    return clusters.numpy(), distances.numpy()
 
 
 def assign_rows(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation_assets.algorithms.search import codebook
-from curation_assets.algorithms.search.assigner import Assigner, assign, distances_to
+from curation_assets.algorithms.search.assigner import assign, distances_to
 from curation_assets_tests.algorithms.small_fits import CHOICES
 
 
@@ -52,18 +52,17 @@ def test_ways_to_search_tiles_and_threads_do_not_matter(monkeypatch: pytest.Monk
     for n_threads in (1, 2):
         torch.set_num_threads(n_threads)
         for choice in CHOICES.values():
-            cut = Assigner(centroids, len(rows), metric="l2", choice=choice).assign(rows)
+            cut = assign(rows, centroids, metric="l2", choice=choice)
             np.testing.assert_array_equal(cut[0], whole[0])
             np.testing.assert_array_equal(cut[1], whole[1])
     torch.set_num_threads(threads)
 
 
-@pytest.mark.parametrize("n_rows", [500, 10])
-def test_centroids_made_ready_once_serve_many_blocks(n_rows: int) -> None:
+@pytest.mark.parametrize("n_rows", [120, 10])
+def test_blocks_are_assigned_as_the_whole(n_rows: int) -> None:
     rows, centroids = close_calls(4)
     whole = assign(rows, centroids, metric="l2")
-    ready = Assigner(centroids, n_rows, metric="l2")
-    parts = [ready.assign(rows[start : start + 120]) for start in range(0, 500, 120)]
+    parts = [assign(rows[start : start + n_rows], centroids, metric="l2") for start in range(0, 500, n_rows)]
     np.testing.assert_array_equal(np.concatenate([clusters for clusters, _ in parts]), whole[0])
     np.testing.assert_array_equal(np.concatenate([distances for _, distances in parts]), whole[1])
 
