@@ -6,16 +6,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import types
 
+_BINARY = (types.is_binary, types.is_large_binary, types.is_fixed_size_binary, types.is_binary_view)
+_TEXT = (types.is_string, types.is_large_string, types.is_string_view, types.is_null)
+
 
 def is_binary(kind: pa.DataType) -> bool:
     """Bytes of any layout, including a dictionary."""
-    kind = _plain(kind)
-    return bool(
-        types.is_binary(kind)
-        or types.is_large_binary(kind)
-        or types.is_fixed_size_binary(kind)
-        or types.is_binary_view(kind)
-    )
+    return any(is_of(_plain(kind)) for is_of in _BINARY)
 
 
 def is_image(kind: pa.DataType) -> bool:
@@ -28,14 +25,7 @@ def is_image(kind: pa.DataType) -> bool:
 
 def is_text(kind: pa.DataType) -> bool:
     """Text, or bytes that should be UTF-8."""
-    kind = _plain(kind)
-    return bool(
-        types.is_string(kind)
-        or types.is_large_string(kind)
-        or types.is_string_view(kind)
-        or types.is_null(kind)
-        or is_binary(kind)
-    )
+    return any(is_of(_plain(kind)) for is_of in (*_TEXT, *_BINARY))
 
 
 def is_id(kind: pa.DataType) -> bool:

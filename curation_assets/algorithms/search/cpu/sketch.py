@@ -22,6 +22,7 @@ import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -104,6 +105,7 @@ class Basis:
     stretch: float
     pivots: torch.Tensor
     """float32 (p, q): coordinates of some rows, around which the others are grouped."""
+    is_kept: ClassVar[bool] = True
 
     @classmethod
     def of(cls, sample: torch.Tensor, kind: SketchKind) -> Basis:
@@ -128,11 +130,6 @@ class Basis:
         single = directions.float()
         spread = np.linspace(0, len(sample) - 1, min(len(sample), _PIVOTS)).astype(np.int64)
         return cls(kind, single, stretch, sample[torch.from_numpy(spread)] @ single)
-
-    @property
-    def is_kept(self) -> bool:
-        """See `Viewer`."""
-        return True
 
     def view(self, block: torch.Tensor, norms: torch.Tensor) -> Sketches:
         """Sketches of rows float32 (b, d) whose lengths are float32 (b,)."""
@@ -198,16 +195,13 @@ class WholeRows:
     """Every coordinate in bfloat16, in the place of a basis: bounds then only allow for rounding."""
 
     dimension: int
+    is_kept: ClassVar[bool] = False
+    """They are made as fast as they are read."""
 
     @property
     def kind(self) -> SketchKind:
         """See `Basis`."""
         return SketchKind(self.dimension, 0, is_rounded=True)
-
-    @property
-    def is_kept(self) -> bool:
-        """See `Viewer`; they are made as fast as they are read."""
-        return False
 
     def view(self, block: torch.Tensor, norms: torch.Tensor) -> Sketches:
         """See `Basis`."""
