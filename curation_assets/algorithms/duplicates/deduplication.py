@@ -21,7 +21,7 @@ from curation_assets.algorithms.duplicates.near_duplicates import (
     nearest_kept,
 )
 from curation_assets.algorithms.kmeans.worker_pool import Spread, one_by_one
-from curation_assets.algorithms.rows import Rows
+from curation_assets.algorithms.rows import Rows, chunk_rows
 
 BATCH_BYTES = 32 * 2**20
 
@@ -83,13 +83,13 @@ def remove_near_duplicates(
     was_open = np.flatnonzero(states == State.OPEN)
     n_visits = (clusters >= 0).sum(axis=1)
     n_comparisons = n_rounds = n_touched = 0
+    most_rows = chunk_rows(rows, batch_bytes)
     while (states == State.OPEN).any():
         n_rounds += 1
         n_free = np.zeros(len(states), dtype=np.int8)
         takes_part = np.isin(states, (State.KEPT, State.OPEN))
         index = _ClusterIndex.of(clusters, takes_part, states == State.OPEN, rank, states == State.KEPT)
         n_touched = max(n_touched, index.n_clusters)
-        most_rows = max(1, batch_bytes // (4 * max(1, rows.dimension)))
         batches = (_judged(batch, states, n_visits) for batch in index.batches(most_rows))
         done = 0
         for _, found in spread(partial(_judge, rows, limit), batches):
@@ -163,7 +163,7 @@ def _name_twins(
     is_kept = states == State.KEPT
     n_comparisons = 0
     index = _ClusterIndex.of(clusters, is_kept | seeks, seeks, rank, is_kept)
-    most_rows = max(1, batch_bytes // (4 * max(1, rows.dimension)))
+    most_rows = chunk_rows(rows, batch_bytes)
     batches = ([_sides(members, is_kept) for members in batch] for batch in index.batches(most_rows))
     for _, found in spread(partial(_nearest_kept, rows), batches):
         for seeking, named, cosines, compared in found:

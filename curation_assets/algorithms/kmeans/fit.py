@@ -118,16 +118,6 @@ def fit_kmeans(
     return KMeansFit(fit.centroids, *inputs.result(), fit.inertias)
 
 
-@dataclass(frozen=True, slots=True)
-class CentroidFit:
-    """Result of one k-means whose assignments stay with the workers that hold the rows."""
-
-    centroids: np.ndarray
-    """float32 (k, d), see `KMeansFit`."""
-    inertias: tuple[float, ...]
-    """See `KMeansFit`."""
-
-
 def fit_inputs(
     inputs: FitInputs,
     n_clusters: int,
@@ -138,11 +128,11 @@ def fit_inputs(
     n_local_trials: int | Literal["auto"] = "auto",
     on_iteration: Callable[[Iteration], None] | None = None,
     checkpoints: Checkpoints | None = None,
-) -> CentroidFit:
-    """`fit_kmeans` on the selected rows of a fit; the result is the same for any number of workers.
+) -> FitState:
+    """`fit_kmeans` on the selected rows of a fit; the last state is the same for any number of workers.
 
-    Afterwards the workers of `inputs` know the assignments. `checkpoints` keeps the state after an iteration, and a fit
-    resumes from its last one. All other arguments and errors are those of `fit_kmeans`.
+    Assignments stay with the workers of `inputs`, see `FitInputs.result`. `checkpoints` keeps the state after an
+    iteration, and a fit resumes from its last one. All other arguments and errors are those of `fit_kmeans`.
     """
     with parts_on_threads(inputs.n_rows * n_clusters * inputs.dimension):
         state = checkpoints.last() if checkpoints else None
@@ -162,7 +152,7 @@ def fit_inputs(
                 on_iteration(Iteration(len(inertias), inertias[-1], n_reassigned))
             if checkpoints:
                 checkpoints.keep(FitState(sums.centroids, tuple(inertias), n_reassigned))
-    return CentroidFit(sums.centroids, tuple(inertias))
+    return FitState(sums.centroids, tuple(inertias), n_reassigned)
 
 
 def _is_settled(inertias: list[float], n_reassigned: int, tolerance: float) -> bool:
