@@ -286,10 +286,8 @@ class _LevelStages:
         if coarse:
             inside = self.spec.per_coarse_cluster
             work = inside_assignment_cost(n, coarse, inside, d, chunk_bytes=CHUNK_BYTES)
-        read, sent = (
-            n * (_EMBEDDING * d + _ASSIGNED * (self.level > 1)),
-            self._centroids_sent(k + (coarse or 0)),
-        )
+        read = n * (_EMBEDDING * d + _ASSIGNED * (self.level > 1))
+        sent = self._centroids_sent(k + (coarse or 0))
         moved = {"read_bytes": read, "written_bytes": n * _ASSIGNED, "network_bytes": sent}
         return StageCost(self.level, "assign", n, k, work, **moved)
 
