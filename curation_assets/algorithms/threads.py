@@ -119,6 +119,7 @@ def even_size(n_items: int, most: int, fewest: int = _FEWEST_ITEMS) -> int:
     """
     n_threads = _n_threads()
     most = min(most, max(fewest, most * _FULL_PIECES // n_threads))
+    # The smallest multiple of the threads that keeps pieces at `most`: ceil(n / (most * threads)) * threads.
     n_pieces = max(1, -(-n_items // (most * n_threads)) * n_threads)
     n_pieces = max(1, min(n_pieces, n_items // min(most, fewest)))
     return min(most, max(1, -(-n_items // n_pieces)))

@@ -44,6 +44,7 @@ def plan_n_clusters(n_samples: int, n_levels: int) -> list[int]:
             f"{n_samples:,} samples are too few for {n_levels} levels: use at least {2 ** (n_levels + 1):,} "
             f"samples or fewer levels"
         )
+    # k_t = n / ratio^t for levels t = 1 to L, with ratio^L = n / n^0.45: the top has n^0.45 clusters.
     ratio = (n_samples / n_samples**_TOP_EXPONENT) ** (1 / n_levels)
     ratio = min(max(ratio, _SMALLEST_RATIO), _LARGEST_RATIO)
     ratio = min(ratio, (n_samples / min(_FEWEST_TOP_CLUSTERS, n_samples / 2**n_levels)) ** (1 / n_levels))

@@ -98,6 +98,7 @@ def _settle_block(
     takes as many rounds as the longest chain, and no loop over rows.
     """
     later, earlier = close_pairs(rows[block], rows[block], threshold)
+    # Each pair once, and no row with itself.
     once = later > earlier
     later, earlier = block[later[once]], block[earlier[once]]
     from_outside = blocked.copy()
@@ -204,6 +205,7 @@ def exact_twins(digests: np.ndarray, rank: np.ndarray) -> np.ndarray:
     """
     columns = [digests[:, column] for column in range(digests.shape[1])]
     order = np.lexsort((rank, *columns))
+    # Equal digests lie next to each other, lowest rank first: a row's twin is where its run begins.
     begins = np.ones(len(order), dtype=bool)
     begins[1:] = (digests[order[1:]] != digests[order[:-1]]).any(axis=1)
     twins = np.empty(len(order), dtype=np.int64)

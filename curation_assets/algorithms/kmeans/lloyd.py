@@ -114,6 +114,7 @@ class Lloyd:
             return 0
         if not self._is_searched or len(moved) > _FULL_SEARCH_SHARE * len(self._moved):
             moved = torch.arange(len(self._moved), device=moved.device)
+            # All centroids are searched: no earlier rival counts.
             self._rivals.fill_(-math.inf)
         search = _Search(self._tiled, self.book, moved)
 

@@ -90,10 +90,12 @@ def sorted_blocks(
 def _cut_into_blocks(sizes: np.ndarray, block_rows: int) -> tuple[np.ndarray, np.ndarray]:
     """Block of each group, uint16 (k,), one beyond the last for groups left out, and the rows of each block."""
     n_rows = int(sizes.sum())
+    # At most 2^15 blocks: their numbers fit 16 bits, which `_partition` sorts by counting.
     block_rows = max(block_rows, n_rows // (_MOST_BLOCKS // 2))
     # A group belongs where its middle lies, so that large ones do not drag their neighbours along.
     ends = np.cumsum(sizes)
     blocks = (ends - (sizes + 1) // 2) // block_rows
+    # Numbers without gaps, since a large group skips some.
     blocks = np.cumsum(np.diff(blocks, prepend=blocks[:1]) > 0)
     block_sizes = np.bincount(blocks, weights=sizes).astype(np.int64)
     blocks = blocks.astype(np.uint16)
