@@ -165,8 +165,7 @@ class Lloyd:
         if len(open_rows):
             numbers, mine = tile.start + open_rows, block.index_select(0, open_rows)
             rows = self._tiled.searched(search.among_all, numbers, mine, norms[open_rows])
-            rows = replace(rows, at_least=(own - slack)[open_rows])
-            found = search.among_all.best(rows, runner_up=True)
+            found = search.among_all.best_two(replace(rows, at_least=(own - slack)[open_rows]))
             self._clusters[numbers], self._own[numbers] = found.column, found.score
             self._rivals[numbers] = found.others
 

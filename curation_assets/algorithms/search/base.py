@@ -110,3 +110,7 @@ class NearestCentroids(ABC):
             found.column[unsure] = resolve(block, self.book, threshold, left_out)
             found.others[unsure] = found.score[unsure]
         return found
+
+    def best_two(self, rows: SearchedRows) -> Found:
+        """`best`, with what the runner-up's score cannot exceed."""
+        return self.best(rows, runner_up=True)

@@ -135,7 +135,7 @@ def test_nothing_known(search: str, name: str) -> None:
     rows, centroids = CASES[name]()
     book, searched = Codebook.of(centroids), SearchedRows.of(rows)
     hold(SEARCHES[search](book).best(searched), searched, book)
-    hold(SEARCHES[search](book).best(searched, runner_up=True), searched, book)
+    hold(SEARCHES[search](book).best_two(searched), searched, book)
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if not name.startswith("k = 1")])
@@ -154,7 +154,7 @@ def test_scores_of_interest_and_a_centroid_left_out(search: str, name: str) -> N
     searched = SearchedRows(rows, lengths(rows), at_least=at_least, left_out=left_out)
     hold(SEARCHES[search](book).best(searched), searched, book)
     beside = SearchedRows(rows, lengths(rows), at_least=at_least, own=own, left_out=left_out)
-    hold(SEARCHES[search](book).best(beside, runner_up=True), beside, book)
+    hold(SEARCHES[search](book).best_two(beside), beside, book)
 
 
 @settings(max_examples=30, deadline=None)
@@ -186,7 +186,7 @@ def test_more_centroids_than_are_compared_at_a_time(search: str, dimension: int)
     # Copies beyond the first part must not win, centroids that are only there must.
     centroids[-2000:-1000] = centroids[:1000]
     rows = torch.cat([centroids[:50], centroids[-2000:-1950], centroids[-50:], torch.randn(50, dimension)])
-    found = SEARCHES[search](Codebook.of(centroids)).best(SearchedRows.of(rows), runner_up=True)
+    found = SEARCHES[search](Codebook.of(centroids)).best_two(SearchedRows.of(rows))
     squared = torch.cdist(rows.double(), centroids.double(), compute_mode="donot_use_mm_for_euclid_dist")
     assert torch.equal(found.column, torch.from_numpy(squared.numpy().argmin(axis=1)))
     assert found.column[:100].tolist() == [*range(50), *range(50)]
