@@ -50,7 +50,7 @@ class Assigner:
             clusters[tile], distances[tile] = column.cpu(), distance.cpu()
 
         with parts_on_threads():
-            size = even_size(len(rows), self._search.tile_rows())
+            size = even_size(len(rows), self._search.tile_rows(), device=self._device)
             tiles = [(slice(first, first + size),) for first in range(0, len(rows), size)]
             on_threads(assign, tiles, self._device)
         return clusters.numpy(), distances.numpy()

@@ -15,8 +15,10 @@ from curation_assets.algorithms.search.choose import nearest_centroids
 from curation_assets.algorithms.search.codebook import MOST_CENTROIDS, Codebook
 from curation_assets.algorithms.search.cpu.search import CpuCentroids
 from curation_assets.algorithms.search.cpu.sketch import Basis, WholeRows
+from curation_assets.algorithms.search.cuda.search import CudaCentroids
 from curation_assets.algorithms.search.parts import CentroidsInParts
 from curation_assets.algorithms.search.plain import PlainCentroids
+from curation_assets_tests.algorithms.search.cuda.kernels_here import device_of_kernels
 from curation_assets_tests.algorithms.small_fits import CHOICES, clustered_rows, lengths
 
 Case = tuple[torch.Tensor, torch.Tensor]
@@ -38,9 +40,15 @@ def _in_parts(name: str) -> Search:
     return search
 
 
+def _interpreted(book: Codebook) -> NearestCentroids:
+    device_of_kernels()
+    return CudaCentroids(book)
+
+
 SEARCHES: dict[str, Search] = {
     **{name: _chosen(name) for name in CHOICES},
     **{f"{name}, in parts": _in_parts(name) for name in CHOICES},
+    "cuda": _interpreted,
 }
 
 
@@ -159,7 +167,10 @@ def test_scores_of_interest_and_a_centroid_left_out(search: str, name: str) -> N
 
 @settings(max_examples=30, deadline=None)
 @given(
-    st.integers(0, 10_000), st.sampled_from(list(SEARCHES)), st.sampled_from([1, 2, 5, 24, 63]), st.booleans()
+    st.integers(0, 10_000),
+    st.sampled_from(list(SEARCHES)),
+    st.sampled_from([1, 2, 5, 24, 63]),
+    st.booleans(),
 )
 def test_the_runner_up_is_known_as_closely_as_bounds_allow(
     seed: int, search: str, dimension: int, beside: bool
