@@ -18,7 +18,10 @@ from curation_assets.algorithms.search.cpu.sketch import Basis, WholeRows
 from curation_assets.algorithms.search.cuda.search import CudaCentroids
 from curation_assets.algorithms.search.parts import CentroidsInParts
 from curation_assets.algorithms.search.plain import PlainCentroids
-from curation_assets_tests.algorithms.search.cuda.kernels_here import device_of_kernels
+from curation_assets_tests.algorithms.search.cuda.kernels_here import (
+    device_of_kernels,
+    use_large_programs,
+)
 from curation_assets_tests.algorithms.small_fits import CHOICES, clustered_rows, lengths
 
 Case = tuple[torch.Tensor, torch.Tensor]
@@ -43,6 +46,11 @@ def _in_parts(name: str) -> Search:
 def _interpreted(book: Codebook) -> NearestCentroids:
     device_of_kernels()
     return CudaCentroids(book)
+
+
+@pytest.fixture(autouse=True)
+def large_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_large_programs(monkeypatch)
 
 
 SEARCHES: dict[str, Search] = {

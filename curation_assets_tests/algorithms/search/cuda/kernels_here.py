@@ -9,6 +9,11 @@ from importlib.metadata import version
 import pytest
 import torch
 
+from curation_assets.algorithms.search.base import SearchedRows
+from curation_assets.algorithms.search.codebook import Codebook
+from curation_assets.algorithms.search.cuda import launches, row_launches
+from curation_assets.algorithms.search.cuda.search import CudaCentroids
+
 
 def device_of_kernels() -> torch.device:
     """The CPU with Triton's interpreter, else the card; skips the test that asks where neither works."""
@@ -16,6 +21,15 @@ def device_of_kernels() -> torch.device:
     if reason:
         pytest.skip(reason)
     return torch.device("cpu") if _interprets() else torch.device("cuda", torch.cuda.current_device())
+
+
+def use_large_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the interpreter, which takes as long for a small program as for a large one, run few of them."""
+    if _interprets():
+        for name in ("_PAIRS", "_SCORED_PAIRS"):
+            monkeypatch.setattr(row_launches, name, 256)
+        monkeypatch.setattr(launches, "_REACH_PAIRS", 256)
+        monkeypatch.setattr(launches, "tile_for", lambda *_: launches.Tile(256, 64, 4, 2))
 
 
 def _interprets() -> bool:
@@ -27,10 +41,6 @@ def _reason_against_kernels() -> str | None:
     pytest.importorskip("triton.tools.tensor_descriptor", reason="needs Triton 3.4 or later")
     if not _interprets():
         return None if torch.cuda.is_available() else "needs a CUDA card"
-    from curation_assets.algorithms.search.base import SearchedRows
-    from curation_assets.algorithms.search.codebook import Codebook
-    from curation_assets.algorithms.search.cuda.search import CudaCentroids
-
     try:
         CudaCentroids(Codebook.of(torch.ones(2, 3))).best(SearchedRows.of(torch.ones(1, 3)))
     except Exception as error:
