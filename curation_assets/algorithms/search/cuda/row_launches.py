@@ -32,7 +32,7 @@ def pair_squares(
     if len(columns):
         with torch.cuda.device_of(rows):
             pair_squares_kernel[(-(-len(columns) // _PAIRS),)](
-                rows, columns if numbers is None else numbers, centroids, columns, squares, len(columns),
+                *_dense(rows, columns if numbers is None else numbers, centroids, columns), squares, len(columns),
                 rows.shape[1], HAS_NUMBERS=numbers is not None, PAIRS=_PAIRS, num_warps=2, enable_fp_fusion=False,
             )  # fmt: skip
     return squares
@@ -60,7 +60,7 @@ def pair_scores(
     if len(columns):
         with torch.cuda.device_of(rows):
             pair_scores_kernel[(-(-len(columns) // _SCORED_PAIRS),)](
-                rows, columns if numbers is None else numbers, centroids, bias, columns, scores, len(columns),
+                *_dense(rows, columns if numbers is None else numbers, centroids, bias, columns), scores, len(columns),
                 rows.shape[1], HAS_NUMBERS=numbers is not None, PAIRS=_SCORED_PAIRS, PIECE=_SCORED_PIECE, num_warps=4,
             )  # fmt: skip
     return scores
@@ -99,7 +99,7 @@ def settle(
     scores, others, thresholds = (torch.empty_like(norms) for _ in range(3))
     if len(block):
         settle_kernel[(-(-len(block) // _SCORED_PAIRS),)](
-            block, norms, residuals, norms if at_least is None else at_least, centroids, bias, *two_best,
+            *_dense(block, norms, residuals, norms if at_least is None else at_least, centroids), bias, *two_best,
             columns, scores, others, thresholds, len(block), block.shape[1],
             error.of_norm, error.of_residual, error.constant, share,
             HAS_AT_LEAST=at_least is not None, ROWS=_SCORED_PAIRS, PIECE=_SCORED_PIECE,
@@ -130,6 +130,11 @@ def sum_runs(
         dimension = rows.shape[1]
         with torch.cuda.device_of(rows):
             sum_runs_kernel[(-(-len(numbers) // _RUN), -(-dimension // _RUN_PIECE))](
-                rows, numbers, clusters, clusters if mass is None else mass, sums, len(numbers), dimension,
+                *_dense(rows, numbers, clusters, clusters if mass is None else mass), sums, len(numbers), dimension,
                 HAS_MASS=mass is not None, RUN=_RUN, PIECE=_RUN_PIECE, num_warps=4,
             )  # fmt: skip
+
+
+def _dense(*tensors: torch.Tensor) -> list[torch.Tensor]:
+    """Tensors as the kernels read them: without gaps, copied only where there are some."""
+    return [tensor.contiguous() for tensor in tensors]

@@ -111,7 +111,7 @@ class CudaCentroids(NearestCentroids):
         return _joined([plain.leading(replace(rows, view=None)[start : start + step]) for start in starts])
 
     def _decided(self, rows: SearchedRows, half: HalfRows, tile: launches.Tile) -> Decided:
-        left_out = None if rows.left_out is None else rows.left_out.to(torch.int32)
+        left_out = None if rows.left_out is None else rows.left_out.to(torch.int32).contiguous()
         best, column, second, maxima = launches.best_two(half, self.half, left_out, tile)
         # The kernel cuts this share off its scores, see `kernels._two_best`.
         share = tile.columns * 2.0**-23 * _SLACK

@@ -14,6 +14,8 @@ from curation_assets.algorithms.search.codebook import Codebook
 from curation_assets.algorithms.search.cuda import launches, row_launches
 from curation_assets.algorithms.search.cuda.search import CudaCentroids
 
+SMALL_TILE = launches.Tile(16, 32, 4, 2)
+
 
 def device_of_kernels() -> torch.device:
     """The CPU with Triton's interpreter, else the card; skips the test that asks where neither works."""
@@ -23,13 +25,13 @@ def device_of_kernels() -> torch.device:
     return torch.device("cpu") if _interprets() else torch.device("cuda", torch.cuda.current_device())
 
 
-def use_large_programs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the interpreter, which takes as long for a small program as for a large one, run few of them."""
+def use_small_searches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the interpreter run few programs of few scores: its time goes with both."""
     if _interprets():
         for name in ("_PAIRS", "_SCORED_PAIRS"):
             monkeypatch.setattr(row_launches, name, 256)
         monkeypatch.setattr(launches, "_REACH_PAIRS", 256)
-        monkeypatch.setattr(launches, "tile_for", lambda *_: launches.Tile(256, 64, 4, 2))
+        monkeypatch.setattr(launches, "tile_for", lambda *_: SMALL_TILE)
 
 
 def _interprets() -> bool:

@@ -13,20 +13,18 @@ from curation_assets.algorithms.search.cuda.launches import Tile
 from curation_assets.algorithms.search.cuda.rounding import HalfCentroids, HalfRows, ScoreError, row_bytes
 from curation_assets.algorithms.search.cuda.search import CudaCentroids
 from curation_assets.algorithms.search.plain import PlainCentroids
-from curation_assets_tests.algorithms.search.cuda.kernels_here import use_large_programs
+from curation_assets_tests.algorithms.search.cuda.kernels_here import SMALL_TILE, use_small_searches
 
 from . import reference
 
 pytestmark = [pytest.mark.kernel]
-SMALL = Tile(16, 32, 4, 2)
 
 
 @pytest.fixture
 def small_tiles(monkeypatch: pytest.MonkeyPatch, device: torch.device) -> None:
-    """Several tiles of rows and columns in small inputs; on a card those that it uses."""
+    """Several tiles of rows and columns in small inputs; on a card its own tiles."""
     if device.type == "cpu":
-        use_large_programs(monkeypatch)
-        monkeypatch.setattr(launches, "tile_for", lambda *_: SMALL)
+        use_small_searches(monkeypatch)
 
 
 def found_by(rows: torch.Tensor, centroids: torch.Tensor, **options: torch.Tensor) -> tuple[np.ndarray, ...]:
@@ -93,7 +91,7 @@ def test_any_number_of_rows(n_rows: int, device: torch.device) -> None:
 @pytest.mark.parametrize("tile", launches.TILES[::2], ids=str)
 def test_tiles_of_the_card(tile: Tile, device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launches, "tile_for", lambda *_: tile)
-    rows, centroids = reference.case("copies", 70, 260, 20, torch.float32, device)
+    rows, centroids = reference.case("copies", 70, 130, 20, torch.float32, device)
     column, _, _ = found_by(rows, centroids)
     np.testing.assert_array_equal(column, reference.nearest(rows.cpu().numpy(), centroids.cpu().numpy()))
 
@@ -141,11 +139,11 @@ def test_scores_of_the_kernel_keep_to_their_bound(name: str, kind: torch.dtype, 
     rows, centroids = reference.case(name, 50, 60, 130, kind, device)
     norms = torch.linalg.vector_norm(rows.float(), dim=1)
     half, book = HalfRows.of(rows, norms), half_centroids(centroids)
-    best, column, second, maxima = launches.best_two(half, book, None, SMALL)
+    best, column, second, maxima = launches.best_two(half, book, None, SMALL_TILE)
     exact = reference.scores(rows.float().cpu().numpy(), centroids.cpu().numpy())
     error = ScoreError.of(book).of_rows(norms, half).double().cpu().numpy()
     best, second = best.double().cpu().numpy(), second.double().cpu().numpy()
-    share = SMALL.columns * 2.0**-23 * (1 + 1e-3)
+    share = SMALL_TILE.columns * 2.0**-23 * (1 + 1e-3)
     own = exact[np.arange(50), column.cpu().numpy()]
     assert (np.abs(best - own) <= error + share * np.abs(best)).all()
     ordered = np.sort(exact, axis=1)
@@ -153,7 +151,7 @@ def test_scores_of_the_kernel_keep_to_their_bound(name: str, kind: torch.dtype, 
     assert (np.abs(second - ordered[:, -2]) <= error + share * np.abs(second)).all()
     assert np.array_equal(maxima.amax(dim=0).cpu().numpy(), best)
     for tile, of_tile in enumerate(maxima.double().cpu().numpy()):
-        highest = exact[:, tile * SMALL.columns : (tile + 1) * SMALL.columns].max(axis=1)
+        highest = exact[:, tile * SMALL_TILE.columns : (tile + 1) * SMALL_TILE.columns].max(axis=1)
         assert (np.abs(of_tile - highest) <= error + share * np.abs(of_tile)).all()
 
 

@@ -10,7 +10,7 @@ from curation_assets.algorithms.kmeans.fit import KMeansFit, fit_kmeans
 from curation_assets.algorithms.kmeans.tiles import TiledRows
 from curation_assets.algorithms.search import choose
 from curation_assets.algorithms.search.cuda.search import CudaCentroids
-from curation_assets_tests.algorithms.search.cuda.kernels_here import device_of_kernels, use_large_programs
+from curation_assets_tests.algorithms.search.cuda.kernels_here import device_of_kernels, use_small_searches
 from curation_assets_tests.algorithms.small_fits import blobs, prepared
 
 
@@ -26,7 +26,7 @@ def test_fits_have_the_bytes_of_the_cpu(
 ) -> None:
     expected = fit(metric, resident_bytes)
     device_of_kernels()
-    use_large_programs(monkeypatch)
+    use_small_searches(monkeypatch)
     monkeypatch.setattr(choose, "runs_kernels", lambda _: True)
     monkeypatch.setattr(row_sums, "runs_kernels", lambda _: True)
     monkeypatch.setattr(choose, "_pays_for_kernels", lambda *_: True)
