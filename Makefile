@@ -11,7 +11,7 @@ export DAGSTER_HOME := $(CURDIR)
 export CURATION_HOME := $(CURDIR)
 export CURATION_STATE ?= $(CURDIR)/data/dagster
 
-.PHONY: help setup setup-ray demo demo-text demo-ray test test-ray test-ui test-postgres test-s3 test-cluster check reference dev
+.PHONY: help setup setup-ray demo demo-text demo-ray test test-ray test-ui test-postgres test-s3 test-cluster test-gpu check reference dev
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -68,6 +68,9 @@ test-s3: setup ## Test outputs on an S3 server that the tests start
 test-cluster: setup ## Test runs and steps as Ray jobs, through dagster-ray
 	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS),cluster]'
 	$(BIN)/python -m pytest -m cluster curation_assets_tests/cluster
+
+test-gpu: setup ## Test the Triton kernels, and fits with them, on this machine's CUDA card
+	$(BIN)/python -m pytest -m 'gpu or kernel' curation_assets_tests/algorithms/search
 
 check: setup ## Check lint, formatting and types
 	$(BIN)/ruff check .

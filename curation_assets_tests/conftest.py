@@ -30,6 +30,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name not in LONG_FILES)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    # Triton reads it when it is imported. With `make test-gpu` the kernels run on the card instead.
+    if "gpu or kernel" not in config.getoption("markexpr"):
+        os.environ["TRITON_INTERPRET"] = "1"
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project that was curated once, undisturbed: tests that change it work on a copy."""

@@ -109,15 +109,16 @@ def on_threads(
     return results
 
 
-def even_size(n_items: int, most: int, fewest: int = _FEWEST_ITEMS) -> int:
+def even_size(n_items: int, most: int, fewest: int = _FEWEST_ITEMS, device: str = "cpu") -> int:
     """Size of pieces that gives each thread of `on_threads` about as many items.
 
     Args:
         n_items: to be cut.
         most: items of a piece. Many threads get smaller ones, so that all of them hold about what four would.
         fewest: items of a piece, unless there are fewer.
+        device: torch device of the work; only work on the CPU is shared out.
     """
-    n_threads = _n_threads()
+    n_threads = _n_threads() if device == "cpu" else 1
     most = min(most, max(fewest, most * _FULL_PIECES // n_threads))
     # The smallest multiple of the threads that keeps pieces at `most`: ceil(n / (most * threads)) * threads.
     n_pieces = max(1, -(-n_items // (most * n_threads)) * n_threads)

@@ -120,6 +120,7 @@ def test_pieces_are_even_and_no_smaller_than_pays() -> None:
     assert even_size(900, 5461, fewest=1) == 300
     assert even_size(10_000, 64) == 64
     assert even_size(0, 64) == 1
+    assert even_size(20_000, 10**6, device="cuda") == 20_000, "only work on the CPU is shared out"
     torch.set_num_threads(8)
     assert even_size(10**6, 5461) == 2718, "368 pieces of half the size, on twice the threads"
     torch.set_num_threads(40)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 
 from curation_assets.algorithms.compiled import add_rows as add_rows_compiled
+from curation_assets.algorithms.search.cuda import sums as cuda_sums
+from curation_assets.algorithms.search.cuda.presence import runs_kernels
 from curation_assets.algorithms.threads import VALUE_WORK, in_parts
 
 
@@ -24,6 +26,9 @@ def add_rows(
         mass: float64 (p,).
         sums: float64 (k, d), added to.
     """
+    if runs_kernels(block.device):
+        cuda_sums.add_rows(block, rows, clusters, mass, sums)
+        return
     if block.device.type != "cpu":
         wide = (block if rows is None else block.index_select(0, rows)).double()
         sums.index_add_(0, clusters, wide * mass[:, None])

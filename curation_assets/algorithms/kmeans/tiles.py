@@ -95,10 +95,11 @@ class TiledRows:
         """
         n_rows = self.rows.n_rows
         if self._resident is not None:
-            size = even_size(n_rows, most_rows)
+            size = even_size(n_rows, most_rows, device=self.device)
         else:
             # Tiles that are worked on at the same time lie in two chunks at most, however small those are.
-            size = even_size(min(n_rows, chunk_rows(self.rows, self._chunk_bytes)), most_rows, fewest=1)
+            n_rows = min(n_rows, chunk_rows(self.rows, self._chunk_bytes))
+            size = even_size(n_rows, most_rows, fewest=1, device=self.device)
         return on_threads(function, self.tiles(size), self.device)
 
     def norms(self) -> torch.Tensor:

@@ -44,7 +44,7 @@ def assign(
         clusters[tile], distances[tile] = column.cpu(), distance.cpu()
 
     with parts_on_threads():
-        size = even_size(len(rows), search.tile_rows())
+        size = even_size(len(rows), search.tile_rows(), device=device)
         on_threads(assign_tile, [(slice(i, i + size),) for i in range(0, len(rows), size)], device)
     return clusters.numpy(), distances.numpy()
 

@@ -55,6 +55,12 @@ class SearchedRows:
     def __len__(self) -> int:
         return len(self.block)
 
+    def __getitem__(self, rows: slice) -> SearchedRows:
+        """Some of the rows."""
+        known = (None if value is None else value[rows] for value in (self.at_least, self.own, self.left_out))
+        view = None if self.view is None else self.view[rows]
+        return SearchedRows(self.block[rows], self.norms[rows], view, *known)
+
 
 @dataclass(frozen=True, slots=True)
 class Found:

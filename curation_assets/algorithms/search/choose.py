@@ -12,6 +12,9 @@ from curation_assets.algorithms.search.base import NearestCentroids
 from curation_assets.algorithms.search.codebook import MOST_CENTROIDS, Codebook
 from curation_assets.algorithms.search.cpu.search import LARGEST_NORM, CpuCentroids
 from curation_assets.algorithms.search.cpu.sketch import Basis, SketchKind, WholeRows
+from curation_assets.algorithms.search.cuda import rounding as cuda_rounding
+from curation_assets.algorithms.search.cuda.presence import runs_kernels
+from curation_assets.algorithms.search.cuda.search import CudaCentroids
 from curation_assets.algorithms.search.parts import CentroidsInParts
 from curation_assets.algorithms.search.plain import PlainCentroids
 from curation_assets.algorithms.search.rounding import bfloat16_is_faster
@@ -103,13 +106,21 @@ def nearest_centroids(
         choice: None takes what was measured.
     """
     choice = choice or MEASURED
-    if book.centroids.device.type != "cpu" or choice.is_plain:
+    device = book.centroids.device
+    if not choice.is_plain and runs_kernels(device) and _pays_for_kernels(book, n_rows):
+        return CudaCentroids(book)
+    if device.type != "cpu" or choice.is_plain:
         return _in_parts(book, PlainCentroids)
     if like is None:
         viewer = _viewer(book, n_rows, basis, choice)
     else:
         viewer = like.viewer if isinstance(like.viewer, Basis | WholeRows) else None
     return _in_parts(book, lambda part: CpuCentroids(part, viewer))
+
+
+def _pays_for_kernels(book: Codebook, n_rows: int) -> bool:
+    """Whether centroids are short enough for float16, and scores too many for a single tile of the plain search."""
+    return book.largest_norm < cuda_rounding.LARGEST_NORM and n_rows > book.tile_rows()
 
 
 def _in_parts(book: Codebook, search: Callable[[Codebook], NearestCentroids]) -> NearestCentroids:
@@ -155,5 +166,9 @@ def row_basis(
 def view_bytes(dimension: int, device: str, choice: Choice | None = None) -> int:
     """Bytes of what is kept of a row from one search to the next."""
     choice = choice or MEASURED
-    directions = choice.sketch(dimension) if device == "cpu" and not choice.is_plain else None
+    if choice.is_plain:
+        return 0
+    if runs_kernels(torch.device(device)):
+        return cuda_rounding.row_bytes(dimension)
+    directions = choice.sketch(dimension) if device == "cpu" else None
     return 0 if directions is None else directions.row_bytes

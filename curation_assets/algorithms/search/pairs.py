@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import torch
 
 from curation_assets.algorithms.search.cpu import kernels
+from curation_assets.algorithms.search.cuda import row_launches
+from curation_assets.algorithms.search.cuda.presence import runs_kernels
 from curation_assets.algorithms.settings import Metric
 
 _PAIR_BYTES = 32 * 2**20
@@ -29,10 +31,12 @@ def pair_scores(
         clusters: int64 (p,).
 
     Returns:
-        float32 (p,). Peak memory on CUDA is two blocks of 32 MiB beside the result.
+        float32 (p,). Peak memory on CUDA is at most two blocks of 32 MiB beside the result.
     """
     if block.device.type == "cpu":
         return kernels.pair_scores(block, rows, centroids, bias, clusters)
+    if runs_kernels(block.device):
+        return row_launches.pair_scores(block, rows, centroids, bias, clusters)
     result = torch.empty(len(clusters), dtype=torch.float32, device=block.device)
     for piece, left in _pieces(block, rows, len(clusters), value_bytes=4):
         result[piece] = centroids.index_select(0, clusters[piece]).mul_(left).sum(dim=1)
@@ -53,10 +57,12 @@ def squared_distances(
         clusters: int64 (p,).
 
     Returns:
-        float64 (p,). Peak memory on CUDA is two blocks of 32 MiB beside the result.
+        float64 (p,). Peak memory on CUDA is at most two blocks of 32 MiB beside the result.
     """
     if block.device.type == "cpu":
         return kernels.pair_squared_distances(block, rows, centroids, clusters)
+    if runs_kernels(block.device):
+        return row_launches.pair_squares(block, rows, centroids, clusters)
     result = torch.empty(len(clusters), dtype=torch.float64, device=block.device)
     for piece, left in _pieces(block, rows, len(clusters), value_bytes=8):
         difference = left.double() - centroids.index_select(0, clusters[piece]).double()

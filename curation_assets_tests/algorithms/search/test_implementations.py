@@ -15,8 +15,13 @@ from curation_assets.algorithms.search.choose import nearest_centroids
 from curation_assets.algorithms.search.codebook import MOST_CENTROIDS, Codebook
 from curation_assets.algorithms.search.cpu.search import CpuCentroids
 from curation_assets.algorithms.search.cpu.sketch import Basis, WholeRows
+from curation_assets.algorithms.search.cuda.search import CudaCentroids
 from curation_assets.algorithms.search.parts import CentroidsInParts
 from curation_assets.algorithms.search.plain import PlainCentroids
+from curation_assets_tests.algorithms.search.cuda.kernels_here import (
+    device_of_kernels,
+    use_small_searches,
+)
 from curation_assets_tests.algorithms.small_fits import CHOICES, clustered_rows, lengths
 
 Case = tuple[torch.Tensor, torch.Tensor]
@@ -38,9 +43,20 @@ def _in_parts(name: str) -> Search:
     return search
 
 
+def _interpreted(book: Codebook) -> NearestCentroids:
+    device_of_kernels()
+    return CudaCentroids(book)
+
+
+@pytest.fixture(autouse=True)
+def small_searches(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_small_searches(monkeypatch)
+
+
 SEARCHES: dict[str, Search] = {
     **{name: _chosen(name) for name in CHOICES},
     **{f"{name}, in parts": _in_parts(name) for name in CHOICES},
+    "cuda": _interpreted,
 }
 
 
@@ -92,6 +108,12 @@ CASES: dict[str, Callable[[], Case]] = {
 }
 
 
+def case_for(search: str, name: str) -> Case:
+    rows, centroids = CASES[name]()
+    # The interpreter takes 0.1 ms for a score.
+    return (rows[::2] if search == "cuda" else rows), centroids
+
+
 def true_scores(rows: torch.Tensor, centroids: torch.Tensor, left_out: torch.Tensor | None) -> torch.Tensor:
     """(|x|^2 - |x - c|^2) / 2 in float64."""
     squared = (rows.double()[:, None] - centroids.double()).square().sum(dim=-1)
@@ -132,7 +154,7 @@ def hold(found: Found, searched: SearchedRows, book: Codebook) -> None:
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("search", SEARCHES)
 def test_nothing_known(search: str, name: str) -> None:
-    rows, centroids = CASES[name]()
+    rows, centroids = case_for(search, name)
     book, searched = Codebook.of(centroids), SearchedRows.of(rows)
     hold(SEARCHES[search](book).best(searched), searched, book)
     hold(SEARCHES[search](book).best_two(searched), searched, book)
@@ -141,7 +163,7 @@ def test_nothing_known(search: str, name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in CASES if not name.startswith("k = 1")])
 @pytest.mark.parametrize("search", SEARCHES)
 def test_scores_of_interest_and_a_centroid_left_out(search: str, name: str) -> None:
-    rows, centroids = CASES[name]()
+    rows, centroids = case_for(search, name)
     book, generator = Codebook.of(centroids), torch.Generator().manual_seed(5)
     left_out = torch.randint(-1, len(centroids), (len(rows),), generator=generator)
     scores = true_scores(rows, centroids, left_out)
@@ -159,7 +181,10 @@ def test_scores_of_interest_and_a_centroid_left_out(search: str, name: str) -> N
 
 @settings(max_examples=30, deadline=None)
 @given(
-    st.integers(0, 10_000), st.sampled_from(list(SEARCHES)), st.sampled_from([1, 2, 5, 24, 63]), st.booleans()
+    st.integers(0, 10_000),
+    st.sampled_from(list(SEARCHES)),
+    st.sampled_from([1, 2, 5, 24, 63]),
+    st.booleans(),
 )
 def test_the_runner_up_is_known_as_closely_as_bounds_allow(
     seed: int, search: str, dimension: int, beside: bool

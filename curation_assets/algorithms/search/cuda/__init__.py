@@ -1,0 +1,1 @@
+"""The exact search, and sums of rows, on CUDA devices by Triton kernels."""

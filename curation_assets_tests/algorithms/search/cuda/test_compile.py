@@ -1,0 +1,64 @@
+"""Every kernel compiles for the cards it is meant for; that needs no card, and the interpreter does not show it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+COMPILE = """
+import sys
+from triton import compile
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from curation_assets.algorithms.search.cuda import kernels, launches, row_kernels
+
+TYPES = {
+    "scales": "*fp32", "norms": "*fp32", "residuals": "*fp32", "at_least": "*fp32", "bias": "*fp32", "best": "*fp32",
+    "second": "*fp32", "best_out": "*fp32", "second_out": "*fp32", "maxima_out": "*fp32", "thresholds": "*fp32",
+    "scores_out": "*fp32", "others_out": "*fp32", "thresholds_out": "*fp32", "left_out": "*i32", "column": "*i32",
+    "column_out": "*i32", "words_out": "*i32", "row_numbers": "*i64", "tiles": "*i64", "columns": "*i64",
+    "columns_out": "*i64", "clusters": "*i64", "mass": "*fp64", "sums": "*fp64", "squares_out": "*fp64",
+    "centroid_scale": "fp32", "of_norm": "fp32", "of_residual": "fp32", "constant": "fp32", "share": "fp32",
+}
+
+def build(kernel, rows, centroids, warps, capability, **constants):
+    given = {**TYPES, "rows": rows, "centroids": centroids, **dict.fromkeys(constants, "constexpr")}
+    signature = {name: given.get(name, "i32") for name in kernel.arg_names}
+    compile(
+        ASTSource(kernel, signature, {(kernel.arg_names.index(name),): value for name, value in constants.items()}),
+        target=GPUTarget("cuda", capability, 32),
+        options={"num_warps": warps},
+    )
+
+# Descriptors are pointers before Hopper, which loads tiles by itself.
+for capability, tile in ((80, launches.TILES[2]), (90, launches.TILES[0])):
+    rows, centroids = (f"tensordesc<fp16[{size}, 64]>" for size in (tile.rows, tile.columns))
+    shape = {"COLUMNS": tile.columns, "PIECE": 64, "HAS_LEFT_OUT": True}
+    build(
+        kernels.best_two_kernel, rows, centroids, tile.warps, capability,
+        ROWS=tile.rows, STAGES=tile.stages, **shape,
+    )
+    build(kernels.reach_kernel, "*fp16", centroids, 4, capability, PAIRS=64, STAGES=2, **shape)
+    for rows in ("*fp32",) if capability == 90 else ():
+        build(row_kernels.pair_squares_kernel, rows, "*fp32", 2, capability, HAS_NUMBERS=True, PAIRS=32)
+        build(row_kernels.pair_scores_kernel, rows, "*fp32", 4, capability, HAS_NUMBERS=True, PAIRS=16, PIECE=128)
+        build(row_kernels.sum_runs_kernel, rows, "*fp32", 4, capability, HAS_MASS=True, RUN=64, PIECE=256)
+        build(
+            row_kernels.settle_kernel, rows, "*fp32", 4, capability,
+            HAS_AT_LEAST=True, ROWS=16, PIECE=128,
+        )
+print("compiled")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Triton comes for Linux")
+def test_kernels_compile_without_a_card(tmp_path) -> None:
+    # In a process of its own: the interpreter and the compiler exclude each other.
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    environment |= {"TRITON_CACHE_DIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", COMPILE], env=environment, capture_output=True, text=True)
+    assert done.stdout == "compiled\n", done.stderr[-3000:]
