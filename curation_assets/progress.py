@@ -24,11 +24,7 @@ class ProgressSink(Protocol):
 
 
 class LogSink:
-    """Logs at most one line every ten seconds.
-
-    Args:
-        log: takes one line.
-    """
+    """Logs at most one line every ten seconds."""
 
     def __init__(self, log: Callable[[str], None]) -> None:
         self._log = log

@@ -42,16 +42,7 @@ def backfill_pool(
     missing: bool,
     parallel: int,
 ) -> int:
-    """Rebuild chosen steps; returns the exit code.
-
-    Args:
-        pool: name of the pool.
-        first: step or level to begin with; raw_pool if shards are chosen and it is not given.
-        last: step or level to end with.
-        shards: `a,b` or `a..b`.
-        failed: only shards that failed, and only what is out of date in them.
-        missing: only shards that lack an output of the steps, and only what is out of date in them.
-        parallel: processes for partitioned steps.
+    """Rebuild chosen steps; returns the exit code. See the help of the command for its options.
 
     Raises:
         PoolSpecError: if a step or shard does not exist, or the combination would mix clusters.

@@ -14,13 +14,8 @@ from curation_assets.storage.outputs import timestamp
 class Rebuild:
     """The one unfinished order of a pool to rebuild steps.
 
-    Outputs made after the order was given count as rebuilt. The order is kept until it is finished: the same
-    command resumes it after a kill or a failure, another command replaces it.
-
-    Args:
-        home: of the project.
-        pool: name of the pool.
-        order: what was asked for, JSON-able.
+    Outputs made after the order (JSON-able) was given count as rebuilt. The order is kept until it is finished:
+    the same command resumes it after a kill or a failure, another command replaces it.
     """
 
     def __init__(self, home: Home, pool: str, order: Sequence[Any]) -> None:

@@ -31,10 +31,6 @@ _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 def open_runner(pool: str, *, parallel: int = 1) -> Iterator[Runner]:
     """A runner that holds the pool's locks for the block.
 
-    Args:
-        pool: name of the pool.
-        parallel: processes for partitioned waves.
-
     Raises:
         PoolSpecError: if the pool does not exist.
         PoolBusyError: if another process runs it.
@@ -50,8 +46,6 @@ class Runner:
     """Brings steps of one pool up to date.
 
     Args:
-        driver: plans the runs.
-        console: where to say what happens.
         parallel: processes for partitioned waves; 1 runs them here.
     """
 

@@ -63,12 +63,7 @@ def recluster_job(pool: str, level: int) -> str:
 
 
 def build_jobs(spec: PoolSpec, home: Home) -> list[Job]:
-    """The jobs of a pool.
-
-    Args:
-        spec: the pool.
-        home: of the project.
-    """
+    """The jobs of a pool."""
     pool, steps = spec.name, pool_steps(spec)
     jobs: list[Job] = [
         _asset_job(

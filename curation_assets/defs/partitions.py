@@ -52,14 +52,9 @@ def take_listing(
     files: Sequence[SourceFile],
     why_set_aside: Callable[[Shard], str] = lambda _: "",
 ) -> ListingChange:
-    """Group listed files into shards, remove shards that are gone, and make Dagster's partitions the same.
+    """Group complete files into shards, remove shards that are gone, and make Dagster's partitions the same.
 
-    Args:
-        instance: Dagster's.
-        spec: the pool.
-        storage: its outputs.
-        files: as listed, complete ones only.
-        why_set_aside: why the pool is curated without a shard for now; empty for one that takes part.
+    `why_set_aside` tells why the pool is curated without a shard for now; it is empty for one that takes part.
     """
     known = storage.all_shards()
     grouped = group_files(files, spec.source.files_per_shard, known)

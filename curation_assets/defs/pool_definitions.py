@@ -17,12 +17,7 @@ from curation_assets.project import Home
 
 
 def build_definitions(specs: list[PoolSpec], home: Home) -> dg.Definitions:
-    """Definitions of several pools side by side.
-
-    Args:
-        specs: the pools.
-        home: where the project keeps its data.
-    """
+    """Definitions of several pools side by side."""
     assets: list[dg.AssetsDefinition] = []
     checks: list[dg.AssetChecksDefinition] = []
     jobs: list[Job] = []

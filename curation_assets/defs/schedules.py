@@ -9,12 +9,7 @@ from curation_assets.project import Home
 
 
 def build_schedules(spec: PoolSpec, home: Home) -> list[dg.ScheduleDefinition]:
-    """The schedules of one pool.
-
-    Args:
-        spec: the pool.
-        home: of the project.
-    """
+    """The schedules of one pool."""
     nightly = dg.ScheduleDefinition(
         name=f"{spec.name}_nightly",
         job_name=curate_job(spec.name),

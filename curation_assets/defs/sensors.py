@@ -16,13 +16,7 @@ def sensor_name(pool: str) -> str:
 
 
 def build_sensor(spec: PoolSpec, home: Home, jobs: list[Job]) -> dg.SensorDefinition:
-    """The sensor of one pool, off by default.
-
-    Args:
-        spec: the pool.
-        home: of the project.
-        jobs: all of the pool's.
-    """
+    """The sensor of one pool, off by default."""
 
     @dg.sensor(
         name=sensor_name(spec.name),

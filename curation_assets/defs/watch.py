@@ -111,9 +111,6 @@ class Watcher:
     """Looks at one pool.
 
     Args:
-        spec: the pool.
-        home: of the project.
-        instance: Dagster's.
         cursor: of the last look; changed in place.
     """
 
@@ -124,11 +121,7 @@ class Watcher:
         self._shard_steps = shard_steps(self._steps)
 
     def look(self, now: float) -> Look:
-        """Record what arrived and decide what to run.
-
-        Args:
-            now: Unix time.
-        """
+        """Record what arrived and decide what to run; `now` is Unix time."""
         close_dead_runs(self._instance)
         if busy := self._active_run():
             return Look(busy)

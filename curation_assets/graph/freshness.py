@@ -39,9 +39,6 @@ class Freshness:
     """What is up to date, judged by the facts beside the outputs. Each instance reads the facts once.
 
     Args:
-        storage: the pool's outputs.
-        steps: of the pool.
-        shards: those that take part.
         again: steps to rebuild even if they are up to date.
     """
 

@@ -49,10 +49,7 @@ def next_wave(
 ) -> Wave | None:
     """The first wave with something out of date, None if there is nothing to do.
 
-    Args:
-        freshness: of the pool, as it is now.
-        names: steps to consider; all if None.
-        shards: shards to consider; all if None.
+    Considers only the named steps and shards, or all of them if None.
     """
     steps, outdated = freshness.steps, freshness.outdated()
     found: dict[str, dict[str | None, str]] = {}
@@ -81,11 +78,7 @@ def next_wave(
 
 
 def waves(steps: Mapping[str, Step], names: Iterable[str]) -> list[list[str]]:
-    """Split steps into consecutive runs; a wave ends where partitioned steps meet unpartitioned ones.
-
-    Args:
-        steps: all steps in topological order.
-        names: those to run.
+    """Split the named steps into consecutive runs; a wave ends where partitioned steps meet unpartitioned ones.
 
     Returns:
         Waves in order; inside a wave either every step is partitioned or none is.

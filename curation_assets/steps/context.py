@@ -32,8 +32,6 @@ class PoolAccess:
     """A pool with its outputs, and what reads its files; readers are built on first use.
 
     Args:
-        spec: the pool.
-        storage: its outputs.
         home_folder: relative paths of the pool count from here.
     """
 
@@ -63,12 +61,7 @@ class PoolAccess:
 
 
 def evaluation_readers(spec: PoolSpec, home: Path) -> dict[str, ShardReader]:
-    """Readers of a pool's evaluation sets by name; none without decontamination.
-
-    Args:
-        spec: the pool.
-        home: the project's folder.
-    """
+    """Readers of a pool's evaluation sets by name; none without decontamination."""
     entries = spec.decontamination.evaluation_sets if spec.decontamination else ()
     return {entry.name: build_reader(entry.source, home) for entry in entries}
 
@@ -89,9 +82,6 @@ class StepContext:
     """All that a step function gets.
 
     Args:
-        pool: the pool.
-        step: the declaration of the step.
-        writer: gets the output.
         part: the shard, for a partitioned step.
         engine: where heavy work runs. A step that spreads over shards already runs there.
         report: takes progress.

@@ -42,12 +42,9 @@ class MakeShard:
     """Makes the output of one shard.
 
     Args:
-        pool: the pool.
-        step: the declaration of the step.
         make: writes the output; travels to other processes if the engine does.
         more: goes into the summary of every output.
         on_progress: takes the position and share of a shard and a detail; None where it runs elsewhere.
-        leftovers: see `Leftovers`.
     """
 
     pool: PoolAccess

@@ -42,9 +42,6 @@ class ArrayFile:
 
     Thread-safe. Memory: a piece of 1 MiB (16 MiB from an object store) while it reads.
 
-    Args:
-        path: of the file.
-
     Raises:
         ValueError: if the array is not a 2-D array of floats in C order.
     """
@@ -153,11 +150,7 @@ class ArrayFile:
 
 
 class StoredRows:
-    """One stored array as rows of a fit (see algorithms.rows.Rows).
-
-    Args:
-        path: of the .npy file.
-    """
+    """One stored array as rows of a fit (see algorithms.rows.Rows)."""
 
     def __init__(self, path: UPath) -> None:
         self._file = ArrayFile(path)

@@ -40,10 +40,6 @@ def read_whole(path: UPath) -> bytes:
 def read_all_whole(folder: UPath, paths: Sequence[str]) -> dict[str, bytes]:
     """Contents of small remote files, read at the same time as far as the store's client allows.
 
-    Args:
-        folder: of the files.
-        paths: as its file system names them.
-
     Returns:
         Contents by path, without files that are gone.
 
@@ -156,12 +152,7 @@ class StagedFiles:
 
 @contextmanager
 def staged_file(target: UPath, leftovers: Leftovers | None = None) -> Iterator[Path]:
-    """A local path to write; when the block ends without an error, its file atomically replaces `target`.
-
-    Args:
-        target: the file.
-        leftovers: files that killed processes left in its folder.
-    """
+    """A local path to write; when the block ends without an error, its file atomically replaces `target`."""
     files = StagedFiles(leftovers)
     try:
         yield files.stage(target)

@@ -26,7 +26,6 @@ class Table:
     stored table.
 
     Args:
-        name: of the file, see `Output.path`.
         schema: column -> polars type. A pool's settings may add columns, which are named where the table is declared.
     """
 
@@ -107,11 +106,7 @@ class StoredTable(StoredFile):
 
 @dataclass(frozen=True, slots=True)
 class Array:
-    """A .npy file of an output; see `Table`.
-
-    Args:
-        name: of the file, see `Output.path`.
-    """
+    """A .npy file of an output; see `Table`."""
 
     name: str
 

@@ -45,7 +45,6 @@ class FitWork:
     """One fit's working folder, beside its output; its files belong to one recipe.
 
     Args:
-        folder: created when needed.
         seconds_between: shortest time between two stored states.
     """
 
@@ -57,10 +56,7 @@ class FitWork:
     def of(cls, output: Output, recipe: str, seconds_between: float = SECONDS_BETWEEN) -> FitWork:
         """The working folder for an output; the folders of its other fits are removed.
 
-        Args:
-            output: of the fit.
-            recipe: fingerprint of everything that decides the result.
-            seconds_between: see the class.
+        The recipe is the fingerprint of everything that decides the result.
         """
         folder = output.folder / f"{_PREFIX}{recipe[:16]}"
         for other in output.folder.glob(f"{_PREFIX}*") if output.folder.exists() else ():
@@ -82,12 +78,9 @@ class FitWork:
         return FinishedStep(steps[-1], arrays["centroids"], [piece.tolist() for piece in pieces])
 
     def finish_step(self, step: int, centroids: np.ndarray, inertias: Sequence[Sequence[float]]) -> None:
-        """Store a finished step; the states of its fit, and the previous step, are removed.
+        """Store a finished step (1 for the first) with the inertias of every step so far.
 
-        Args:
-            step: 1 for the first.
-            centroids: float32 (k, d).
-            inertias: of every step so far.
+        The states of its fit, and the previous step, are removed.
         """
         self.save(
             f"step-{step}.npz",
@@ -119,13 +112,7 @@ class FitWork:
 
 
 class FitStates:
-    """States of one fit; the last two are kept.
-
-    Args:
-        work: the working folder.
-        step: resampling step of the fit.
-        seconds_between: see `FitWork`.
-    """
+    """States of one fit; the last two are kept."""
 
     def __init__(self, work: FitWork, step: int, seconds_between: float) -> None:
         self._work, self._step, self._seconds_between = work, step, seconds_between

@@ -90,10 +90,6 @@ class Output:
     once: every writer uploads them into a folder of its own, and then the facts, which name the folder. Files of two
     writers never mix, and the last writer wins. After an `Output` has read facts it uses the files that they name,
     until it reads facts again.
-
-    Args:
-        folder: of the asset.
-        shard: key of the shard.
     """
 
     def __init__(self, folder: UPath, shard: str | None) -> None:
@@ -172,10 +168,6 @@ class Output:
         Locally the old facts are removed first and the new ones written last: if the process is killed in between, the
         output counts as missing and never mixes old and new files. In an object store the old output stays complete
         until the new facts are written.
-
-        Args:
-            recipe: of the output.
-            leftovers: files that killed processes left in its folders; share it between the shards of a step.
         """
         leftovers = leftovers or Leftovers()
         staged = StagedFiles(leftovers)

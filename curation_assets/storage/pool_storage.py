@@ -68,12 +68,7 @@ class OfPool(Generic[Kind]):
 
 
 class PoolStorage:
-    """All outputs of one pool.
-
-    Args:
-        storage_root: folder or fsspec URI.
-        pool: the pool's name.
-    """
+    """All outputs of one pool, below a folder or fsspec URI."""
 
     raw_pool = OfShard(RawPool)
     embedded = OfShard(Embedded)

@@ -36,15 +36,10 @@ class Shard:
 def group_files(
     files: Sequence[SourceFile], files_per_shard: int, known: Sequence[Shard] = ()
 ) -> list[Shard]:
-    """Group a pool's files into shards, keeping existing groups.
+    """Group the listed files of a pool into shards, keeping the groups of an earlier listing.
 
     Known files stay in their shard, with their new size and version; removed files leave it; new files form new
     shards in the order of their paths. Adding files never changes an existing shard.
-
-    Args:
-        files: the current listing of the pool.
-        files_per_shard: files of a new shard.
-        known: shards of an earlier listing.
 
     Returns:
         Shards in the order of their keys.

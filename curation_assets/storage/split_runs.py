@@ -27,8 +27,6 @@ class SplitRuns:
     """The runs of one split level.
 
     Args:
-        work: the working folder.
-        n_rows: rows of the pool.
         rows_per_run: of every run except the last.
     """
 

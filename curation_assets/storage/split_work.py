@@ -45,11 +45,7 @@ class SplitChunk:
 
 
 class SplitWork:
-    """One fit's working folder; its files belong to the same rows, settings, code and coarse fit.
-
-    Args:
-        folder: on this machine; created when needed.
-    """
+    """One fit's working folder on this machine; its files belong to the same rows, settings, code and coarse fit."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

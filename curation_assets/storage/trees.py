@@ -29,9 +29,6 @@ class TreeArchive:
 
     Files of an archived tree are hard links if the file system has them. Outputs are replaced by renaming and never
     changed in place, so a link keeps its content and needs no space.
-
-    Args:
-        storage: the pool's outputs.
     """
 
     def __init__(self, storage: PoolStorage) -> None:
@@ -67,13 +64,7 @@ class TreeArchive:
     ) -> int:
         """Archive the current tree, or its new outputs, and remove versions beyond the newest `most`.
 
-        Args:
-            version: of the current tree.
-            clusters: names of its unpartitioned outputs.
-            assign: name of the output with the rows' clusters.
-            shards: whose `assign` to archive.
-            reason: why the tree was made.
-            most: versions to keep, including this one.
+        `clusters` names the unpartitioned outputs, `assign` the output with the clusters of the rows.
 
         Returns:
             Number of newly archived outputs.

@@ -68,9 +68,6 @@ class Driver:
     """Plans the runs of one pool.
 
     Args:
-        home: of the project.
-        spec: the pool.
-        instance: Dagster's.
         forced: steps to rebuild even if they are up to date.
     """
 

@@ -37,10 +37,6 @@ class BatchedEventLog(SqliteEventLogStorage):
 
     Dagster batches the events of a step's partitions, and the events that announce these when a run is created.
     A process killed before a batch is stored loses it; the facts beside the outputs still say what was made.
-
-    Args:
-        base_dir: folder of the databases.
-        inst_data: Dagster's.
     """
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
@@ -85,12 +81,7 @@ class BatchedEventLog(SqliteEventLogStorage):
 
 
 class BatchedSqliteStorage(DagsterSqliteStorage):
-    """Dagster's SQLite storage with a `BatchedEventLog`: `storage.custom` of dagster.yaml.
-
-    Args:
-        base_dir: folder of the databases.
-        inst_data: Dagster's.
-    """
+    """Dagster's SQLite storage with a `BatchedEventLog`: `storage.custom` of dagster.yaml."""
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         super().__init__(base_dir, inst_data)

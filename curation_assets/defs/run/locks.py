@@ -29,11 +29,6 @@ _KEEPALIVES = {"tcp_keepalives_idle": 30, "tcp_keepalives_interval": 10, "tcp_ke
 def only_runner(home: Home, instance: dg.DagsterInstance, pool: str) -> Iterator[None]:
     """Hold the pool's locks: the file lock first, then the one in PostgreSQL if Dagster stores its runs there.
 
-    Args:
-        home: of the project.
-        instance: Dagster's.
-        pool: name of the pool.
-
     Raises:
         PoolBusyError: if another process, on this machine or another, holds one of them.
     """

@@ -37,8 +37,6 @@ class StepRun:
 
     Args:
         context: Dagster's; goes no further inward than here.
-        pool: the pool.
-        step: the step to run.
         shown: makes the metadata of the step, besides its summary.
     """
 

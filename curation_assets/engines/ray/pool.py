@@ -25,12 +25,7 @@ _log = logging.getLogger(__name__)
 
 
 class Holder:
-    """What runs in an actor: one worker, and the stage it has reached.
-
-    Args:
-        build: makes the worker with a given number.
-        number: of this worker.
-    """
+    """What runs in an actor: one worker, and the stage it has reached."""
 
     def __init__(self, build: Callable[[int], Any], number: int) -> None:
         self._build, self._number = build, number
@@ -80,12 +75,7 @@ class Holder:
 
 
 class RayPool:
-    """See `WorkerPool`.
-
-    Args:
-        ray: the module.
-        actors: handles of `Holder`s.
-    """
+    """See `WorkerPool`."""
 
     def __init__(self, ray: ModuleType, actors: Sequence[Any]) -> None:
         self._ray, self._actors = ray, actors

@@ -27,7 +27,6 @@ class SimulatedCluster:
     """Nodes on localhost, with a token.
 
     Args:
-        cluster: of Ray.
         memory: bytes that each node offers to workers.
     """
 
@@ -51,11 +50,7 @@ class SimulatedCluster:
         return node
 
     def kill_node(self, number: int) -> None:
-        """Kill a node with all its workers, without notifying the others.
-
-        Args:
-            number: see `nodes`.
-        """
+        """Kill a node with all its workers, without notifying the others."""
         node = self.nodes[number]
         workers = [child for pid in _processes(node) for child in _children(pid)]
         self._cluster.remove_node(node, allow_graceful=False)

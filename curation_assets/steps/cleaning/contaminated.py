@@ -58,12 +58,6 @@ class ShardRows:
     def read(cls, raw_pool: RawPool, embedded: Embedded, samples: EvaluationSamples, pool: str) -> ShardRows:
         """All embedded rows of a shard.
 
-        Args:
-            raw_pool: of the shard.
-            embedded: of the shard.
-            samples: to compare them to.
-            pool: its name, for messages.
-
         Raises:
             CurationError: if they cannot be compared to the evaluation sets: other weights or dimension, or
                 no pixel signatures.
@@ -147,14 +141,7 @@ def required_settings(spec: PoolSpec) -> DecontaminationSettings:
 def compare(
     rows: ShardRows, samples: EvaluationSamples, settings: DecontaminationSettings, *, device: str = "cpu"
 ) -> Comparison:
-    """Compare rows to every sample of every evaluation set, exactly.
-
-    Args:
-        rows: of one shard.
-        samples: of the evaluation sets.
-        settings: thresholds by set.
-        device: torch device.
-    """
+    """Compare rows to every sample of every evaluation set, exactly."""
     found = [_equal_hashes(rows, samples, kind) for kind in _HASHES]
     found.append(_equal_pixels(rows, samples, device))
     semantic, cosines, closest = _close_embeddings(rows, samples, settings, device)

@@ -53,8 +53,6 @@ class CoarseSearch:
     """Near duplicates among the rows of a pool, and the state that the next run starts from.
 
     Args:
-        spec: the pool.
-        rows: all rows.
         standing: decisions that stand.
         threshold: cosine of near duplicates.
         report: called with the share done and what is being done.
@@ -83,11 +81,7 @@ class CoarseSearch:
             self.coarse = Coarse(read_preprocessing(stored), np.array(stored.centroids.read()), n_rows)
 
     def remove(self, is_open: np.ndarray) -> Removals:
-        """Judge the open rows against those that stand and each other.
-
-        Args:
-            is_open: bool (n,).
-        """
+        """Judge the open rows, bool (n,), against those that stand and each other."""
         n_rows = self._rows.n_rows
         states = np.full(n_rows, State.OUT, dtype=np.int8)
         states[self._standing.kept] = State.KEPT
@@ -168,8 +162,6 @@ class _Locate:
     """Finds the coarse clusters of some rows.
 
     Args:
-        embeddings: of the pool.
-        preprocessing: of the coarse clusters.
         centroids: float32 (k, d).
         threshold: cosine of near duplicates.
     """

@@ -92,13 +92,7 @@ class SetSamples:
 
 
 def write_samples(writer: OutputWriter, sets: Mapping[str, SetSamples], dimension: int) -> None:
-    """Store sets one after the other.
-
-    Args:
-        writer: gets the samples' table, both arrays and the rejections.
-        sets: by name, in order.
-        dimension: of an embedding.
-    """
+    """Store sets one after the other."""
     tables = [EvaluationSets.samples.empty()]
     n_embedded = n_signatures = 0
     for name, part in sets.items():

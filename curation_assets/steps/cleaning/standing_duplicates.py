@@ -36,11 +36,7 @@ class Standing:
     def read(cls, spec: PoolSpec, stored: Duplicates, rows: DuplicateRows, threshold: float) -> Standing:
         """The stored decisions that stand: those on unchanged shards, while the twin of a removed row is kept.
 
-        Args:
-            spec: the pool; under other settings nothing stands.
-            stored: the earlier decisions.
-            rows: as they are now.
-            threshold: of the semantic pass.
+        Under other settings than the stored ones nothing stands.
         """
         facts = stored.facts()
         if facts is None or not _is_of(facts, spec, threshold):

@@ -114,10 +114,6 @@ def _token_counts(stored: TokenCounts, raw_rows: pl.Series) -> np.ndarray:
 def counted_tokens(counts_of: Callable[[str], TokenCounts], rows: pl.DataFrame) -> int:
     """Tokens of the rows named by shard and raw_row, as they were counted.
 
-    Args:
-        counts_of: the counts of a shard.
-        rows: with the columns shard and raw_row.
-
     Raises:
         CurationError: if one of them was not counted.
     """

@@ -53,11 +53,6 @@ def accepted_samples(
 ) -> Iterator[tuple[int, RawSample]]:
     """Stream the samples of `accepted`, each with its `raw_row`.
 
-    Args:
-        reader: of the pool's format.
-        shard: its files.
-        accepted: from `accepted_rows`.
-
     Raises:
         ShardError: at the end, if samples of the raw pool are no longer in the files; or if storage fails.
     """

@@ -18,12 +18,7 @@ _THUMBNAIL_PIXELS = 64
 
 
 class PoolViews:
-    """Views of rows of the pool.
-
-    Args:
-        pool: its columns.
-        reader: of its files.
-    """
+    """Views of rows of the pool."""
 
     def __init__(self, pool: ReportPool, reader: ShardReader) -> None:
         self._pool = pool

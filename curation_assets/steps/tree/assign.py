@@ -19,9 +19,7 @@ class LevelAssigner:
     """Assigns the rows of shards to the clusters of one level; reads the centroids once for many shards.
 
     Args:
-        storage: the pool's outputs.
         level: at level 1 a row goes to its nearest centroid, above to the parent of its cluster.
-        device: torch device.
     """
 
     def __init__(self, storage: PoolStorage, level: int, *, device: str = "cpu") -> None:

@@ -80,14 +80,7 @@ def _scores(shards: pl.DataFrame) -> dict[str, float]:
 def measure_shards(
     spec: PoolSpec, storage: PoolStorage, tree: StandingTree, writer: OutputWriter
 ) -> Decision:
-    """Measure every shard against the fit, and decide by the pool's policy.
-
-    Args:
-        spec: the pool.
-        storage: its outputs.
-        tree: the current one.
-        writer: gets the table of shards and the fit's cluster mass.
-    """
+    """Measure every shard against the fit, and decide by the pool's policy."""
     from curation_assets.algorithms.drift import drift_level, measure_drift
 
     n_clusters = [len(storage.clusters(level).centroids.read()) for level in range(1, spec.n_levels + 1)]
@@ -133,13 +126,7 @@ def measure_shards(
 
 
 def decide(policy: RefitSettings, shards: pl.DataFrame, fit_rows: FitRows) -> Decision:
-    """What the policy makes of the figures.
-
-    Args:
-        policy: of the pool.
-        shards: the table of drift figures.
-        fit_rows: what the tree was fitted on.
-    """
+    """What the policy makes of the figures."""
     new = shards.filter(~pl.col("in_fit"))
     standing = set(shards.filter(pl.col("in_fit"))["shard"])
     gone_rows = sum(part.n_rows for key, part in fit_rows.shards.items() if key not in standing)

@@ -23,10 +23,6 @@ def choose_sample(spec: PoolSpec, storage: PoolStorage) -> Sample | None:
 
     Reads one column of ids, shard by shard. Memory: 32 bytes for each row of the sample and of one shard.
 
-    Args:
-        spec: the pool.
-        storage: its outputs.
-
     Raises:
         StaleInputError: if a shard has changed or gone since the rows of the fit were chosen.
     """

@@ -27,9 +27,7 @@ class RowWorkers:
     Args:
         rows: prepared rows of the fit, which every worker can read.
         bounds: int64 (n_workers + 1,), see `part_bounds`.
-        metric: of the fit.
         device: torch device, resolved where the worker lives.
-        memory: of a worker.
     """
 
     rows: Rows

@@ -172,13 +172,7 @@ class SplitFit:
 
 @dataclass(frozen=True, slots=True)
 class WriteRun:
-    """Writes one run (first row, row after its last).
-
-    Args:
-        runs: all of them.
-        rows: the pool's, not prepared.
-        n_clusters: coarse clusters.
-    """
+    """Writes one run (first row, row after its last) of rows that are not prepared."""
 
     runs: SplitRuns
     rows: Rows
@@ -197,14 +191,7 @@ class WriteRun:
 
 @dataclass(frozen=True, slots=True)
 class SplitBucketTask:
-    """Splits one bucket (first coarse cluster, the one after its last) and keeps what came out.
-
-    Args:
-        runs: where its rows lie.
-        preprocessing: of the rows.
-        fitter: of the level.
-        device: as the pool names it.
-    """
+    """Splits one bucket (first coarse cluster, the one after its last) and keeps what came out."""
 
     runs: SplitRuns
     preprocessing: Preprocessing
@@ -229,13 +216,7 @@ class SplitBucketTask:
 
 
 def split_recipe(fitter: LevelFitter, inputs: PreparedRows, content: str) -> str:
-    """Fingerprint of everything that decides the working files of a split level.
-
-    Args:
-        fitter: its settings.
-        inputs: rows of the fit.
-        content: digest of the embeddings.
-    """
+    """Fingerprint of everything that decides the working files of a split level; `content` is of the embeddings."""
     preprocessing = inputs.preprocessing
     mean = None if preprocessing.mean is None else preprocessing.mean.tolist()
     rows = [preprocessing.metric, mean, preprocessing.grid_step, inputs.n_rows, content]

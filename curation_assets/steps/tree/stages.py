@@ -26,12 +26,7 @@ def fit_clusters(step: StepContext) -> None:
 
 
 def _level_fit(step: StepContext, n_fits: int = 1) -> LevelFit:
-    """The fit of the step's level, reporting to the step.
-
-    Args:
-        step: one of the three.
-        n_fits: that the stage consists of.
-    """
+    """The fit of the step's level, which reports to the step over all `n_fits` of the stage."""
     level = step.step.level
     whole = COARSE_SHARE if step.spec.levels[level - 1].n_coarse_clusters else 1.0
 
