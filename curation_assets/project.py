@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from curation_assets.errors import PoolSpecError
-from curation_assets.formats import build_reader
-from curation_assets.formats.base import ShardReader
 from curation_assets.pools import PoolSpec, load_pool_specs
 from curation_assets.storage.pool_storage import PoolStorage
 
@@ -47,10 +45,6 @@ class Home:
     def storage(self, pool: str) -> PoolStorage:
         """Stored outputs of a pool."""
         return PoolStorage(self.storage_root, pool)
-
-    def reader(self, spec: PoolSpec) -> ShardReader:
-        """Reader of a pool's source files."""
-        return build_reader(spec.source, self.folder)
 
 
 def find_home() -> Home:

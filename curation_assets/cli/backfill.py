@@ -9,7 +9,6 @@ from rich.console import Console
 from curation_assets import progress
 from curation_assets.cli.choice import (
     failed_shards,
-    find_last_step,
     find_step,
     missing_shards,
     shards_named,
@@ -58,7 +57,7 @@ def backfill_pool(
     with open_runner(pool, parallel=parallel) as runner:
         began, steps = time.monotonic(), runner.driver.steps
         begin = find_step(steps, "--from", first or "raw_pool")
-        end = find_last_step(steps, "--to", last) if last else None
+        end = find_step(steps, "--to", last, last=True) if last else None
         runner.close_interrupted_runs()
         runner.sync_shards()
         names, keys = _chosen(runner, begin, end, option, shards or "")

@@ -16,27 +16,14 @@ if TYPE_CHECKING:
 _RUNS_SEARCHED = 200
 
 
-def find_step(steps: Mapping[str, Step], option: str, name: str) -> str:
-    """A step by its name, or the first one of a level.
+def find_step(steps: Mapping[str, Step], option: str, name: str, *, last: bool = False) -> str:
+    """A step by its name, or the first (or last) one of a level.
 
     Raises:
         PoolSpecError: with the option, its value and all steps.
     """
-    candidates = (name, f"{name}_initial", f"{name}_clusters")
-    return _found(steps, option, name, candidates)
-
-
-def find_last_step(steps: Mapping[str, Step], option: str, name: str) -> str:
-    """A step by its name, or the last one of a level.
-
-    Raises:
-        PoolSpecError: with the option, its value and all steps.
-    """
-    return _found(steps, option, name, (name, f"{name}_assign"))
-
-
-def _found(steps: Mapping[str, Step], option: str, name: str, candidates: Sequence[str]) -> str:
-    for candidate in candidates:
+    ends = ("", "_assign") if last else ("", "_initial", "_clusters")
+    for candidate in (name + end for end in ends):
         if candidate in steps:
             return candidate
     levels = sorted({f"level_{step.level}" for step in steps.values() if step.fits_tree})

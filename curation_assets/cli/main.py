@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -172,18 +173,21 @@ def plan(**options: Any) -> None:
 @click.option("--limit", **_INT, help="Write only the first N samples.")
 def prepare(demo: str, folder: Path | None, limit: int | None) -> None:
     """Write the source files of a demo pool."""
-    from curation_assets.cli.prepare import prepare_docstrings, prepare_openmoji
+    from curation_assets.cli.prepare import prepare_demo
 
-    {"openmoji": prepare_openmoji, "docstrings": prepare_docstrings}[demo](folder, limit)
+    prepare_demo(demo, folder, limit)
 
 
 @cli.command()
 @click.option("--markdown", is_flag=True, help="Print the reference of all keys instead, as Markdown.")
 def schema(markdown: bool) -> None:
-    """Print the JSON schema of pool files, which editors use to check and complete them."""
-    from curation_assets.cli.schema import show_schema
+    """Print the JSON schema of pool files.
 
-    show_schema(markdown=markdown)
+    Editors use it to check and complete a pool's YAML file.
+    """
+    from curation_assets.pools.reference import json_schema, markdown_reference
+
+    click.echo(markdown_reference().rstrip() if markdown else json.dumps(json_schema(), indent=1))
 
 
 @cli.command("ray-demo")

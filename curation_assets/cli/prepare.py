@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -10,30 +10,17 @@ from rich.console import Console
 from curation_assets.cli.terminal import TerminalSink, say
 from curation_assets.project import open_home
 
-Write = Callable[[Path, Callable[[int, int], None]], list[Path]]
 
-
-def prepare_openmoji(folder: Path | None, limit: int | None) -> None:
-    """Render the OpenMoji drawings into WebDataset shards; existing shards are kept."""
+def prepare_demo(demo: str, folder: Path | None, limit: int | None) -> None:
+    """Render the OpenMoji drawings, or gather docstrings of the installed packages; existing files are kept."""
+    from curation_assets.demo.docstrings import DEFAULT_LIMIT, write_docstring_pool
     from curation_assets.demo.openmoji import write_openmoji_pool
 
-    def write(target: Path, report: Callable[[int, int], None]) -> list[Path]:
-        return write_openmoji_pool(target, limit=limit, on_progress=report)
-
-    _prepare(write, folder, "emoji", "render_emoji", "images")
-
-
-def prepare_docstrings(folder: Path | None, limit: int | None) -> None:
-    """Write docstrings of the installed packages to JSON Lines files; an existing pool is kept."""
-    from curation_assets.demo.docstrings import DEFAULT_LIMIT, write_docstring_pool
-
-    def write(target: Path, report: Callable[[int, int], None]) -> list[Path]:
-        return write_docstring_pool(target, limit=limit or DEFAULT_LIMIT, on_progress=report)
-
-    _prepare(write, folder, "docstrings", "gather_docstrings", "docstrings")
-
-
-def _prepare(write: Write, folder: Path | None, pool: str, task: str, what: str) -> None:
+    if demo == "openmoji":
+        pool, task, what, write = "emoji", "render_emoji", "images", partial(write_openmoji_pool, limit=limit)
+    else:
+        pool, task, what = "docstrings", "gather_docstrings", "docstrings"
+        write = partial(write_docstring_pool, limit=limit or DEFAULT_LIMIT)
     target = folder or open_home().folder / "data" / "raw" / pool
     console = Console()
     with TerminalSink(console) as sink:
@@ -42,6 +29,6 @@ def _prepare(write: Write, folder: Path | None, pool: str, task: str, what: str)
         def report(done: int, total: int) -> None:
             sink.update(task, done / max(1, total), f"{done:,} of {total:,} {what}")
 
-        shards = write(target, report)
+        shards = write(target, on_progress=report)
         sink.end(task)
     say(console, f"{len(shards)} shards in {target}")

@@ -20,7 +20,7 @@ from curation_assets.defs.run.event_log import open_instance
 from curation_assets.defs.run.limits import pool_limit
 from curation_assets.defs.run.locks import only_runner
 from curation_assets.errors import CurationError
-from curation_assets.graph.freshness import Again
+from curation_assets.graph.freshness import Forced
 from curation_assets.graph.waves import Wave
 from curation_assets.project import find_spec, open_home
 
@@ -70,7 +70,7 @@ class Runner:
 
     def force(self, names: Iterable[str], rebuild: Rebuild) -> None:
         """Rebuild these steps even if they are up to date."""
-        self.driver.forced = Again(frozenset(names), rebuild.since)
+        self.driver.forced = Forced(frozenset(names), rebuild.since)
         if rebuild.is_resumed:
             self.say(
                 f"resuming the rebuild started at {rebuild.since[:19]} UTC; what it has finished since then is kept"
@@ -102,8 +102,8 @@ class Runner:
                 return True
             if previous is not None and wave.outputs == previous.outputs:
                 raise CurationError(
-                    f"{', '.join(wave.outputs)} ran without error but are still out of date ({wave.words}). Make sure "
-                    f"that the pool's files and settings do not change during the run, then start it again"
+                    f"{', '.join(wave.outputs)} ran without error but are still out of date ({wave.summary}). Make "
+                    f"sure that the pool's files and settings do not change during the run, then start it again"
                 )
             if not self._run_wave(wave):
                 return False

@@ -27,17 +27,18 @@ def validate_pool(path: Path, rows: int | None, dimension: int | None) -> None:
         PoolSpecError: if the YAML is invalid, files are missing, or a level or target does not fit the samples.
     """
     from curation_assets.steps.cleaning.evaluation_sets import list_evaluation_sets
-    from curation_assets.steps.context import evaluation_readers
+    from curation_assets.steps.context import PoolAccess
 
     home = open_home()
     spec = load_pool_spec(path)
+    pool = PoolAccess(spec, home.storage(spec.name), str(home.folder))
     console = Console()
-    files = home.reader(spec).list_files() if rows is None else []
+    files = pool.reader.list_files() if rows is None else []
     size = f"; {len(files)} files, {sum(file.size_bytes for file in files) / 1e6:,.1f} MB" if files else ""
     say(console, f"{path}: valid{size}")
-    for name, listed in list_evaluation_sets(evaluation_readers(spec, home.folder)).items():
+    for name, listed in list_evaluation_sets(pool.evaluation_readers).items():
         say(console, f"evaluation set {name}: {len(listed):,} files")
-    if rows is None and (embedded := embedded_size(home.storage(spec.name))):
+    if rows is None and (embedded := embedded_size(pool.storage)):
         rows, dimension = embedded[0], dimension or embedded[1]
     if rows is None:
         say(console, "to check the sizes of levels and targets before the pool is embedded, pass --rows N")

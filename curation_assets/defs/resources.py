@@ -16,10 +16,6 @@ class CurationResource(dg.ConfigurableResource):
     home_folder: str = Field(description="Project folder; relative paths of pools count from here.")
     storage_root: str = Field(description="Folder or fsspec URI of everything that the graph makes.")
 
-    def storage(self, pool: str) -> PoolStorage:
-        """Outputs of a pool."""
-        return PoolStorage(self.storage_root, pool)
-
     def pool(self, spec: PoolSpec) -> PoolAccess:
         """A pool with its outputs and readers."""
-        return PoolAccess(spec, self.storage(spec.name), self.home_folder)
+        return PoolAccess(spec, PoolStorage(self.storage_root, spec.name), self.home_folder)

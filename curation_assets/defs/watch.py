@@ -26,6 +26,7 @@ from curation_assets.graph.relations import shard_steps
 from curation_assets.graph.waves import Wave
 from curation_assets.pools import PoolSpec
 from curation_assets.project import Home
+from curation_assets.storage.evaluation import load_evaluation_digest
 from curation_assets.storage.fingerprint import fingerprint
 from curation_assets.storage.shards import Shard
 from curation_assets.storage.tables import level_asset
@@ -153,14 +154,14 @@ class Watcher:
             now=now,
             settle_seconds=spec.watch.settle_seconds,
             unclosed_seconds=spec.watch.unclosed_seconds,
-            is_closed=lambda file: _is_closed(self._driver.reader, file),
+            is_closed=lambda file: _is_closed(self._driver.pool.reader, file),
         )
         cursor.unsettled = arrivals.unsettled
         quiet = fingerprint(
             [
                 [(file.path, file.size_bytes, file.version) for file in arrivals.settled],
                 [step.config_fingerprint for step in self._steps.values()],
-                self._storage.evaluation_digest() if spec.decontamination else None,
+                load_evaluation_digest(self._storage.folder) if spec.decontamination else None,
             ]
         )
         if quiet == cursor.quiet and now - cursor.looked_at < _FULL_LOOK_EVERY_SECONDS:
@@ -242,7 +243,7 @@ class Watcher:
         """Why a step that failed is not tried yet; None, and the attempt is recorded, if it is tried now."""
         name = next(iter(wave.outputs))
         key = f"step:{name}"
-        about = fingerprint([{n: sorted(map(str, keys)) for n, keys in wave.outputs.items()}, wave.words])
+        about = fingerprint([{n: sorted(map(str, keys)) for n, keys in wave.outputs.items()}, wave.summary])
         earlier = self._cursor.attempts.get(key)
         if earlier is None or earlier.about != about:
             self._cursor.attempts[key] = Attempt(about, 0, now)
@@ -266,7 +267,7 @@ class Watcher:
             for i, run in enumerate(self._driver.runs(wave, shards))
         )
         which = f" of {len(shards)} shards" if wave.partitioned else ""
-        return Look(f"{news}{', '.join(wave.outputs)}{which}: {wave.words}", requests)
+        return Look(f"{news}{', '.join(wave.outputs)}{which}: {wave.summary}", requests)
 
     def _waiting(self) -> str:
         parts = [

@@ -10,10 +10,12 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from curation_assets.graph.base import ExtraInput, Step
 from curation_assets.graph.relations import fit_steps, rows_step
+from curation_assets.storage.evaluation import load_evaluation_digest
 from curation_assets.storage.fingerprint import canonical, combined_digest, fingerprint
 from curation_assets.storage.fit_rows import FitRows, FittedShard
 from curation_assets.storage.outputs import Facts, Recipe
@@ -23,11 +25,10 @@ from curation_assets.storage.shards import Shard
 _SOURCE, _FIT_ROWS = "source", "fit_rows"
 _SHARE_READ_WHOLE = 4
 """Facts of a whole step are read at once if at least a quarter of the shards are judged."""
-_UNKNOWN = object()
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
+class Forced:
     """Steps to rebuild although they are up to date."""
 
     steps: frozenset[str]
@@ -39,7 +40,7 @@ class Freshness:
     """What is up to date, judged by the facts beside the outputs. Each instance reads the facts once.
 
     Args:
-        again: steps to rebuild even if they are up to date.
+        forced: steps to rebuild even if they are up to date.
     """
 
     def __init__(
@@ -47,12 +48,12 @@ class Freshness:
         storage: PoolStorage,
         steps: Mapping[str, Step],
         shards: Sequence[Shard],
-        again: Again | None = None,
+        forced: Forced | None = None,
     ) -> None:
         self.steps = steps
         self.shards = {shard.key: shard for shard in shards}
         self._storage = storage
-        self._again = again
+        self._forced = forced
         self._facts: dict[tuple[str, str | None], Facts | None] = {}
         self._read_whole: set[str] = set()
         self._combined: dict[str, str | None] = {}
@@ -60,7 +61,6 @@ class Freshness:
         self.rows_step = rows_step(steps)
         self._settings_text = {name: canonical(step.settings) for name, step in steps.items()}
         self._recorded_fit_rows = storage.fit_rows()
-        self._standing_fit_rows: object = _UNKNOWN
 
     def keys_of(self, step: Step) -> list[str | None]:
         """The outputs of a step: one per shard, or one (None)."""
@@ -91,11 +91,10 @@ class Freshness:
 
     def fit_rows(self) -> FitRows | None:
         """The rows that the tree is fitted on; None if level 1 must be fitted on all rows there are now."""
-        if self._standing_fit_rows is _UNKNOWN:
-            self._standing_fit_rows = self._judged_fit_rows()
-        return self._standing_fit_rows  # type: ignore[return-value]
+        return self._standing_fit_rows
 
-    def _judged_fit_rows(self) -> FitRows | None:
+    @cached_property
+    def _standing_fit_rows(self) -> FitRows | None:
         recorded = self._recorded_fit_rows
         if recorded is None or recorded.encoder != self._rows_settings():
             return None
@@ -169,7 +168,7 @@ class Freshness:
             case ExtraInput.SHARD_FILES:
                 return _SOURCE, self.shards[str(shard)].source_digest
             case ExtraInput.EVALUATION_FILES:
-                return _SOURCE, self._storage.evaluation_digest() or ""
+                return _SOURCE, load_evaluation_digest(self._storage.folder) or ""
             case ExtraInput.FIT_ROWS:
                 return _FIT_ROWS, self._fit_rows_digest() or ""
 
@@ -212,12 +211,15 @@ class Freshness:
             return "rebuild requested"
         if self._is_of(facts, recipe, name):
             return None
-        return explain_change(facts, recipe, self._refit_reason(name), self.rows_step)
+        rows = self.fit_rows() if self.steps[name].on_fit_rows else None
+        return explain_change(facts, recipe, rows.reason if rows else None, self.rows_step)
 
     def is_forced(self, name: str, shard: str | None) -> bool:
         """Whether an existing output is to be rebuilt even if it is up to date."""
         facts = self.facts(name, shard)
-        return bool(facts and self._again and name in self._again.steps and facts.made_at < self._again.since)
+        return bool(
+            facts and self._forced and name in self._forced.steps and facts.made_at < self._forced.since
+        )
 
     def _is_of(self, facts: Facts, recipe: Recipe, name: str) -> bool:
         """Whether the recipe made the output. Of many shards with equal settings only the first is hashed."""
@@ -232,10 +234,6 @@ class Freshness:
     def missing_inputs(self, name: str, shard: str | None) -> list[str]:
         """Inputs of an output that do not exist, or not for every shard that needs them."""
         return [source for source in self.steps[name].inputs if not self._is_made(source, shard)]
-
-    def _refit_reason(self, name: str) -> str | None:
-        rows = self.fit_rows()
-        return rows.reason if rows and self.steps[name].on_fit_rows else None
 
     def _is_made(self, name: str, shard: str | None) -> bool:
         step = self.steps[name]

@@ -9,7 +9,7 @@ from curation_assets.graph.freshness import Freshness
 from curation_assets.graph.relations import fit_steps
 from curation_assets.graph.steps import pool_steps
 from curation_assets.pools import PoolSpec
-from curation_assets.storage.fit_rows import FitRows
+from curation_assets.storage.fit_rows import FitRows, save_fit_rows
 from curation_assets.storage.pool_storage import PoolStorage
 
 FIRST_FIT, FITTED_AGAIN = "first fit", "level 1 was fitted again, on all rows there are"
@@ -44,7 +44,7 @@ def choose_fit_rows(storage: PoolStorage, freshness: Freshness, reason: str | No
         return False
     if recorded and recorded.digest == rows.digest and recorded.encoder == rows.encoder:
         return False
-    storage.save_fit_rows(rows)
+    save_fit_rows(storage.folder, rows)
     return True
 
 

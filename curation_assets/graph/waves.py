@@ -32,11 +32,11 @@ class Wave:
         return {key for outputs in self.outputs.values() for key in outputs if key is not None}
 
     @property
-    def words(self) -> str:
+    def summary(self) -> str:
         """Why its first step is out of date, for people."""
-        return self.words_for(None)
+        return self.summary_of(None)
 
-    def words_for(self, shards: Collection[str] | None) -> str:
+    def summary_of(self, shards: Collection[str] | None) -> str:
         """The same for some of its shards (all if None), the most frequent reasons first."""
         first = next(iter(self.outputs.values()))
         chosen = [reason for key, reason in first.items() if shards is None or key in shards]

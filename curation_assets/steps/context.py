@@ -46,8 +46,9 @@ class PoolAccess:
 
     @cached_property
     def evaluation_readers(self) -> dict[str, ShardReader]:
-        """Readers of the evaluation sets, by name."""
-        return evaluation_readers(self.spec, Path(self.home_folder))
+        """Readers of the evaluation sets, by name; none without decontamination."""
+        sets = self.spec.decontamination.evaluation_sets if self.spec.decontamination else ()
+        return {entry.name: build_reader(entry.source, Path(self.home_folder)) for entry in sets}
 
     def encoder(self) -> Encoder | None:
         """The pool's encoder, loaded once per process; None for a pool of embeddings."""
@@ -58,12 +59,6 @@ class PoolAccess:
     def token_counter(self) -> TokenCounter | None:
         """What counts tokens, loaded once per process; None for a pool of embeddings."""
         return _loaded_counter(self.spec.tokenizer, self.spec.encoder) if self.spec.encoder else None
-
-
-def evaluation_readers(spec: PoolSpec, home: Path) -> dict[str, ShardReader]:
-    """Readers of a pool's evaluation sets by name; none without decontamination."""
-    entries = spec.decontamination.evaluation_sets if spec.decontamination else ()
-    return {entry.name: build_reader(entry.source, home) for entry in entries}
 
 
 @lru_cache(maxsize=1)

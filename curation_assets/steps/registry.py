@@ -9,7 +9,7 @@ from curation_assets.graph.base import Step
 from curation_assets.steps.cleaning.admitted import admit_shard
 from curation_assets.steps.cleaning.contaminated import find_contaminated
 from curation_assets.steps.cleaning.duplicates import find_duplicates
-from curation_assets.steps.cleaning.evaluation_sets import list_pool_evaluation_sets, read_evaluation_sets
+from curation_assets.steps.cleaning.evaluation_sets import read_evaluation_sets, take_evaluation_listing
 from curation_assets.steps.context import PoolAccess, StepContext
 from curation_assets.steps.dataset.atlas import export_atlas
 from curation_assets.steps.dataset.balanced_dataset import write_dataset
@@ -44,7 +44,7 @@ STEPS: Mapping[str, StepCode] = {
     "raw_pool": StepCode(ingest_shard),
     "embeddings": StepCode(embed_shard, before=require_feasible_pool, summarise=throughput_line),
     "token_counts": StepCode(count_tokens),
-    "evaluation_sets": StepCode(read_evaluation_sets, before=list_pool_evaluation_sets),
+    "evaluation_sets": StepCode(read_evaluation_sets, before=take_evaluation_listing),
     "contaminated": StepCode(find_contaminated),
     "duplicates": StepCode(find_duplicates),
     "admitted": StepCode(admit_shard),

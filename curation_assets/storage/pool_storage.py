@@ -12,13 +12,11 @@ import numpy as np
 from upath import UPath
 
 from curation_assets.errors import StaleInputError
-from curation_assets.formats.base import SourceFile
 from curation_assets.locations import is_local
 from curation_assets.storage.atomic import open_root, read_all_whole
 from curation_assets.storage.embeddings import ShardedEmbeddings
-from curation_assets.storage.evaluation import load_evaluation_digest, save_evaluation_listing
 from curation_assets.storage.fingerprint import combined_digest
-from curation_assets.storage.fit_rows import FitRows, load_fit_rows, save_fit_rows
+from curation_assets.storage.fit_rows import FitRows, load_fit_rows
 from curation_assets.storage.outputs import FACTS, Facts, Output, parse_facts
 from curation_assets.storage.shards import Shard, load_shards, save_shards
 from curation_assets.storage.tables import (
@@ -183,21 +181,9 @@ class PoolStorage:
                 n_removed += 1
         return n_removed
 
-    def evaluation_digest(self) -> str | None:
-        """Digest of the evaluation sets' files as last listed; None before the first listing."""
-        return load_evaluation_digest(self.folder)
-
-    def save_evaluation_listing(self, listing: Mapping[str, Sequence[SourceFile]]) -> None:
-        """Keep which files each evaluation set has now."""
-        save_evaluation_listing(self.folder, listing)
-
     def fit_rows(self) -> FitRows | None:
         """The rows the present tree is fitted on; None before the first fit."""
         return load_fit_rows(self.folder)
-
-    def save_fit_rows(self, rows: FitRows) -> None:
-        """Decide what the next fit of level 1 reads."""
-        save_fit_rows(self.folder, rows)
 
     def embeddings(self) -> ShardedEmbeddings:
         """The embeddings of the whole pool as lazy rows.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from curation_assets.cli.choice import (
-    find_last_step,
     find_step,
     missing_shards,
     shards_named,
@@ -39,7 +38,7 @@ class _Standing(Freshness):
 def test_steps_by_name_or_level() -> None:
     assert find_step(STEPS, "--from", "level_2") == "level_2_initial"
     assert find_step(STEPS, "--from", "level_3") == "level_3_clusters", "a level without resampling"
-    assert find_last_step(STEPS, "--to", "level_2") == "level_2_assign"
+    assert find_step(STEPS, "--to", "level_2", last=True) == "level_2_assign"
     with pytest.raises(
         PoolSpecError, match=r"--from level_9: no such step; there are: level_1, level_2, .*raw_pool"
     ):

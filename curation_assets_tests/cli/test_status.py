@@ -8,7 +8,7 @@ from curation_assets.cli.status import tree_lines, why_not
 from curation_assets.graph.base import Step
 from curation_assets.graph.freshness import Freshness
 from curation_assets.graph.steps import pool_steps
-from curation_assets.storage.fit_rows import FitRows, FittedShard
+from curation_assets.storage.fit_rows import FitRows, FittedShard, save_fit_rows
 from curation_assets.storage.outputs import Recipe
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import Shard
@@ -53,8 +53,9 @@ def test_the_tree_and_who_is_left_out_are_told(tmp_path: Path) -> None:
     with storage.output("embeddings", "a").writing(Recipe({}, {}, "1")) as writer:
         writer.text("txt", "rows")
     digest = storage.output("embeddings", "a").require_facts().digest
-    storage.save_fit_rows(
-        FitRows({"a": FittedShard(digest, 7)}, steps["embeddings"].config_fingerprint, "first fit")
+    save_fit_rows(
+        storage.folder,
+        FitRows({"a": FittedShard(digest, 7)}, steps["embeddings"].config_fingerprint, "first fit"),
     )
     lines = list(tree_lines(storage, Freshness(storage, steps, storage.shards())))
     assert lines[0].startswith("tree abc: fitted on 7 rows of 1 shards (first fit, ")

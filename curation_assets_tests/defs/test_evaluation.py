@@ -18,6 +18,7 @@ from curation_assets.defs.pool_definitions import build_definitions
 from curation_assets.defs.resources import CurationResource
 from curation_assets.defs.run.driver import Driver
 from curation_assets.defs.watch import Cursor, Watcher
+from curation_assets.storage.evaluation import load_evaluation_digest
 from curation_assets.storage.tables import Selection
 from curation_assets_tests.projects import SMALL_POOL, Project, make_project
 from curation_assets_tests.steps.drawn_pool import RECIPE, write_tar
@@ -129,13 +130,13 @@ def test_a_change_of_the_evaluation_files_is_noticed(project: Project, instance:
 
 def test_without_a_listing_the_step_lists_itself(project: Project, instance: dg.DagsterInstance) -> None:
     storage = project.storage
-    before = storage.evaluation_digest()
+    before = load_evaluation_digest(storage.folder)
     storage.folder.joinpath("evaluation_sets.json").unlink()
-    assert storage.evaluation_digest() is None
+    assert load_evaluation_digest(storage.folder) is None
     definitions = build_definitions([project.spec], project.home)
     asset = definitions.get_assets_def(dg.AssetKey(["emoji", "evaluation_sets"]))
     assert dg.materialize([asset], instance=instance, resources=definitions.resources).success
-    assert storage.evaluation_digest() == before
+    assert load_evaluation_digest(storage.folder) == before
     assert storage.output("evaluation_sets").require_facts().inputs == {"source": before}
 
 

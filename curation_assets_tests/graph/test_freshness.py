@@ -9,8 +9,9 @@ import pytest
 
 from curation_assets.formats.base import SourceFile
 from curation_assets.graph.base import ExtraInput, Step
-from curation_assets.graph.freshness import Again, Freshness
+from curation_assets.graph.freshness import Forced, Freshness
 from curation_assets.graph.refit import choose_fit_rows
+from curation_assets.storage.evaluation import save_evaluation_listing
 from curation_assets.storage.outputs import Recipe, timestamp
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import Shard
@@ -103,7 +104,7 @@ def test_a_shard_depends_on_its_own_part_of_a_shared_input(tmp_path: Path) -> No
 def test_what_is_to_be_made_again_is_until_it_was_made_since(tmp_path: Path) -> None:
     shards = [shard("a")]
     storage = made_pool(tmp_path, shards)
-    again = Again(frozenset({"fit"}), timestamp())
+    again = Forced(frozenset({"fit"}), timestamp())
     outdated = Freshness(storage, STEPS, shards, again).outdated()
     assert outdated["fit"] == {None: "rebuild requested"}
     assert Freshness(storage, STEPS, shards, again).is_forced("fit", None)
@@ -289,14 +290,14 @@ def test_evaluation_sets_follow_the_listing_of_their_files(tmp_path: Path) -> No
     def reason() -> str | None:
         return Freshness(storage, steps, []).reason("evaluation_sets", None)
 
-    storage.save_evaluation_listing({"one": [SourceFile("a.tar", 10, "1")]})
+    save_evaluation_listing(storage.folder, {"one": [SourceFile("a.tar", 10, "1")]})
     assert reason() == "not made yet"
     make(storage, Freshness(storage, steps, []), "evaluation_sets", None, "samples")
     assert reason() is None
     for changed in ([SourceFile("a.tar", 10, "2")], [SourceFile("a.tar", 11, "1")], []):
-        storage.save_evaluation_listing({"one": changed})
+        save_evaluation_listing(storage.folder, {"one": changed})
         assert reason() == "input source changed"
-    storage.save_evaluation_listing({"one": [SourceFile("a.tar", 10, "1")]})
+    save_evaluation_listing(storage.folder, {"one": [SourceFile("a.tar", 10, "1")]})
     assert reason() is None
 
 

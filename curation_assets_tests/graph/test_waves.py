@@ -51,15 +51,18 @@ def test_the_first_wave_and_its_reasons() -> None:
     wave = next_wave(_Outdated(late))
     assert wave is not None
     assert (list(wave.outputs), wave.shards, wave.partitioned) == (["embeddings"], {"a", "b", "c"}, True)
-    assert wave.words == "not made yet (2); input raw_pool changed (1)"
-    assert wave.words_for({"c"}) == "input raw_pool changed (1)"
+    assert wave.summary == "not made yet (2); input raw_pool changed (1)"
+    assert wave.summary_of({"c"}) == "input raw_pool changed (1)"
     assert next_wave(_Outdated({})) is None
     some = next_wave(_Outdated(late), shards={"b"})
     assert some is not None
     assert some.shards == {"b"}
     named = next_wave(_Outdated(late), names=["level_1_initial"])
     assert named is not None
-    assert (list(named.outputs), named.words) == (["level_1_initial"], "upstream is out of date: embeddings")
+    assert (list(named.outputs), named.summary) == (
+        ["level_1_initial"],
+        "upstream is out of date: embeddings",
+    )
 
 
 def test_shards_are_assigned_in_the_run_that_ingests_them_if_the_tree_stands() -> None:

@@ -15,10 +15,10 @@ from curation_assets.encoders.tokenizers import WordCounter
 from curation_assets.formats import build_reader
 from curation_assets.pools import PoolSpec
 from curation_assets.steps.cleaning.evaluation_sets import embed_evaluation_sets
-from curation_assets.steps.context import evaluation_readers
+from curation_assets.steps.context import PoolAccess
 from curation_assets.steps.ingest.embed import embed_samples
 from curation_assets.steps.ingest.token_counts import count_samples
-from curation_assets.storage.fit_rows import FitRows, FittedShard
+from curation_assets.storage.fit_rows import FitRows, FittedShard, save_fit_rows
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import group_files
 from curation_assets.storage.tables import Contaminated, Duplicates
@@ -129,7 +129,7 @@ class TextPool(Pool):
         with self.storage.output("duplicates").writing(RECIPE) as writer:
             Duplicates.evidence.write(writer, self._evidence(self.duplicates))
         with self.storage.output("evaluation_sets").writing(RECIPE) as writer:
-            readers = evaluation_readers(self.spec, self.folder)
+            readers = PoolAccess(self.spec, self.storage, str(self.folder)).evaluation_readers
             embed_evaluation_sets(self.spec, readers, BagOfWords(), writer)
         fitted = {}
         for shard in self.storage.shards():
@@ -142,7 +142,7 @@ class TextPool(Pool):
                 output.require_facts(),
             )
             fitted[shard.key] = FittedShard(facts.digest, facts.summary["n_rows"], embedded.digest)
-        self.storage.save_fit_rows(FitRows(fitted, "bag of words", "first fit"))
+        save_fit_rows(self.storage.folder, FitRows(fitted, "bag of words", "first fit"))
 
     def _evidence(self, entries: Sequence[tuple[str, str, str, str, str, float]]) -> pl.DataFrame:
         rows = []

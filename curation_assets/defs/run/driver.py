@@ -22,9 +22,9 @@ from curation_assets.defs.run.tags import (
     REASON_TAG,
     forced_text,
 )
-from curation_assets.formats.base import ShardReader, SourceFile
+from curation_assets.formats.base import SourceFile
 from curation_assets.graph.base import Step
-from curation_assets.graph.freshness import Again, Freshness
+from curation_assets.graph.freshness import Forced, Freshness
 from curation_assets.graph.refit import choose_fit_rows, due_refit
 from curation_assets.graph.relations import fit_steps
 from curation_assets.graph.steps import pool_steps
@@ -32,7 +32,7 @@ from curation_assets.graph.waves import MOST_RUNS_OF_A_WAVE, Wave, contiguous_bl
 from curation_assets.pools import PoolSpec
 from curation_assets.project import Home
 from curation_assets.steps.cleaning.evaluation_sets import take_evaluation_listing
-from curation_assets.steps.context import evaluation_readers
+from curation_assets.steps.context import PoolAccess
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import Shard
 
@@ -74,22 +74,22 @@ class Driver:
     home: Home
     spec: PoolSpec
     instance: dg.DagsterInstance
-    forced: Again | None = None
+    forced: Forced | None = None
 
     @cached_property
+    def pool(self) -> PoolAccess:
+        """The pool's outputs and readers."""
+        return PoolAccess(self.spec, self.home.storage(self.spec.name), str(self.home.folder))
+
+    @property
     def storage(self) -> PoolStorage:
         """Stored outputs of the pool."""
-        return self.home.storage(self.spec.name)
+        return self.pool.storage
 
     @cached_property
     def steps(self) -> dict[str, Step]:
         """Steps of the pool in topological order."""
         return pool_steps(self.spec)
-
-    @cached_property
-    def reader(self) -> ShardReader:
-        """Reader of the pool's source files."""
-        return self.home.reader(self.spec)
 
     def list_files(self) -> list[SourceFile]:
         """The pool's files as they are now; the files of its evaluation sets are recorded.
@@ -97,8 +97,8 @@ class Driver:
         Raises:
             PoolSpecError: if a folder does not exist or holds no matching file.
         """
-        files = self.reader.list_files()
-        take_evaluation_listing(self.spec, evaluation_readers(self.spec, self.home.folder), self.storage)
+        files = self.pool.reader.list_files()
+        take_evaluation_listing(self.pool)
         return files
 
     def sync_shards(
@@ -143,14 +143,14 @@ class Driver:
         """
         names = list(wave.outputs)
         if not wave.partitioned:
-            yield PlannedRun(names, None, wave.words)
+            yield PlannedRun(names, None, wave.summary)
             return
         ordered = self.ordered_shards()
         # A forced run rebuilds its whole block, so blocks are not joined across shards that are up to date.
         most = None if self.forced else MOST_RUNS_OF_A_WAVE
         for first, last in contiguous_blocks(ordered, wave.shards if shards is None else shards, most):
             inside = set(ordered[ordered.index(first) : ordered.index(last) + 1])
-            yield PlannedRun(names, (first, last), wave.words_for(inside))
+            yield PlannedRun(names, (first, last), wave.summary_of(inside))
 
     def tags(self, block: Block | None, reason: str, *, in_this_process: bool) -> dict[str, str]:
         """Tags of one run.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from curation_assets.graph.freshness import Again
+from curation_assets.graph.freshness import Forced
 from curation_assets.storage.outputs import timestamp
 
 POOL_TAG = "curation/pool"
@@ -18,12 +18,12 @@ RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
 
 
-def forced_text(forced: Again) -> str:
+def forced_text(forced: Forced) -> str:
     """The value of FORCED_TAG; `forced_of` reads it."""
     return " ".join([forced.since, *sorted(forced.steps)])
 
 
-def forced_of(tags: Mapping[str, str], created: float = 0.0) -> Again | None:
+def forced_of(tags: Mapping[str, str], created: float = 0.0) -> Forced | None:
     """The steps that a run is to rebuild even if they are up to date.
 
     Args:
@@ -33,4 +33,4 @@ def forced_of(tags: Mapping[str, str], created: float = 0.0) -> Again | None:
     since, *names = tags.get(FORCED_TAG, "").split() or [""]
     if since == THIS_RUN:
         since = timestamp(created)
-    return Again(frozenset(names), since) if names else None
+    return Forced(frozenset(names), since) if names else None

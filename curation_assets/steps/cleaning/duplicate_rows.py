@@ -75,13 +75,9 @@ class DuplicateRows:
         """Rows of all shards."""
         return int(self.starts[-1])
 
-    def locate(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Shard number and row inside the shard of pool rows."""
-        return locate(self.starts, rows)
-
     def names(self, rows: np.ndarray) -> pl.DataFrame:
         """Shard, row, raw_row and sample_id of pool rows, in the order given."""
-        shard, row = self.locate(rows)
+        shard, row = locate(self.starts, rows)
         parts = [pl.DataFrame(schema={"at": pl.Int64, "shard": pl.String, "row": pl.UInt32} | _NAMED)]
         for number in np.unique(shard):
             mine = np.flatnonzero(shard == number)
@@ -103,7 +99,7 @@ class DuplicateRows:
 
     def left_out(self) -> pl.DataFrame:
         """The contaminated rows, which were not judged."""
-        shard, row = self.locate(np.flatnonzero(self.contaminated))
+        shard, row = locate(self.starts, np.flatnonzero(self.contaminated))
         names = np.array(self.shards, dtype=object)[shard]
         return pl.DataFrame({"shard": names.tolist(), "row": row}, schema=Duplicates.left_out.schema)
 

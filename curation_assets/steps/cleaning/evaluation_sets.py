@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -16,21 +17,14 @@ from curation_assets.formats.decoding import decode_sample, inspect_sample
 from curation_assets.pools import EmbeddingsSource, EvaluationSet, PoolSpec
 from curation_assets.steps.cleaning.evaluation_samples import SetSamples, write_samples
 from curation_assets.steps.context import PoolAccess, StepContext
+from curation_assets.storage.evaluation import save_evaluation_listing
 from curation_assets.storage.outputs import OutputWriter
-from curation_assets.storage.pool_storage import PoolStorage
 
 if TYPE_CHECKING:
     from curation_assets.encoders import Encoder
+    from curation_assets.formats.embeddings import EmbeddingsReader
 
 Readers = Mapping[str, ShardReader]
-
-
-class ArrayReader(Protocol):
-    """What a reader of embeddings has besides `ShardReader`."""
-
-    def read_array(self, file: str) -> Iterator[np.ndarray]:
-        """The rows of an array in order, in chunks (m, d); a sample's `offset` is its row."""
-        ...
 
 
 def list_evaluation_sets(readers: Readers) -> dict[str, list[SourceFile]]:
@@ -46,19 +40,14 @@ def list_evaluation_sets(readers: Readers) -> dict[str, list[SourceFile]]:
     return listing
 
 
-def take_evaluation_listing(spec: PoolSpec, readers: Readers, storage: PoolStorage) -> None:
+def take_evaluation_listing(pool: PoolAccess) -> None:
     """Record the files of the evaluation sets as they are now, so that a change makes the step out of date.
 
     Raises:
         PoolSpecError: as `list_evaluation_sets`.
     """
-    if spec.decontamination:
-        storage.save_evaluation_listing(list_evaluation_sets(readers))
-
-
-def list_pool_evaluation_sets(pool: PoolAccess) -> None:
-    """Record the files of the evaluation sets; a run that was started in the UI may be the first to look at them."""
-    take_evaluation_listing(pool.spec, pool.evaluation_readers, pool.storage)
+    if pool.spec.decontamination:
+        save_evaluation_listing(pool.storage.folder, list_evaluation_sets(pool.evaluation_readers))
 
 
 def read_evaluation_sets(step: StepContext) -> None:
@@ -78,7 +67,7 @@ def embed_evaluation_sets(
     encoder: Encoder | None,
     writer: OutputWriter,
     *,
-    on_progress: Callable[[str, int], None] | None = None,
+    on_progress: Callable[[str, int], None] = lambda _name, _done: None,
 ) -> None:
     """Digest and embed every sample of every set. A sample that cannot be decoded still counts by its bytes.
 
@@ -100,7 +89,7 @@ def embed_evaluation_sets(
     parts: list[SetSamples] = []
     for entry in entries:
         with _naming(entry.name):
-            part = SetSamples(dimension, on_progress=_counter(on_progress, entry.name))
+            part = SetSamples(dimension, on_progress=partial(on_progress, entry.name))
             files = readers[entry.name].list_files()
             if isinstance(entry.source, EmbeddingsSource):
                 for file in files:
@@ -146,7 +135,7 @@ def _read_embeddings(reader: ShardReader, file: str, part: SetSamples) -> None:
     samples = _accepted(reader.read(file), part)
     waiting = next(samples, None)
     start = 0
-    for block in cast(ArrayReader, reader).read_array(file):
+    for block in cast("EmbeddingsReader", reader).read_array(file):
         batch: list[RawSample] = []
         while waiting is not None and waiting.offset < start + len(block):
             batch.append(waiting)
@@ -163,10 +152,6 @@ def _accepted(items: Iterator[RawSample | Rejection], part: SetSamples) -> Itera
             yield item
         else:
             part.refuse(item)
-
-
-def _counter(on_progress: Callable[[str, int], None] | None, name: str) -> Callable[[int], None]:
-    return (lambda done: on_progress(name, done)) if on_progress else (lambda _: None)
 
 
 @contextmanager

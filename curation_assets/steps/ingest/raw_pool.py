@@ -52,13 +52,15 @@ def hash_id(sample_id: str) -> int:
 
 
 def _row(item: RawSample | Rejection, settings: SourceSettings, first_seen: dict[str, str]) -> dict[str, Any]:
-    if isinstance(item, Rejection):
-        return _rejected(item.sample_id, item.file, item.member, item.reason, item.detail)
     row: dict[str, Any] = {
         "sample_id": item.sample_id,
         "id_hash": hash_id(item.sample_id),
         "file": item.file,
         "member": item.member,
+    }
+    if isinstance(item, Rejection):
+        return row | _why(item.reason, item.detail)
+    row |= {
         "offset": item.offset,
         "size_bytes": len(item.content),
         # Samples that came embedded have no content; hashing it would make all of them duplicates.
@@ -77,18 +79,6 @@ def _row(item: RawSample | Rejection, settings: SourceSettings, first_seen: dict
     except RejectedSampleError as error:
         return row | _why(error.reason, error.detail)
     return row | asdict(facts)
-
-
-def _rejected(
-    sample_id: str, file: str, member: str | None, reason: RejectionReason, detail: str
-) -> dict[str, Any]:
-    return {
-        "sample_id": sample_id,
-        "id_hash": hash_id(sample_id),
-        "file": file,
-        "member": member,
-        **_why(reason, detail),
-    }
 
 
 def _why(reason: RejectionReason, detail: str) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
 from curation_assets.engines import Engine, LocalEngine
 from curation_assets.errors import PoolSpecError
@@ -28,28 +28,12 @@ from curation_assets.storage.tables import LevelClusters, level_asset
 
 if TYPE_CHECKING:
     from curation_assets.algorithms.hierarchy import FitProgress, LevelFitter, LevelSpec
-    from curation_assets.algorithms.kmeans.fit import Checkpoints
+    from curation_assets.algorithms.kmeans.fit import Checkpoints, Iteration
     from curation_assets.algorithms.kmeans.inputs import FitInputs
     from curation_assets.algorithms.kmeans.tiles import FitMemory
     from curation_assets.algorithms.preprocessing import PreparedRows, Preprocessing
     from curation_assets.algorithms.rows import Rows
     from curation_assets.algorithms.tree import Level
-
-
-class FitIteration(Protocol):
-    """A Lloyd iteration as progress shows it (see algorithms.kmeans.Iteration)."""
-
-    @property
-    def number(self) -> int:
-        """1 for the first."""
-
-    @property
-    def inertia(self) -> float:
-        """After the iteration."""
-
-    @property
-    def n_reassigned(self) -> int:
-        """Rows that changed cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +54,7 @@ class LevelFit:
     spec: PoolSpec
     storage: PoolStorage
     level: int
-    on_progress: Callable[[int, FitIteration], None] | None = None
+    on_progress: Callable[[int, Iteration], None] | None = None
     on_split: Callable[[SplitProgress], None] | None = None
     bucket_bytes: int | None = None
     engine: Engine = field(default_factory=LocalEngine)

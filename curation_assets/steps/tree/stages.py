@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from curation_assets.steps.context import StepContext
-from curation_assets.steps.tree.fit import FitIteration, LevelFit
+from curation_assets.steps.tree.fit import LevelFit
 from curation_assets.steps.tree.split import COARSE_SHARE, SplitProgress
+
+if TYPE_CHECKING:
+    from curation_assets.algorithms.kmeans.fit import Iteration
 
 _USUAL_ITERATIONS = 8
 """Half of a fit, as the progress bar shows it: how many a fit takes is not known."""
@@ -30,7 +35,7 @@ def _level_fit(step: StepContext, n_fits: int = 1) -> LevelFit:
     level = step.step.level
     whole = COARSE_SHARE if step.spec.levels[level - 1].n_coarse_clusters else 1.0
 
-    def on_progress(resampling_step: int, iteration: FitIteration) -> None:
+    def on_progress(resampling_step: int, iteration: Iteration) -> None:
         share = iteration.number / (iteration.number + _USUAL_ITERATIONS)
         before = resampling_step - 1 if n_fits > 1 else 0
         step.report(

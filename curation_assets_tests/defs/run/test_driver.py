@@ -12,7 +12,7 @@ from curation_assets.defs.partitions import partitions_name
 from curation_assets.defs.run.dead_runs import PROCESS_TAG, process_name
 from curation_assets.defs.run.driver import Driver, PlannedRun
 from curation_assets.defs.run.tags import forced_of
-from curation_assets.graph.freshness import Again
+from curation_assets.graph.freshness import Forced
 from curation_assets.graph.waves import MOST_RUNS_OF_A_WAVE, Wave
 from curation_assets.pools import PoolSpec
 from curation_assets.project import Home
@@ -45,12 +45,12 @@ def test_a_block_is_a_run_with_the_reason_of_its_own_shards(driver: Driver) -> N
 def test_blocks_are_joined_unless_that_would_rebuild_the_shards_between_them(driver: Driver) -> None:
     wave = Wave({"raw_pool": dict.fromkeys(SHARDS[::2], "not made yet")}, True)
     assert len(list(driver.runs(wave))) == MOST_RUNS_OF_A_WAVE
-    driver.forced = Again(frozenset({"raw_pool"}), "2026")
+    driver.forced = Forced(frozenset({"raw_pool"}), "2026")
     assert len(list(driver.runs(wave))) == len(SHARDS) // 2
 
 
 def test_tags_say_why_a_run_is_there_and_who_executes_it(driver: Driver) -> None:
-    driver.forced = Again(frozenset({"tree", "drift"}), "2026")
+    driver.forced = Forced(frozenset({"tree", "drift"}), "2026")
     tags = driver.tags(("00", "05"), "x" * 600, in_this_process=True)
     assert tags == {
         "curation/pool": "p",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from curation_assets.algorithms.kmeans.fit import Iteration
 from curation_assets.engines import LocalEngine
 from curation_assets.engines.ray.engine import RayEngine
 from curation_assets.engines.ray.simulated import SimulatedCluster
@@ -21,7 +22,7 @@ from curation_assets.pools import PoolSpec
 from curation_assets.steps.context import PoolAccess, StepContext
 from curation_assets.steps.shard_task import MakeShard, ShardItem
 from curation_assets.steps.tree.assign import assign_shard
-from curation_assets.steps.tree.fit import FitIteration, LevelFit
+from curation_assets.steps.tree.fit import LevelFit
 from curation_assets.storage.shards import Shard
 from curation_assets_tests.engines.ray.conftest import BUDGET
 from curation_assets_tests.formats.embedded import write_clip_retrieval
@@ -128,7 +129,7 @@ def fit_initial(pool: EmbeddedPool, pause: float = 0.0) -> list[int]:
     """Fit level 1 on the pool's cluster; returns the iterations that were computed."""
     done: list[int] = []
 
-    def note(step: int, iteration: FitIteration) -> None:
+    def note(step: int, iteration: Iteration) -> None:
         done.append(iteration.number)
         time.sleep(pause)
 

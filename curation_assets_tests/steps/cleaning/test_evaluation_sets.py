@@ -13,7 +13,8 @@ from PIL import Image
 from curation_assets.errors import CurationError, PoolSpecError
 from curation_assets.pools import PoolSpec
 from curation_assets.steps.cleaning.evaluation_sets import take_evaluation_listing
-from curation_assets.steps.context import evaluation_readers
+from curation_assets.steps.context import PoolAccess
+from curation_assets.storage.evaluation import load_evaluation_digest
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets_tests.projects import spec_of
 from curation_assets_tests.steps.drawn_pool import MeanColours, png, write_tar
@@ -111,10 +112,10 @@ def test_a_useless_set_is_named(
 def test_a_missing_folder_is_named_before_anything_is_read(tmp_path: Path, storage: PoolStorage) -> None:
     spec = with_sets({"path": "gone"})
     with pytest.raises(PoolSpecError, match=r"evaluation set 'set_0': source.path is '.*gone'"):
-        take_evaluation_listing(spec, evaluation_readers(spec, tmp_path), storage)
+        take_evaluation_listing(PoolAccess(spec, storage, str(tmp_path)))
     (tmp_path / "gone").mkdir()
     with pytest.raises(PoolSpecError, match=r"evaluation set 'set_0': source\.pattern is"):
-        take_evaluation_listing(spec, evaluation_readers(spec, tmp_path), storage)
+        take_evaluation_listing(PoolAccess(spec, storage, str(tmp_path)))
 
 
 def test_a_set_of_another_modality_is_refused_with_the_pool() -> None:
@@ -130,16 +131,16 @@ def test_the_listing_changes_with_the_files(tmp_path: Path, storage: PoolStorage
     spec = with_sets({"path": "raw"})
     (tmp_path / "raw").mkdir()
     write_tar(tmp_path / "raw" / "a.tar", {"a": png(None, 1)})
-    readers = evaluation_readers(spec, tmp_path)
-    assert storage.evaluation_digest() is None
-    take_evaluation_listing(spec, readers, storage)
-    before = storage.evaluation_digest()
+    pool = PoolAccess(spec, storage, str(tmp_path))
+    assert load_evaluation_digest(storage.folder) is None
+    take_evaluation_listing(pool)
+    before = load_evaluation_digest(storage.folder)
     written = storage.folder.joinpath("evaluation_sets.json").stat().st_mtime_ns
-    take_evaluation_listing(spec, readers, storage)
-    assert storage.evaluation_digest() == before
+    take_evaluation_listing(pool)
+    assert load_evaluation_digest(storage.folder) == before
     assert storage.folder.joinpath("evaluation_sets.json").stat().st_mtime_ns == written
     write_tar(tmp_path / "raw" / "a.tar", {"a": png(None, 2)})
-    take_evaluation_listing(spec, readers, storage)
-    assert storage.evaluation_digest() != before
+    take_evaluation_listing(pool)
+    assert load_evaluation_digest(storage.folder) != before
     plain = spec_of()
-    assert evaluation_readers(plain, tmp_path) == {}
+    assert PoolAccess(plain, storage, str(tmp_path)).evaluation_readers == {}

@@ -9,7 +9,7 @@ import pytest
 
 from curation_assets.report.data import ReportData
 from curation_assets.report.page import render_report
-from curation_assets.steps.context import evaluation_readers
+from curation_assets.steps.context import PoolAccess
 from curation_assets.steps.report import gather_report
 from curation_assets.steps.report.samples import beginning
 from curation_assets_tests.steps.text_pool import ARABIC, TextPool
@@ -24,7 +24,8 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> TextPool:
 
 @pytest.fixture(scope="module")
 def data(pool: TextPool) -> ReportData:
-    return gather_report(pool.spec, pool.storage, pool.reader, evaluation_readers(pool.spec, pool.folder))
+    access = PoolAccess(pool.spec, pool.storage, str(pool.folder))
+    return gather_report(pool.spec, pool.storage, pool.reader, access.evaluation_readers)
 
 
 def test_figures_are_of_admissible_rows(data: ReportData) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from curation_assets.steps.report import gather_report
-from curation_assets.storage.fit_rows import FitRows, FittedShard
+from curation_assets.storage.fit_rows import FitRows, FittedShard, save_fit_rows
 from curation_assets.storage.tables import Admitted
 from curation_assets_tests.steps.drawn_pool import RECIPE, Pool
 
@@ -57,7 +57,7 @@ def test_a_cleaned_pool_is_fitted_drawn_and_reported_without_what_was_excluded(
             writer.summary.update(n_rows=len(kept), n_excluded=len(gone))
         digest = output.require_facts().digest
         fitted[shard.key] = FittedShard(digest, len(kept), embedded.require_facts().digest)
-    cleaned.storage.save_fit_rows(FitRows(fitted, "encoder", "first fit"))
+    save_fit_rows(cleaned.storage.folder, FitRows(fitted, "encoder", "first fit"))
     with cleaned.storage.output("duplicates").writing(RECIPE) as writer:
         writer.table("evidence.parquet", pl.concat(evidence))
     cleaned.cluster()

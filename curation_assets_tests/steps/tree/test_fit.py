@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from curation_assets.steps.tree.fit import FitIteration, LevelFit
+from curation_assets.algorithms.kmeans.fit import Iteration
+from curation_assets.steps.tree.fit import LevelFit
 from curation_assets.storage.outputs import Output
 from curation_assets_tests.steps.drawn_pool import RECIPE
 from curation_assets_tests.steps.other_pools import EmbeddedPool, make_embedded_pool
@@ -34,7 +35,7 @@ def run(pool: EmbeddedPool, kind: str, until: tuple[int, int] | None = None) -> 
     """Run a stage of level 1; returns (step, iteration) of what it computed."""
     done: Iterations = []
 
-    def note(step: int, iteration: FitIteration) -> None:
+    def note(step: int, iteration: Iteration) -> None:
         if (step, iteration.number) == until:
             raise InterruptedFitError
         done.append((step, iteration.number))

@@ -19,7 +19,7 @@ from curation_assets.steps.report import gather_report
 from curation_assets.steps.tree import fit_sample
 from curation_assets.steps.tree.fit import LevelFit
 from curation_assets.steps.tree.fit_sample import choose_sample, read_sample
-from curation_assets.storage.fit_rows import FitRows, FittedShard
+from curation_assets.storage.fit_rows import FitRows, FittedShard, save_fit_rows
 from curation_assets.storage.tables import LevelClusters
 from curation_assets_tests.steps.drawn_pool import RECIPE, Pool
 from curation_assets_tests.steps.other_pools import EmbeddedPool
@@ -114,7 +114,7 @@ def test_a_sample_of_a_cleaned_pool_is_of_admitted_rows(tmp_path: Path) -> None:
         with admitted.writing(RECIPE) as writer:
             writer.array("kept.npy", kept)
         shards[shard.key] = FittedShard(admitted.require_facts().digest, len(kept), whole.digest)
-    pool.storage.save_fit_rows(FitRows(shards, "", "first fit"))
+    save_fit_rows(pool.storage.folder, FitRows(shards, "", "first fit"))
     sample = choose_sample(pool.spec, pool.storage)
     assert sample is not None
     assert sum(len(rows) for rows in sample.values()) == 50
