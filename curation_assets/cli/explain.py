@@ -22,12 +22,7 @@ from curation_assets.storage.pool_storage import PoolStorage
 
 
 def explain_sample(sample_id: str, pool: str | None, *, as_json: bool) -> None:
-    """Print the story of every row with an id.
-
-    Args:
-        sample_id: as in the raw pool.
-        pool: name of the pool to search; all pools if None.
-        as_json: print a list of JSON objects instead of text.
+    """Print the story of every row with an id, in one pool or in all if it is None.
 
     Raises:
         PoolSpecError: if no pool has the id, with similar ids.

@@ -13,12 +13,7 @@ from curation_assets.storage.tables import CurationReport
 
 
 def run_pool(pool: str, *, first: str | None, shards: str | None) -> int:
-    """Run a pool; returns the exit code.
-
-    Args:
-        pool: name of the pool.
-        first: rebuild this step (or the first of this level) and all steps after it.
-        shards: ingest only these shards: `a,b` or `a..b`.
+    """Run a pool; returns the exit code. See the help of the command for its options.
 
     Raises:
         PoolSpecError: if the pool, the step or a shard does not exist, or the combination would mix clusters.

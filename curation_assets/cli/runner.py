@@ -43,11 +43,7 @@ def open_runner(pool: str, *, parallel: int = 1) -> Iterator[Runner]:
 
 @dataclass
 class Runner:
-    """Brings steps of one pool up to date.
-
-    Args:
-        parallel: processes for partitioned waves; 1 runs them here.
-    """
+    """Brings steps of one pool up to date, partitioned waves in `parallel` processes."""
 
     driver: Driver
     console: Console

@@ -109,11 +109,7 @@ class Look:
 
 
 class Watcher:
-    """Looks at one pool.
-
-    Args:
-        cursor: of the last look; changed in place.
-    """
+    """Looks at one pool, and changes the cursor of the last look in place."""
 
     def __init__(self, spec: PoolSpec, home: Home, instance: dg.DagsterInstance, cursor: Cursor) -> None:
         self._driver, self._cursor = Driver(home, spec, instance), cursor

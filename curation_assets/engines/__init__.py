@@ -10,11 +10,7 @@ __all__ = ["Engine", "LocalEngine", "build_engine"]
 
 
 def build_engine(settings: EngineSettings, memory_budget: int) -> Engine:
-    """The engine that settings describe.
-
-    Args:
-        settings: after overrides by the environment (see `resolve_engine`).
-        memory_budget: largest peak of a worker, in bytes.
+    """The engine that resolved settings describe; a worker peaks at `memory_budget` bytes at most.
 
     Raises:
         PoolSpecError: if the engine is Ray and Ray is not installed.

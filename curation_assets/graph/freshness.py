@@ -39,8 +39,7 @@ class Forced:
 class Freshness:
     """What is up to date, judged by the facts beside the outputs. Each instance reads the facts once.
 
-    Args:
-        forced: steps to rebuild even if they are up to date.
+    `forced` names steps to rebuild even if they are up to date.
     """
 
     def __init__(
@@ -269,11 +268,7 @@ def explain_change(
 ) -> str:
     """The differences between the recipe of a stored output and the recipe that would make it now, in words.
 
-    Args:
-        facts: of the stored output.
-        recipe: of the same output now.
-        refit_reason: why other rows were chosen for the fit, for a step that is fitted on them.
-        rows_step: the step that gives those rows.
+    `refit_reason` is why other rows of `rows_step` were chosen for a fit.
     """
     changes = []
     if facts.code_version != recipe.code_version:

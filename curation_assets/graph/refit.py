@@ -29,10 +29,7 @@ def due_refit(freshness: Freshness) -> str | None:
 def choose_fit_rows(storage: PoolStorage, freshness: Freshness, reason: str | None = None) -> bool:
     """Make all rows there are now the rows of the fit; if they differ, level 1 is out of date.
 
-    Args:
-        storage: the pool's outputs.
-        freshness: of the outputs as they are now.
-        reason: why; if not given, it follows from what is recorded.
+    Without a reason, it follows from what is recorded.
 
     Returns:
         Whether the rows changed.

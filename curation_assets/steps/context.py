@@ -31,8 +31,7 @@ Observe = Callable[[str, str, Mapping[str, float]], None]
 class PoolAccess:
     """A pool with its outputs, and what reads its files; readers are built on first use.
 
-    Args:
-        home_folder: relative paths of the pool count from here.
+    Relative paths of the pool count from `home_folder`.
     """
 
     spec: PoolSpec

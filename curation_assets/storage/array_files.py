@@ -25,14 +25,9 @@ ReadInto = Callable[[int, np.ndarray], None]
 
 
 def write_header(file: IO[bytes], descr: str, shape: tuple[int, ...]) -> None:
-    """Write the header of a .npy in C order; the caller writes the values after it.
+    """Write the header of a .npy in C order, with a dtype such as '<f2'; the caller writes the values after it.
 
     Headers of one dimension have the same length, as numpy leaves room for a larger number of rows.
-
-    Args:
-        file: at its start.
-        descr: of the dtype, as '<f2'.
-        shape: of the array.
     """
     np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
 
@@ -69,10 +64,7 @@ class ArrayFile:
                 as_float32(piece, out[first : first + len(piece)])
 
     def gather(self, rows: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-        """Some rows, with neighbouring rows read together.
-
-        Args:
-            rows: int64 (m,), ascending, repeats allowed.
+        """Rows at int64 (m,) positions, ascending, repeats allowed; neighbouring rows are read together.
 
         Returns:
             Pieces: a slice of `rows` and their float32 rows, valid until the next piece.

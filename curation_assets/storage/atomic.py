@@ -95,9 +95,6 @@ class StagedFiles:
 
     Locally a staged file is beside its target and is renamed over it. Elsewhere it is uploaded whole; object stores
     show a file only when it is complete.
-
-    Args:
-        leftovers: files that killed processes left in the folders.
     """
 
     def __init__(self, leftovers: Leftovers | None = None) -> None:
@@ -125,11 +122,7 @@ class StagedFiles:
             staged.chmod(0o666 & ~_umask())
 
     def replace(self, places: Mapping[Path, UPath] | None = None) -> None:
-        """Move every flushed file to its target, and flush each folder once.
-
-        Args:
-            places: by staged file, a path to use instead of its target.
-        """
+        """Move every flushed file to its target, or to its place in `places`, and flush each folder once."""
         folders: dict[Path, None] = {}
         for target, staged in self._staged:
             target = (places or {}).get(staged, target)

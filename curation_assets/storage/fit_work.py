@@ -44,8 +44,7 @@ class FinishedStep:
 class FitWork:
     """One fit's working folder, beside its output; its files belong to one recipe.
 
-    Args:
-        seconds_between: shortest time between two stored states.
+    States are stored at least `seconds_between` apart.
     """
 
     def __init__(self, folder: UPath, seconds_between: float = SECONDS_BETWEEN) -> None:
@@ -127,11 +126,7 @@ class FitStates:
         return StoredFit(arrays["centroids"], tuple(arrays["inertias"].tolist()), int(arrays["n_reassigned"]))
 
     def keep(self, state: StoredFit) -> None:
-        """Store a state, if the last one is old enough.
-
-        Args:
-            state: any object with the fields of `StoredFit`.
-        """
+        """Store a state, or any object with the fields of `StoredFit`, if the last one is old enough."""
         if time.monotonic() - self._last < self._seconds_between:
             return
         self._work.save(

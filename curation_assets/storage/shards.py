@@ -68,12 +68,7 @@ def group_files(
 
 
 def locate(starts: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Shard number and row inside the shard of pool rows.
-
-    Args:
-        starts: int64 (n_shards + 1,): first row of each shard.
-        rows: int64 (m,).
-    """
+    """Shard number and row inside the shard of pool rows, int64 (m,); `starts` is int64 (n_shards + 1,)."""
     shard = np.searchsorted(starts, rows, side="right") - 1
     return shard, rows - starts[shard]
 

@@ -24,11 +24,7 @@ _PIECE_BYTES = 16 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class SplitRuns:
-    """The runs of one split level.
-
-    Args:
-        rows_per_run: of every run except the last.
-    """
+    """The runs of one split level; all but the last have `rows_per_run` rows."""
 
     work: SplitWork
     n_rows: int

@@ -55,12 +55,8 @@ class SplitWork:
         """The working folder for an output; the folders of its other fits are removed.
 
         It is beside the output's files if those are local, else among this machine's temporary files. Then a fit
-        resumes only on the machine where it began.
-
-        Args:
-            output: of the fit.
-            recipe: fingerprint of everything that decides the result.
-            parent: folder to create it in instead; may be shared by many outputs.
+        resumes only on the machine where it began. `parent`, which outputs may share, takes the place of both.
+        The recipe is the fingerprint of everything that decides the result.
         """
         within = _parent(output) if parent is None else Path(parent) / _own_name(output)
         folder = within / f"{_PREFIX}{recipe[:16]}"

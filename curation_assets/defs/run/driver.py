@@ -65,11 +65,7 @@ class PlannedRun:
 
 @dataclass
 class Driver:
-    """Plans the runs of one pool.
-
-    Args:
-        forced: steps to rebuild even if they are up to date.
-    """
+    """Plans the runs of one pool; `forced` steps are rebuilt even if they are up to date."""
 
     home: Home
     spec: PoolSpec
@@ -108,11 +104,7 @@ class Driver:
         return take_listing(self.instance, self.spec, self.storage, files, why_set_aside)
 
     def freshness(self, shards: Sequence[Shard] | None = None) -> Freshness:
-        """What is out of date now.
-
-        Args:
-            shards: those to judge; the ones that take part if None.
-        """
+        """What is out of date now, of the given shards or else of those that take part."""
         shards = self.storage.shards() if shards is None else shards
         return Freshness(self.storage, self.steps, shards, self.forced)
 
@@ -135,12 +127,7 @@ class Driver:
         return list(self.instance.get_dynamic_partitions(partitions_name(self.spec.name)))
 
     def runs(self, wave: Wave, shards: Collection[str] | None = None) -> Iterator[PlannedRun]:
-        """The runs that make a wave: one, or one for each block of neighbouring shards.
-
-        Args:
-            wave: to be made.
-            shards: of the wave, for partitioned steps; all of them if None.
-        """
+        """The runs that make a wave, or only some of its shards: one, or one for each block of neighbouring shards."""
         names = list(wave.outputs)
         if not wave.partitioned:
             yield PlannedRun(names, None, wave.summary)

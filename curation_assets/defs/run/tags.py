@@ -24,12 +24,7 @@ def forced_text(forced: Forced) -> str:
 
 
 def forced_of(tags: Mapping[str, str], created: float = 0.0) -> Forced | None:
-    """The steps that a run is to rebuild even if they are up to date.
-
-    Args:
-        tags: of the run.
-        created: Unix time at which the run was created.
-    """
+    """The steps that a run created at this Unix time is to rebuild even if they are up to date."""
     since, *names = tags.get(FORCED_TAG, "").split() or [""]
     if since == THIS_RUN:
         since = timestamp(created)

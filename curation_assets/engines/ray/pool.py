@@ -167,14 +167,7 @@ class RayPool:
 def ray_pool(
     ray: ModuleType, build: Callable[[int], Any], n_workers: int, options: dict[str, Any]
 ) -> Iterator[RayPool]:
-    """A pool for the block.
-
-    Args:
-        ray: the module, connected.
-        build: makes the worker with a given number.
-        n_workers: number of workers.
-        options: resources that Ray reserves for each.
-    """
+    """A pool for the block; Ray reserves the resources in `options` for each worker."""
     # Otherwise the calls that follow one lost with its machine wait half a minute.
     holder = ray.remote(
         max_restarts=-1,

@@ -24,11 +24,7 @@ _STORE_BYTES = 128 * 2**20
 
 
 class SimulatedCluster:
-    """Nodes on localhost, with a token.
-
-    Args:
-        memory: bytes that each node offers to workers.
-    """
+    """Nodes on localhost, with a token; each offers `memory` bytes to workers."""
 
     def __init__(self, cluster: Any, memory: int) -> None:
         self._cluster, self._memory = cluster, memory
@@ -90,13 +86,7 @@ def _title(pid: int) -> str:
 
 @contextmanager
 def simulated_cluster(n_nodes: int, *, cpus: int = 1, memory: int = 4 * 10**9) -> Iterator[SimulatedCluster]:
-    """A cluster for the block; processes started in it inherit the token.
-
-    Args:
-        n_nodes: number of nodes, including the head.
-        cpus: of each node.
-        memory: bytes that each node offers to workers.
-    """
+    """A cluster of equal nodes, including the head, for the block; processes started in it inherit the token."""
     settings = {
         **LOCAL_ONLY,
         **_HEALTH_CHECKS,

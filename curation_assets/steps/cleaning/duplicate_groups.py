@@ -8,11 +8,7 @@ _MEMBER = ("shard", "row", "raw_row", "sample_id", "kind", "similarity")
 
 
 def largest_groups(evidence: pl.DataFrame, most: int) -> pl.DataFrame:
-    """The groups with the most removed samples.
-
-    Args:
-        evidence: of the output `duplicates`, or any part of it.
-        most: groups returned.
+    """The `most` groups with the most removed samples, in all of the evidence or any part of it.
 
     Returns:
         Table of twin_set and twin_id (shard and sample id of the kept sample), n_removed, lowest_similarity, and

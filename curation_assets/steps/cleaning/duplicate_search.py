@@ -159,12 +159,7 @@ class CoarseSearch:
 
 @dataclass(frozen=True, slots=True)
 class _Locate:
-    """Finds the coarse clusters of some rows.
-
-    Args:
-        centroids: float32 (k, d).
-        threshold: cosine of near duplicates.
-    """
+    """Finds the coarse clusters of some rows, by centroids float32 (k, d)."""
 
     embeddings: ShardedEmbeddings
     preprocessing: Preprocessing

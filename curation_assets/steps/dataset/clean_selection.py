@@ -99,11 +99,7 @@ def require_clean_rows(
 ) -> None:
     """Gate before a selection is written, because Dagster's blocking checks do not stop later runs.
 
-    Args:
-        spec: the pool; without decontamination the gate is open.
-        storage: its outputs.
-        selected: shard, row, raw_row, sample_id of every selected row.
-        device: torch device.
+    `selected` has shard, row, raw_row and sample_id. Without decontamination the gate is open.
 
     Raises:
         CurationError: naming selected rows that are too close to an evaluation sample.

@@ -154,10 +154,7 @@ def _draw_tokens(
 def misses_less_than_a_sample(budget: int, total: int, lightest_left: int | None) -> bool:
     """Whether a total of tokens is as close to its budget as whole samples allow without exceeding it.
 
-    Args:
-        budget: tokens asked for.
-        total: tokens selected.
-        lightest_left: tokens of the lightest sample that could still have been taken; None if all were.
+    `lightest_left` is the lightest sample that could still have been taken; None if all were.
     """
     return 0 <= budget - total < (1 if lightest_left is None else lightest_left)
 

@@ -93,11 +93,7 @@ class EmbeddedRows:
         return np.flatnonzero(usable)
 
     def finish(self, table: pl.DataFrame) -> None:
-        """Complete the output.
-
-        Args:
-            table: the raw pool's accepted samples: raw_row, sample_id, id_hash.
-        """
+        """Complete the output; `table` has raw_row, sample_id and id_hash of the raw pool's accepted samples."""
         with self._array.open("r+b") as file:
             self._write_header(file)
         kept = np.concatenate([np.empty(0, dtype=np.uint32), *self._kept])

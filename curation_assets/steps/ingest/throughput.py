@@ -63,8 +63,7 @@ class Throughput:
     def summary(self, n_samples: int) -> dict[str, Any]:
         """Figures for an output's summary: seconds, and as shares of the whole time.
 
-        Args:
-            n_samples: that were read, whether they got an embedding or not.
+        `n_samples` were read, whether they got an embedding or not.
         """
         total = time.perf_counter() - self.began
         parts = {
@@ -98,11 +97,7 @@ class RunThroughput:
 
     @classmethod
     def of(cls, summaries: Iterable[Mapping[str, Any]]) -> RunThroughput | None:
-        """Add up the summaries of shards; None if none of them has figures.
-
-        Args:
-            summaries: of `embeddings`; summaries without figures are left out.
-        """
+        """Add up those summaries of shards that have figures; None if there are none."""
         seconds: Counter[str] = Counter()
         by_bottleneck: Counter[str] = Counter()
         n_samples = 0

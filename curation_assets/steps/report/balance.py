@@ -16,11 +16,7 @@ def compare_subsets(
 ) -> list[SubsetMetrics]:
     """Metrics of the pool, of random subsets, of a draw from flat k-means and of the balanced subset.
 
-    Args:
-        pool: its columns.
-        every: admissible rows.
-        rows: of the balanced subset.
-        draws: random subsets of its size; their mean figures are reported.
+    `every` are the admissible rows, `rows` the balanced subset, `draws` the random subsets of its size.
     """
     flat = _flat_kmeans_rows(pool, len(rows))
     return [

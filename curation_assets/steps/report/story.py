@@ -90,15 +90,7 @@ class Story:
 def tell(
     spec: PoolSpec, storage: PoolStorage, shard: str, raw_row: int, *, out_of_date: str | None = None
 ) -> Story:
-    """The story of one row, as far as the pool is curated.
-
-    Args:
-        spec: the pool.
-        storage: its outputs.
-        shard: key of the row's shard.
-        raw_row: its number in the shard's raw pool.
-        out_of_date: why the shard's ledger is out of date, if it is.
-    """
+    """The story of one row, as far as the pool is curated; `out_of_date` is why its ledger is."""
     raw = storage.raw_pool(shard).samples.read().row(raw_row, named=True)
     stored = storage.ledger(shard)
     ledger: dict[str, Any] = (

@@ -18,8 +18,7 @@ from curation_assets.storage.tables import Assigned
 class LevelAssigner:
     """Assigns the rows of shards to the clusters of one level; reads the centroids once for many shards.
 
-    Args:
-        level: at level 1 a row goes to its nearest centroid, above to the parent of its cluster.
+    At level 1 a row goes to its nearest centroid, above to the parent of its cluster.
     """
 
     def __init__(self, storage: PoolStorage, level: int, *, device: str = "cpu") -> None:

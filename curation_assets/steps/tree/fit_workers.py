@@ -80,11 +80,7 @@ def held_inputs(
 def n_fit_workers(engine: Engine, n_rows: int, work: int, least_work: float) -> int:
     """Workers to share a fit out among; 0 if it stays in this process.
 
-    Args:
-        engine: where.
-        n_rows: rows of the fit.
-        work: multiplications of one pass over them.
-        least_work: less is not worth starting other processes.
+    `work` counts the multiplications of one pass over the rows; with less than `least_work` a fit stays here.
     """
     from curation_assets.algorithms.kmeans.row_worker import BLOCK_ROWS
 
