@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import dagster as dg
 import polars as pl
 
+from curation_assets.defs.metadata import table
 from curation_assets.defs.resources import CurationResource
 from curation_assets.errors import CurationError
 from curation_assets.graph.freshness import Freshness
@@ -67,13 +68,11 @@ def _row_counts_add_up(pool: PoolAccess) -> dg.AssetCheckResult:
 def _shards_result(wrong: dict[str, str], what: str) -> dg.AssetCheckResult:
     first = next(iter(wrong.items()), None)
     words = f"{len(wrong)} shards, e.g. '{first[0]}': {first[1]}" if first else f"every shard has {what}"
-    rows = [
-        dg.TableRecord({"shard": shard, "wrong": why}) for shard, why in list(wrong.items())[:_ROWS_SHOWN]
-    ]
+    rows = [{"shard": shard, "wrong": why} for shard, why in list(wrong.items())[:_ROWS_SHOWN]]
     return dg.AssetCheckResult(
         passed=not wrong,
         description=words,
-        metadata={"n_wrong": len(wrong), **({"wrong_shards": dg.MetadataValue.table(rows)} if rows else {})},
+        metadata={"n_wrong": len(wrong), **table("wrong_shards", rows)},
     )
 
 
@@ -83,20 +82,15 @@ def _shards_resemble_the_fit(pool: PoolAccess) -> dg.AssetCheckResult:
     # If the policy has no limit, the default still tells the user what a refit would be about.
     limit = RefitSettings().drift_score or 1.0 if limit is None else limit
     drifting = shards.filter(pl.col("score") > limit)
-    figures = ["shard", "score", "distance_shift", "beyond_radius_share", "mass_shift"]
-    rows = [
-        dg.TableRecord(
-            {name: round(value, 4) if isinstance(value, float) else value for name, value in row.items()}
-        )
-        for row in shards.select(figures).head(_ROWS_SHOWN).to_dicts()
-    ]
+    figures = ["score", "distance_shift", "beyond_radius_share", "mass_shift"]
+    rows = shards.select("shard", pl.col(figures).round(4)).head(_ROWS_SHOWN).to_dicts()
     names = ", ".join(drifting["shard"].head(3))
     return dg.AssetCheckResult(
         passed=drifting.is_empty(),
         severity=dg.AssetCheckSeverity.WARN,
         description=f"{len(drifting)} of {len(shards)} shards that came since the fit drift by more than {limit:g}"
         + (f": {names}" if names else ""),
-        metadata={"limit": limit, **({"shards_since_the_fit": dg.MetadataValue.table(rows)} if rows else {})},
+        metadata={"limit": limit, **table("shards_since_the_fit", rows)},
     )
 
 
@@ -105,9 +99,7 @@ def _nothing_is_out_of_date(pool: PoolAccess) -> dg.AssetCheckResult:
     taking_part = [shard for shard in every if not shard.set_aside]
     outdated = Freshness(pool.storage, pool_steps(pool.spec), taking_part).outdated()
     rows = [
-        dg.TableRecord(
-            {"asset": name, "outputs": len(reasons), "why": "; ".join(sorted(set(reasons.values()))[:3])}
-        )
+        {"asset": name, "outputs": len(reasons), "why": "; ".join(sorted(set(reasons.values()))[:3])}
         for name, reasons in outdated.items()
     ]
     aside = {shard.key: shard.set_aside for shard in every if shard.set_aside}
@@ -118,7 +110,7 @@ def _nothing_is_out_of_date(pool: PoolAccess) -> dg.AssetCheckResult:
         passed=not rows and not aside,
         severity=dg.AssetCheckSeverity.WARN,
         description=words + (f"; curated without {', '.join(aside)}, which failed" if aside else ""),
-        metadata={"set_aside": aside, **({"out_of_date": dg.MetadataValue.table(rows)} if rows else {})},
+        metadata={"set_aside": aside, **table("out_of_date", rows)},
     )
 
 
@@ -159,7 +151,7 @@ def _selection_is_clean(pool: PoolAccess) -> dg.AssetCheckResult:
         proof = contaminated_selection(pool.spec, pool.storage, device=device)
     except CurationError as error:
         return dg.AssetCheckResult(passed=False, description=str(error))
-    rows = [dg.TableRecord(row) for row in proof.found.drop("row", "raw_row").head(_ROWS_SHOWN).to_dicts()]
+    rows = proof.found.drop("row", "raw_row").head(_ROWS_SHOWN).to_dicts()
     closest = {name: value for name, value in (proof.closest or {}).items() if name != "cosine"}
     return dg.AssetCheckResult(
         passed=proof.found.is_empty(),
@@ -169,8 +161,8 @@ def _selection_is_clean(pool: PoolAccess) -> dg.AssetCheckResult:
             "selected_samples": proof.n_rows,
             "contaminated_samples": len(proof.found),
             **({"closest_cosine": round(proof.closest["cosine"], 4)} if proof.closest else {}),
-            **({"closest_pair": dg.MetadataValue.table([dg.TableRecord(closest)])} if closest else {}),
-            **({"evidence": dg.MetadataValue.table(rows)} if rows else {}),
+            **table("closest_pair", [closest] if closest else []),
+            **table("evidence", rows),
         },
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -45,6 +45,11 @@ def add_partition_metadata(
     step._metadata_accumulator = found  # noqa: SLF001
 
 
+def table(name: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A table for the UI; nothing if it has no rows, as Dagster cannot show an empty one."""
+    return {name: dg.MetadataValue.table([dg.TableRecord(dict(row)) for row in rows])} if rows else {}
+
+
 def fit_metadata(output: Output) -> dict[str, Any]:
     """Curves of a fit: inertia by iteration, and the sizes of its clusters."""
     from curation_assets.report.figures import inertia_curve
@@ -63,12 +68,9 @@ def fit_metadata(output: Output) -> dict[str, Any]:
             sparkline_markdown(inertias[-1], "inertia by iteration")
         )
         metadata["inertia_plot"] = picture(inertia_curve(inertias), "inertia by iteration, one line per fit")
-        metadata["fits"] = dg.MetadataValue.table(
-            [
-                dg.TableRecord({"fit": i, "iterations": len(fit), "inertia": round(fit[-1], 6)})
-                for i, fit in enumerate(inertias, start=1)
-            ]
-        )
+        fits = enumerate(inertias, start=1)
+        rows = [{"fit": i, "iterations": len(fit), "inertia": round(fit[-1], 6)} for i, fit in fits]
+        metadata |= table("fits", rows)
     return metadata
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from curation_assets.defs.metadata import fit_metadata, picture, size_metadata
+from curation_assets.defs.metadata import fit_metadata, picture, size_metadata, table
 from curation_assets.defs.run.step_run import Shown
 from curation_assets.steps.cleaning.duplicate_groups import largest_groups
 from curation_assets.steps.context import PoolAccess
@@ -27,15 +27,10 @@ _FIGURES = {
 }
 
 
-def _table(name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """A table for the UI; nothing if it has no rows, as Dagster cannot show an empty one."""
-    return {name: dg.MetadataValue.table([dg.TableRecord(row) for row in rows])} if rows else {}
-
-
 def _rejected_samples(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
     stored = pool.storage.evaluation_sets().rejected
     rejected = stored.read("set", "sample_id", "file", "reason", "detail")
-    return _table("rejected_samples", rejected.head(_ROWS_SHOWN).to_dicts())
+    return table("rejected_samples", rejected.head(_ROWS_SHOWN).to_dicts())
 
 
 def _evidence(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
@@ -44,7 +39,7 @@ def _evidence(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
     evidence = stored.read("sample_id", "twin_set", "twin_id", "kind", "similarity")
     closest = evidence.sort("similarity", descending=True, maintain_order=True)
     rows = closest.head(_ROWS_SHOWN).with_columns(pl.col("similarity").cast(pl.Float64).round(4))
-    return _table("evidence", rows.to_dicts())
+    return table("evidence", rows.to_dicts())
 
 
 def _largest_groups(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
@@ -59,7 +54,7 @@ def _largest_groups(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
         }
         for row in groups.iter_rows(named=True)
     ]
-    return _table("largest_groups", rows)
+    return table("largest_groups", rows)
 
 
 def _fit(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
@@ -72,7 +67,7 @@ def _tree(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
     if level_1.name in facts.files and facts.summary["previous_version"]:
         largest = level_1.of(output).read().sort("n_rows", descending=True).head(_ROWS_SHOWN)
         rows = largest.with_columns(pl.col("share_of_old").round(3))
-        metadata |= _table("old_to_new_level_1", rows.to_dicts())
+        metadata |= table("old_to_new_level_1", rows.to_dicts())
     return metadata
 
 
@@ -84,7 +79,7 @@ def _drift(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
     return {
         "decision": summary["decision"],
         "because": "; ".join(summary["reasons"]) or "within the policy",
-        **_table("shards", [row | {"in_fit": str(row["in_fit"])} for row in rows]),
+        **table("shards", [row | {"in_fit": str(row["in_fit"])} for row in rows]),
     }
 
 
@@ -97,7 +92,7 @@ def _quotas(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
         clusters=pl.len(), taken_from=(pl.col("quota") > 0).sum(), largest_quota=pl.col("quota").max()
     )
     return {
-        **_table("quotas", by_level.to_dicts()),
+        **table("quotas", by_level.to_dicts()),
         **size_metadata(top["quota"].to_numpy(), f"top level quotas in {first['unit'][0]}"),
     }
 

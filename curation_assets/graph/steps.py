@@ -144,15 +144,17 @@ def _duplicates(spec: PoolSpec) -> Step:
     )
 
 
+def _judges(spec: PoolSpec) -> list[str]:
+    """The steps whose evidence excludes rows."""
+    settings = {"contaminated": spec.decontamination, "duplicates": spec.deduplication}
+    return [name for name, asked_for in settings.items() if asked_for]
+
+
 def _admitted(spec: PoolSpec) -> Step:
-    found = [
-        *(["contaminated"] if spec.decontamination else []),
-        *(["duplicates"] if spec.deduplication else []),
-    ]
     return Step(
         name="admitted",
         version="1",
-        inputs=("embeddings", *found),
+        inputs=("embeddings", *_judges(spec)),
         settings={},
         partitioned=True,
         gives_fit_rows=True,
@@ -358,12 +360,7 @@ def _atlas(spec: PoolSpec) -> Step:
 
 def _curation_report(spec: PoolSpec) -> Step:
     first = [level_asset(1, "initial")] if spec.levels[0].steps else []
-    steps = {
-        "contaminated": spec.decontamination,
-        "duplicates": spec.deduplication,
-        "admitted": spec.is_cleaned,
-    }
-    cleaned = [name for name, is_there in steps.items() if is_there]
+    cleaned = [*_judges(spec), *_admitted_rows(spec)]
     return Step(
         name="curation_report",
         version="3",

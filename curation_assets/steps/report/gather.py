@@ -10,7 +10,8 @@ import polars as pl
 
 from curation_assets.formats.base import ShardReader
 from curation_assets.pools import PoolSpec, TargetSettings
-from curation_assets.report.data import ClusterCard, ReportData, TargetSummary
+from curation_assets.report.data import AtlasSummary, ClusterCard, ReportData, TargetSummary
+from curation_assets.steps.dataset.atlas import atlas_command
 from curation_assets.steps.ingest.throughput import RunThroughput
 from curation_assets.steps.report.balance import compare_subsets, label_table, summarise_levels
 from curation_assets.steps.report.cleaning import (
@@ -18,12 +19,12 @@ from curation_assets.steps.report.cleaning import (
     summarise_contamination,
     summarise_duplicates,
 )
-from curation_assets.steps.report.exploration import summarise_atlas
 from curation_assets.steps.report.fates import summarise_fates
 from curation_assets.steps.report.pool import ReportPool
 from curation_assets.steps.report.samples import PoolViews
 from curation_assets.steps.report.warnings import tree_warnings
 from curation_assets.storage.pool_storage import PoolStorage
+from curation_assets.storage.tables import Atlas
 
 GRID_SAMPLES = 96
 TEXT_SAMPLES = 24
@@ -97,7 +98,7 @@ def gather_report(
         fates=summarise_fates(storage, pool.index.shards),
         duplicates=summarise_duplicates(pool, evidence, views),
         contamination=summarise_contamination(pool, evidence, views, evaluation_readers or {}),
-        atlas=summarise_atlas(spec, storage.atlas()),
+        atlas=_summarise_atlas(spec, storage.atlas()),
         embedding_speed=speed.line() if speed else "",
     )
 
@@ -155,6 +156,16 @@ def _summarise_target(
 def _pick(pool: ReportPool, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     most = GRID_SAMPLES if pool.spec.modality == "image" else TEXT_SAMPLES
     return np.sort(rng.choice(rows, min(most, len(rows)), replace=False))
+
+
+def _summarise_atlas(spec: PoolSpec, atlas: Atlas) -> AtlasSummary | None:
+    """How to open the export for Embedding Atlas, and its picture; None if there is none."""
+    facts = atlas.facts()
+    if spec.atlas is None or facts is None:
+        return None
+    n_rows, n_pool_rows = facts.summary["n_rows"], facts.summary["n_pool_rows"]
+    picture = atlas.path(Atlas.PICTURE).read_bytes()
+    return AtlasSummary(atlas_command(atlas, spec), n_rows, n_pool_rows, picture)
 
 
 def _rejections(storage: PoolStorage, shards: list[str]) -> tuple[int, dict[str, int]]:
