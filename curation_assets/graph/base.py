@@ -61,7 +61,7 @@ class Step:
     """Levels of the tree that the content depends on; 0 for steps upstream of the tree."""
     fits_tree: bool = False
     on_fit_rows: bool = False
-    """Reads the rows that the tree is fitted on, not all rows there are now."""
+    """Reads the rows that the tree is fitted on, not all present rows."""
     gives_fit_rows: bool = False
     """Its rows are the ones that the tree is fitted on and drawn from."""
     cleans: bool = False

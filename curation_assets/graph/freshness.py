@@ -1,8 +1,8 @@
 """Which outputs of a pool are out of date, and why. Our own fingerprints decide, not Dagster's.
 
 An output is up to date if the recipe in its facts (settings, digests of its inputs, code version) equals the
-recipe that would make it now. Level 1 is the exception that lets a tree last: the rows of its fit are recorded,
-and shards that arrive, change or go leave it up to date until a refit is decided.
+recipe that would make it now. Level 1 is the exception, so that a tree lasts: the rows of its fit are recorded,
+and it stays up to date when shards arrive, change or go, until a refit is decided.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Freshness:
                 self.facts_by_shard(name)
 
     def fit_rows(self) -> FitRows | None:
-        """The rows that the tree is fitted on; None if level 1 must be fitted on all rows there are now."""
+        """The rows that the tree is fitted on; None if level 1 must be fitted on all present rows."""
         return self._standing_fit_rows
 
     @cached_property
@@ -116,7 +116,7 @@ class Freshness:
         )
 
     def all_rows(self, reason: str) -> FitRows | None:
-        """All rows there are now, as the rows of a fit; None while a shard is not embedded and cleaned."""
+        """All present rows, as the rows of a fit; None while a shard is not embedded and cleaned."""
         now = self.facts_by_shard(self.rows_step)
         if not now or not all(now.values()):
             return None

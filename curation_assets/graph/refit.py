@@ -27,7 +27,7 @@ def due_refit(freshness: Freshness) -> str | None:
 
 
 def choose_fit_rows(storage: PoolStorage, freshness: Freshness, reason: str | None = None) -> bool:
-    """Make all rows there are now the rows of the fit; if they differ, level 1 is out of date.
+    """Make all present rows the rows of the fit; if they differ, level 1 is out of date.
 
     Without a reason, it follows from what is recorded.
 
@@ -55,7 +55,7 @@ class StandingTree:
 
 
 def standing_tree(spec: PoolSpec, storage: PoolStorage) -> StandingTree:
-    """The tree that stands.
+    """The current tree.
 
     Raises:
         StaleInputError: if level 1 must be fitted first.
@@ -63,7 +63,7 @@ def standing_tree(spec: PoolSpec, storage: PoolStorage) -> StandingTree:
     steps, shards = pool_steps(spec), storage.shards()
     freshness = Freshness(storage, steps, shards)
     if freshness.fit_rows() is None and not any(freshness.reason(name, None) for name in fit_steps(steps, 1)):
-        # The rows of this tree are not recorded (version 0.1). It is up to date, so they are the present ones.
+        # Trees of version 0.1 have no recorded rows. This one is up to date, so it is fitted on the present rows.
         choose_fit_rows(storage, freshness)
         freshness = Freshness(storage, steps, shards)
     rows = freshness.fit_rows()

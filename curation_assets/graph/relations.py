@@ -42,7 +42,7 @@ def ingest_steps(steps: Mapping[str, Step]) -> list[str]:
 
 
 def _reads_all_shards(steps: Mapping[str, Step], name: str) -> bool:
-    """Whether a step has one output made of all shards there are now."""
+    """Whether a step has one output made of all present shards."""
     step = steps[name]
     if step.partitioned or step.fits_tree:
         return False
@@ -68,8 +68,8 @@ def rows_step(steps: Mapping[str, Step]) -> str:
 def direct_inputs(steps: Mapping[str, Step], name: str) -> list[str]:
     """Inputs of a step that none of its other inputs depends on: the edges that the graph view needs.
 
-    Between embeddings and their assignment lies a tree that stands and does not run in between. That edge is
-    drawn too: it orders the two when one run holds both.
+    Embeddings and their assignment are joined through the tree, which does not run between them. The direct edge
+    is drawn too: it orders the two when one run holds both.
     """
     step = steps[name]
     inputs = (*step.inputs, *step.after)

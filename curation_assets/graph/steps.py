@@ -247,7 +247,7 @@ def _drift(spec: PoolSpec) -> Step:
         level=spec.n_levels,
         extra_inputs=(ExtraInput.FIT_ROWS,),
         badges=("parquet",),
-        description="How the rows of each shard lie in the tree, compared with the rows it was fitted on. By the refit "
+        description="How far the rows of each shard differ from the rows that the tree was fitted on. By the refit "
         "policy of the pool, the tree stays (assign and re-select) or is refitted from level 1.",
     )
 

@@ -81,7 +81,7 @@ class StepContext:
         report: takes progress.
         log: takes a line for the log of the run.
         observe: takes figures to show on another step's shard.
-        forced: whether the user asked for the step by name; then earlier decisions do not stand.
+        forced: whether the user asked for the step by name; then earlier decisions are not reused.
     """
 
     pool: PoolAccess

@@ -119,7 +119,7 @@ class ArrayFile:
                     )
                     if not more:
                         raise ValueError(
-                            f"{self._path}: ends before its last row: run the step that made it again"
+                            f"{self._path}: is shorter than its header says: run the step that wrote it again"
                         )
                     n_read += more
 
@@ -136,7 +136,7 @@ class ArrayFile:
         if len(shape) != 2 or fortran_order or dtype.kind != "f":
             raise ValueError(
                 f"{self._path}: is {dtype} of shape {shape}, expected floats of (rows, dimension): run the step that "
-                f"made it again"
+                f"wrote it again"
             )
         return shape[0], shape[1], dtype, stream.tell()
 

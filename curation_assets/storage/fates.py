@@ -1,4 +1,4 @@
-"""What becomes of a sample, and the kinds of evidence that exclude one: words that the stored tables hold."""
+"""The fates of samples, and the kinds of evidence that exclude one, as the stored tables name them."""
 
 from __future__ import annotations
 

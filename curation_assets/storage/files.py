@@ -65,7 +65,7 @@ class StoredFile:
 
     @property
     def path(self) -> UPath:
-        """Where the file lies."""
+        """Path of the stored file."""
         return self.output.path(self.name)
 
 
@@ -128,7 +128,7 @@ class StoredArray(StoredFile):
     __slots__ = ()
 
     def read(self) -> np.ndarray:
-        """The array, memory-mapped where it lies on this machine."""
+        """The array, memory-mapped if it is on this machine."""
         return self.output.array(self.name)
 
 

@@ -214,7 +214,7 @@ class PoolStorage:
             facts = (admitted or self.embedded(key)).facts()
             if facts is None or facts.digest != fitted.digest:
                 raise StaleInputError(
-                    f"shard '{key}' has changed or gone since level 1 was begun: run level 1 from its first step"
+                    f"shard '{key}' has changed or gone since the fit of level 1 began: run level 1 from its first step"
                 )
             outputs.append(self.embedded(key))
             if sample is not None:

@@ -52,7 +52,7 @@ class Embedded(AssetOutput):
     """A row for every embedding."""
     rejected = Table("rejected.parquet", {"raw_row": pl.Int64, "reason": pl.String, "detail": pl.String})
     signatures = Array("signatures.npy")
-    """uint8 (n, 192), of image pools: 8 x 8 pixels of every row, which tell resized copies."""
+    """uint8 (n, 192), of image pools: 8 x 8 pixels of every row, to find resized copies."""
 
 
 class TokenCounts(AssetOutput):

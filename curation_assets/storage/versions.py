@@ -17,7 +17,7 @@ def new_version() -> str:
 
 
 def version_age(name: str) -> float:
-    """Seconds since a version was begun, by this machine's clock; -1 if the name is not a version's."""
+    """Age of a version in seconds, by this machine's clock; -1 if the name is not a version's."""
     found = _NAME.fullmatch(name)
     if found is None:
         return -1.0

@@ -158,7 +158,7 @@ def test_the_tree_stands_while_shards_come_change_and_go(tmp_path: Path) -> None
     assert freshness.outdated() == {}
     assert freshness.fit_rows() == rows
     assert freshness.tree_version() == version
-    with pytest.raises(Exception, match="shard 'a' has changed or gone since level 1 was begun"):
+    with pytest.raises(Exception, match="shard 'a' has changed or gone since the fit of level 1 began"):
         storage.fitted_embeddings()
 
 

@@ -149,7 +149,7 @@ class StepRun:
     def _once(self) -> dg.MaterializeResult:
         """Make the step's one output unless it is up to date.
 
-        When the first step of level 1 really runs, all rows there are now become the rows of the fit.
+        When the first step of level 1 is not up to date, all present rows become the rows of the fit.
         """
         freshness = self.freshness()
         name = self.step.name

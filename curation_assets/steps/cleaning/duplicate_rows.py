@@ -157,7 +157,7 @@ def keep_order(
         spec: the pool.
         rows: all rows.
         part: int64 (p,): those to rank.
-        is_open: bool (p,): rows that stand come before open ones.
+        is_open: bool (p,): rows kept earlier come before open ones.
         similarities: float64 (p,): to the own coarse centroid; None where there is none, as among equal samples.
     """
     keep = spec.deduplication.keep if spec.deduplication else "first"

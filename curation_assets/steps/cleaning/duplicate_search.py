@@ -53,7 +53,7 @@ class CoarseSearch:
     """Near duplicates among the rows of a pool, and the state that the next run starts from.
 
     Args:
-        standing: decisions that stand.
+        standing: earlier decisions that still hold.
         threshold: cosine of near duplicates.
         report: called with the share done and what is being done.
         engine: where rows are located and clusters judged.
@@ -81,7 +81,7 @@ class CoarseSearch:
             self.coarse = Coarse(read_preprocessing(stored), np.array(stored.centroids.read()), n_rows)
 
     def remove(self, is_open: np.ndarray) -> Removals:
-        """Judge the open rows, bool (n,), against those that stand and each other."""
+        """Judge the open rows, bool (n,), against the rows kept earlier and each other."""
         n_rows = self._rows.n_rows
         states = np.full(n_rows, State.OUT, dtype=np.int8)
         states[self._standing.kept] = State.KEPT
@@ -94,7 +94,7 @@ class CoarseSearch:
         coarse, visits = self.coarse, self.visits
         if coarse is None or visits is None or len(part) > _GROWTH_BEFORE_REFIT * coarse.n_rows:
             coarse = self._fit(part, coarse.preprocessing if coarse else None)
-            # The clusters are new, so rows that stand move into them too.
+            # The clusters are new, so rows kept earlier are located in them too.
             visits, located = np.full((n_rows, VISITED_CLUSTERS), -1, dtype=np.int32), part
         similarities = self._locate(coarse, visits, located)
         rank = np.zeros(n_rows, dtype=np.int64)

@@ -42,7 +42,7 @@ def find_duplicates(step: StepContext) -> None:
     compared within coarse clusters. If such a sample is removed there, its whole group is removed with it and
     names the same twin and similarity.
 
-    Earlier decisions stand while the settings do, unless the step is forced. Rows of unchanged shards are judged
+    Earlier decisions hold until the settings change or the step is forced. Rows of unchanged shards are judged
     again only if the sample that they are a copy of is gone. New rows are compared with the rows that stay and
     with each other. The coarse clusters stay too, until the pool holds four times the rows they were fitted on.
 
@@ -122,7 +122,7 @@ def _equal(spec: PoolSpec, rows: DuplicateRows, standing: Standing, is_open: np.
     part = np.flatnonzero(candidates & rows.has_digest)
     digests = rows.texts if spec.modality == "text" else rows.contents
     twins = exact_twins(digests[part], keep_order(spec, rows, part, is_open[part]))
-    # Rows that stand stay, even if two of them are equal: one of them came to stay later.
+    # Rows kept earlier stay, even if two of them are equal, as when one was kept in a later run than the other.
     removed = (twins >= 0) & is_open[part]
     at, twin = part[removed], part[twins[removed]]
     same = (rows.contents[at] == rows.contents[twin]).all(axis=1)

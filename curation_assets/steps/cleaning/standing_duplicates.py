@@ -1,4 +1,4 @@
-"""Decisions of an earlier deduplication that stand."""
+"""Decisions of an earlier deduplication that still hold."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from curation_assets.storage.tables import Duplicates
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Decisions of an earlier run that stand."""
+    """Decisions of an earlier run that still hold."""
 
     kept: np.ndarray
     """int64: rows that stay."""
@@ -25,7 +25,7 @@ class Standing:
     visits: np.ndarray | None
     """int32 (n, v): coarse clusters of the kept rows, -1 elsewhere; None without a semantic pass."""
     output: Duplicates | None
-    """The earlier output; None where nothing stands."""
+    """The earlier output; None if none of its decisions holds."""
 
     @classmethod
     def none(cls) -> Standing:
@@ -34,9 +34,9 @@ class Standing:
 
     @classmethod
     def read(cls, spec: PoolSpec, stored: Duplicates, rows: DuplicateRows, threshold: float) -> Standing:
-        """The stored decisions that stand: those on unchanged shards, while the twin of a removed row is kept.
+        """The stored decisions that still hold: those on unchanged shards, while the twin of a removed row is kept.
 
-        Under other settings than the stored ones nothing stands.
+        With other settings than the stored ones, none holds.
         """
         facts = stored.facts()
         if facts is None or not _is_of(facts, spec, threshold):
@@ -70,7 +70,7 @@ _STANDING_SCHEMA = {"pool_row": pl.Int64, **Duplicates.evidence.schema}
 
 
 def decisive_settings(spec: PoolSpec) -> str:
-    """Fingerprint of the settings under which decisions stand."""
+    """Fingerprint of the settings under which decisions hold."""
     return pool_steps(spec)["duplicates"].config_fingerprint
 
 
@@ -90,7 +90,7 @@ def _visits_now(stored: Duplicates, facts: Facts, same: pl.DataFrame, n_rows: in
 
 
 def _pool_rows(table: pl.DataFrame, same: pl.DataFrame) -> pl.DataFrame:
-    """The rows of a table that lie in unchanged shards, with their present number in the pool."""
+    """The rows of a table that are of unchanged shards, with their present number in the pool."""
     found = table.join(same.select("shard", "start"), on="shard", maintain_order="left")
     return found.with_columns(pool_row=pl.col("row").cast(pl.Int64) + pl.col("start")).drop("start")
 

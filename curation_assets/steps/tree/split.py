@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 COARSE_SHARE = 0.5
-"""Of the whole fit, as a bar shows it."""
+"""Share of the coarse fit in the progress bar of the whole fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +39,13 @@ class SplitProgress:
     """Finished pieces of the stage, including this one."""
     total: int
     resumed: bool
-    """Whether an earlier run of the fit had left it."""
+    """Whether an earlier run of the fit made it."""
     clusters: tuple[int, int] = (0, 0)
-    """Of a bucket: its first coarse cluster, and the one after its last."""
+    """The coarse clusters of a bucket: the first, and the one after the last."""
 
     @property
     def share(self) -> float:
-        """Of the whole fit, from 0 to 1, as a bar shows it."""
+        """Share of the whole fit that is done, 0 to 1, for the progress bar."""
         before, width = {
             "coarse": (0.0, COARSE_SHARE),
             "run": (COARSE_SHARE, 0.1),
@@ -57,7 +57,7 @@ class SplitProgress:
     def detail(self) -> str:
         """One line for people."""
         what = {"coarse": "coarse fit", "run": "run", "bucket": "bucket"}[self.stage]
-        found = " found as it was left" if self.resumed else ""
+        found = " kept from an earlier run" if self.resumed else ""
         of_all = f" {self.done:,} of {self.total:,}" if self.total > 1 else ""
         inside = f", coarse clusters {self.clusters[0]:,} to {self.clusters[1] - 1:,}"
         return f"{what}{of_all}{found}{inside if self.stage == 'bucket' else ''}"
@@ -172,7 +172,7 @@ class SplitFit:
 
 @dataclass(frozen=True, slots=True)
 class WriteRun:
-    """Writes one run (first row, row after its last) of rows that are not prepared."""
+    """Writes one run (its first row, and the one after its last) of rows as they are stored."""
 
     runs: SplitRuns
     rows: Rows
@@ -191,7 +191,7 @@ class WriteRun:
 
 @dataclass(frozen=True, slots=True)
 class SplitBucketTask:
-    """Splits one bucket (first coarse cluster, the one after its last) and keeps what came out."""
+    """Splits one bucket (its first coarse cluster, and the one after its last) and stores the sub-clusters."""
 
     runs: SplitRuns
     preprocessing: Preprocessing

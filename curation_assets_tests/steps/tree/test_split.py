@@ -205,7 +205,7 @@ def test_progress_says_how_far_and_of_what() -> None:
     ]
     assert [piece.detail for piece in pieces] == [
         "coarse fit",
-        "run 2 of 4 found as it was left",
+        "run 2 of 4 kept from an earlier run",
         "bucket 3 of 4, coarse clusters 10 to 1,519",
     ]
     assert [piece.share for piece in pieces] == pytest.approx([0.5, 0.55, 0.9])
