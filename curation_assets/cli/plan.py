@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from curation_assets.project import embedded_size, find_spec, open_home
 if TYPE_CHECKING:
     from curation_assets.algorithms.costs.duration import Hardware
     from curation_assets.algorithms.costs.model import Plan, StageCost, Workload
+    from curation_assets.algorithms.hierarchy import LevelSpec
 
 _GPU_MEMORY = 80 * 10**9
 _DEFAULT_LEVELS = 4
@@ -108,8 +109,6 @@ def _priced(options: PlanOptions) -> PricedPlan:
 
 
 def _of_pool(options: PlanOptions) -> tuple[str, Workload, str]:
-    from curation_assets.algorithms.costs.model import Workload
-
     given = {
         "--clusters": options.clusters,
         "--coarse": options.coarse,
@@ -136,19 +135,11 @@ def _of_pool(options: PlanOptions) -> tuple[str, Workload, str]:
                 f"pool '{spec.name}' is not embedded yet, so its size is unknown: pass {missing}"
             )
         rows, dimension = rows or stored[0], dimension or stored[1]
-    workload = Workload(
-        n_rows=rows,
-        dimension=dimension,
-        levels=level_specs(spec, rows),
-        fit_rows=spec.fit_rows,
-        workers=_workers(options),
-        memory_budget=options.memory or (_GPU_MEMORY if options.gpus else spec.memory_budget),
-    )
-    return spec.name, workload, spec.fit_device
+    options = replace(options, rows=rows, dimension=dimension, fit_rows=spec.fit_rows)
+    return spec.name, _workload(options, level_specs(spec, rows), spec.memory_budget), spec.fit_device
 
 
 def _of_options(options: PlanOptions) -> tuple[str, Workload, str]:
-    from curation_assets.algorithms.costs.model import Workload
     from curation_assets.algorithms.costs.planning import plan_n_clusters
     from curation_assets.algorithms.hierarchy import LevelSpec
 
@@ -170,19 +161,21 @@ def _of_options(options: PlanOptions) -> tuple[str, Workload, str]:
         )
         for level, k in enumerate(clusters, start=1)
     ]
-    workload = Workload(
-        n_rows=options.rows,
-        dimension=options.dimension,
+    return "plan", _workload(options, levels, DEFAULT_MEMORY_BUDGET), "auto"
+
+
+def _workload(options: PlanOptions, levels: list[LevelSpec], memory_budget: int) -> Workload:
+    """The workload of options that have rows and dimension."""
+    from curation_assets.algorithms.costs.model import Workload
+
+    return Workload(
+        n_rows=options.rows or 0,
+        dimension=options.dimension or 0,
         levels=levels,
         fit_rows=options.fit_rows,
-        workers=_workers(options),
-        memory_budget=options.memory or (_GPU_MEMORY if options.gpus else DEFAULT_MEMORY_BUDGET),
+        workers=options.workers or options.gpus or 1,
+        memory_budget=options.memory or (_GPU_MEMORY if options.gpus else memory_budget),
     )
-    return "plan", workload, "auto"
-
-
-def _workers(options: PlanOptions) -> int:
-    return options.workers or options.gpus or 1
 
 
 def _hardware(options: PlanOptions, workload: Workload, device: str) -> Hardware:

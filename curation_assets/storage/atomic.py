@@ -174,6 +174,13 @@ def remove_folder(folder: UPath) -> None:
         folder.fs.rm(folder.path, recursive=True)
 
 
+def remove_folders(within: UPath, prefix: str, but: str = "") -> None:
+    """Remove the folders whose names begin with a prefix, except one."""
+    for folder in within.glob(f"{prefix}*") if within.exists() else ():
+        if folder.name != but:
+            remove_folder(folder)
+
+
 def link_or_copy(source: UPath, target: Path) -> None:
     """Make `target`, which must not exist, a hard link to a local file, or a copy if linking is not possible."""
     try:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from upath import UPath
 
-from curation_assets.storage.atomic import remove_folder, staged_file
+from curation_assets.storage.atomic import remove_folder, remove_folders, staged_file
 from curation_assets.storage.outputs import Output
 
 _PREFIX = ".fit-"
@@ -58,9 +58,7 @@ class FitWork:
         The recipe is the fingerprint of everything that decides the result.
         """
         folder = output.folder / f"{_PREFIX}{recipe[:16]}"
-        for other in output.folder.glob(f"{_PREFIX}*") if output.folder.exists() else ():
-            if other.name != folder.name:
-                remove_folder(other)
+        remove_folders(output.folder, _PREFIX, but=folder.name)
         return cls(folder, seconds_between)
 
     def states(self, step: int) -> FitStates:

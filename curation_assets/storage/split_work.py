@@ -12,7 +12,7 @@ import numpy as np
 from upath import UPath
 
 from curation_assets.locations import is_local
-from curation_assets.storage.atomic import TEMPORARY_PREFIX, staged_file
+from curation_assets.storage.atomic import TEMPORARY_PREFIX, remove_folders, staged_file
 from curation_assets.storage.fingerprint import fingerprint
 from curation_assets.storage.outputs import Output
 
@@ -60,7 +60,7 @@ class SplitWork:
         """
         within = _parent(output) if parent is None else Path(parent) / _own_name(output)
         folder = within / f"{_PREFIX}{recipe[:16]}"
-        _remove_folders(within, folder)
+        remove_folders(UPath(within), _PREFIX, but=folder.name)
         for leftover in folder.glob(f"{TEMPORARY_PREFIX}*") if folder.exists() else ():
             leftover.unlink()
         return cls(folder)
@@ -135,13 +135,7 @@ class SplitWork:
 
 def remove_split_work(output: Output) -> None:
     """Remove the working folders of an output's fits."""
-    _remove_folders(_parent(output))
-
-
-def _remove_folders(within: Path, but: Path | None = None) -> None:
-    for folder in within.glob(f"{_PREFIX}*"):
-        if folder != but:
-            shutil.rmtree(folder, ignore_errors=True)
+    remove_folders(UPath(_parent(output)), _PREFIX)
 
 
 def _parent(output: Output) -> Path:
