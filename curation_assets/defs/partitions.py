@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import dagster as dg
 
-from curation_assets.formats.base import SourceFile
-from curation_assets.graph.steps import pool_steps
 from curation_assets.pools import PoolSpec
-from curation_assets.storage.pool_storage import PoolStorage
-from curation_assets.storage.shards import Shard, group_files
+from curation_assets.storage.shards import Shard
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,37 +40,6 @@ def partitions_name(pool: str) -> str:
 def pool_partitions(pool: str) -> dg.DynamicPartitionsDefinition:
     """The shards of a pool as Dagster partitions."""
     return dg.DynamicPartitionsDefinition(name=partitions_name(pool))
-
-
-def take_listing(
-    instance: dg.DagsterInstance,
-    spec: PoolSpec,
-    storage: PoolStorage,
-    files: Sequence[SourceFile],
-    why_set_aside: Callable[[Shard], str] = lambda _: "",
-) -> ListingChange:
-    """Group complete files into shards, remove shards that are gone, and make Dagster's partitions the same.
-
-    `why_set_aside` tells why the pool is curated without a shard for now; it is empty for one that takes part.
-    """
-    known = storage.all_shards()
-    grouped = group_files(files, spec.source.files_per_shard, known)
-    shards = [Shard(shard.key, shard.files, why_set_aside(shard)) for shard in grouped]
-    if shards != known:
-        storage.save_shards(shards)
-    before = {shard.key: shard.files for shard in known}
-    now = {shard.key: shard.files for shard in shards}
-    gone = sorted(before.keys() - now.keys())
-    partitioned = [step.name for step in pool_steps(spec).values() if step.partitioned]
-    for key in gone:
-        storage.remove_shard(key, partitioned)
-    sync_partitions(instance, spec, shards)
-    return ListingChange(
-        shards,
-        new=sorted(now.keys() - before.keys()),
-        changed=sorted(key for key in now.keys() & before.keys() if now[key] != before[key]),
-        gone=gone,
-    )
 
 
 def sync_partitions(instance: dg.DagsterInstance, spec: PoolSpec, shards: Sequence[Shard]) -> tuple[int, int]:

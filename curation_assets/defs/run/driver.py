@@ -12,7 +12,7 @@ from functools import cached_property
 
 import dagster as dg
 
-from curation_assets.defs.partitions import ListingChange, partitions_name, take_listing
+from curation_assets.defs.partitions import ListingChange, partitions_name, sync_partitions
 from curation_assets.defs.run.dead_runs import PROCESS_TAG, process_name
 from curation_assets.defs.run.tags import (
     FORCED_TAG,
@@ -34,7 +34,7 @@ from curation_assets.project import Home
 from curation_assets.steps.cleaning.evaluation_sets import take_evaluation_listing
 from curation_assets.steps.context import PoolAccess
 from curation_assets.storage.pool_storage import PoolStorage
-from curation_assets.storage.shards import Shard
+from curation_assets.storage.shards import Shard, group_files
 
 _LONGEST_REASON = 500
 Block = tuple[str, str]
@@ -100,8 +100,27 @@ class Driver:
     def sync_shards(
         self, files: Sequence[SourceFile], why_set_aside: Callable[[Shard], str] = lambda _: ""
     ) -> ListingChange:
-        """Make the pool's shards and Dagster's partitions those of the files (see `take_listing`)."""
-        return take_listing(self.instance, self.spec, self.storage, files, why_set_aside)
+        """Group complete files into shards, remove shards that are gone, and make Dagster's partitions the same.
+
+        `why_set_aside` gives the reason why the pool is curated without a shard for now; empty if it takes part.
+        """
+        known = self.storage.all_shards()
+        grouped = group_files(files, self.spec.source.files_per_shard, known)
+        shards = [Shard(shard.key, shard.files, why_set_aside(shard)) for shard in grouped]
+        if shards != known:
+            self.storage.save_shards(shards)
+        before = {shard.key: shard.files for shard in known}
+        now = {shard.key: shard.files for shard in shards}
+        gone = sorted(before.keys() - now.keys())
+        for key in gone:
+            self.storage.remove_shard(key, [step.name for step in self.steps.values() if step.partitioned])
+        sync_partitions(self.instance, self.spec, shards)
+        return ListingChange(
+            shards,
+            new=sorted(now.keys() - before.keys()),
+            changed=sorted(key for key in now.keys() & before.keys() if now[key] != before[key]),
+            gone=gone,
+        )
 
     def freshness(self, shards: Sequence[Shard] | None = None) -> Freshness:
         """What is out of date now, of the given shards or else of those that take part."""

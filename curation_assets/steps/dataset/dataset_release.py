@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from curation_assets.errors import CurationError
-from curation_assets.pools import TargetSettings
 from curation_assets.steps.context import StepContext
 from curation_assets.steps.dataset.embedding_dataset import conformed, unified_schema
 from curation_assets.steps.dataset.release_card import dataset_card
@@ -63,7 +62,9 @@ def write_release(step: StepContext) -> None:
         about = {
             "pool": spec.name,
             "target": target.name,
-            "requested": _requested(target),
+            "requested": target.model_dump(
+                mode="json", include={"size", "fraction", "tokens"}, exclude_none=True
+            ),
             "strategy": target.strategy,
             "size": size,
             "tree_version": tree_version,
@@ -76,10 +77,6 @@ def write_release(step: StepContext) -> None:
         text = json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
         writer.text(f"{target.name}/{DatasetRelease.MANIFEST}", text)
         writer.summary[target.name] = {"n_samples": size, "n_files": len(files) + 1}
-
-
-def _requested(target: TargetSettings) -> dict[str, Any]:
-    return target.model_dump(mode="json", include={"size", "fraction", "tokens"}, exclude_none=True)
 
 
 def _listed(writer: OutputWriter, target: str, path: str, rows: int | None) -> ReleasedFile:

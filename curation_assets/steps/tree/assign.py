@@ -46,7 +46,9 @@ class LevelAssigner:
         embedded = self._storage.embedded(shard)
         embedded.require_facts()
         rows = PreparedRows(StoredRows(embedded.vectors.path), self._preprocessing)
-        below = self._clusters_below(shard)
+        below = None
+        if self._level > 1:
+            below = self._storage.assigned(self._level - 1, shard).rows.column("cluster").to_numpy()
         found = np.empty(rows.n_rows, dtype=np.int64)
         distances = np.empty(rows.n_rows, dtype=np.float32)
         for start, block in read_chunks(rows):
@@ -66,11 +68,6 @@ class LevelAssigner:
             n_clusters_used=len(np.unique(found)),
             mean_distance=round(float(distances.mean()), 6) if rows.n_rows else None,
         )
-
-    def _clusters_below(self, shard: str) -> np.ndarray | None:
-        if self._level == 1:
-            return None
-        return self._storage.assigned(self._level - 1, shard).rows.column("cluster").to_numpy()
 
 
 def assign_shard(step: StepContext) -> None:

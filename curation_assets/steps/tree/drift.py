@@ -58,7 +58,10 @@ def measure_pool_drift(step: StepContext) -> None:
     """
     step.report(0.1, "measuring shards")
     tree, earlier = standing_tree(step.spec, step.storage), step.storage.drift()
-    known = {} if earlier.facts() is None else _scores(earlier.shards.read())
+    known: dict[str, float] = {}
+    if earlier.facts():
+        arrived = earlier.shards.read("shard", "score", "in_fit").filter(~pl.col("in_fit"))
+        known = dict(arrived.select("shard", "score").iter_rows())
     decision = measure_shards(step.spec, step.storage, tree, step.writer)
     step.log(
         f"{decision.summary}: {'; '.join(decision.reasons) or 'within the policy'} (new rows "
@@ -70,11 +73,6 @@ def measure_pool_drift(step: StepContext) -> None:
         figures = {f"drift/{name}": round(row[name], 4) for name in DRIFT_FIGURES}
         step.observe("embeddings", row["shard"], figures)
     step.writer.summary["n_observed"] = len(changed)
-
-
-def _scores(shards: pl.DataFrame) -> dict[str, float]:
-    """Scores of the shards that arrived since the fit."""
-    return dict(shards.filter(~pl.col("in_fit")).select("shard", "score").iter_rows())
 
 
 def measure_shards(

@@ -28,7 +28,7 @@ from curation_assets.storage.tables import LevelClusters, level_asset
 
 if TYPE_CHECKING:
     from curation_assets.algorithms.hierarchy import FitProgress, LevelFitter, LevelSpec
-    from curation_assets.algorithms.kmeans.fit import Checkpoints, Iteration
+    from curation_assets.algorithms.kmeans.fit import Checkpoints
     from curation_assets.algorithms.kmeans.inputs import FitInputs
     from curation_assets.algorithms.kmeans.tiles import FitMemory
     from curation_assets.algorithms.preprocessing import PreparedRows, Preprocessing
@@ -44,7 +44,7 @@ class LevelFit:
         spec: the pool.
         storage: its outputs.
         level: 1 for the level that clusters the pool's rows.
-        on_progress: called with the resampling step (0 is the initial fit) after every Lloyd iteration.
+        on_progress: called after every Lloyd iteration.
         on_split: called for every piece of a split level.
         bucket_bytes: see `LevelFitter.bucket_bytes`; None derives it from the pool's `memory_budget`.
         engine: where large fits and the pieces of a split level run.
@@ -54,7 +54,7 @@ class LevelFit:
     spec: PoolSpec
     storage: PoolStorage
     level: int
-    on_progress: Callable[[int, Iteration], None] | None = None
+    on_progress: Callable[[FitProgress], None] | None = None
     on_split: Callable[[SplitProgress], None] | None = None
     bucket_bytes: int | None = None
     engine: Engine = field(default_factory=LocalEngine)
@@ -231,7 +231,7 @@ class LevelFit:
             metric=self.spec.preprocessing.metric,
             seed=self.spec.seed,
             device=resolve_device(self.spec.fit_device, "fit_device"),
-            on_progress=self._report,
+            on_progress=self.on_progress,
             memory=memory,
             bucket_bytes=self.bucket_bytes or bucket_bytes(memory),
         )
@@ -254,10 +254,6 @@ class LevelFit:
     def _note_sample(self, writer: OutputWriter) -> None:
         if self.level == 1 and self.spec.fit_rows is not None:
             writer.summary["n_rows_sampled_from"] = self.storage.n_fitted_rows()
-
-    def _report(self, progress: FitProgress) -> None:
-        if self.on_progress:
-            self.on_progress(progress.step, progress.iteration)
 
     def _output(self, kind: str) -> Output:
         return self.storage.output(level_asset(self.level, kind))

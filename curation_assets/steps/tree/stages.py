@@ -9,7 +9,7 @@ from curation_assets.steps.tree.fit import LevelFit
 from curation_assets.steps.tree.split import COARSE_SHARE, SplitProgress
 
 if TYPE_CHECKING:
-    from curation_assets.algorithms.kmeans.fit import Iteration
+    from curation_assets.algorithms.hierarchy import FitProgress
 
 _USUAL_ITERATIONS = 8
 """Half of a fit, as the progress bar shows it: how many a fit takes is not known."""
@@ -35,9 +35,10 @@ def _level_fit(step: StepContext, n_fits: int = 1) -> LevelFit:
     level = step.step.level
     whole = COARSE_SHARE if step.spec.levels[level - 1].n_coarse_clusters else 1.0
 
-    def on_progress(resampling_step: int, iteration: Iteration) -> None:
+    def on_progress(progress: FitProgress) -> None:
+        iteration = progress.iteration
         share = iteration.number / (iteration.number + _USUAL_ITERATIONS)
-        before = resampling_step - 1 if n_fits > 1 else 0
+        before = progress.step - 1 if n_fits > 1 else 0
         step.report(
             whole * (before + share) / max(1, n_fits),
             f"iteration {iteration.number}, inertia {iteration.inertia:.5g}, {iteration.n_reassigned:,} reassigned",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from curation_assets.algorithms.kmeans.fit import Iteration
+from curation_assets.algorithms.hierarchy import FitProgress
 from curation_assets.engines import LocalEngine
 from curation_assets.engines.ray.engine import RayEngine
 from curation_assets.engines.ray.simulated import SimulatedCluster
@@ -129,8 +129,8 @@ def fit_initial(pool: EmbeddedPool, pause: float = 0.0) -> list[int]:
     """Fit level 1 on the pool's cluster; returns the iterations that were computed."""
     done: list[int] = []
 
-    def note(step: int, iteration: Iteration) -> None:
-        done.append(iteration.number)
+    def note(progress: FitProgress) -> None:
+        done.append(progress.iteration.number)
         time.sleep(pause)
 
     engine = RayEngine(pool.spec.engine, BUDGET)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from curation_assets.algorithms.kmeans.fit import Iteration
+from curation_assets.algorithms.hierarchy import FitProgress
 from curation_assets.steps.tree.fit import LevelFit
 from curation_assets.storage.outputs import Output
 from curation_assets_tests.steps.drawn_pool import RECIPE
@@ -35,10 +35,11 @@ def run(pool: EmbeddedPool, kind: str, until: tuple[int, int] | None = None) -> 
     """Run a stage of level 1; returns (step, iteration) of what it computed."""
     done: Iterations = []
 
-    def note(step: int, iteration: Iteration) -> None:
-        if (step, iteration.number) == until:
+    def note(progress: FitProgress) -> None:
+        place = (progress.step, progress.iteration.number)
+        if place == until:
             raise InterruptedFitError
-        done.append((step, iteration.number))
+        done.append(place)
 
     fit = LevelFit(pool.spec, pool.storage, 1, on_progress=note, seconds_between=0.0)
     stage: dict[str, Callable] = {"initial": fit.initial, "resampled": fit.resampled, "clusters": fit.final}
