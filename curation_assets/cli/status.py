@@ -38,8 +38,9 @@ def show_status(pool: str | None) -> None:
 def _status_table(spec: PoolSpec, freshness: Freshness) -> Table:
     outdated = freshness.outdated()
     table = Table(title=f"{spec.name}: {len(freshness.shards)} shards", title_justify="left")
-    for column, justify in (("asset", "left"), ("up to date", "right"), ("why out of date", "left")):
-        table.add_column(column, justify="right" if justify == "right" else "left")
+    table.add_column("asset")
+    table.add_column("up to date", justify="right")
+    table.add_column("why out of date")
     for step in freshness.steps.values():
         n_outputs = len(freshness.keys_of(step))
         reasons = outdated.get(step.name, {})

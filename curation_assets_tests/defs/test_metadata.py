@@ -3,7 +3,7 @@
 import dagster as dg
 import pytest
 
-from curation_assets.defs.metadata import add_partition_metadata
+from curation_assets.defs.metadata import add_partition_metadata, table
 
 KEYS = ["a", "b", "c"]
 SHARDS = dg.DynamicPartitionsDefinition(name="shards")
@@ -49,3 +49,9 @@ def test_it_says_what_dagsters_own_call_says_without_listing_partitions(
     assert expected["b"] == {"n_rows": 1, "name": "b", "common": 1}
     assert figures_by_partition(together) == expected
     assert not listed
+
+
+def test_a_table_without_rows_is_left_out() -> None:
+    assert table("rows", []) == {}
+    records = table("rows", [{"shard": "a", "score": 0.5}])["rows"].records
+    assert [dict(record.data) for record in records] == [{"shard": "a", "score": 0.5}]
