@@ -7,7 +7,7 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-_LINE_INTERVAL_SECONDS = 10.0
+from curation_assets.progress import LOG_INTERVAL_SECONDS
 
 
 def say(console: Console, text: str, style: str | None = None) -> None:
@@ -53,7 +53,7 @@ class TerminalSink:
         """See `ProgressSink`."""
         if self._bars:
             self._bars.update(self._tasks[task], completed=done, detail=detail)
-        elif time.monotonic() - self._last_line >= _LINE_INTERVAL_SECONDS:
+        elif time.monotonic() - self._last_line >= LOG_INTERVAL_SECONDS:
             self._last_line = time.monotonic()
             share = done / max(1, self._totals[task])
             self._console.print(f"{task:<18} {share:4.0%}  {detail}", highlight=False)

@@ -126,7 +126,7 @@ class PoolStorage:
             paths = folder.fs.glob(f"{folder.path}/*{suffix}")
             contents = read_all_whole(folder, paths)
             found = {path.rpartition("/")[2].removesuffix(suffix): data for path, data in contents.items()}
-        # The collector would walk through all of them again and again, and nothing here is cyclic.
+        # The garbage collector would walk through all of them many times, and nothing here is cyclic.
         collects = gc.isenabled()
         gc.disable()
         try:
@@ -161,7 +161,7 @@ class PoolStorage:
 
         Args:
             assets: whose files to look through.
-            older_than_seconds: what is younger may belong to a writer that is at work.
+            older_than_seconds: younger files may belong to a running writer.
 
         Returns:
             Versions that were removed.
@@ -170,7 +170,7 @@ class PoolStorage:
         for asset in () if is_local(self.folder) else assets:
             folder = self.folder / asset
             folder.fs.invalidate_cache(folder.path)
-            # Before the facts: what is named by them when they are read was there when it was listed.
+            # Listed before the facts are read, so that a version completed in between counts as named.
             old = [name for name in _folders_in(folder) if version_age(name) > older_than_seconds]
             if not old:
                 continue
@@ -182,7 +182,7 @@ class PoolStorage:
         return n_removed
 
     def fit_rows(self) -> FitRows | None:
-        """The rows the present tree is fitted on; None before the first fit."""
+        """The rows that the current tree is fitted on; None before the first fit."""
         return load_fit_rows(self.folder)
 
     def embeddings(self) -> ShardedEmbeddings:
