@@ -24,13 +24,12 @@ from curation_assets.errors import CurationError
 from curation_assets.storage.atomic import write_bytes
 
 PACKAGES: dict[str, str] = {
-    # Module -> distribution. Every installation has them as dependencies; only faiss comes with the extra `bench`.
+    # Module -> distribution. Every installation has them as dependencies.
     "PIL": "pillow",
     "alembic": "alembic",
     "click": "click",
     "dagster": "dagster",
     "dagster_graphql": "dagster-graphql",
-    "faiss": "faiss-cpu",
     "fontTools": "fonttools",
     "fsspec": "fsspec",
     "graphql": "graphql-core",
@@ -40,6 +39,7 @@ PACKAGES: dict[str, str] = {
     "matplotlib": "matplotlib",
     "mpmath": "mpmath",
     "networkx": "networkx",
+    "numba": "numba",
     "numpy": "numpy",
     "open_clip": "open-clip-torch",
     "polars": "polars",
