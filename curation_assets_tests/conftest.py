@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 
-# pytest-xdist has a worker for each core: threads of torch and numba beside them would wait for one another. They are
-# counted when those are imported.
-if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+# One thread, as the processes have that tests start: embeddings depend on it in their last bits, and xdist has a worker for
+# each core. torch and numba read it when they are imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from hypothesis import settings
