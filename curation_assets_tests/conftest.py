@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-# One thread, as the processes have that tests start: embeddings depend on it in their last bits, and xdist has a worker for
-# each core. torch and numba read it when they are imported.
+# One thread, as in the processes that tests start: embeddings depend on it in their last bits, and xdist has a worker
+# for each core. torch and numba read it when they are imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
