@@ -23,11 +23,7 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Pool:
     odd = {"white": png((255, 255, 255)), "cut": png(None)[:70], "a03": png(None, 500)}
     write_tar(folder / "raw" / "b.tar", {**{f"b{i:02}": png(None, 100 + i) for i in range(20)}, **odd})
     made = Pool(folder)
-    made.ingest()
-    made.embed()
-    made.cluster()
-    made.select()
-    made.finish()
+    made.run()
     (folder / "pools").mkdir()
     settings = made.spec.model_dump(mode="json", exclude={"name"}, exclude_unset=True)
     (folder / "pools" / "drawn.yaml").write_text(yaml.safe_dump(settings))

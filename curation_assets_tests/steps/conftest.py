@@ -24,9 +24,5 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Pool:
         folder / "raw" / "c.tar", {"a3": png(None, 500), **{f"c{i}": png(None, 200 + i) for i in range(9)}}
     )
     made = Pool(folder)
-    made.ingest()
-    made.embed()
-    made.cluster()
-    made.select()
-    made.finish()
+    made.run()
     return made

@@ -120,6 +120,14 @@ class Pool:
             [self.storage.output("ledger", s.key).table("parquet") for s in self.storage.shards()]
         )
 
+    def run(self) -> None:
+        """Every step up to the balanced dataset and the ledger."""
+        self.ingest()
+        self.embed()
+        self.cluster()
+        self.select()
+        self.finish()
+
     def release(self) -> Path:
         """The folder of the releases."""
         return Path(str(make(self.spec, self.storage, "dataset_release").folder))

@@ -41,11 +41,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Pool:
             folder / "raw" / f"{name}.tar", {f"{name}{i}": png(None, 50 * number + i) for i in range(15)}
         )
     made = Pool(folder)
-    made.ingest()
-    made.embed()
-    made.cluster()
-    made.select()
-    made.finish()
+    made.run()
     return made
 
 

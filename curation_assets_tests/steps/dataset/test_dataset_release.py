@@ -44,11 +44,7 @@ WORDS = [
 
 
 def curated(pool: Pool) -> Pool:
-    pool.ingest()
-    pool.embed()
-    pool.cluster()
-    pool.select()
-    pool.finish()
+    pool.run()
     pool.release()
     return pool
 

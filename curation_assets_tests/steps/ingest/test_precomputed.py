@@ -38,11 +38,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[EmbeddedPool, list[n
     arrays[1][[5, 6, 7]] = [[np.nan] * 8, [0.0] * 8, [np.inf] * 8]
     np.save(folder / "raw" / "img_emb" / "img_emb_1.npy", arrays[1].astype(np.float64))
     pool = EmbeddedPool(folder, SOURCE, outputs=["parquet", "ids", "weights"])
-    pool.ingest()
-    pool.embed()
-    pool.cluster()
-    pool.select()
-    pool.finish()
+    pool.run()
     return pool, arrays
 
 
@@ -180,11 +176,7 @@ def test_columns_of_ours_and_new_columns_do_not_clash(tmp_path: Path) -> None:
     table = pq.read_table(path).drop_columns(["width"])
     pq.write_table(table.append_column("extra", [list(range(40))]), path)
     pool = EmbeddedPool(tmp_path, {**SOURCE, "files_per_shard": 2})
-    pool.ingest()
-    pool.embed()
-    pool.cluster()
-    pool.select()
-    pool.finish()
+    pool.run()
     [shard] = pool.storage.shards()
     written = pool.storage.output("balanced_dataset", shard.key).table("small/parquet")
     assert written["metadata_metadata_distance"].unique().to_list() == [0.25]
