@@ -23,6 +23,7 @@ from curation_assets.algorithms import LevelSpec, fit_hierarchy, plan_levels, sa
 from curation_assets.algorithms.duplicates.deduplication import State, remove_near_duplicates
 from curation_assets.algorithms.preprocessing import fit_preprocessing
 from curation_assets.algorithms.rows import ArrayRows
+from curation_assets.algorithms.sampling.start_levels import tree_start_level
 
 SUBSETS = ("random", "flat k-means", "paper's rule", "ours")
 
@@ -74,10 +75,14 @@ def draw_subset(
     else:
         levels = [replace(levels[0], resampling_steps=0), *levels[1:]]
     tree = fit_hierarchy(embeddings, levels, metric="cosine", centring=centring, seed=seed)
-    rule: dict[str, Any] = {"balance_from": "auto", "evenness": 0.75}
-    if name != "ours":
-        rule = {"balance_from": len(levels), "evenness": 1.0}
-    return sample_balanced(tree, target_size, weights=weights, seed=seed, **rule)
+    start, evenness = len(levels), 1.0
+    if name == "ours":
+        # What `balance_from="auto"` does, with the level shown.
+        start, evenness = tree_start_level(tree, target_size, weights=weights, seed=seed).level, 0.75
+        print(f"seed {seed}, {name}: shares from level {start}", flush=True)
+    return sample_balanced(
+        tree, target_size, balance_from=start, evenness=evenness, weights=weights, seed=seed
+    )
 
 
 def _draw_random(n: int, target_size: int, seed: int, weights: np.ndarray | None) -> np.ndarray:
