@@ -174,7 +174,7 @@ def main() -> None:  # noqa: D103 - see the module
         "--duplicates", type=float, default=0.99, help="cosine of near copies, as in emoji.yaml"
     )
     parser.add_argument("--fraction", type=float, default=0.1, help="of the deduplicated pool")
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--subsets", nargs="+", choices=SUBSETS, default=SUBSETS)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
