@@ -3,6 +3,7 @@
 | subset | rule |
 |---|---|
 | random | uniform |
+| random again | another uniform draw, trained from the same initial weights: its ratio to the first is noise |
 | flat k-means | one level with the k of level 1, equal shares |
 | paper's rule | all levels resampled in 10 steps, shares equal from the top level down (evenness 1) |
 | ours | the defaults: level 1 not resampled, start level chosen without labels, evenness 0.75 |
@@ -25,7 +26,7 @@ from curation_assets.algorithms.preprocessing import fit_preprocessing
 from curation_assets.algorithms.rows import ArrayRows
 from curation_assets.algorithms.sampling.start_levels import tree_start_level
 
-SUBSETS = ("random", "flat k-means", "paper's rule", "ours")
+SUBSETS = ("random", "random again", "flat k-means", "paper's rule", "ours")
 
 
 def different_rows(embeddings: np.ndarray, threshold: float, *, centring: bool) -> np.ndarray:
@@ -66,8 +67,9 @@ def draw_subset(
         seed: of tree and draw.
         weights: int64 (n,): tokens of each row.
     """
-    if name == "random":
-        return _draw_random(len(embeddings), target_size, seed, weights)
+    if name in ("random", "random again"):
+        number = SUBSETS.index(name)
+        return _draw_random(len(embeddings), target_size, seed + 1000 * number, weights)
     if name == "flat k-means":
         levels = [replace(levels[0], resampling_steps=0)]
     elif name == "paper's rule":

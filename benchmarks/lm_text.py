@@ -4,7 +4,7 @@
 .venv/bin/python benchmarks/lm_text.py
 
 The pool is that of the text demo after deduplication. From each package whole modules with about a tenth of its tokens
-are held out. From the rest, four subsets with the same budget of tokens are drawn (see `equal_subsets.py`) by MiniLM
+are held out. From the rest, five subsets with the same budget of tokens are drawn (see `equal_subsets.py`) by MiniLM
 embeddings. A causal transformer with two layers and a byte-pair vocabulary of 2,048, about a million parameters, is
 trained from scratch on each, with equal steps, initial weights and settings.
 

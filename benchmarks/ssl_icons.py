@@ -3,7 +3,7 @@
 npm pack @iconify/json && tar xzf iconify-json-*.tgz
 .venv/bin/python benchmarks/ssl_icons.py package
 
-`icon_pool.py` says what the long-tailed pool is. From it, after deduplication, four subsets of equal size are drawn
+`icon_pool.py` says what the long-tailed pool is. From it, after deduplication, five subsets of equal size are drawn
 (see `equal_subsets.py`) by embeddings of the packaged EfficientNet. A convolutional encoder with some 360,000
 parameters is trained from scratch on each at 32 pixels, without labels (SimCLR: two augmented views of a drawing
 against those of all others in the batch), with equal steps, initial weights and settings.
