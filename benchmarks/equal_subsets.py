@@ -101,27 +101,31 @@ class ResultFile:
         self._path = path
         self._settings = settings
         path.parent.mkdir(parents=True, exist_ok=True)
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Finished runs with these settings, read anew: several processes may share the file."""
+        if not self._path.exists():
+            return []
+        lines = self._path.read_text(encoding="utf-8").splitlines()
         known = [json.loads(line) for line in lines if line.endswith("}")]
-        self.runs = [run for run in known if run["settings"] == settings]
+        return [run for run in known if run["settings"] == self._settings]
 
     def has(self, subset: str, seed: int) -> bool:
         """Whether this run is finished."""
-        return any(run["subset"] == subset and run["seed"] == seed for run in self.runs)
+        return any(run["subset"] == subset and run["seed"] == seed for run in self.runs())
 
     def add(self, subset: str, seed: int, figures: dict[str, float], about: dict[str, Any]) -> None:
         """Append a run and print it."""
         run = {"subset": subset, "seed": seed, "figures": figures, "about": about, "settings": self._settings}
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(run) + "\n")
-        self.runs.append(run)
         shown = ", ".join(f"{name} {figure:.4g}" for name, figure in figures.items())
         print(f"seed {seed}, {subset}: {shown}; {about}", flush=True)
 
     def print_table(self, subsets: tuple[str, ...] = SUBSETS) -> None:
         """Mean and standard deviation over seeds; ratio to random: mean, least and largest of the seeds' ratios."""
-        names = list(dict.fromkeys(name for run in self.runs for name in run["figures"]))
-        figures = {(run["subset"], run["seed"]): run["figures"] for run in self.runs}
+        figures = {(run["subset"], run["seed"]): run["figures"] for run in self.runs()}
+        names = list(dict.fromkeys(name for run in figures.values() for name in run))
         for name in names:
             print(
                 f"\n{name:24}{'mean':>10}{'spread':>10}{'to random':>12}{'least':>8}{'most':>8}{'seeds':>7}"
