@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from itertools import chain
+
 import numpy as np
 import torch
 
 from curation_assets.algorithms.rows import as_tensor
 from curation_assets.algorithms.search.pairs import reported_distance, squared_distances
 from curation_assets.algorithms.settings import Metric
+from curation_assets.algorithms.threads import in_parts, parts_on_threads
 
 _BLOCK_BYTES = 64 * 2**20
 # Float32 products are off by some 1e-7: among two more candidates the neighbour of a rank is found in float64.
@@ -37,25 +41,53 @@ def subset_distances(
         first neighbour. Distances are those of float64 differences.
     """
     rows = as_tensor(subset, str(sample.device))
-    n, m, rank = len(sample), len(rows), min(rank, len(sample))
-    n_candidates = min(rank + _SPARE, n)
+    rank = min(rank, len(sample))
+    best, nearest, at_rank = [], [], []
+
+    def search(start: int, stop: int) -> list[_Found]:
+        step = max(1, block_bytes // (4 * len(sample)))
+        edges = range(start, stop, step)
+        return [_search(sample, rows, first, min(first + step, stop), rank) for first in edges]
+
+    with parts_on_threads():
+        parts = in_parts(search, len(rows), sample.numel(), sample.device.type)
+        for found in chain.from_iterable(parts):
+            best.append(found.best)
+            nearest.append(found.nearest)
+            at_rank.append(found.at_rank)
+        # The highest score of a sample row in any block, and the subset's row that has it.
+        winner = torch.stack(best).argmax(dim=0, keepdim=True)
+        columns = torch.stack(nearest).gather(0, winner)[0]
+        to_nearest = squared_distances(sample, None, rows, columns)
+    squares = (to_nearest, torch.cat(at_rank))
+    to_nearest, to_rank = (reported_distance(squared, metric).cpu().numpy() for squared in squares)
+    return to_nearest, to_rank
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What one block of the subset gives."""
+
+    best: torch.Tensor
+    """float32 (n,): highest score of each row of the sample."""
+    nearest: torch.Tensor
+    """int64 (n,): the row of the subset that has it."""
+    at_rank: torch.Tensor
+    """float64 (b,): squared distance of each row of the block to its neighbour in the sample."""
+
+
+def _search(sample: torch.Tensor, rows: torch.Tensor, start: int, stop: int, rank: int) -> _Found:
+    block = rows[start:stop]
     # x.y - |x|^2 / 2 - |y|^2 / 2 = -|x - y|^2 / 2: one of the two lengths is the same for all that are compared.
-    half_sample, half_rows = (t.square().sum(dim=1) / 2 for t in (sample, rows))
-    best = torch.full((n,), -torch.inf, device=sample.device)
-    nearest = torch.zeros(n, dtype=torch.int64, device=sample.device)
-    at_rank = np.empty(m, dtype=np.float32)
-    step = max(1, block_bytes // (4 * n))
-    for start in range(0, m, step):
-        block = rows[start : start + step]
-        scores = block @ sample.T
-        scores -= half_rows[start : start + step, None]
-        found, row = scores.max(dim=0)
-        wins = found > best
-        best[wins], nearest[wins] = found[wins], row[wins] + start
-        scores -= half_sample
-        candidates = scores.topk(n_candidates, dim=1, sorted=False).indices.flatten()
-        mine = torch.arange(len(block), device=sample.device).repeat_interleave(n_candidates)
-        exact = squared_distances(block, mine, sample, candidates).reshape(len(block), n_candidates)
-        at_rank[start : start + step] = reported_distance(exact.sort(dim=1).values[:, rank - 1], metric).cpu()
-    to_nearest = reported_distance(squared_distances(sample, None, rows, nearest), metric)
-    return to_nearest.cpu().numpy(), at_rank
+    scores = torch.addmm(_half_squares(block)[:, None], block, sample.T, beta=-1)
+    best, row = scores.max(dim=0)
+    scores -= _half_squares(sample)
+    n_candidates = min(rank + _SPARE, len(sample))
+    candidates = scores.topk(n_candidates, dim=1, sorted=False).indices.flatten()
+    mine = torch.arange(len(block), device=sample.device).repeat_interleave(n_candidates)
+    exact = squared_distances(block, mine, sample, candidates).reshape(len(block), n_candidates)
+    return _Found(best, row + start, exact.sort(dim=1).values[:, rank - 1])
+
+
+def _half_squares(rows: torch.Tensor) -> torch.Tensor:
+    return torch.linalg.vector_norm(rows, dim=1).square_() / 2
