@@ -42,7 +42,6 @@ def subset_distances(
     """
     rows = as_tensor(subset, str(sample.device))
     rank = min(rank, len(sample))
-    best, nearest, at_rank = [], [], []
 
     def search(start: int, stop: int) -> list[_Found]:
         step = max(1, block_bytes // (4 * len(sample)))
@@ -50,18 +49,18 @@ def subset_distances(
         return [_search(sample, rows, first, min(first + step, stop), rank) for first in edges]
 
     with parts_on_threads():
-        parts = in_parts(search, len(rows), sample.numel(), sample.device.type)
-        for found in chain.from_iterable(parts):
-            best.append(found.best)
-            nearest.append(found.nearest)
-            at_rank.append(found.at_rank)
+        blocks = in_parts(search, len(rows), sample.numel(), sample.device.type)
+        found = list(chain.from_iterable(blocks))
         # The highest score of a sample row in any block, and the subset's row that has it.
-        winner = torch.stack(best).argmax(dim=0, keepdim=True)
-        columns = torch.stack(nearest).gather(0, winner)[0]
-        to_nearest = squared_distances(sample, None, rows, columns)
-    squares = (to_nearest, torch.cat(at_rank))
-    to_nearest, to_rank = (reported_distance(squared, metric).cpu().numpy() for squared in squares)
-    return to_nearest, to_rank
+        winner = torch.stack([block.best for block in found]).argmax(dim=0, keepdim=True)
+        nearest = torch.stack([block.nearest for block in found]).gather(0, winner)[0]
+        to_nearest = squared_distances(sample, None, rows, nearest)
+    to_rank = torch.cat([block.at_rank for block in found])
+    return _reported(to_nearest, metric), _reported(to_rank, metric)
+
+
+def _reported(squared: torch.Tensor, metric: Metric) -> np.ndarray:
+    return reported_distance(squared, metric).cpu().numpy()
 
 
 @dataclass(frozen=True, slots=True)
