@@ -53,6 +53,13 @@ def test_only_what_is_asked_for_is_measured(pool: np.ndarray, yardstick: Yardsti
     assert isolated.pool_distance is isolated.vendi is None
 
 
+def test_rows_of_the_sample_measure_the_same_among_other_rows(pool: np.ndarray, yardstick: Yardstick) -> None:
+    inside, nearly = pool[::6], pool[::6] + np.float32(1e-6)
+    known, searched = yardstick.measure(inside), yardstick.measure(nearly)
+    assert known.pool_distance == pytest.approx(searched.pool_distance, abs=1e-5)
+    assert known.isolation == pytest.approx(searched.isolation, abs=1e-5)
+
+
 def test_an_empty_subset_has_no_distances(pool: np.ndarray, yardstick: Yardstick) -> None:
     measures = yardstick.measure(pool[:0])
     assert (measures.vendi, measures.effective_partition) == (0, 0)
