@@ -41,7 +41,7 @@ class SubsetMeasures:
     """What a subset measures, rounded to 6 significant digits; None for a measure that was not asked for."""
 
     vendi: float | None = None
-    """Vendi score: rows at right angles that are as diverse."""
+    """Vendi score, seen from the mean of the pool: rows at right angles that are as diverse."""
     effective_partition: float | None = None
     """Effective number of clusters of an independent flat partition of the pool."""
     pool_distance: float | None = None
@@ -59,6 +59,8 @@ class Yardstick:
     """float32 (n, d): the sample, of unit length for cosine."""
     centroids: np.ndarray
     """float32 (k, d) of the partition."""
+    origin: np.ndarray | None
+    """float32 (d,): where Vendi scores are seen from; None is zeros."""
     preprocessing: Preprocessing
     """How subsets become comparable with `rows`."""
     seed: int
@@ -73,6 +75,7 @@ class Yardstick:
         seed: int,
         device: str = "cpu",
         n_clusters: int = N_CLUSTERS,
+        centring: bool = True,
     ) -> Yardstick:
         """Partition a sample by flat k-means, with a seed of its own.
 
@@ -85,6 +88,8 @@ class Yardstick:
             seed: the pool's; the partition takes a stream of its own, apart from the tree's.
             device: torch device.
             n_clusters: k, where the sample has at least 20 rows for each; else a twentieth of its rows.
+            centring: Vendi scores of all subsets are seen from the mean of the sample. From zeros, where embeddings
+                point much the same way, the score sees little else (docs/design/start_level.md).
 
         Returns:
             The yardstick. Memory: 4 n d bytes, as much again while it is fitted, and about 600 n once distances
@@ -99,7 +104,9 @@ class Yardstick:
         k = max(1, min(n_clusters, len(rows) // _LEAST_CLUSTER_SIZE))
         rng = generator(seed, Purpose.YARDSTICK, 0)
         fit = fit_kmeans(ArrayRows(rows), k, metric=metric, rng=rng, device=device)
-        return cls(rows, fit.centroids, preprocessing, seed, device)
+        # Sums of rows on the grid are exact: the mean is the same on any machine.
+        origin = rows.mean(axis=0, dtype=np.float64).astype(np.float32) if centring else None
+        return cls(rows, fit.centroids, origin, preprocessing, seed, device)
 
     def measure(self, subset: np.ndarray, only: Sequence[Measure] = MEASURES) -> SubsetMeasures:
         """Measure a subset of the pool.
@@ -127,7 +134,7 @@ class Yardstick:
         rows = self.preprocessing.apply(_at_most(subset, self.seed))
         found: dict[Measure, float] = {}
         if "vendi" in only:
-            found["vendi"] = vendi_score(rows)
+            found["vendi"] = vendi_score(rows, self.origin)
         if "effective_partition" in only:
             found["effective_partition"] = self._effective_partition(rows)
         if len(rows) and {"pool_distance", "isolation"} & set(only):
