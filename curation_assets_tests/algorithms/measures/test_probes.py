@@ -79,6 +79,14 @@ def test_the_linear_probe_does_not_depend_on_the_unit_of_the_rows() -> None:
     assert balanced_accuracy(near) > 0.5
 
 
+def test_the_linear_probe_weighs_labels_alike() -> None:
+    rng = np.random.default_rng(0)
+    codes, tested = np.repeat([0, 1], [400, 20]), np.repeat([0, 1], 500)
+    train, test = (rng.normal(size=(len(c), 2)) + 1.5 * np.eye(2)[c] for c in (codes, tested))
+    # By their numbers nearly all rows would be told as label 0.
+    assert linear_probe(train, codes, test, tested).min() > 0.7
+
+
 def test_held_out_rows_are_as_many_of_each_label_and_leave_half() -> None:
     codes = np.array([0] * 10 + [1] * 5 + [2] * 1 + [-1] * 4)
     held_out = class_balanced_held_out(codes, n_per_label=3, seed=0)

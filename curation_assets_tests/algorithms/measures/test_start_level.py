@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from curation_assets.algorithms import LevelSpec, fit_hierarchy
 from curation_assets.algorithms.measures.start_level import choose_start_level
@@ -17,14 +20,19 @@ from curation_assets.algorithms.sampling.balanced import draw, plan_quotas
 EYE = np.eye(8, dtype=np.float32)
 
 
-@pytest.fixture(scope="module")
-def yardstick() -> Yardstick:
+@functools.cache
+def eight_groups() -> Yardstick:
     """Eight groups at right angles, of 20 equal rows each: the partition is known."""
     return Yardstick.fit(np.repeat(EYE, 20, axis=0), metric="cosine", seed=0, centring=False)
 
 
+@pytest.fixture
+def yardstick() -> Yardstick:
+    return eight_groups()
+
+
 def groups(*counts: int) -> np.ndarray:
-    return np.repeat(EYE[: len(counts)], counts, axis=0)
+    return np.repeat(EYE, np.pad(np.array(counts, dtype=np.int64), (0, len(EYE)))[: len(EYE)], axis=0)
 
 
 def test_the_most_even_level_is_chosen(yardstick: Yardstick) -> None:
@@ -90,6 +98,38 @@ def test_a_collapsed_top_level_is_never_balanced_from(seed: int) -> None:
     assert choice.scores[2].collapsed
     # The measures alone see it, too: the mark of collapse is not what decides.
     assert choose_start_level(yardstick, draws, largest_shares=shares, max_share=1).level < 3
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(st.integers(1, 9), min_size=1, max_size=8),
+            st.integers(0, 2),
+            st.sampled_from([0.1, 0.3, 0.6]),
+        ),
+        min_size=1,
+        max_size=5,
+    )
+)
+@settings(max_examples=40, deadline=None)
+def test_the_choice_is_the_highest_of_the_best_that_have_not_collapsed(
+    levels: list[tuple[list[int], int, float]],
+) -> None:
+    yardstick = eight_groups()
+    draws = {
+        t: [groups(*counts), groups(*counts, extra)] for t, (counts, extra, _) in enumerate(levels, start=1)
+    }
+    shares = [share for *_, share in levels]
+    choice = choose_start_level(yardstick, draws, largest_shares=shares)
+    allowed = [score for score in choice.scores if score.collapsed <= all(s.collapsed for s in choice.scores)]
+    chosen = choice.scores[choice.level - 1]
+    assert chosen in allowed
+    best = max(score.score for score in allowed)
+    loudest = max(score.noise for score in allowed)
+    assert chosen.score >= best - loudest - 1e-9
+    assert all(score.score < best for score in allowed if score.level > choice.level)
+    backwards = dict(reversed(draws.items()))
+    assert choose_start_level(yardstick, backwards, largest_shares=shares) == choice
 
 
 def test_draws_may_come_one_at_a_time(yardstick: Yardstick) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from curation_assets.algorithms.measures import yardstick as module
 from curation_assets.algorithms.measures.yardstick import DIVERSITY, Yardstick
@@ -122,3 +123,18 @@ def test_the_same_seed_gives_the_same_yardstick_from_chunks_of_any_size(pool: np
     chunks = np.concatenate([block for _, block in read_chunks(ArrayRows(pool), 7 * 32)])
     assert np.array_equal(once.centroids, Yardstick.fit(chunks, metric="cosine", seed=1).centroids)
     assert not np.array_equal(once.centroids, Yardstick.fit(pool, metric="cosine", seed=2).centroids)
+
+
+def test_measures_do_not_depend_on_threads() -> None:
+    rng = np.random.default_rng(0)
+    pool = rng.normal(size=(3000, 48)).astype(np.float32)
+    subsets = (pool[::9], pool[::2], pool[::9] + np.float32(1e-3))
+    before, seen = torch.get_num_threads(), []
+    try:
+        for n_threads in (1, 3):
+            torch.set_num_threads(n_threads)
+            yardstick = Yardstick.fit(pool, metric="cosine", seed=0)
+            seen.append([yardstick.measure(subset) for subset in subsets])
+    finally:
+        torch.set_num_threads(before)
+    assert seen[0] == seen[1]
