@@ -18,16 +18,24 @@ _USUAL_ITERATIONS = 8
 def fit_initial(step: StepContext) -> None:
     """See `LevelFit.initial`."""
     _level_fit(step).initial(step.writer)
+    _say_if_dropped(step)
 
 
 def fit_resampled(step: StepContext) -> None:
     """See `LevelFit.resampled`."""
-    _level_fit(step, n_fits=step.spec.levels[step.step.level - 1].steps - 1).resampled(step.writer)
+    level = step.step.level
+    _level_fit(step, n_fits=step.spec.levels[level - 1].steps_at(level) - 1).resampled(step.writer)
 
 
 def fit_clusters(step: StepContext) -> None:
     """See `LevelFit.final`."""
     _level_fit(step).final(step.writer)
+    _say_if_dropped(step)
+
+
+def _say_if_dropped(step: StepContext) -> None:
+    if why := step.writer.summary.get("why_dropped"):
+        step.log(f"level {step.step.level} is dropped: {why}")
 
 
 def _level_fit(step: StepContext, n_fits: int = 1) -> LevelFit:
