@@ -10,6 +10,9 @@ from curation_assets.pools import PoolSpec
 if TYPE_CHECKING:
     from curation_assets.algorithms import LevelSpec
 
+PLANNER_VERSION = "2"
+"""Of the levels that `auto` plans: part of the code version of level 1 where they are planned, and nowhere else."""
+
 
 def fit_settings(spec: PoolSpec, level: int) -> dict[str, Any]:
     """The settings that decide the first fit of a level."""
@@ -27,7 +30,11 @@ def fit_settings(spec: PoolSpec, level: int) -> dict[str, Any]:
         if spec.fit_rows is not None:
             decisive["fit_rows"] = spec.fit_rows
         if settings.n_clusters == "auto":
-            decisive |= {"n_levels": spec.n_levels, "planned_for": _largest_targets(spec), "planner": 2}
+            decisive |= {
+                "n_levels": spec.n_levels,
+                "planned_for": _largest_targets(spec),
+                "planner": PLANNER_VERSION,
+            }
     return decisive
 
 
