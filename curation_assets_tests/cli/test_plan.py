@@ -167,7 +167,6 @@ def test_a_sample_of_a_pool_is_planned_with_levels_of_its_own(project: Project) 
             "n_clusters is 2,000, but the level has only 1,000",
         ),
         (["--rows", "1k", "--dim", "8", "--clusters", "10", "--coarse", "3"], "n_coarse_clusters is 3"),
-        (["--rows", "10", "--dim", "8"], "too few for 4 levels"),
         (["--pool", "web"], "--pool web: no such pool"),
         (["--pool", "emoji", "--coarse", "10"], "--coarse cannot be used with --pool emoji"),
     ],

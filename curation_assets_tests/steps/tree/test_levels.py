@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from curation_assets.graph.steps import pool_steps
 from curation_assets.steps.report import gather_report
@@ -52,12 +53,13 @@ def test_a_dropped_level_repeats_the_level_below(tmp_path: Path) -> None:
     assert list(level_lines(found)) == [f"level {level} is dropped: {WHY}" for level in (2, 3)]
 
 
-def test_dropped_levels_change_neither_the_draw_nor_the_report(tmp_path: Path) -> None:
-    pools = [planned(tmp_path / str(n_levels), n_levels)[0] for n_levels in (1, 3)]
-    one, three = [pool.select() for pool in pools]
-    assert one.equals(three)
-    pools[1].finish()
-    levels = gather_report(pools[1].spec, pools[1].storage, pools[1].reader).levels
+def test_a_pool_with_dropped_levels_is_drawn_and_reported(tmp_path: Path) -> None:
+    pool, _ = planned(tmp_path, 3)
+    selected = pool.select().filter(pl.col("target") == "small")
+    assert selected["level_1"].n_unique() == 15, "one sample of each of 15 clusters"
+    assert (selected["level_1"] == selected["level_3"]).all()
+    pool.finish()
+    levels = gather_report(pool.spec, pool.storage, pool.reader).levels
     assert [(level.why_dropped, level.resampling_steps) for level in levels] == [("", 0), (WHY, 0), (WHY, 0)]
     assert [len(level.sizes) for level in levels] == [60, 60, 60]
 
