@@ -15,7 +15,7 @@ from curation_assets.algorithms.settings import DEFAULT_MEMORY_BUDGET
 from curation_assets.cli.numbers import duration, size
 from curation_assets.cli.terminal import say
 from curation_assets.errors import PoolSpecError
-from curation_assets.graph.levels import level_specs, why_dropped
+from curation_assets.graph.levels import dropped_line, level_specs, why_dropped
 from curation_assets.project import embedded_size, find_spec, open_home
 
 if TYPE_CHECKING:
@@ -241,8 +241,8 @@ def _table(priced: PricedPlan) -> Table:
 
 def _dropped(priced: PricedPlan) -> Iterator[str]:
     levels = priced.workload.levels
-    for level in range(len(levels) + 1, priced.n_levels + 1):
-        yield f"level {level} is dropped: {why_dropped(levels)}"
+    if len(levels) < priced.n_levels:
+        yield dropped_line(len(levels) + 1, priced.n_levels, why_dropped(levels))
 
 
 def _totals(priced: PricedPlan) -> Iterator[str]:
@@ -308,7 +308,7 @@ def _as_json(priced: PricedPlan) -> dict[str, Any]:
     return {
         "rows": priced.workload.n_rows,
         "dimension": priced.workload.dimension,
-        "dropped_levels": list(_dropped(priced)),
+        "dropped_levels": list(range(len(priced.workload.levels) + 1, priced.n_levels + 1)),
         "workers": priced.workload.workers,
         "memory_budget": priced.workload.memory_budget,
         "hardware": asdict(priced.hardware),

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from curation_assets.cli.terminal import say
-from curation_assets.graph.levels import level_specs, why_dropped
+from curation_assets.graph.levels import dropped_line, level_specs, why_dropped
 from curation_assets.pools import PoolSpec, load_pool_spec
 from curation_assets.project import embedded_size, open_home
 
@@ -63,8 +63,8 @@ def _show_plan(console: Console, spec: PoolSpec, rows: int, dimension: int) -> N
         table.add_row(str(t), f"{n_inputs:,}", f"{level.n_clusters:,}", str(steps), kept)
         n_inputs = level.n_clusters
     console.print(table)
-    for t in range(len(levels) + 1, spec.n_levels + 1):
-        say(console, f"level {t} is dropped: {why_dropped(levels)}", "yellow")
+    if len(levels) < spec.n_levels:
+        say(console, dropped_line(len(levels) + 1, spec.n_levels, why_dropped(levels)), "yellow")
     workload = Workload(
         n_rows=rows,
         dimension=dimension,

@@ -87,7 +87,7 @@ def level_specs(spec: PoolSpec, n_samples: int) -> list[LevelSpec]:
 
 
 def why_dropped(levels: Sequence[LevelSpec]) -> str:
-    """Why the levels above the planned ones are dropped, in a sentence.
+    """Why the levels above the planned ones are dropped, and what that means.
 
     A dropped level repeats the clusters of the level below, one by one, because the levels of a pool are assets and
     their number is known before its rows are.
@@ -97,9 +97,15 @@ def why_dropped(levels: Sequence[LevelSpec]) -> str:
     room = f"{len(levels)} levels" if len(levels) > 1 else "no level above it"
     return (
         f"{levels[0].n_clusters:,} clusters at level 1 leave room for {room}, if neighbours differ by a factor of "
-        f"{LEAST_RATIO} or more; it repeats the clusters of level {len(levels)} (to have it, set n_clusters at every "
-        f"level)"
+        f"{LEAST_RATIO} or more. A dropped level repeats the clusters of level {len(levels)}; to have it, set n_clusters "
+        f"at every level"
     )
+
+
+def dropped_line(first: int, last: int, why: str) -> str:
+    """One line for the dropped levels, from the first to the last."""
+    which = f"level {first} is" if first == last else f"levels {first} to {last} are"
+    return f"{which} dropped: {why}"
 
 
 def _largest_targets(spec: PoolSpec) -> dict[str, float | None]:

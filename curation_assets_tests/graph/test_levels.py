@@ -38,8 +38,8 @@ def test_levels_at_the_top_are_dropped_and_the_others_keep_their_settings() -> N
     levels = level_specs(spec, 2000)
     assert [(level.n_clusters, level.resampling_steps) for level in levels] == [(200, 0), (110, 10), (60, 3)]
     assert why_dropped(levels) == (
-        "200 clusters at level 1 leave room for 3 levels, if neighbours differ by a factor of 1.7 or more; it repeats "
-        "the clusters of level 3 (to have it, set n_clusters at every level)"
+        "200 clusters at level 1 leave room for 3 levels, if neighbours differ by a factor of 1.7 or more. A dropped "
+        "level repeats the clusters of level 3; to have it, set n_clusters at every level"
     )
 
 

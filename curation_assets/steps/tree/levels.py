@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from curation_assets.graph.levels import dropped_line
 from curation_assets.pools import PoolSpec
 from curation_assets.storage.clusters import read_parents
 from curation_assets.storage.pool_storage import PoolStorage
@@ -53,12 +54,16 @@ def measure_levels(spec: PoolSpec, storage: PoolStorage) -> list[dict[str, Any]]
 
 
 def level_lines(levels: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """A line for every collapsed or dropped level, with what to change; of figures as `measure_levels` gives them."""
+    """A line for every collapsed level and one for those dropped, with what to change.
+
+    Args:
+        levels: figures, as `measure_levels` gives them.
+    """
     for row in levels:
-        if row["dropped"]:
-            yield f"level {row['level']} is dropped: {row['why_dropped']}"
-        elif row["collapsed"]:
+        if row["collapsed"]:
             yield f"level {row['level']} has collapsed: {collapse_of(row['n_clusters'], row['largest_share'])}"
+    if dropped := [row for row in levels if row["dropped"]]:
+        yield dropped_line(dropped[0]["level"], dropped[-1]["level"], dropped[0]["why_dropped"])
 
 
 def collapse_of(n_clusters: int, largest_share: float) -> str:

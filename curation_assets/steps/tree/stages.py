@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from curation_assets.graph.levels import dropped_line
 from curation_assets.steps.context import StepContext
 from curation_assets.steps.tree.fit import LevelFit
 from curation_assets.steps.tree.split import COARSE_SHARE, SplitProgress
@@ -35,7 +36,7 @@ def fit_clusters(step: StepContext) -> None:
 
 def _say_if_dropped(step: StepContext) -> None:
     if why := step.writer.summary.get("why_dropped"):
-        step.log(f"level {step.step.level} is dropped: {why}")
+        step.log(dropped_line(step.step.level, step.step.level, why))
 
 
 def _level_fit(step: StepContext, n_fits: int = 1) -> LevelFit:

@@ -18,8 +18,8 @@ from curation_assets_tests.steps.other_pools import EmbeddedPool
 from curation_assets_tests.steps.tree.test_fit_sample import embedded
 
 WHY = (
-    "60 clusters at level 1 leave room for no level above it, if neighbours differ by a factor of 1.7 or more; it "
-    "repeats the clusters of level 1 (to have it, set n_clusters at every level)"
+    "60 clusters at level 1 leave room for no level above it, if neighbours differ by a factor of 1.7 or more. A "
+    "dropped level repeats the clusters of level 1; to have it, set n_clusters at every level"
 )
 
 
@@ -50,7 +50,7 @@ def test_a_dropped_level_repeats_the_level_below(tmp_path: Path) -> None:
     assert n_fitted_levels(pool.storage, 3) == 1
     found = measure_levels(pool.spec, pool.storage)
     assert [row["dropped"] for row in found] == [False, True, True]
-    assert list(level_lines(found)) == [f"level {level} is dropped: {WHY}" for level in (2, 3)]
+    assert list(level_lines(found)) == [f"levels 2 to 3 are dropped: {WHY}"]
 
 
 def test_a_pool_with_dropped_levels_is_drawn_and_reported(tmp_path: Path) -> None:
