@@ -97,8 +97,8 @@ def why_dropped(levels: Sequence[LevelSpec]) -> str:
     room = f"{len(levels)} levels" if len(levels) > 1 else "no level above it"
     return (
         f"{levels[0].n_clusters:,} clusters at level 1 leave room for {room}, if neighbours differ by a factor of "
-        f"{LEAST_RATIO} or more. A dropped level repeats the clusters of level {len(levels)}; to have it, set n_clusters "
-        f"at every level"
+        f"{LEAST_RATIO} or more. A dropped level repeats the clusters of level {len(levels)}; to have it, set "
+        f"n_clusters at every level"
     )
 
 
