@@ -92,10 +92,21 @@ def test_a_split_level_splits_inside_its_coarse_clusters(pool: np.ndarray) -> No
 
 def test_l2_keeps_lengths() -> None:
     x = np.array([[0.0], [1.0], [100.0], [101.0]], dtype=np.float32)
-    specs = [LevelSpec(n_clusters=2, samples_per_cluster=2), LevelSpec(n_clusters=1, resampling_steps=0)]
+    specs = [
+        LevelSpec(n_clusters=2, samples_per_cluster=2, resampling_steps=10),
+        LevelSpec(n_clusters=1, resampling_steps=0),
+    ]
     tree = fit_hierarchy(x, specs, metric="l2")
     assert sorted(tree.levels[0].centroids[:, 0].tolist()) == [0.5, 100.5]
     assert tree.levels[1].centroids.tolist() == [[50.5]]
+
+
+def test_level_1_is_resampled_only_if_asked_and_every_other_level_is() -> None:
+    x = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32)
+    plain = fit_hierarchy(x, [LevelSpec(n_clusters=40), LevelSpec(n_clusters=5)])
+    assert [len(level.inertias) for level in plain.levels] == [1, 11]
+    asked = fit_hierarchy(x, [LevelSpec(n_clusters=40, resampling_steps=2), LevelSpec(n_clusters=5)])
+    assert [len(level.inertias) for level in asked.levels] == [3, 11]
 
 
 @pytest.mark.parametrize(
