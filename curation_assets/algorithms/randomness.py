@@ -21,6 +21,8 @@ class Purpose(IntEnum):
     DEDUPLICATION = 7
     ATLAS = 8
     FIT_SAMPLE = 9
+    YARDSTICK = 10
+    HELD_OUT = 11
 
 
 def generator(seed: int, purpose: Purpose, *coordinates: int) -> np.random.Generator:
