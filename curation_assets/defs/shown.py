@@ -97,7 +97,7 @@ def _quotas(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
     return {
         **table("start_levels", measured.to_dicts()),
         **table("quotas", by_level.to_dicts()),
-        **size_metadata(shared["quota"].to_numpy(), f"level {level} quotas in {first['unit'][0]}"),
+        **size_metadata(shared["quota"].to_numpy(), f"start level quotas in {first['unit'][0]}"),
     }
 
 

@@ -72,7 +72,7 @@ class StartLevels:
         if target.named_level is not None:
             return StartLevel(target.named_level, BY_NAME)
         if target.asks_probe:
-            level = probed_level(self.storage.probe().accuracy.read(), target)
+            level = probed_level(self.storage.output("probe").table("accuracy.parquet"), target)
             self.log(f"target '{target.name}' is balanced from level {level}: the probe learns most from it")
             return StartLevel(level, BY_PROBE)
         levels = self._levels(draw)
@@ -150,7 +150,7 @@ def probed_level(accuracy: pl.DataFrame, target: TargetSettings) -> int:
     levels = (
         accuracy.filter((pl.col("target") == target.name) & of_level)
         .group_by("level")
-        .agg(pl.col("mean", "spread").mean().round(4))
+        .agg(pl.col("mean").mean().round(4), pl.col("spread").mean().fill_null(0).round(4))
         .sort("level")
     )
     if levels.is_empty():
