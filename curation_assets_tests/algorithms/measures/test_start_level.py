@@ -8,8 +8,11 @@ from collections.abc import Iterable
 import numpy as np
 import pytest
 
+from curation_assets.algorithms import LevelSpec, fit_hierarchy
 from curation_assets.algorithms.measures.start_level import choose_start_level
 from curation_assets.algorithms.measures.yardstick import Yardstick
+from curation_assets.algorithms.randomness import Purpose, keyed_priorities
+from curation_assets.algorithms.sampling.balanced import draw, plan_quotas
 
 EYE = np.eye(8, dtype=np.float32)
 
@@ -17,7 +20,7 @@ EYE = np.eye(8, dtype=np.float32)
 @pytest.fixture(scope="module")
 def yardstick() -> Yardstick:
     """Eight groups at right angles, of 20 equal rows each: the partition is known."""
-    return Yardstick.fit(np.repeat(EYE, 20, axis=0), metric="cosine", seed=0)
+    return Yardstick.fit(np.repeat(EYE, 20, axis=0), metric="cosine", seed=0, centring=False)
 
 
 def groups(*counts: int) -> np.ndarray:
@@ -56,6 +59,37 @@ def test_a_collapsed_level_is_chosen_only_if_all_are(yardstick: Yardstick) -> No
     assert [score.collapsed for score in choice.scores] == [False, True]
     assert choose_start_level(yardstick, draws, largest_shares=[0.4, 0.31]).level == 2
     assert choose_start_level(yardstick, draws, largest_shares=[0.3, 0.31], max_share=0.5).level == 2
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_collapsed_top_level_is_never_balanced_from(seed: int) -> None:
+    """The trap of small top levels: a dense cloud of many kinds in one cluster, outliers in the others."""
+    rng = np.random.default_rng(seed)
+    kinds = np.zeros((120, 16)) + 3 * np.eye(16)[0] + 0.4 * rng.normal(size=(120, 16))
+    cloud = np.repeat(kinds, 10, axis=0) + 0.03 * rng.normal(size=(1200, 16))
+    outliers = 3 * rng.normal(size=(60, 16))
+    rows = np.concatenate([cloud, outliers]).astype(np.float32)
+    levels = [LevelSpec(n_clusters=k, resampling_steps=steps) for k, steps in ((260, 0), (80, 10), (6, 10))]
+    tree = fit_hierarchy(rows, levels, metric="cosine", seed=seed)
+    clusters = tree.row_clusters()
+    shares = [float(np.bincount(clusters[:, t]).max() / len(rows)) for t in range(3)]
+    assert shares[2] > 0.5
+
+    prepared = tree.preprocessing.apply(rows)
+    sizes = np.bincount(clusters[:, 0], minlength=260)
+    draws: dict[int, list[np.ndarray]] = {}
+    for level in (1, 2, 3):
+        quotas = plan_quotas(sizes, tree.parents()[: level - 1], 126, seed=seed).quotas[0]
+        for number in range(3):
+            priorities = keyed_priorities(np.arange(len(rows)), seed, Purpose.DRAW, number)
+            drawn = draw(clusters[:, 0], priorities, quotas)
+            draws.setdefault(level, []).append(prepared[drawn])
+    yardstick = Yardstick.fit(prepared, metric="cosine", seed=seed)
+    choice = choose_start_level(yardstick, draws, largest_shares=shares)
+    assert choice.level < 3
+    assert choice.scores[2].collapsed
+    # The measures alone see it, too: the mark of collapse is not what decides.
+    assert choose_start_level(yardstick, draws, largest_shares=shares, max_share=1).level < 3
 
 
 def test_draws_may_come_one_at_a_time(yardstick: Yardstick) -> None:
