@@ -255,7 +255,7 @@ def fit_hierarchy(
         memory: size up to which rows are kept as float32; larger pools are read in every pass. None takes 2 GiB.
 
     Returns:
-        The tree. Memory: see `planning.fit_memory`.
+        The tree, which keeps a reference to x. Memory: see `planning.fit_memory`.
 
     Raises:
         ValueError: if there is no level, levels do not shrink, n_clusters exceeds the inputs, or x has the
@@ -288,7 +288,7 @@ def fit_hierarchy(
         )
         fitted.append(fitter.fit(inputs))
         inputs = centroid_inputs(fitted[-1].centroids, metric)
-    return ClusterTree(tuple(fitted), preprocessing, seed)
+    return ClusterTree(tuple(fitted), preprocessing, seed, rows)
 
 
 def centroid_inputs(centroids: np.ndarray | Rows, metric: Metric) -> Rows:

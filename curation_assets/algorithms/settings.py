@@ -7,6 +7,8 @@ Strategy = Literal["closest", "random"]
 """Which rows of a cluster are kept or drawn."""
 DEFAULT_MEMORY_BUDGET = 4 * 10**9
 """Bytes of a process that fits."""
+DEFAULT_EVENNESS = 0.75
+"""Of draws: shares grow with the fourth root of a cluster's size."""
 DEFAULT_RESAMPLING_STEPS = 10
 DEFAULT_MAX_ITERATIONS = 50
 DEFAULT_TOLERANCE = 1e-4

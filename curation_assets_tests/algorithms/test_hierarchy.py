@@ -43,6 +43,8 @@ def test_levels_cluster_the_centroids_below(pool: np.ndarray) -> None:
 
 def test_new_rows_are_assigned_as_the_fitted_ones(pool: np.ndarray) -> None:
     tree = fit_hierarchy(pool, LEVELS, centring=True, seed=1)
+    assert tree.rows is not None
+    assert tree.rows.n_rows == len(pool)
     np.testing.assert_array_equal(tree.assign(pool), tree.row_clusters())
     np.testing.assert_array_equal(tree.assign(ArrayRows(pool[7:9])), tree.row_clusters()[7:9])
     with pytest.raises(ValueError, match="5 dimensions, the tree was fitted on 12"):
@@ -68,7 +70,8 @@ def test_the_same_seed_gives_the_same_bytes(pool: np.ndarray) -> None:
 def test_a_balanced_draw_is_more_even_than_a_random_one(pool: np.ndarray) -> None:
     tree = fit_hierarchy(pool, LEVELS, seed=0)
     top = tree.row_clusters()[:, -1]
-    balanced = effective_number(np.bincount(top[sample_balanced(tree, 150, seed=0)]))
+    from_top = sample_balanced(tree, 150, balance_from=len(LEVELS), evenness=1, seed=0)
+    balanced = effective_number(np.bincount(top[from_top]))
     random = effective_number(np.bincount(top[np.random.default_rng(0).choice(1500, 150, replace=False)]))
     assert balanced > 1.2 * random
     closest = sample_balanced(tree, 150, strategy="closest", seed=0)
