@@ -23,12 +23,6 @@ if TYPE_CHECKING:
     from curation_assets.algorithms.preprocessing import Preprocessing
 
 BY_NAME, BY_MEASURES, BY_PROBE = "name", "measures", "probe"
-SAMPLED_ROWS = 20_000
-"""Of the pool, for the yardstick."""
-_DRAWS = 5
-_DRAWN_ROWS = 4_000
-"""Measured of a draw. What a larger draw adds is below the noise, and a draw is read row by row."""
-_SAMPLE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +97,7 @@ class StartLevels:
     def _blocks(self, draw: TargetDraw, level: int) -> Iterator[np.ndarray]:
         """Prepared embeddings of some draws with equal shares from a level, one at a time."""
         embeddings = self.storage.embeddings()
-        for rows in draw.thinned(level, _DRAWN_ROWS, _DRAWS, self.spec.seed):
+        for rows in draw.thinned(level, self.spec.seed):
             block = embeddings.take(rows)
             yield self._preprocessing.apply(block, out=block)
 
@@ -122,14 +116,11 @@ def fit_yardstick(spec: PoolSpec, storage: PoolStorage, index: PoolIndex) -> Yar
     Hashes of ids choose the rows and decide their order, so shards do not matter.
     """
     from curation_assets.algorithms.measures.yardstick import Yardstick
-    from curation_assets.algorithms.randomness import Purpose, keyed_priorities
+    from curation_assets.algorithms.sampling.start_levels import yardstick_rows
 
     rows = np.flatnonzero(index.admissible)
-    priorities = keyed_priorities(index.id_hashes[rows], spec.seed, Purpose.YARDSTICK, _SAMPLE)
-    if len(rows) > SAMPLED_ROWS:
-        first = np.argpartition(priorities, SAMPLED_ROWS)[:SAMPLED_ROWS]
-        rows, priorities = rows[first], priorities[first]
-    sample = storage.embeddings().take(rows[np.argsort(priorities)])
+    rows = rows[yardstick_rows(index.id_hashes[rows], spec.seed)]
+    sample = storage.embeddings().take(rows)
     sample = read_preprocessing(storage.clusters(1)).apply(sample, out=sample)
     return Yardstick.fit(sample, metric=spec.preprocessing.metric, seed=spec.seed)
 
