@@ -76,7 +76,7 @@ class StartLevels:
         if key not in self._choices:
             self._choices[key] = self._measure(draw, levels)
         choice = self._choices[key]
-        scores = ", ".join(f"{score.score:.2f} for level {score.level}" for score in choice.scores)
+        scores = ", ".join(f"{score.score:.3f} for level {score.level}" for score in choice.scores)
         self.log(f"target '{target.name}' is balanced from level {choice.level}: the scores are {scores}")
         return StartLevel(choice.level, BY_MEASURES, tuple(asdict(score) for score in choice.scores))
 
