@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from curation_assets.algorithms.preprocessing import Preprocessing
 
 BY_NAME, BY_MEASURES, BY_PROBE = "name", "measures", "probe"
+_DRAWS = 5
+_DRAWN_ROWS = 4_000
+"""Measured of a draw. What a larger draw adds is below the noise, and a draw is read row by row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +51,16 @@ class StartLevels:
         storage: its outputs up to the tree.
         index: its rows.
         log: takes a line for each choice.
+        n_draws: measured of each level.
+        n_rows: measured of a draw, at most.
     """
 
     spec: PoolSpec
     storage: PoolStorage
     index: PoolIndex
     log: Callable[[str], None]
+    n_draws: int = _DRAWS
+    n_rows: int = _DRAWN_ROWS
     _choices: dict[tuple[str, int], LevelChoice] = field(default_factory=dict)
 
     def of(self, draw: TargetDraw) -> StartLevel:
@@ -97,7 +104,7 @@ class StartLevels:
     def _blocks(self, draw: TargetDraw, level: int) -> Iterator[np.ndarray]:
         """Prepared embeddings of some draws with equal shares from a level, one at a time."""
         embeddings = self.storage.embeddings()
-        for rows in draw.thinned(level, self.spec.seed):
+        for rows in draw.thinned(level, self.n_rows, self.n_draws, self.spec.seed):
             block = embeddings.take(rows)
             yield self._preprocessing.apply(block, out=block)
 

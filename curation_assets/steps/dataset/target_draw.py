@@ -117,11 +117,13 @@ class TargetDraw:
         plan = self.plan(level, evenness, seed)
         return draw(self.clusters, priorities, np.append(plan.quotas[0], 0)), plan
 
-    def thinned(self, level: int, seed: int) -> Iterator[np.ndarray]:
+    def thinned(self, level: int, most: int, n_draws: int, seed: int) -> Iterator[np.ndarray]:
         """Small draws with equal shares from a level, enough to measure it; see `thinned_draws`.
 
         Args:
             level: whose clusters share the target.
+            most: rows of a draw.
+            n_draws: how many.
             seed: the same seed gives the same draws.
 
         Returns:
@@ -136,7 +138,10 @@ class TargetDraw:
         sizes = self.sizes()
         amount = min(self.requested, int(sizes.sum()))
         priorities = draw_priorities(self.index.id_hashes, seed)
-        return thinned_draws(clusters, sizes, self.parents, amount, priorities, level=level, seed=seed)
+        return thinned_draws(
+            clusters, sizes, self.parents, amount, priorities,
+            level=level, seed=seed, n_draws=n_draws, most_rows=most,
+        )  # fmt: skip
 
     def _priorities(self, seed: int) -> np.ndarray:
         from curation_assets.algorithms.randomness import Purpose, keyed_priorities
