@@ -23,22 +23,22 @@ def test_auto_is_planned_for_the_largest_target_in_samples() -> None:
         {"name": "b", "fraction": 0.1},
         {"name": "c", "fraction": 0.02},
     ]
-    assert sizes(spec_of(levels=FOUR, targets=targets), 20_000) == [2000, 826, 341, 141]
+    assert sizes(spec_of(levels=FOUR, targets=targets), 20_000) == [4000, 2000, 531, 141]
     tokens = spec_of(
         levels=FOUR,
         source={"format": "jsonl", "path": "data/raw"},
         encoder={"kind": "sentence_transformers", "model": "none"},
         targets=[{"name": "t", "tokens": 10**6}],
     )
-    assert sizes(tokens, 20_000) == [2000, 826, 341, 141], "as without a target"
+    assert sizes(tokens, 20_000) == [4000, 2000, 531, 141], "as without a target"
 
 
 def test_levels_at_the_top_are_dropped_and_the_others_keep_their_settings() -> None:
     spec = spec_of(levels=FOUR, targets=[{"name": "b", "fraction": 0.1}])
-    levels = level_specs(spec, 2000)
-    assert [(level.n_clusters, level.resampling_steps) for level in levels] == [(200, 0), (110, 10), (60, 3)]
+    levels = level_specs(spec, 1500)
+    assert [(level.n_clusters, level.resampling_steps) for level in levels] == [(300, 0), (150, 10), (60, 3)]
     assert why_dropped(levels) == (
-        "200 clusters at level 1 leave room for 3 levels, if neighbours differ by a factor of 1.7 or more. A dropped "
+        "300 clusters at level 1 leave room for 3 levels, if neighbours differ by a factor of 1.7 or more. A dropped "
         "level repeats the clusters of level 3; to have it, set n_clusters at every level"
     )
 

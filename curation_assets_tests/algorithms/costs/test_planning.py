@@ -27,30 +27,30 @@ def test_planned_levels_shrink_and_fit_the_pool(n_levels: int, n_samples: int, t
     assert 1 <= plan[0] <= max(1, n_samples // 2)
     assert all(below >= 1.7 * above for below, above in itertools.pairwise(plan))
     if target is not None:
-        assert plan[0] <= max(target, 60)
+        assert plan[0] <= max(2 * target, 60)
     if len(plan) > 1:
         assert plan[-1] >= min(60, n_samples // 4)
         assert plan[-1] == max(math.isqrt(n_samples), min(60, n_samples // 4))
 
 
 def test_level_1_goes_with_the_target_and_the_top_with_the_root_of_the_pool() -> None:
-    assert sizes(3792, target_size=379) == [379, 206, 112, 61]
-    assert sizes(20_000, target_size=2000) == sizes(20_000) == [2000, 826, 341, 141]
-    assert sizes(20_000, target_size=10_000)[0] == 4000, "at least five rows a cluster"
-    assert sizes(20_000, 2) == [2000, 141]
-    assert sizes(20_000, 1) == [2000]
+    assert sizes(3792, target_size=379) == [758, 379, 152, 61]
+    assert sizes(20_000, target_size=2000) == sizes(20_000) == [4000, 2000, 531, 141]
+    assert sizes(20_000, 3) == [4000, 2000, 141]
+    assert sizes(20_000, 2) == [4000, 141]
+    assert sizes(20_000, 1) == [4000]
 
 
-def test_large_pools_have_50_rows_a_cluster() -> None:
-    assert sizes(200_000, target_size=20_000) == [5000, 2236, 1000, 447]
-    assert sizes(10**7, target_size=10**6)[0] == 200_000
-    assert sizes(743_000_000) == [14_860_000, 1_819_047, 222_674, 27_258]
+def test_level_1_of_a_large_pool_or_target_stops_at_a_power_of_the_rows() -> None:
+    assert sizes(20_000, target_size=10_000) == [7368, 3684, 721, 141]
+    assert sizes(200_000, target_size=20_000)[0] == round(10 * 200_000 ** (2 / 3)) == 34_200
+    assert sizes(743_000_000) == [8_203_375, 4_101_687, 334_371, 27_258]
 
 
 def test_levels_that_would_hardly_differ_are_left_out() -> None:
-    assert sizes(2000, target_size=200) == [200, 110, 60], "four levels would differ by 1.5"
-    assert sizes(1000, target_size=100) == [100], "two levels would differ by 1.67"
-    assert sizes(10**6, target_size=500) == [500]
+    assert sizes(2000, target_size=200) == [400, 200, 110, 60]
+    assert sizes(1000, target_size=100) == [200, 60], "three levels would differ by 1.67"
+    assert sizes(10**6, target_size=500) == [1000]
     assert sizes(24) == [12, 6]
     assert sizes(1) == [1]
 
