@@ -95,7 +95,15 @@ def measure_draw(share: float, kind: str) -> None:
     target = n_rows // 10 if weights is None else int(weights.sum(dtype=np.int64)) // 10
     before = peak_memory()
     began = time.perf_counter()
-    rows = sample_balanced(tree, target, weights=weights, strategy=strategy, seed=0)  # type: ignore[arg-type]
+    rows = sample_balanced(
+        tree,
+        target,
+        balance_from=len(levels),
+        evenness=1,
+        weights=weights,
+        strategy=strategy,  # type: ignore[arg-type]
+        seed=0,
+    )
     seconds = time.perf_counter() - began
     drawn = len(rows) if weights is None else int(weights[rows].sum(dtype=np.int64))
     twice = len(rows) - len(np.unique(rows))
