@@ -135,12 +135,19 @@ def naive_draw(tree: ClusterTree, size: int, strategy: str) -> np.ndarray:
 
 def spec_of(share: float) -> PoolSpec:
     """A pool of embeddings with a target of a tenth of its rows."""
+    n_clusters = tree_of(share)[0]
+    # There are no embeddings to choose a level by.
+    target = {
+        "name": "tenth",
+        "size": round(share * N_ROWS) // 10,
+        "balance_from": f"level_{len(n_clusters)}",
+    }
     return PoolSpec.model_validate(
         {
             "name": "selection",
             "source": {"format": "embeddings", "path": "raw", "dimension": 1, "encoder": "none"},
-            "levels": [{"n_clusters": k} for k in tree_of(share)[0]],
-            "targets": [{"name": "tenth", "size": round(share * N_ROWS) // 10}],
+            "levels": [{"n_clusters": k} for k in n_clusters],
+            "targets": [target],
         }
     )
 
