@@ -149,7 +149,7 @@ def test_a_sample_of_a_pool_is_planned_with_levels_of_its_own(project: Project) 
     size = ["--pool", "emoji", "--rows", "1M", "--dim", "64", "--gpus", "1"]
     whole, sample = plan_json(*size), plan_json(*size, "--fit-rows", "10k")
     assert (whole["stages"][0]["n_rows"], sample["stages"][0]["n_rows"]) == (10**6, 10**4)
-    assert (whole["stages"][0]["n_clusters"], sample["stages"][0]["n_clusters"]) == (20_000, 2000)
+    assert (whole["stages"][0]["n_clusters"], sample["stages"][0]["n_clusters"]) == (100_000, 2000)
 
 
 @pytest.mark.parametrize(

@@ -28,22 +28,24 @@ def test_planned_levels_shrink_and_fit_the_pool(n_levels: int, n_samples: int, t
     if target is not None:
         assert plan[0] <= max(2 * target, 120)
     if n_samples >= 8 and n_levels > 1:
-        assert plan[1] == plan[0] // 2
+        assert len(plan) > 1
         assert plan[-1] >= min(60, n_samples // 4), "no top that is too small to be even"
+    if n_samples >= 8 and n_levels > 2:
+        assert plan[1] == plan[0] // 2
 
 
 def test_levels_go_with_the_target_and_the_root_of_the_pool() -> None:
     assert sizes(3792, target_size=379) == [758, 379, 152, 61]
     assert sizes(20_000, target_size=2000) == sizes(20_000) == [4000, 2000, 531, 141]
-    assert sizes(20_000, target_size=15_000) == [10_000, 5000, 840, 141], "at least two rows a cluster"
     assert sizes(20_000, 3) == [4000, 2000, 141]
-    assert sizes(20_000, 2) == [4000, 2000]
+    assert sizes(20_000, 2) == [4000, 141]
     assert sizes(20_000, 1) == [4000]
 
 
-def test_large_pools_have_50_rows_a_cluster() -> None:
-    assert sizes(200_000, target_size=20_000) == [20_000, 10_000, 2114, 447]
-    assert sizes(10**7, target_size=10**6) == [200_000, 100_000, 17_782, 3162]
+def test_level_1_of_a_large_pool_or_target_stops_at_a_power_of_the_rows() -> None:
+    assert sizes(20_000, target_size=10_000) == [7368, 3684, 721, 141]
+    assert sizes(200_000, target_size=20_000)[0] == round(10 * 200_000 ** (2 / 3)) == 34_200
+    assert sizes(743_000_000) == [8_203_375, 4_101_687, 334_371, 27_258]
 
 
 def test_levels_that_would_hardly_differ_are_left_out() -> None:
