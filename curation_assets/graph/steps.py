@@ -277,7 +277,11 @@ def _selection(spec: PoolSpec) -> Step:
             *_of_levels(spec, "clusters"),
             *probed,
         ),
-        settings={"targets": [target.model_dump(mode="json") for target in spec.targets], "seed": spec.seed},
+        settings={
+            "targets": [target.model_dump(mode="json") for target in spec.targets],
+            "seed": spec.seed,
+            "max_share": spec.max_share,
+        },
         lane=Lane.BALANCE,
         weight=Weight.MEMORY,
         level=spec.n_levels,

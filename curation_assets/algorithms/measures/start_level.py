@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from curation_assets.algorithms.measures.yardstick import DIVERSITY, Yardstick, rounded
+from curation_assets.algorithms.settings import DEFAULT_MAX_SHARE
 
-MAX_SHARE = 0.3
 DECIMALS = 4
 """Of scores and their noise; compared as rounded, so that every machine chooses alike."""
 
@@ -52,7 +52,7 @@ def choose_start_level(
     draws: Mapping[int, Iterable[np.ndarray]],
     *,
     largest_shares: Sequence[float],
-    max_share: float = MAX_SHARE,
+    max_share: float = DEFAULT_MAX_SHARE,
 ) -> LevelChoice:
     """Choose the level whose equal shares give the best subset.
 

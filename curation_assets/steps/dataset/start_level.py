@@ -99,7 +99,9 @@ class StartLevels:
         shares = [
             float(sizes.max() / sizes.sum()) for sizes in draw.plan(levels[0], 1.0, self.spec.seed).sizes
         ]
-        return choose_start_level(self._yardstick, draws, largest_shares=shares)
+        return choose_start_level(
+            self._yardstick, draws, largest_shares=shares, max_share=self.spec.max_share
+        )
 
     def _blocks(self, draw: TargetDraw, level: int) -> Iterator[np.ndarray]:
         """Prepared embeddings of some draws with equal shares from a level, one at a time."""

@@ -149,3 +149,11 @@ def test_the_probe_chooses_by_the_mean_of_both_probes() -> None:
     assert probed_level(table, target) == 3, "0.59 is within 0.02 of 0.61, 0.585 is not"
     with pytest.raises(CurationError, match=r"'t' has balance_from: \{by: probe\}, but no level was probed"):
         probed_level(table.clear(), target)
+
+
+@pytest.mark.parametrize(("max_share", "collapsed"), [(0.2, [1, 2, 3]), (0.3, [2, 3]), (0.95, [])])
+def test_the_pool_says_from_which_share_a_level_has_collapsed(
+    tmp_path: Path, max_share: float, collapsed: list[int]
+) -> None:
+    levels = curated(tmp_path, AUTO, max_share=max_share).storage.selection().start_levels.read()
+    assert levels.filter("collapsed")["level"].to_list() == collapsed
