@@ -93,13 +93,16 @@ class StartLevels:
         return [1, *(t for t in range(2, len(sizes) + 1) if sizes[t - 1] < sizes[t - 2])]
 
     def _measure(self, draw: TargetDraw, levels: Sequence[int]) -> LevelChoice:
+        from curation_assets.algorithms.balance import allowed_share
         from curation_assets.algorithms.measures.start_level import choose_start_level
 
-        draws = {level: self._blocks(draw, level) for level in levels}
-        shares = [
-            float(sizes.max() / sizes.sum()) for sizes in draw.plan(levels[0], 1.0, self.spec.seed).sizes
-        ]
-        return choose_start_level(self._yardstick, draws, largest_shares=shares)
+        sizes = draw.plan(levels[0], 1.0, self.spec.seed).sizes
+        return choose_start_level(
+            self._yardstick,
+            {level: self._blocks(draw, level) for level in levels},
+            largest_shares=[float(of_level.max() / of_level.sum()) for of_level in sizes],
+            max_share=[allowed_share(len(of_level), self.spec.max_share) for of_level in sizes],
+        )
 
     def _blocks(self, draw: TargetDraw, level: int) -> Iterator[np.ndarray]:
         """Prepared embeddings of some draws with equal shares from a level, one at a time."""
