@@ -266,6 +266,7 @@ def _admitted_rows(spec: PoolSpec) -> tuple[str, ...]:
 def _selection(spec: PoolSpec) -> Step:
     counted = ["token_counts"] if spec.counts_tokens else []
     probed = ["probe"] if any(target.asks_probe for target in spec.targets) else []
+    measured = any(target.measures_levels for target in spec.targets)
     return Step(
         name="selection",
         version="4",
@@ -280,7 +281,7 @@ def _selection(spec: PoolSpec) -> Step:
         settings={
             "targets": [target.model_dump(mode="json") for target in spec.targets],
             "seed": spec.seed,
-            "max_share": spec.max_share,
+            **({"max_share": spec.max_share} if measured else {}),
         },
         lane=Lane.BALANCE,
         weight=Weight.MEMORY,
