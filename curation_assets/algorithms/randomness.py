@@ -21,6 +21,7 @@ class Purpose(IntEnum):
     DEDUPLICATION = 7
     ATLAS = 8
     FIT_SAMPLE = 9
+    COMPARISON = 12
 
 
 def generator(seed: int, purpose: Purpose, *coordinates: int) -> np.random.Generator:
