@@ -35,6 +35,7 @@ def pool_steps(spec: PoolSpec) -> dict[str, Step]:
         declared.append(_assign(spec, level))
     declared += [_tree(spec), _drift(spec), _selection(spec), _ledger(spec)]
     declared += [_balanced_dataset(spec), _dataset_release(spec)]
+    declared.append(_comparison(spec))
     if spec.atlas:
         declared.append(_atlas(spec))
     declared.append(_curation_report(spec))
@@ -340,7 +341,27 @@ def _dataset_release(spec: PoolSpec) -> Step:
     )
 
 
-# 4. Report: pictures of what came out.
+# 4. Report: what the targets are worth, and pictures of what came out.
+
+
+def _comparison(spec: PoolSpec) -> Step:
+    counted = ["token_counts"] if spec.counts_tokens else []
+    first = [level_asset(1, "initial")] if spec.levels[0].steps else []
+    return Step(
+        name="comparison",
+        version="1",
+        inputs=(
+            *("raw_pool", "embeddings", *_admitted_rows(spec), *counted, *first, level_asset(1, "assign")),
+            *(*_of_levels(spec, "clusters"), "selection"),
+        ),
+        settings={"seed": spec.seed},
+        lane=Lane.REPORT,
+        weight=Weight.MEMORY,
+        level=spec.n_levels,
+        badges=("polars", "parquet"),
+        description="Every target beside a random subset, flat k-means and every start level, all of its size: labels, "
+        "diversity and coverage of the pool, with their spread over several draws, and the verdict.",
+    )
 
 
 def _atlas(spec: PoolSpec) -> Step:
@@ -359,14 +380,13 @@ def _atlas(spec: PoolSpec) -> Step:
 
 
 def _curation_report(spec: PoolSpec) -> Step:
-    first = [level_asset(1, "initial")] if spec.levels[0].steps else []
     cleaned = [*_judges(spec), *_admitted_rows(spec)]
     return Step(
         name="curation_report",
-        version="3",
+        version="4",
         inputs=(
-            *("raw_pool", "embeddings", *first, *_of_levels(spec, "clusters"), *_of_levels(spec, "assign")),
-            *(*cleaned, "drift", "selection", "ledger", *(["atlas"] if spec.atlas else [])),
+            *("raw_pool", "embeddings", *_of_levels(spec, "clusters"), *_of_levels(spec, "assign")),
+            *(*cleaned, "drift", "selection", "ledger", "comparison", *(["atlas"] if spec.atlas else [])),
         ),
         settings={"description": spec.description, "seed": spec.seed},
         lane=Lane.REPORT,
