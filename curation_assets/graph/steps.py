@@ -10,6 +10,8 @@ from typing import Any
 from curation_assets.formats import ROW_FORMATS, output_suffix
 from curation_assets.graph.base import ExtraInput, Lane, Step, Weight
 from curation_assets.graph.levels import fit_settings, resampling_settings
+from curation_assets.graph.report_steps import atlas_step, comparison_step, curation_report_step
+from curation_assets.graph.upstream import admitted_rows, judges, of_levels
 from curation_assets.pools import EmbeddingsSource, PoolSpec
 from curation_assets.pools.encoder import decisive_settings
 from curation_assets.storage.tables import level_asset
@@ -35,10 +37,10 @@ def pool_steps(spec: PoolSpec) -> dict[str, Step]:
         declared.append(_assign(spec, level))
     declared += [_tree(spec), _drift(spec), _selection(spec), _ledger(spec)]
     declared += [_balanced_dataset(spec), _dataset_release(spec)]
-    declared.append(_comparison(spec))
+    declared.append(comparison_step(spec))
     if spec.atlas:
-        declared.append(_atlas(spec))
-    declared.append(_curation_report(spec))
+        declared.append(atlas_step(spec))
+    declared.append(curation_report_step(spec))
     return {step.name: step for step in declared}
 
 
@@ -145,17 +147,11 @@ def _duplicates(spec: PoolSpec) -> Step:
     )
 
 
-def _judges(spec: PoolSpec) -> list[str]:
-    """The steps whose evidence excludes rows."""
-    settings = {"contaminated": spec.decontamination, "duplicates": spec.deduplication}
-    return [name for name, asked_for in settings.items() if asked_for]
-
-
 def _admitted(spec: PoolSpec) -> Step:
     return Step(
         name="admitted",
         version="1",
-        inputs=("embeddings", *_judges(spec)),
+        inputs=("embeddings", *judges(spec)),
         settings={},
         partitioned=True,
         gives_fit_rows=True,
@@ -177,10 +173,6 @@ _FITS = {
 def _fit_kinds(spec: PoolSpec, level: int) -> list[str]:
     """The fits of a level; without resampling there is one."""
     return list(_FITS) if spec.levels[level - 1].steps else ["clusters"]
-
-
-def _of_levels(spec: PoolSpec, kind: str) -> tuple[str, ...]:
-    return tuple(level_asset(level, kind) for level in range(1, spec.n_levels + 1))
 
 
 def _fit(spec: PoolSpec, level: int, kind: str) -> Step:
@@ -228,7 +220,7 @@ def _tree(spec: PoolSpec) -> Step:
     return Step(
         name="tree",
         version="1",
-        inputs=(*_of_levels(spec, "clusters"), level_asset(1, "assign")),
+        inputs=(*of_levels(spec, "clusters"), level_asset(1, "assign")),
         settings={"keep_trees": spec.refit.keep_trees},
         lane=Lane.HIERARCHY,
         level=spec.n_levels,
@@ -242,7 +234,7 @@ def _drift(spec: PoolSpec) -> Step:
     return Step(
         name="drift",
         version="1",
-        inputs=("embeddings", *_of_levels(spec, "assign")),
+        inputs=("embeddings", *of_levels(spec, "assign")),
         settings=spec.refit.model_dump(mode="json", include={"new_rows", "drift_score"}),
         lane=Lane.HIERARCHY,
         level=spec.n_levels,
@@ -251,10 +243,6 @@ def _drift(spec: PoolSpec) -> Step:
         description="How far the rows of each shard differ from the rows that the tree was fitted on. By the refit "
         "policy of the pool, the tree stays (assign and re-select) or is refitted from level 1.",
     )
-
-
-def _admitted_rows(spec: PoolSpec) -> tuple[str, ...]:
-    return ("admitted",) if spec.is_cleaned else ()
 
 
 # 3. Balance: the draw, the fate of every sample, and the files.
@@ -267,10 +255,10 @@ def _selection(spec: PoolSpec) -> Step:
         version="3",
         inputs=(
             "embeddings",
-            *_admitted_rows(spec),
+            *admitted_rows(spec),
             *counted,
             level_asset(1, "assign"),
-            *_of_levels(spec, "clusters"),
+            *of_levels(spec, "clusters"),
         ),
         settings={"targets": [target.model_dump(mode="json") for target in spec.targets], "seed": spec.seed},
         lane=Lane.BALANCE,
@@ -288,7 +276,7 @@ def _ledger(spec: PoolSpec) -> Step:
     return Step(
         name="ledger",
         version="3",
-        inputs=("raw_pool", "embeddings", *_admitted_rows(spec), level_asset(1, "assign"), "selection"),
+        inputs=("raw_pool", "embeddings", *admitted_rows(spec), level_asset(1, "assign"), "selection"),
         settings={},
         lane=Lane.BALANCE,
         partitioned=True,
@@ -326,7 +314,7 @@ def _dataset_release(spec: PoolSpec) -> Step:
         version="1",
         inputs=(
             "embeddings",
-            *_admitted_rows(spec),
+            *admitted_rows(spec),
             level_asset(1, "assign"),
             "selection",
             "balanced_dataset",
@@ -338,60 +326,4 @@ def _dataset_release(spec: PoolSpec) -> Step:
         badges=("huggingface",),
         description="The published form of each target, one folder each: Parquet under `data/` for "
         "datasets.load_dataset, ids, weights, dataset card and manifest.",
-    )
-
-
-# 4. Report: what the targets are worth, and pictures of what came out.
-
-
-def _comparison(spec: PoolSpec) -> Step:
-    counted = ["token_counts"] if spec.counts_tokens else []
-    first = [level_asset(1, "initial")] if spec.levels[0].steps else []
-    return Step(
-        name="comparison",
-        version="1",
-        inputs=(
-            *("raw_pool", "embeddings", *_admitted_rows(spec), *counted, *first, level_asset(1, "assign")),
-            *(*_of_levels(spec, "clusters"), "selection"),
-        ),
-        settings={"seed": spec.seed},
-        lane=Lane.REPORT,
-        weight=Weight.MEMORY,
-        level=spec.n_levels,
-        badges=("polars", "parquet"),
-        description="Every target beside a random subset, flat k-means and every start level, all of its size: labels, "
-        "diversity and coverage of the pool, with their spread over several draws, and the verdict.",
-    )
-
-
-def _atlas(spec: PoolSpec) -> Step:
-    shown = spec.atlas.model_dump(mode="json") if spec.atlas else {}
-    return Step(
-        name="atlas",
-        version="1",
-        inputs=("raw_pool", "embeddings", *_of_levels(spec, "assign"), "selection", "ledger"),
-        settings=shown | {"seed": spec.seed},
-        lane=Lane.REPORT,
-        weight=Weight.MEMORY,
-        level=spec.n_levels,
-        badges=("parquet", "scikitlearn"),
-        description="Samples with clusters, fates, a 2-D projection and neighbours, in one table for Embedding Atlas.",
-    )
-
-
-def _curation_report(spec: PoolSpec) -> Step:
-    cleaned = [*_judges(spec), *_admitted_rows(spec)]
-    return Step(
-        name="curation_report",
-        version="4",
-        inputs=(
-            *("raw_pool", "embeddings", *_of_levels(spec, "clusters"), *_of_levels(spec, "assign")),
-            *(*cleaned, "drift", "selection", "ledger", "comparison", *(["atlas"] if spec.atlas else [])),
-        ),
-        settings={"description": spec.description, "seed": spec.seed},
-        lane=Lane.REPORT,
-        weight=Weight.MEMORY,
-        level=spec.n_levels,
-        badges=("html",),
-        description="What the pool looked like and what came out, in one self-contained HTML page.",
     )
