@@ -70,7 +70,7 @@ ROOMS: dict[str, set[str]] = {
     "steps/cleaning": {*_STEPS, "steps/ingest"},
     "steps/tree": _STEPS,
     "steps/dataset": {*_STEPS, "steps/ingest", "steps/cleaning", "steps/tree", "report"},
-    "steps/comparison": {*_STEPS, "steps/tree", "steps/dataset"},
+    "steps/comparison": {*_STEPS, "steps/tree", "steps/dataset", "report"},
     "steps/report": {
         *_STEPS, "steps/ingest", "steps/cleaning", "steps/tree", "steps/dataset", "steps/comparison", "report",
     },
