@@ -299,7 +299,7 @@ CHECKS = """query Checks($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key
     [
         ("selection", {"targets_are_exact", "no_cluster_dominates"}),
         ("ledger", {"ledger_adds_up"}),
-        ("curation_report", {"beats_random"}),
+        ("comparison", {"beats_baselines"}),
     ],
 )
 def test_the_checks_show_with_their_results(

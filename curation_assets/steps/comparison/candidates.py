@@ -187,14 +187,11 @@ class ChosenDraw:
     level: int
     """At which its quotas start."""
     evenness: float
-    seed: int
     rows: np.ndarray
     """int64, ascending."""
 
     @classmethod
-    def read(
-        cls, spec: PoolSpec, storage: PoolStorage, target: TargetSettings, index: PoolIndex
-    ) -> ChosenDraw:
+    def read(cls, storage: PoolStorage, target: TargetSettings, index: PoolIndex) -> ChosenDraw:
         """The draw of one target, from the stored selection."""
         selection = storage.selection()
         summary = selection.require_facts().summary
@@ -205,8 +202,7 @@ class ChosenDraw:
             target,
             Size(summary["requested"][target.name], in_tokens=target.tokens is not None),
             summary["balance_from"][target.name],
-            target.evenness,
-            spec.seed if target.seed is None else target.seed,
+            summary["evenness"][target.name],
             np.sort(offsets + mine["row"].to_numpy()),
         )
 

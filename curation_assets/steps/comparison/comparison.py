@@ -71,7 +71,7 @@ def compare(step: StepContext) -> None:
     verdicts: dict[str, Any] = {}
     for t, target in enumerate(spec.targets):
         step.report(0.1 + 0.9 * t / len(spec.targets), f"comparing target {target.name}")
-        chosen = ChosenDraw.read(spec, storage, target, candidates.index)
+        chosen = ChosenDraw.read(storage, target, candidates.index)
         mine, mine_labels = _measure(measurer, candidates, chosen, t, spec.seed)
         lines += mine
         labels.append(mine_labels)

@@ -93,6 +93,12 @@ def judge(
     )
 
 
+def verdict_lines(verdict: Mapping[str, Any]) -> list[str]:
+    """A stored verdict as sentences: what came out first, the remedy last."""
+    others = [*verdict["alarms"], *verdict["costs"], *verdict["unsampled"]]
+    return [verdict["sentence"], *others, *([verdict["remedy"]] if verdict["remedy"] else [])]
+
+
 def _by_subset(lines: Sequence[Mapping[str, Any]]) -> dict[str, dict[Key, Estimate]]:
     found: dict[str, dict[Key, Estimate]] = {}
     for line in lines:
