@@ -48,6 +48,10 @@ ROOMS: dict[str, set[str]] = {
     "algorithms/sampling": {
         "algorithms/settings", "algorithms/randomness", "algorithms/resampling", "algorithms/tree",
     },
+    "algorithms/measures": {
+        *_BASE, "algorithms/balance", "algorithms/kmeans", "algorithms/preprocessing", "algorithms/randomness",
+        "algorithms/search",
+    },
     "algorithms/duplicates": {*_BASE, "algorithms/kmeans", "algorithms/preprocessing", "algorithms/search"},
     "algorithms/costs": {
         *_BASE, "algorithms/hierarchy", "algorithms/kmeans", "algorithms/search", "algorithms/splitting",

@@ -21,6 +21,8 @@ class Purpose(IntEnum):
     DEDUPLICATION = 7
     ATLAS = 8
     FIT_SAMPLE = 9
+    YARDSTICK = 10
+    HELD_OUT = 11
     COMPARISON = 12
 
 
