@@ -84,16 +84,20 @@ def _drift(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
 
 
 def _quotas(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
-    """The levels of every target, and the balance of the first target's quotas over the top level's clusters."""
-    quotas = pool.storage.selection().quotas.read()
+    """How start levels were chosen, the levels of every target, and the balance of the first target's start level."""
+    selection = pool.storage.selection()
+    quotas, starts = selection.quotas.read(), output.require_facts().summary["balance_from"]
     first = quotas.filter(pl.col("target") == quotas["target"][0])
-    top = first.filter(pl.col("level") == pl.col("level").max())
+    level = starts[first["target"][0]]
+    shared = first.filter(pl.col("level") == level)
     by_level = quotas.group_by("target", "level", "unit", maintain_order=True).agg(
         clusters=pl.len(), taken_from=(pl.col("quota") > 0).sum(), largest_quota=pl.col("quota").max()
     )
+    measured = selection.start_levels.read().with_columns(pl.col("collapsed", "chosen").cast(pl.String))
     return {
+        **table("start_levels", measured.to_dicts()),
         **table("quotas", by_level.to_dicts()),
-        **size_metadata(top["quota"].to_numpy(), f"top level quotas in {first['unit'][0]}"),
+        **size_metadata(shared["quota"].to_numpy(), f"level {level} quotas in {first['unit'][0]}"),
     }
 
 

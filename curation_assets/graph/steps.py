@@ -67,6 +67,7 @@ def _embeddings(spec: PoolSpec) -> Step:
         name="embeddings",
         version="2",
         inputs=("raw_pool",),
+        reads_labels=False,
         settings=_encoding(spec) | ({"max_image_pixels": limit} if limit else {}),
         weight=Weight.GPU,
         partitioned=True,
@@ -90,6 +91,7 @@ def _token_counts(spec: PoolSpec) -> Step:
         name="token_counts",
         version="1",
         inputs=("raw_pool",),
+        reads_labels=False,
         settings={"token_count_field": column} if column else {"tokenizer": tokenizer},
         partitioned=True,
         badges=("huggingface", "parquet"),
@@ -121,6 +123,7 @@ def _contaminated(spec: PoolSpec) -> Step:
         name="contaminated",
         version="1",
         inputs=("raw_pool", "embeddings", "evaluation_sets"),
+        reads_labels=False,
         settings={"threshold": threshold, "modality": spec.modality},
         partitioned=True,
         cleans=True,
@@ -137,6 +140,7 @@ def _duplicates(spec: PoolSpec) -> Step:
         name="duplicates",
         version="2",
         inputs=("raw_pool", "embeddings", *(["contaminated"] if spec.decontamination else [])),
+        reads_labels=False,
         settings=settings | {"metric": spec.preprocessing.metric} | rule,
         weight=Weight.MEMORY,
         spreads=True,
@@ -250,15 +254,17 @@ def _drift(spec: PoolSpec) -> Step:
 
 def _selection(spec: PoolSpec) -> Step:
     counted = ["token_counts"] if spec.counts_tokens else []
+    probed = ["probe"] if any(target.asks_probe for target in spec.targets) else []
     return Step(
         name="selection",
-        version="3",
+        version="4",
         inputs=(
             "embeddings",
             *admitted_rows(spec),
             *counted,
             level_asset(1, "assign"),
             *of_levels(spec, "clusters"),
+            *probed,
         ),
         settings={"targets": [target.model_dump(mode="json") for target in spec.targets], "seed": spec.seed},
         lane=Lane.BALANCE,
@@ -268,7 +274,8 @@ def _selection(spec: PoolSpec) -> Step:
         # Drift decides first: a draw from a tree that is about to be refitted would have to be repeated.
         after=("tree", "drift"),
         badges=("polars", "parquet"),
-        description="Quotas of samples or tokens per target, water-filled down the tree, and the rows that fill them.",
+        description="The level that each target is balanced from; quotas of samples or tokens, water-filled down the "
+        "tree from there; and the rows that fill them.",
     )
 
 
@@ -277,6 +284,7 @@ def _ledger(spec: PoolSpec) -> Step:
         name="ledger",
         version="3",
         inputs=("raw_pool", "embeddings", *admitted_rows(spec), level_asset(1, "assign"), "selection"),
+        reads_labels=False,
         settings={},
         lane=Lane.BALANCE,
         partitioned=True,
@@ -311,7 +319,7 @@ def _dataset_release(spec: PoolSpec) -> Step:
     card = {"description": spec.description, "encoder": spec.encoder_name}
     return Step(
         name="dataset_release",
-        version="1",
+        version="2",
         inputs=(
             "embeddings",
             *admitted_rows(spec),

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, ValidationInfo, field_validator, model_validator
 
 from curation_assets.algorithms.settings import DEFAULT_MEMORY_BUDGET
 from curation_assets.errors import PoolSpecError
@@ -163,6 +163,16 @@ class PoolSpec(Settings):
         names = [target.name for target in value]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"two targets share the name '{twice[0]}': give each its own")
+        return value
+
+    @field_validator("targets")
+    @classmethod
+    def _start_levels_exist(
+        cls, value: tuple[TargetSettings, ...], info: ValidationInfo
+    ) -> tuple[TargetSettings, ...]:
+        if levels := info.data.get("levels"):
+            for target in value:
+                target.require_level(len(levels))
         return value
 
     @field_validator("levels")

@@ -40,6 +40,8 @@ class RawPool(AssetOutput):
     })  # fmt: skip
     """A row for every sample, `reason` null for accepted ones; then a String column for each label field."""
     VERSIONS: ClassVar = "versions.txt"
+    CONTENT: ClassVar = "content"
+    """Part of the facts: everything but the labels."""
 
 
 class Embedded(AssetOutput):
@@ -190,6 +192,14 @@ class Selection(AssetOutput):
         "target": pl.String, "unit": pl.String, "level": pl.Int32, "cluster": pl.Int64, "size": pl.Int64,
         "quota": pl.Int64,
     })  # fmt: skip
+    weights = Table("weights.parquet", {"target": pl.String, "cluster": pl.Int64, "weight": pl.Float64})
+    """Of each level-1 cluster its share of the target as a real number, by its size: the weight of each of its samples
+    or, for a target in tokens, of each token."""
+    start_levels = Table("start_levels.parquet", {
+        "target": pl.String, "level": pl.Int8, "vendi": pl.Float64, "effective_partition": pl.Float64,
+        "score": pl.Float64, "noise": pl.Float64, "collapsed": pl.Boolean, "chosen": pl.Boolean,
+    })  # fmt: skip
+    """The levels of each target with `balance_from: auto`, lowest first: means over draws with equal shares."""
     repeated_ids = Table(
         "duplicates.parquet",
         {"shard": pl.String, "raw_row": pl.UInt32, "sample_id": pl.String, "kept_shard": pl.String},

@@ -101,6 +101,30 @@ def test_a_shard_depends_on_its_own_part_of_a_shared_input(tmp_path: Path) -> No
     assert list(Freshness(storage, STEPS, shards).outdated()["assign"]) == ["b"]
 
 
+def test_labels_concern_only_the_steps_that_read_them(tmp_path: Path) -> None:
+    shards = [shard("a"), shard("b")]
+    storage = made_pool(tmp_path, shards)
+    steps = {
+        **STEPS,
+        "fit": whole("fit", "raw_pool", settings={"k": 3}, reads_labels=False),
+        "assign": per_shard("assign", "raw_pool", "fit", reads_labels=False),
+        "dataset": per_shard("dataset", "raw_pool"),
+        "report": whole("report", "raw_pool"),
+    }
+    for key in "ab":
+        make(storage, Freshness(storage, steps, shards), "dataset", key, "rows")
+    make(storage, Freshness(storage, steps, shards), "report", None, "page")
+    assert Freshness(storage, steps, shards).outdated() == {}, "pools made before labels counted apart"
+    before = storage.output("raw_pool", "a").require_facts().digest
+    make(storage, Freshness(storage, steps, shards), "raw_pool", "a", "rows of a, labelled", content=before)
+    assert Freshness(storage, steps, shards).outdated() == {
+        "dataset": {"a": "input raw_pool changed"},
+        "report": {None: "input raw_pool changed"},
+    }
+    make(storage, Freshness(storage, steps, shards), "raw_pool", "a", "other rows of a")
+    assert {"fit", "assign"} <= set(Freshness(storage, steps, shards).outdated())
+
+
 def test_what_is_to_be_made_again_is_until_it_was_made_since(tmp_path: Path) -> None:
     shards = [shard("a")]
     storage = made_pool(tmp_path, shards)

@@ -56,6 +56,20 @@ def test_defaults_are_those_of_the_paper(tmp_path: Path) -> None:
         (changed(("targets", 0, "rows"), 5), ["unknown key targets[0].rows", "fraction"]),
         (changed(("encoder", "weights"), "x"), ["unknown key encoder.weights", "batch_size"]),
         (changed(("encoder", "kind"), "magic"), ["encoder", "magic", "'open_clip'"]),
+        (
+            changed(("targets", 0, "balance_from"), "level_9"),
+            ["target 'small' has balance_from: level_9", "the tree has 3 levels: choose level_1 to level_3"],
+        ),
+        (
+            changed(("targets", 0, "balance_from"), "top"),
+            ["targets[0].balance_from: choose auto, a level such as level_2, or {by: probe}, got 'top'"],
+        ),
+        (
+            changed(("targets", 0, "balance_from"), {"by": "labels"}),
+            ["targets[0].balance_from", "{by: probe}, got {'by': 'labels'}"],
+        ),
+        (changed(("targets", 0, "evenness"), 1.5), ["targets[0].evenness", "less than or equal to 1", "1.5"]),
+        (changed(("targets", 1, "seed"), -1), ["targets[1].seed", "greater than or equal to 0", "-1"]),
         (changed(("levels", 1, "n_clusters"), 24), ["levels", "level 2", "n_clusters=24", "from 1 to 23"]),
         (
             changed(("memory_budget",), "2 gigs"),

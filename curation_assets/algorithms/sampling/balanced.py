@@ -48,6 +48,8 @@ def draw_budget(
     parents: Sequence[np.ndarray],
     *,
     seed: int,
+    balance_from: int | None = None,
+    evenness: float = 1.0,
 ) -> tuple[np.ndarray, Quotas]:
     """Water-fill a budget of weight down the tree and draw the rows that use it up.
 
@@ -59,12 +61,14 @@ def draw_budget(
         n_clusters: of level 1.
         parents: per level but the top, int64 (k_t,): cluster of the level above.
         seed: decides remainders.
+        balance_from: see `plan_quotas`.
+        evenness: see `plan_quotas`.
 
     Returns:
         int64 (m,) row numbers, ascending (see `draw_weighted` for their sum), and sizes and quotas in weight.
 
     Raises:
-        ValueError: if the budget is out of range, too small for any row, or a weight is negative.
+        ValueError: if the budget is out of range, too small for any row, or a weight is negative; see `plan_quotas`.
     """
     spendable = spendable_weights(weights, budget)
     total, available = int(weights.sum(dtype=np.int64)), int(spendable.sum(dtype=np.int64))
@@ -75,7 +79,9 @@ def draw_budget(
             f"value from {lightest:,} to {total:,}"
         )
     sizes = group_sums(clusters, n_clusters, spendable)
-    plan = plan_quotas(sizes, parents, min(budget, available), seed=seed)
+    plan = plan_quotas(
+        sizes, parents, min(budget, available), seed=seed, balance_from=balance_from, evenness=evenness
+    )
     return draw_weighted(clusters, priorities, plan.quotas[0], spendable, parents), plan
 
 
