@@ -294,7 +294,11 @@ class Frontier(AssetOutput):
 
 
 class Probe(AssetOutput):
-    """`probe`: accuracy of probes that are trained on subsets."""
+    """`probe`: what is learnt from subsets.
+
+    Each table has lines for the baselines and for every level that a target can be balanced from, by its evenness.
+    Which of them it takes is in the facts of `selection`.
+    """
 
     asset = "probe"
     accuracy = Table("accuracy.parquet", {
@@ -305,6 +309,12 @@ class Probe(AssetOutput):
         "target": pl.String, "subset": pl.String, "label": pl.String, "probe": pl.String,
         "accuracy": pl.Float64, "n_test": pl.Int64,
     })  # fmt: skip
+    """Mean over the seeds; only labels that are tested."""
+    figures = Table("figures.parquet", {
+        "target": pl.String, "subset": pl.String, "level": pl.Int8, "figure": pl.String, **_ESTIMATE,
+        "n_seeds": pl.Int32,
+    })  # fmt: skip
+    """What the pool's own command returned; no rows without a command."""
 
 
 class CurationReport(AssetOutput):

@@ -145,7 +145,7 @@ def _sentence(found: Estimates, key: Key, outcome: Outcome, best: str) -> str:
     if outcome == "level":
         return f"Balancing worked as well as flat k-means ({decimal(other.mean)}): {words}, {over_random}."
     if outcome == "behind":
-        return f"Flat k-means does better: {words}, {against}, though {over_random}."
+        return f"Balancing helped less than flat k-means: {words}, {against}, though {over_random}."
     if outcome == "worse":
         return f"Balancing made it worse: {words}, {against}."
     return f"Balancing did not help: {words}, no clear difference from {name} ({_estimate(other)})."
@@ -258,8 +258,8 @@ def _change(change: Difference, key: Key) -> str:
 def _number(change: Difference) -> str:
     """`21 ± 3 %`, without the sign."""
     size, noise = 100 * abs(change.relative), 100 * change.noise
-    digits = 0 if noise >= 1 or size >= 20 else 1
-    return f"{size:.{digits}f} ± {noise:.{digits if noise < 1 else 0}f} %"
+    digits = 0 if noise >= 0.95 else 1
+    return f"{size:.{digits}f} ± {noise:.{digits}f} %"
 
 
 def _estimate(estimate: Estimate) -> str:

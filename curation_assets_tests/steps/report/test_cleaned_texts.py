@@ -32,8 +32,6 @@ def test_figures_are_of_admissible_rows(data: ReportData) -> None:
     # 60 texts, one of white space; 4 duplicates and 1 contaminated text are set aside.
     assert data.n_samples == 54
     assert [level.sizes.sum() for level in data.levels] == [54, 54]
-    subsets = {subset.name: subset for subset in data.targets[0].subsets}
-    assert subsets["pool"].n_samples == 54
     assert sum(card.size for card in data.clusters) == 54
     assert sum(counts[0] for counts in data.targets[0].label_counts.values()) == 53, "one has no label"
     excluded = {"b00", "b01", "c00", "c01", "c02", "c19"}
