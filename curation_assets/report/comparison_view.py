@@ -44,7 +44,8 @@ class Column:
     """One measure."""
 
     name: str
-    explanation: str
+    field: str
+    """The label field; empty for others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,8 @@ class ComparisonView:
     table: TableView
     panels: str
     headline: Headline
+    explanation: str
+    """Of every measure."""
 
 
 def view_comparison(comparison: ComparisonSummary) -> ComparisonView:
@@ -108,16 +111,18 @@ def view_comparison(comparison: ComparisonSummary) -> ComparisonView:
     ]
     columns = [_column(key) for key in keys]
     panels = image_source(comparison_figures.comparison_panels(comparison))
-    return ComparisonView(TableView(columns, rows), panels, _headline(comparison))
+    texts = [MEASURES[name] for name in dict.fromkeys(key.measure for key in keys)]
+    explanation = " ".join(f"{text.name}: {text.explanation}." for text in texts)
+    return ComparisonView(TableView(columns, rows), panels, _headline(comparison), explanation)
 
 
 def view_probe(probe: ProbeSummary) -> TableView:
     """Accuracies of probes, and the figures of the pool's own command, by subset."""
     words = {
-        "nearest_neighbour": Column("Nearest neighbour", "accuracy over labels of equal weight"),
-        "linear": Column("Linear", "accuracy over labels of equal weight"),
+        "nearest_neighbour": Column("Nearest neighbour", "accuracy"),
+        "linear": Column("Linear", "accuracy"),
     }
-    columns = [words.get(name, Column(name, "of the pool's own command")) for name in probe.names]
+    columns = [words.get(name, Column(name, "own command")) for name in probe.names]
     forms = ["percent" if name in words else "compact" for name in probe.names]
     rows = [
         Row(
@@ -155,8 +160,7 @@ def _cell(figure: Figure | None, form: str, *, is_best: bool = False) -> Cell | 
 
 
 def _column(key: Key) -> Column:
-    text = MEASURES[key.measure]
-    return Column(comparison_figures.panel_title(key), text.explanation)
+    return Column(MEASURES[key.measure].name, key.field or "")
 
 
 def _headline(comparison: ComparisonSummary) -> Headline:

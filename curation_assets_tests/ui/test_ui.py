@@ -347,7 +347,7 @@ def test_word_sized_plots_show_in_place(screen: Screen, asset: str, key: str) ->
         ("level_1_clusters", "inertia_plot"),
         ("curation_report", "random_sample"),
         ("curation_report", "balanced_sample"),
-        ("curation_report", "effective_numbers"),
+        ("curation_report", "comparison"),
         ("curation_report", "cluster_sizes"),
         ("curation_report", "label_balance"),
     ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +28,8 @@ N_DRAWS = 5
 """Of every subset; of the chosen one the selection itself is the first."""
 N_LABEL_DRAWS = 100
 """Random subsets whose labels are counted."""
+N_CHEAP_DRAWS, CHEAP_ROWS = 20, 500_000
+"""Of pools of at most so many rows, the other subsets are drawn more often, to count labels only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ def _measure(
     """The lines of both tables about one target."""
     lines: list[dict[str, Any]] = []
     sums: dict[str, _LabelSums] = {}
-    for subset in _subsets(candidates, chosen, t, seed):
+    for subset in _subsets(candidates, chosen, t, seed, has_labels=bool(measurer.fields)):
         tally, total = Tally(), _LabelSums()
         counts_labels_apart = subset.name == RANDOM and not chosen.size.in_tokens
         for i, rows in enumerate(subset.draws):
@@ -120,25 +122,28 @@ def _count(tally: Tally, total: _LabelSums, fields: LabelField, counts: np.ndarr
     total.add(fields.name, counts)
 
 
-def _subsets(candidates: Candidates, chosen: ChosenDraw, t: int, seed: int) -> Iterator[_Subset]:
+def _subsets(
+    candidates: Candidates, chosen: ChosenDraw, t: int, seed: int, *, has_labels: bool
+) -> Iterator[_Subset]:
     """Every way to draw a subset of the target's size; those that the pool does not allow are left out."""
     size = chosen.size
     # Of tokens, the labels of a random subset cannot be drawn without its rows.
-    n_random = N_LABEL_DRAWS if size.in_tokens else N_DRAWS
+    n_random = N_LABEL_DRAWS if size.in_tokens and has_labels else N_DRAWS
+    n_draws = N_CHEAP_DRAWS if has_labels and len(candidates.available) <= CHEAP_ROWS else N_DRAWS
     yield _Subset(RANDOM, None, (candidates.random(size, _rng(seed, t, 0, i)) for i in range(n_random)))
-    flat = (candidates.flat(size, s) for s in draw_seeds(seed, N_DRAWS, t, 2))
+    flat = (candidates.flat(size, s) for s in draw_seeds(seed, n_draws, t, 2))
     yield _Subset(FLAT, None, (rows for rows in flat if rows is not None))
     for level in range(1, candidates.n_levels + 1):
-        seeds = draw_seeds(seed, N_DRAWS, t, 3, level)
+        seeds = draw_seeds(seed, n_draws, t, 3, level)
         draws = (candidates.from_level(size, level, s, evenness=chosen.evenness) for s in seeds)
         yield _Subset(level_name(level), level, draws)
-    yield _Subset(CHOSEN, chosen.level, _redraws(candidates, chosen, t, seed))
+    yield _Subset(CHOSEN, chosen.level, _redraws(candidates, chosen, draw_seeds(seed, n_draws - 1, t, 4)))
 
 
-def _redraws(candidates: Candidates, chosen: ChosenDraw, t: int, seed: int) -> Iterator[np.ndarray]:
+def _redraws(candidates: Candidates, chosen: ChosenDraw, seeds: Sequence[int]) -> Iterator[np.ndarray]:
     yield chosen.rows
-    for s in draw_seeds(seed, N_DRAWS - 1, t, 4):
-        yield chosen.redraw(candidates, s)
+    for seed in seeds:
+        yield chosen.redraw(candidates, seed)
 
 
 def _rng(seed: int, *coordinates: int) -> np.random.Generator:

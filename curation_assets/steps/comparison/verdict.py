@@ -258,7 +258,7 @@ def _change(change: Difference, key: Key) -> str:
 def _number(change: Difference) -> str:
     """`21 ± 3 %`, without the sign."""
     size, noise = 100 * abs(change.relative), 100 * change.noise
-    digits = 0 if noise >= 0.95 else 1
+    digits = 0 if noise >= 0.95 and size >= 2 * noise else 1
     return f"{size:.{digits}f} ± {noise:.{digits}f} %"
 
 

@@ -50,6 +50,9 @@ def test_every_subset_is_measured_in_everything(compared: Comparison) -> None:
         assert set(mine.filter(pl.col("field") == "kind")["measure"]) == OF_LABELS
     random = small.filter(pl.col("subset") == "random")
     assert dict(random.select("measure", "n_draws").iter_rows())["effective_labels"] == 100
+    chosen = small.filter(pl.col("subset") == "chosen")
+    n_draws = dict(chosen.select("measure", "n_draws").iter_rows())
+    assert (n_draws["effective_labels"], n_draws["vendi"]) == (20, 5)
     assert small.filter(pl.col("subset") == "random")["level"].null_count() == len(random)
     assert small.filter(pl.col("subset") == "level_2")["level"].unique().to_list() == [2]
 
