@@ -50,7 +50,7 @@ class Verdict:
     noise: float
     """Of the gain: half of its 95 % interval."""
     beats_baselines: bool
-    """Better than a random subset, no baseline is clearly better, and no label coverage is lost."""
+    """Better than a random subset with no less label coverage, and no baseline is clearly better."""
 
     def to_facts(self) -> dict[str, Any]:
         """As the summary of the asset stores it."""
@@ -73,13 +73,15 @@ def judge(
     best, gain = _against_best(found, headline)
     over_random = _notable(difference(found[CHOSEN][headline], found[RANDOM][headline]))
     outcome = _outcome(best, _notable(gain), over_random)
-    coverage_costs = [_coverage_cost(found, key) for key in found[CHOSEN] if key[1] == LABEL_COVERAGE]
-    costs = [cost for cost in coverage_costs if cost]
+    coverage = [key for key in found[CHOSEN] if key[1] == LABEL_COVERAGE]
+    costs = [cost for key in coverage if (cost := _coverage_cost(found, key))]
     costs += _other_costs(found, headline)
+    # Less coverage than flat k-means is a cost; less than a random subset is what no target should come to.
+    loses_coverage = any(_notable(difference(found[CHOSEN][key], found[RANDOM][key])) < 0 for key in coverage)
     alarms = _alarms(found)
     # Without labels, more diversity may be more outliers: being behind flat k-means is no loss yet.
     is_behind = outcome == "behind" and headline[0] is not None
-    loses = outcome == "worse" or is_behind or any(coverage_costs) or bool(alarms)
+    loses = outcome == "worse" or is_behind or loses_coverage or bool(alarms)
     return Verdict(
         outcome=outcome,
         sentence=_sentence(found, headline, outcome, best),

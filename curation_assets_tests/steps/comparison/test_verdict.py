@@ -108,6 +108,20 @@ def test_more_labels_at_the_cost_of_coverage_is_no_win() -> None:
     assert found.remedy
 
 
+def test_less_coverage_than_flat_k_means_is_a_cost_but_no_loss() -> None:
+    found = verdict(
+        lines(
+            random={"effective_labels": 50, "label_coverage": (0.75, 0.01)},
+            flat={"effective_labels": 52, "label_coverage": (0.82, 0.01)},
+            chosen={"effective_labels": 60, "label_coverage": (0.78, 0.01)},
+        )
+    )
+    assert found.beats_baselines
+    assert found.costs == [
+        "It costs coverage: 78.0% of the labels (kind) occur, against 82.0% in flat k-means."
+    ]
+
+
 def test_an_alarm_sounds_below_95_percent_of_randoms_independent_clusters() -> None:
     def judged(chosen: float) -> Verdict:
         return verdict(
