@@ -242,8 +242,8 @@ CHECKS: Mapping[str, Check] = {
     ),
     "beats_baselines": Check(
         "comparison",
-        "Every target is more diverse than a random subset of its size, beyond noise, covers no fewer labels, and is no "
-        "less diverse than flat k-means.",
+        "Every target is more diverse than a random subset of its size, beyond noise, covers no fewer labels, and is "
+        "no less diverse than flat k-means.",
         _beats_baselines,
     ),
     "nothing_is_out_of_date": Check(

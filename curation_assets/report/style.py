@@ -21,7 +21,7 @@ FONT_POINTS = 9
 # Greys for the baselines, so that the balanced subset stands out; lightness differs too, for colour-blind readers and
 # for printers.
 _SUBSETS = {
-    "pool": "#6b717b",
+    "pool": "#2b2f36",
     "random": "#8b919b",
     "flat k-means": "#c98a3d",
     "paper": "#9a7fb0",

@@ -33,8 +33,8 @@ def test_the_check_warns_of_the_target_that_does_not(tmp_path: Path) -> None:
     assert (result.passed, result.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert result.description == "large: Balancing made it worse: 15.0 effective labels (kind)."
     rows = result.metadata["verdicts"].records
-    assert [row.data["against_the_best_baseline"] for row in rows] == ["+25.0 %", "-25.0 %"]
-    assert rows[1].data["remedy"] == "To mend it, lower `evenness`."
+    assert [row.data["against_the_best_baseline"] for row in rows] == ["-25.0 %", "+25.0 %"]
+    assert rows[0].data["remedy"] == "To mend it, lower `evenness`."
 
 
 def test_verdict_measures_and_figure_stand_on_the_materialization(tmp_path: Path) -> None:
