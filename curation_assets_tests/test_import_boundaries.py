@@ -46,7 +46,8 @@ ROOMS: dict[str, set[str]] = {
         "algorithms/splitting", "algorithms/tree",
     },
     "algorithms/sampling": {
-        "algorithms/settings", "algorithms/randomness", "algorithms/resampling", "algorithms/tree",
+        "algorithms/settings", "algorithms/rows", "algorithms/randomness", "algorithms/resampling", "algorithms/tree",
+        "algorithms/measures",
     },
     "algorithms/measures": {
         *_BASE, "algorithms/balance", "algorithms/kmeans", "algorithms/preprocessing", "algorithms/randomness",

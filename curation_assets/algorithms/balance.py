@@ -58,6 +58,16 @@ def balance_of(counts: np.ndarray) -> Balance:
     return Balance(effective_number(counts), largest, gini(counts), int((counts == 0).sum()))
 
 
+def has_collapsed(counts: np.ndarray, max_share: float) -> bool:
+    """Whether one of k groups holds most of all samples, int (k,).
+
+    That is more than `max_share`; with few groups, more than 1.5 times an equal share, if that is larger. A single
+    group cannot collapse.
+    """
+    allowed = max(max_share, 1.5 / max(1, len(counts)))
+    return len(counts) > 1 and balance_of(counts).largest_share > allowed
+
+
 def kl_to_uniform(
     points: np.ndarray,
     *,

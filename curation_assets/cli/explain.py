@@ -89,7 +89,7 @@ def story_lines(story: Story) -> Iterator[str]:
         )
         if target.levels:
             scores = [
-                f"level {level.level} {level.score:.2f} +- {level.noise:.2f}" + " collapsed" * level.collapsed
+                f"level {level.level} {level.score:.3f} +- {level.noise:.3f}" + " collapsed" * level.collapsed
                 for level in target.levels
             ]
             yield f"            scores: {', '.join(scores)}"

@@ -17,8 +17,8 @@ from curation_assets.steps.comparison.verdict import verdict_lines
 from curation_assets.steps.context import PoolAccess
 from curation_assets.steps.dataset.accounts import audit_ledger, missed_targets
 from curation_assets.steps.dataset.clean_selection import contaminated_selection
-from curation_assets.steps.report import DOMINATING_SHARE, dominating_share
 from curation_assets.steps.soundness import miscounted_shards, unsound_embeddings
+from curation_assets.steps.tree.levels import LEVEL_FIGURES, level_lines
 
 _ROWS_SHOWN = 50
 
@@ -169,17 +169,19 @@ def _selection_is_clean(pool: PoolAccess) -> dg.AssetCheckResult:
 
 
 def _no_cluster_dominates(pool: PoolAccess) -> dg.AssetCheckResult:
-    quotas = pool.storage.selection().quotas.read()
-    top = quotas.filter(
-        (pl.col("target") == quotas["target"][0]) & (pl.col("level") == quotas["level"].max())
-    )
-    share = float(top["size"].max() / top["size"].sum())  # type: ignore[operator, arg-type]
-    allowed = dominating_share(top.height)
+    levels = pool.storage.tree().require_facts().summary["levels"]
+    fitted = [row for row in levels if not row["dropped"]]
+    top = fitted[-1]
+    lines = [line for row in fitted for line in level_lines([row])]
     return dg.AssetCheckResult(
-        passed=share <= allowed,
+        passed=not lines,
         severity=dg.AssetCheckSeverity.WARN,
-        description=f"the largest of {top.height} top-level clusters holds {share:.1%} of the pool's {top['unit'][0]}",
-        metadata={"largest_share": round(share, 4), "allowed_share": round(allowed, 4)},
+        description="; ".join(lines)
+        or f"the largest of {top['n_clusters']} top-level clusters holds {top['largest_share']:.1%} of the pool",
+        metadata={
+            "allowed_share": pool.spec.max_share,
+            **table("levels", [{name: row[name] for name in LEVEL_FIGURES} for row in levels]),
+        },
     )
 
 
@@ -234,7 +236,7 @@ CHECKS: Mapping[str, Check] = {
     ),
     "no_cluster_dominates": Check(
         "selection",
-        f"No top-level cluster holds over {DOMINATING_SHARE:.0%} of the pool.",
+        "No level has collapsed: none of its clusters holds more than `max_share` of the pool.",
         _no_cluster_dominates,
     ),
     "ledger_adds_up": Check(

@@ -16,6 +16,7 @@ from curation_assets.steps.context import PoolAccess
 from curation_assets.steps.dataset.atlas import atlas_command
 from curation_assets.steps.report.comparison import read_comparisons
 from curation_assets.steps.tree.drift import DRIFT_FIGURES
+from curation_assets.steps.tree.levels import LEVEL_FIGURES
 from curation_assets.storage.outputs import Output
 from curation_assets.storage.tables import Atlas, CurationReport, Tree
 
@@ -67,6 +68,8 @@ def _fit(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
 def _tree(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
     facts, level_1 = output.require_facts(), Tree.cluster_map(1)
     metadata: dict[str, Any] = {"versions": dg.MetadataValue.json(facts.summary["versions"])}
+    measured = facts.summary["levels"]
+    metadata |= table("levels", [{name: row[name] for name in LEVEL_FIGURES} for row in measured])
     if level_1.name in facts.files and facts.summary["previous_version"]:
         largest = level_1.of(output).read().sort("n_rows", descending=True).head(_ROWS_SHOWN)
         rows = largest.with_columns(pl.col("share_of_old").round(3))
@@ -100,7 +103,7 @@ def _quotas(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
     return {
         **table("start_levels", measured.to_dicts()),
         **table("quotas", by_level.to_dicts()),
-        **size_metadata(shared["quota"].to_numpy(), f"level {level} quotas in {first['unit'][0]}"),
+        **size_metadata(shared["quota"].to_numpy(), f"start level quotas in {first['unit'][0]}"),
     }
 
 

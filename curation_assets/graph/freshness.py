@@ -260,10 +260,28 @@ class Freshness:
         return found
 
     def _spared(self, name: str, step: Step, key: str | None, found: Mapping[str, Any]) -> bool:
-        """Whether an outdated input is irrelevant: it concerns other shards, or rows that the fit does not use."""
+        """Whether an outdated input is irrelevant: it concerns other shards, rows that no fit uses, or labels."""
         if step.on_fit_rows and name == self.rows_step:
             return self.fit_rows() is not None
+        if name == RawPool.asset and not step.reads_labels:
+            here = [key] if step.partitioned and key in found[name] else found[name]
+            if all(self._is_relabelled(name, other) for other in here):
+                return True
         return self.steps[name].partitioned and step.partitioned and key not in found[name]
+
+    def _is_relabelled(self, name: str, shard: str | None) -> bool:
+        """Whether the labels that a shard of the raw pool keeps are all that is out of date in it."""
+        facts, recipe = self.facts(name, shard), self.recipe(name, shard)
+        if facts is None or recipe is None or self.is_forced(name, shard):
+            return False
+        same_code = facts.code_version == recipe.code_version and facts.inputs == recipe.inputs
+        return same_code and _without_labels(facts.settings) == _without_labels(recipe.settings)
+
+
+def _without_labels(settings: Mapping[str, Any]) -> str:
+    source = dict(settings.get("source", {}))
+    source.pop("label_fields", None)
+    return canonical({**settings, "source": source})
 
 
 def _digest(facts: Facts, with_labels: bool) -> str:

@@ -11,7 +11,7 @@ from curation_assets.storage.tables import level_asset
 def comparison_step(spec: PoolSpec) -> Step:
     """The step `comparison`."""
     counted = ["token_counts"] if spec.counts_tokens else []
-    first = [level_asset(1, "initial")] if spec.levels[0].steps else []
+    first = [level_asset(1, "initial")] if spec.levels[0].steps_at(1) else []
     return Step(
         name="comparison",
         version="1",

@@ -176,7 +176,7 @@ _FITS = {
 
 def _fit_kinds(spec: PoolSpec, level: int) -> list[str]:
     """The fits of a level; without resampling there is one."""
-    return list(_FITS) if spec.levels[level - 1].steps else ["clusters"]
+    return list(_FITS) if spec.levels[level - 1].steps_at(level) else ["clusters"]
 
 
 def _fit(spec: PoolSpec, level: int, kind: str) -> Step:
@@ -223,14 +223,14 @@ def _assign(spec: PoolSpec, level: int) -> Step:
 def _tree(spec: PoolSpec) -> Step:
     return Step(
         name="tree",
-        version="1",
-        inputs=(*of_levels(spec, "clusters"), level_asset(1, "assign")),
-        settings={"keep_trees": spec.refit.keep_trees},
+        version="2",
+        inputs=(*of_levels(spec, "clusters"), *admitted_rows(spec), level_asset(1, "assign")),
+        settings={"keep_trees": spec.refit.keep_trees, "max_share": spec.max_share},
         lane=Lane.HIERARCHY,
         level=spec.n_levels,
         badges=("parquet",),
         description="The current tree, archived by version; earlier versions stay readable. A table per level maps the "
-        "clusters of the previous tree to those that hold their rows now.",
+        "clusters of the previous tree to those that hold their rows now. Levels that have collapsed are marked.",
     )
 
 

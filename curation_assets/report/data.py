@@ -44,6 +44,10 @@ class LevelSummary:
     inertia: float
     resampling_steps: int
     samples_per_cluster: int | None
+    collapsed: bool = False
+    """Whether its largest cluster holds too much of the pool to balance from the level."""
+    why_dropped: str = ""
+    """Why it repeats the level below; empty if it does not."""
 
 
 @dataclass(frozen=True, slots=True)

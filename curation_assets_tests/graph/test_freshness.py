@@ -15,6 +15,7 @@ from curation_assets.storage.evaluation import save_evaluation_listing
 from curation_assets.storage.outputs import Recipe, timestamp
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import Shard
+from curation_assets.storage.tables import RawPool
 
 
 def shard(key: str, version: str = "1") -> Shard:
@@ -115,8 +116,20 @@ def test_labels_concern_only_the_steps_that_read_them(tmp_path: Path) -> None:
         make(storage, Freshness(storage, steps, shards), "dataset", key, "rows")
     make(storage, Freshness(storage, steps, shards), "report", None, "page")
     assert Freshness(storage, steps, shards).outdated() == {}, "pools made before labels counted apart"
+    labels = {**STEPS["raw_pool"].settings, "source": {"label_fields": ["kind"]}}
+    relabelled = {**steps, "raw_pool": per_shard("raw_pool", settings=labels, **FILES)}
+    assert list(Freshness(storage, relabelled, shards).outdated()) == ["raw_pool", "dataset", "report"]
+    forced = Forced(frozenset({"raw_pool"}), timestamp())
+    assert {"fit", "assign"} <= set(Freshness(storage, relabelled, shards, forced).outdated())
+    recoloured = {**labels, "colour": "blue"}
+    relabelled["raw_pool"] = per_shard("raw_pool", settings=recoloured, **FILES)
+    assert {"fit", "assign"} <= set(Freshness(storage, relabelled, shards).outdated())
     before = storage.output("raw_pool", "a").require_facts().digest
-    make(storage, Freshness(storage, steps, shards), "raw_pool", "a", "rows of a, labelled", content=before)
+    recipe = Freshness(storage, steps, shards).recipe("raw_pool", "a")
+    assert recipe is not None
+    with storage.output("raw_pool", "a").writing(recipe) as writer:
+        writer.text("txt", "rows of a, labelled")
+        writer.parts[RawPool.CONTENT] = before
     assert Freshness(storage, steps, shards).outdated() == {
         "dataset": {"a": "input raw_pool changed"},
         "report": {None: "input raw_pool changed"},

@@ -42,7 +42,7 @@ def test_the_pools_of_the_repository_are_valid() -> None:
 def test_defaults_are_those_of_the_paper(tmp_path: Path) -> None:
     spec = load(tmp_path, {key: SMALL_POOL[key] for key in ("source", "encoder", "targets")})
     assert spec.n_levels == 4
-    assert {level.steps for level in spec.levels} == {10}
+    assert [settings.steps_at(t) for t, settings in enumerate(spec.levels, start=1)] == [0, 10, 10, 10]
     assert {level.n_clusters for level in spec.levels} == {"auto"}
     assert spec.preprocessing.metric == "cosine"
 

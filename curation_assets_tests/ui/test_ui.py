@@ -328,7 +328,7 @@ def test_the_checks_show_with_their_results(
 @pytest.mark.parametrize(
     ("asset", "key"),
     [
-        ("selection", "top_level_quotas_in_samples"),
+        ("selection", "start_level_quotas_in_samples"),
         ("level_1_initial", "cluster_sizes"),
         ("level_1_clusters", "inertia_curve"),
     ],

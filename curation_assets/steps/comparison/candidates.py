@@ -71,6 +71,12 @@ class Candidates:
         """Levels of the tree."""
         return len(self.parents) + 1
 
+    @property
+    def start_levels(self) -> list[int]:
+        """Levels that differ from the one below; a dropped level repeats its clusters."""
+        sizes = [self.n_clusters, *(int(parent.max()) + 1 for parent in self.parents)]
+        return [1, *(t for t in range(2, len(sizes) + 1) if sizes[t - 1] < sizes[t - 2])]
+
     def rows(self) -> np.ndarray:
         """Every available row."""
         return np.flatnonzero(self.available)

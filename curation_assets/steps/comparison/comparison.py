@@ -133,7 +133,7 @@ def _subsets(
     yield _Subset(RANDOM, None, (candidates.random(size, _rng(seed, t, 0, i)) for i in range(n_random)))
     flat = (candidates.flat(size, s) for s in draw_seeds(seed, n_draws, t, 2))
     yield _Subset(FLAT, None, (rows for rows in flat if rows is not None))
-    for level in range(1, candidates.n_levels + 1):
+    for level in candidates.start_levels:
         seeds = draw_seeds(seed, n_draws, t, 3, level)
         draws = (candidates.from_level(size, level, s, evenness=chosen.evenness) for s in seeds)
         yield _Subset(level_name(level), level, draws)

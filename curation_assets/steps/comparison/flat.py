@@ -20,7 +20,7 @@ def read_flat_clusters(spec: PoolSpec, storage: PoolStorage, index: PoolIndex) -
         int32 (n,), -1 for a row whose cluster is not known, and the number of clusters. Memory: 4 bytes a row, and
         20 for each fitted row, with resampling at level 1; none without.
     """
-    if not spec.levels[0].steps:
+    if not spec.levels[0].steps_at(1):
         return index.clusters, len(storage.clusters(1).centroids.read())
     first = storage.initial(1)
     rows, positions = _fitted_rows(storage, index)

@@ -23,12 +23,9 @@ if TYPE_CHECKING:
     from curation_assets.algorithms.preprocessing import Preprocessing
 
 BY_NAME, BY_MEASURES, BY_PROBE = "name", "measures", "probe"
-SAMPLED_ROWS = 20_000
-"""Of the pool, for the yardstick."""
 _DRAWS = 5
 _DRAWN_ROWS = 4_000
 """Measured of a draw. What a larger draw adds is below the noise, and a draw is read row by row."""
-_SAMPLE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +51,16 @@ class StartLevels:
         storage: its outputs up to the tree.
         index: its rows.
         log: takes a line for each choice.
+        n_draws: measured of each level.
+        n_rows: measured of a draw, at most.
     """
 
     spec: PoolSpec
     storage: PoolStorage
     index: PoolIndex
     log: Callable[[str], None]
+    n_draws: int = _DRAWS
+    n_rows: int = _DRAWN_ROWS
     _choices: dict[tuple[str, int], LevelChoice] = field(default_factory=dict)
 
     def of(self, draw: TargetDraw) -> StartLevel:
@@ -72,7 +73,7 @@ class StartLevels:
         if target.named_level is not None:
             return StartLevel(target.named_level, BY_NAME)
         if target.asks_probe:
-            level = probed_level(self.storage.probe().accuracy.read(), target)
+            level = probed_level(self.storage.output("probe").table("accuracy.parquet"), target)
             self.log(f"target '{target.name}' is balanced from level {level}: the probe learns most from it")
             return StartLevel(level, BY_PROBE)
         levels = self._levels(draw)
@@ -82,7 +83,7 @@ class StartLevels:
         if key not in self._choices:
             self._choices[key] = self._measure(draw, levels)
         choice = self._choices[key]
-        scores = ", ".join(f"{score.score:.2f} for level {score.level}" for score in choice.scores)
+        scores = ", ".join(f"{score.score:.3f} for level {score.level}" for score in choice.scores)
         self.log(f"target '{target.name}' is balanced from level {choice.level}: the scores are {scores}")
         return StartLevel(choice.level, BY_MEASURES, tuple(asdict(score) for score in choice.scores))
 
@@ -103,7 +104,7 @@ class StartLevels:
     def _blocks(self, draw: TargetDraw, level: int) -> Iterator[np.ndarray]:
         """Prepared embeddings of some draws with equal shares from a level, one at a time."""
         embeddings = self.storage.embeddings()
-        for rows in draw.thinned(level, _DRAWN_ROWS, _DRAWS, self.spec.seed):
+        for rows in draw.thinned(level, self.n_rows, self.n_draws, self.spec.seed):
             block = embeddings.take(rows)
             yield self._preprocessing.apply(block, out=block)
 
@@ -122,14 +123,11 @@ def fit_yardstick(spec: PoolSpec, storage: PoolStorage, index: PoolIndex) -> Yar
     Hashes of ids choose the rows and decide their order, so shards do not matter.
     """
     from curation_assets.algorithms.measures.yardstick import Yardstick
-    from curation_assets.algorithms.randomness import Purpose, keyed_priorities
+    from curation_assets.algorithms.sampling.start_levels import yardstick_rows
 
     rows = np.flatnonzero(index.admissible)
-    priorities = keyed_priorities(index.id_hashes[rows], spec.seed, Purpose.YARDSTICK, _SAMPLE)
-    if len(rows) > SAMPLED_ROWS:
-        first = np.argpartition(priorities, SAMPLED_ROWS)[:SAMPLED_ROWS]
-        rows, priorities = rows[first], priorities[first]
-    sample = storage.embeddings().take(rows[np.argsort(priorities)])
+    rows = rows[yardstick_rows(index.id_hashes[rows], spec.seed)]
+    sample = storage.embeddings().take(rows)
     sample = read_preprocessing(storage.clusters(1)).apply(sample, out=sample)
     return Yardstick.fit(sample, metric=spec.preprocessing.metric, seed=spec.seed)
 
@@ -150,7 +148,7 @@ def probed_level(accuracy: pl.DataFrame, target: TargetSettings) -> int:
     levels = (
         accuracy.filter((pl.col("target") == target.name) & of_level)
         .group_by("level")
-        .agg(pl.col("mean", "spread").mean().round(4))
+        .agg(pl.col("mean").mean().round(4), pl.col("spread").mean().fill_null(0).round(4))
         .sort("level")
     )
     if levels.is_empty():

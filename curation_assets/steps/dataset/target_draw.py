@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from curation_assets.algorithms.sampling.balanced import Quotas
 
 SAMPLES, TOKENS = "samples", "tokens"
-_DRAW = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,43 +118,30 @@ class TargetDraw:
         return draw(self.clusters, priorities, np.append(plan.quotas[0], 0)), plan
 
     def thinned(self, level: int, most: int, n_draws: int, seed: int) -> Iterator[np.ndarray]:
-        """Draws with equal shares from a level, of which only some rows are taken: enough to measure it.
-
-        Every row is as likely, relative to the others, as in the draw of the whole target, of which quotas and rows
-        would take as long as the target itself.
+        """Small draws with equal shares from a level, enough to measure it; see `thinned_draws`.
 
         Args:
             level: whose clusters share the target.
             most: rows of a draw.
             n_draws: how many.
-            seed: the draws differ, and those of another seed as well.
+            seed: the same seed gives the same draws.
 
-        Yields:
-            int64 (m,) rows of the pool, ascending, at most `most`.
+        Returns:
+            Draw after draw, int64 (m,) rows of the pool, ascending.
         """
-        from curation_assets.algorithms.randomness import Purpose, generator, keyed_priorities
-        from curation_assets.algorithms.sampling.balanced import draw
-        from curation_assets.algorithms.sampling.ordering import group_sums
-        from curation_assets.algorithms.sampling.rounding import round_shares
+        from curation_assets.algorithms.sampling.start_levels import draw_priorities, thinned_draws
 
         clusters = self.clusters
         if self.tokens is not None:
             drawable = (self.tokens > 0) & (self.tokens <= self.requested)
             clusters = np.where(drawable, clusters, clusters.dtype.type(self.n_clusters))
-        n_rows = group_sums(clusters, self.n_clusters + 1)[: self.n_clusters]
-        plan = self.plan(level, 1.0, seed)
-        shares = plan.expected / np.maximum(plan.sizes[0], 1) * n_rows
-        n_drawn = max(1, min(most, round(float(shares.sum()))))
-        shares = np.minimum(shares * (n_drawn / shares.sum()), n_rows)
-        for number in range(n_draws):
-            order = [
-                keyed_priorities(np.arange(len(sizes)), seed, Purpose.YARDSTICK, _DRAW, number, t)
-                for t, sizes in enumerate(plan.sizes, start=1)
-            ]
-            start = generator(seed, Purpose.YARDSTICK, _DRAW, number).random()
-            counts = round_shares(shares, n_rows, n_drawn, self.parents, order, start)
-            priorities = keyed_priorities(self.index.id_hashes, seed, Purpose.YARDSTICK, _DRAW, number)
-            yield draw(clusters, priorities, np.append(counts, 0))
+        sizes = self.sizes()
+        amount = min(self.requested, int(sizes.sum()))
+        priorities = draw_priorities(self.index.id_hashes, seed)
+        return thinned_draws(
+            clusters, sizes, self.parents, amount, priorities,
+            level=level, seed=seed, n_draws=n_draws, most_rows=most,
+        )  # fmt: skip
 
     def _priorities(self, seed: int) -> np.ndarray:
         from curation_assets.algorithms.randomness import Purpose, keyed_priorities

@@ -10,12 +10,13 @@ from curation_assets.steps.report.pool import ReportPool
 
 def summarise_levels(pool: ReportPool, every: np.ndarray) -> list[LevelSummary]:
     """Every level of the tree, its sizes counted over the admissible rows."""
-    from curation_assets.algorithms.balance import balance_of
+    from curation_assets.algorithms.balance import balance_of, has_collapsed
 
     summaries = []
     for level, sizes in enumerate(pool.counts(every), start=1):
         facts = pool.storage.clusters(level).require_facts().summary
-        steps = pool.spec.levels[level - 1].steps
+        why_dropped = facts.get("why_dropped", "")
+        steps = 0 if why_dropped else pool.spec.levels[level - 1].steps_at(level)
         kept = None
         if steps:
             resampled = pool.storage.resampled(level).require_facts()
@@ -33,6 +34,8 @@ def summarise_levels(pool: ReportPool, every: np.ndarray) -> list[LevelSummary]:
                 inertia=facts["inertias"][-1][-1],
                 resampling_steps=steps,
                 samples_per_cluster=kept,
+                collapsed=not why_dropped and has_collapsed(sizes, pool.spec.max_share),
+                why_dropped=why_dropped,
             )
         )
     return summaries

@@ -213,7 +213,7 @@ def _why_from(start: int, chosen_by: str, levels: tuple[MeasuredLevel, ...]) -> 
         return f"its score is the same as that of level {best.level}, within noise, and it is higher"
     left_out = sum(level.score > best.score for level in levels)
     of = "the highest score" if not left_out else "the highest score of the levels that have not collapsed"
-    return f"{of}, {best.score:.2f}"
+    return f"{of}, {best.score:.3f}"
 
 
 def _twin(ledger: dict[str, Any], ledger_of: Callable[[str], Ledger]) -> Twin | None:

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation_assets.algorithms.measures.distances import subset_distances
+from curation_assets.algorithms.measures.distances import SampleNeighbours, subset_distances
 from curation_assets.algorithms.settings import Metric
 
 
@@ -36,3 +36,19 @@ def test_distances_are_those_of_all_pairs(n: int, m: int, rank: int, metric: Met
         )
         assert to_nearest == pytest.approx(every.min(axis=1), rel=1e-6, abs=1e-9)
         assert at_rank == pytest.approx(np.sort(every, axis=0)[min(rank, n) - 1], rel=1e-6, abs=1e-9)
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 12), st.sampled_from(["cosine", "l2"]))
+@settings(max_examples=40, deadline=None)
+def test_known_neighbours_give_the_same_distances(n: int, m: int, n_listed: int, metric: Metric) -> None:
+    rng = np.random.default_rng(n * 41 + m)
+    sample = rng.normal(size=(n, 5)).astype(np.float32)
+    if metric == "cosine":
+        sample /= np.linalg.norm(sample, axis=1, keepdims=True)
+    chosen = rng.choice(n, min(m, n), replace=False)
+    rank = min(n_listed, 10)
+    searched = subset_distances(torch.from_numpy(sample), sample[chosen], metric=metric, rank=rank)
+    neighbours = SampleNeighbours.of(sample, metric=metric, n_listed=n_listed)
+    assert neighbours.columns.shape == (n, min(n, n_listed))
+    for known, found in zip(neighbours.subset_distances(chosen, rank=rank), searched, strict=True):
+        assert known == pytest.approx(found, rel=1e-6, abs=1e-12)

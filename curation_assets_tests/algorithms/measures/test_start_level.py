@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from curation_assets.algorithms import LevelSpec, fit_hierarchy
 from curation_assets.algorithms.measures.start_level import choose_start_level
 from curation_assets.algorithms.measures.yardstick import Yardstick
+from curation_assets.algorithms.randomness import Purpose, keyed_priorities
+from curation_assets.algorithms.sampling.balanced import draw, plan_quotas
 
 EYE = np.eye(8, dtype=np.float32)
 
 
-@pytest.fixture(scope="module")
-def yardstick() -> Yardstick:
+@functools.cache
+def eight_groups() -> Yardstick:
     """Eight groups at right angles, of 20 equal rows each: the partition is known."""
-    return Yardstick.fit(np.repeat(EYE, 20, axis=0), metric="cosine", seed=0)
+    return Yardstick.fit(np.repeat(EYE, 20, axis=0), metric="cosine", seed=0, centring=False)
+
+
+@pytest.fixture
+def yardstick() -> Yardstick:
+    return eight_groups()
 
 
 def groups(*counts: int) -> np.ndarray:
-    return np.repeat(EYE[: len(counts)], counts, axis=0)
+    return np.repeat(EYE, np.pad(np.array(counts, dtype=np.int64), (0, len(EYE)))[: len(EYE)], axis=0)
 
 
 def test_the_most_even_level_is_chosen(yardstick: Yardstick) -> None:
@@ -56,6 +67,69 @@ def test_a_collapsed_level_is_chosen_only_if_all_are(yardstick: Yardstick) -> No
     assert [score.collapsed for score in choice.scores] == [False, True]
     assert choose_start_level(yardstick, draws, largest_shares=[0.4, 0.31]).level == 2
     assert choose_start_level(yardstick, draws, largest_shares=[0.3, 0.31], max_share=0.5).level == 2
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_collapsed_top_level_is_never_balanced_from(seed: int) -> None:
+    """The trap of small top levels: a dense cloud of many kinds in one cluster, outliers in the others."""
+    rng = np.random.default_rng(seed)
+    kinds = np.zeros((120, 16)) + 3 * np.eye(16)[0] + 0.4 * rng.normal(size=(120, 16))
+    cloud = np.repeat(kinds, 10, axis=0) + 0.03 * rng.normal(size=(1200, 16))
+    outliers = 3 * rng.normal(size=(60, 16))
+    rows = np.concatenate([cloud, outliers]).astype(np.float32)
+    levels = [LevelSpec(n_clusters=k, resampling_steps=steps) for k, steps in ((260, 0), (80, 10), (6, 10))]
+    tree = fit_hierarchy(rows, levels, metric="cosine", seed=seed)
+    clusters = tree.row_clusters()
+    shares = [float(np.bincount(clusters[:, t]).max() / len(rows)) for t in range(3)]
+    assert shares[2] > 0.5
+
+    prepared = tree.preprocessing.apply(rows)
+    sizes = np.bincount(clusters[:, 0], minlength=260)
+    draws: dict[int, list[np.ndarray]] = {}
+    for level in (1, 2, 3):
+        quotas = plan_quotas(sizes, tree.parents()[: level - 1], 126, seed=seed).quotas[0]
+        for number in range(3):
+            priorities = keyed_priorities(np.arange(len(rows)), seed, Purpose.DRAW, number)
+            drawn = draw(clusters[:, 0], priorities, quotas)
+            draws.setdefault(level, []).append(prepared[drawn])
+    yardstick = Yardstick.fit(prepared, metric="cosine", seed=seed)
+    choice = choose_start_level(yardstick, draws, largest_shares=shares)
+    assert choice.level < 3
+    assert choice.scores[2].collapsed
+    # The measures alone see it, too: the mark of collapse is not what decides.
+    assert choose_start_level(yardstick, draws, largest_shares=shares, max_share=1).level < 3
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(st.integers(1, 9), min_size=1, max_size=8),
+            st.integers(0, 2),
+            st.sampled_from([0.1, 0.3, 0.6]),
+        ),
+        min_size=1,
+        max_size=5,
+    )
+)
+@settings(max_examples=40, deadline=None)
+def test_the_choice_is_the_highest_of_the_best_that_have_not_collapsed(
+    levels: list[tuple[list[int], int, float]],
+) -> None:
+    yardstick = eight_groups()
+    draws = {
+        t: [groups(*counts), groups(*counts, extra)] for t, (counts, extra, _) in enumerate(levels, start=1)
+    }
+    shares = [share for *_, share in levels]
+    choice = choose_start_level(yardstick, draws, largest_shares=shares)
+    allowed = [score for score in choice.scores if score.collapsed <= all(s.collapsed for s in choice.scores)]
+    chosen = choice.scores[choice.level - 1]
+    assert chosen in allowed
+    best = max(score.score for score in allowed)
+    loudest = max(score.noise for score in allowed)
+    assert chosen.score >= best - loudest - 1e-9
+    assert all(score.score < best for score in allowed if score.level > choice.level)
+    backwards = dict(reversed(draws.items()))
+    assert choose_start_level(yardstick, backwards, largest_shares=shares) == choice
 
 
 def test_draws_may_come_one_at_a_time(yardstick: Yardstick) -> None:

@@ -23,6 +23,14 @@ def test_lengths_and_rows_of_zeros_do_not_count() -> None:
     assert vendi_score(np.empty((0, 2))) == 0
 
 
+def test_rows_are_seen_from_the_origin() -> None:
+    rows = np.array([[6.0, 5], [5, 6], [4, 5], [5, 5]], dtype=np.float32)
+    # From (5, 5): right, up and left; the last row has no direction. Left and right are one axis.
+    expected = np.exp(-(2 / 3 * np.log(2 / 3) + 1 / 3 * np.log(1 / 3)))
+    assert vendi_score(rows, np.array([5, 5], dtype=np.float32)) == pytest.approx(expected)
+    assert vendi_score(rows) < 1.1
+
+
 def test_two_rows_at_an_angle() -> None:
     # The eigenvalues of the kernel of two rows with cosine 0.6 are (1 +- 0.6) / 2.
     rows = np.array([[1, 0], [0.6, 0.8]])

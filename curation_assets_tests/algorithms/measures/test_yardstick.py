@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from curation_assets.algorithms.measures import yardstick as module
 from curation_assets.algorithms.measures.yardstick import DIVERSITY, Yardstick
@@ -22,7 +23,7 @@ def pool() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def yardstick(pool: np.ndarray) -> Yardstick:
-    return Yardstick.fit(pool, metric="cosine", seed=0, n_clusters=N_GROUPS)
+    return Yardstick.fit(pool, metric="cosine", seed=0, n_clusters=N_GROUPS, centring=False)
 
 
 def test_a_subset_of_all_groups_is_diverse_and_near_the_pool(pool: np.ndarray, yardstick: Yardstick) -> None:
@@ -53,6 +54,13 @@ def test_only_what_is_asked_for_is_measured(pool: np.ndarray, yardstick: Yardsti
     assert isolated.pool_distance is isolated.vendi is None
 
 
+def test_rows_of_the_sample_measure_the_same_among_other_rows(pool: np.ndarray, yardstick: Yardstick) -> None:
+    inside, nearly = pool[::6], pool[::6] + np.float32(1e-6)
+    known, searched = yardstick.measure(inside), yardstick.measure(nearly)
+    assert known.pool_distance == pytest.approx(searched.pool_distance, abs=1e-5)
+    assert known.isolation == pytest.approx(searched.isolation, abs=1e-5)
+
+
 def test_an_empty_subset_has_no_distances(pool: np.ndarray, yardstick: Yardstick) -> None:
     measures = yardstick.measure(pool[:0])
     assert (measures.vendi, measures.effective_partition) == (0, 0)
@@ -72,6 +80,21 @@ def test_measures_do_not_depend_on_the_order_or_the_length_of_rows(
     subset = pool[::5]
     shuffled = np.random.default_rng(1).permutation(subset)
     assert yardstick.measure(subset) == yardstick.measure(shuffled) == yardstick.measure(4 * shuffled)
+
+
+def test_the_vendi_score_is_seen_from_the_mean_of_the_pool(pool: np.ndarray, yardstick: Yardstick) -> None:
+    centred = Yardstick.fit(pool, metric="cosine", seed=0, n_clusters=N_GROUPS)
+    # Four groups around their mean are the corners of a tetrahedron, which has three dimensions.
+    assert centred.measure(pool[::10]).vendi == pytest.approx(3, rel=0.01)
+    assert centred.measure(pool[:12]).vendi == pytest.approx(1, rel=0.02)
+    away = np.concatenate([pool, np.full((len(pool), 1), 5, dtype=np.float32)], axis=1)
+    seen = {
+        c: Yardstick.fit(away, metric="cosine", seed=0, centring=c).measure(away[::10]).vendi
+        for c in (False, True)
+    }
+    assert seen[True] == pytest.approx(3, rel=0.02)
+    assert seen[False] == pytest.approx(1.2, abs=0.1)
+    assert (yardstick.origin is None, centred.origin is None) == (True, False)
 
 
 def test_l2_keeps_lengths() -> None:
@@ -100,3 +123,18 @@ def test_the_same_seed_gives_the_same_yardstick_from_chunks_of_any_size(pool: np
     chunks = np.concatenate([block for _, block in read_chunks(ArrayRows(pool), 7 * 32)])
     assert np.array_equal(once.centroids, Yardstick.fit(chunks, metric="cosine", seed=1).centroids)
     assert not np.array_equal(once.centroids, Yardstick.fit(pool, metric="cosine", seed=2).centroids)
+
+
+def test_measures_do_not_depend_on_threads() -> None:
+    rng = np.random.default_rng(0)
+    pool = rng.normal(size=(3000, 48)).astype(np.float32)
+    subsets = (pool[::9], pool[::2], pool[::9] + np.float32(1e-3))
+    before, seen = torch.get_num_threads(), []
+    try:
+        for n_threads in (1, 3):
+            torch.set_num_threads(n_threads)
+            yardstick = Yardstick.fit(pool, metric="cosine", seed=0)
+            seen.append([yardstick.measure(subset) for subset in subsets])
+    finally:
+        torch.set_num_threads(before)
+    assert seen[0] == seen[1]

@@ -20,7 +20,7 @@ from curation_assets_tests.steps.built_pool import BuiltPool, Text
 # Level 1 is good: a cluster for each of 24 topics. Level 2 joins 20 of them, among them the largest, and leaves one
 # topic in each of its other clusters; level 3 joins two of those.
 PARENTS = [[0] * 20 + [1, 2, 3, 4], [0, 1, 2, 3, 3]]
-SIZES = [200, 100, 50, 40, 30, 20, 20, *[10] * 17]
+SIZES = [150, 100, 50, 40, 30, 20, 20, *[10] * 17]
 
 
 def topics(n_dimensions: int = 32) -> list[Text]:

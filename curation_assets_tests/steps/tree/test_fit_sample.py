@@ -15,6 +15,7 @@ from curation_assets.algorithms.kmeans.tiles import FitMemory
 from curation_assets.algorithms.rows import ArrayRows
 from curation_assets.errors import PoolSpecError
 from curation_assets.graph.levels import level_specs
+from curation_assets.pools import TargetSettings
 from curation_assets.steps.comparison.candidates import Candidates, Size
 from curation_assets.steps.report import gather_report
 from curation_assets.steps.tree import fit_sample
@@ -139,6 +140,9 @@ def test_sizes_are_planned_for_the_rows_that_are_fitted(tmp_path: Path) -> None:
     whole = embedded(tmp_path, levels=auto).spec
     sampled = whole.model_copy(update={"fit_rows": 1000})
     assert level_specs(sampled, 100_000) == level_specs(whole, 1000)
+    # The target is of all rows, those that are not fitted too.
+    tenth = sampled.model_copy(update={"targets": (TargetSettings(name="tenth", fraction=0.1),)})
+    assert [level.n_clusters for level in level_specs(tenth, 10_000)] == [200, 60]
 
 
 def test_a_budget_that_is_too_small_is_named_with_what_it_takes(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Hierarchical sampling: hand-worked cuts, and totals that are exact for every tree."""
+"""Rows that fill the quotas of their clusters."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation_assets.algorithms.randomness import Purpose, keyed_priorities
-from curation_assets.algorithms.sampling import balanced as sampling
-from curation_assets.algorithms.sampling.balanced import draw
+from curation_assets.algorithms.sampling import drawing
+from curation_assets.algorithms.sampling.drawing import draw
 from curation_assets.algorithms.sampling.ordering import sorted_blocks
 
 
@@ -42,5 +42,5 @@ def test_a_draw_is_what_sorting_each_cluster_gives(seed: int, strategy: str) -> 
         expected += rows[: quotas[cluster]]
     assert draw(clusters, priorities, quotas).tolist() == sorted(expected)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(sampling, "sorted_blocks", partial(sorted_blocks, block_rows=9))
+        patched.setattr(drawing, "sorted_blocks", partial(sorted_blocks, block_rows=9))
         assert draw(clusters, priorities, quotas).tolist() == sorted(expected)
