@@ -59,7 +59,7 @@ def compare(step: StepContext) -> None:
     """Measure every target beside random subsets, flat k-means, every start level and redraws of itself.
 
     Subsets of a target have its size, in samples or tokens. Work does not grow with the number of samples except for
-    the draws; measures without labels look at 20,000 rows of the pool and 10,000 of a subset.
+    the draws; measures without labels look at 10,000 rows of the pool and 5,000 of a subset.
 
     Writes a table of the measures, one of the samples of each label, and a verdict on each target in the summary.
     Peak memory: about 50 bytes a row of the pool, 4 more for each label field, and the measured rows.
