@@ -23,6 +23,7 @@ class Purpose(IntEnum):
     FIT_SAMPLE = 9
     YARDSTICK = 10
     HELD_OUT = 11
+    COMPARISON = 12
 
 
 def generator(seed: int, purpose: Purpose, *coordinates: int) -> np.random.Generator:

@@ -8,11 +8,13 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from curation_assets.defs.metadata import fit_metadata, picture, size_metadata, table
+from curation_assets.defs.metadata import comparison_picture, fit_metadata, picture, size_metadata, table
 from curation_assets.defs.run.step_run import Shown
 from curation_assets.steps.cleaning.duplicate_groups import largest_groups
+from curation_assets.steps.comparison.verdict import verdict_lines
 from curation_assets.steps.context import PoolAccess
 from curation_assets.steps.dataset.atlas import atlas_command
+from curation_assets.steps.report.comparison import read_comparisons
 from curation_assets.steps.tree.drift import DRIFT_FIGURES
 from curation_assets.steps.tree.levels import LEVEL_FIGURES
 from curation_assets.storage.outputs import Output
@@ -20,7 +22,8 @@ from curation_assets.storage.tables import Atlas, CurationReport, Tree
 
 _ROWS_SHOWN = 20
 _FIGURES = {
-    "effective_numbers.png": "effective numbers of pool, random, flat k-means and balanced",
+    "comparison.png": "every measure of random, flat k-means, start levels and the chosen subset",
+    "frontier.png": "every measure by the size of the subset",
     "cluster_sizes.png": "cluster sizes by level",
     "label_balance.png": "labels in the pool and in the balanced subset",
     "random_sample.png": "a random subset",
@@ -104,6 +107,25 @@ def _quotas(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
     }
 
 
+def _comparison(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
+    """Verdict, measures and figure of every target."""
+    stored = pool.storage.comparison()
+    verdicts = output.require_facts().summary["verdicts"]
+    shown: dict[str, Any] = {}
+    for name, compared in read_comparisons(pool.storage).items():
+        mine = stored.measures.part("target", name).with_columns(
+            value=pl.format("{} ± {}", pl.col("mean").round(3), pl.col("spread").fill_null(0.0).round(3)),
+            of=pl.concat_str("measure", pl.col("field"), separator=" of ", ignore_nulls=True),
+        )
+        wide = mine.pivot("of", index="subset", values="value").fill_null("")
+        shown |= {
+            f"{name}/verdict": " ".join(verdict_lines(verdicts[name])),
+            **table(f"{name}/measures", wide.to_dicts()),
+            f"{name}/figure": comparison_picture(compared),
+        }
+    return shown
+
+
 def _folders(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
     targets = sorted({name.partition("/")[0] for name in output.require_facts().files})
     return {f"{target}/folder": dg.MetadataValue.path(str(output.path(target))) for target in targets}
@@ -144,6 +166,7 @@ SHOWN: Mapping[str, Shown] = {
     "drift": _drift,
     "selection": _quotas,
     "dataset_release": _folders,
+    "comparison": _comparison,
     "atlas": _atlas,
     "curation_report": _report,
 }

@@ -10,6 +10,8 @@ from typing import Any
 from curation_assets.formats import ROW_FORMATS, output_suffix
 from curation_assets.graph.base import ExtraInput, Lane, Step, Weight
 from curation_assets.graph.levels import fit_settings, resampling_settings
+from curation_assets.graph.report_steps import atlas_step, comparison_step, curation_report_step
+from curation_assets.graph.upstream import admitted_rows, judges, of_levels
 from curation_assets.pools import EmbeddingsSource, PoolSpec
 from curation_assets.pools.encoder import decisive_settings
 from curation_assets.storage.tables import level_asset
@@ -35,9 +37,10 @@ def pool_steps(spec: PoolSpec) -> dict[str, Step]:
         declared.append(_assign(spec, level))
     declared += [_tree(spec), _drift(spec), _selection(spec), _ledger(spec)]
     declared += [_balanced_dataset(spec), _dataset_release(spec)]
+    declared.append(comparison_step(spec))
     if spec.atlas:
-        declared.append(_atlas(spec))
-    declared.append(_curation_report(spec))
+        declared.append(atlas_step(spec))
+    declared.append(curation_report_step(spec))
     return {step.name: step for step in declared}
 
 
@@ -148,17 +151,11 @@ def _duplicates(spec: PoolSpec) -> Step:
     )
 
 
-def _judges(spec: PoolSpec) -> list[str]:
-    """The steps whose evidence excludes rows."""
-    settings = {"contaminated": spec.decontamination, "duplicates": spec.deduplication}
-    return [name for name, asked_for in settings.items() if asked_for]
-
-
 def _admitted(spec: PoolSpec) -> Step:
     return Step(
         name="admitted",
         version="1",
-        inputs=("embeddings", *_judges(spec)),
+        inputs=("embeddings", *judges(spec)),
         settings={},
         partitioned=True,
         gives_fit_rows=True,
@@ -180,10 +177,6 @@ _FITS = {
 def _fit_kinds(spec: PoolSpec, level: int) -> list[str]:
     """The fits of a level; without resampling there is one."""
     return list(_FITS) if spec.levels[level - 1].steps_at(level) else ["clusters"]
-
-
-def _of_levels(spec: PoolSpec, kind: str) -> tuple[str, ...]:
-    return tuple(level_asset(level, kind) for level in range(1, spec.n_levels + 1))
 
 
 def _fit(spec: PoolSpec, level: int, kind: str) -> Step:
@@ -231,7 +224,7 @@ def _tree(spec: PoolSpec) -> Step:
     return Step(
         name="tree",
         version="2",
-        inputs=(*_of_levels(spec, "clusters"), *_admitted_rows(spec), level_asset(1, "assign")),
+        inputs=(*of_levels(spec, "clusters"), *admitted_rows(spec), level_asset(1, "assign")),
         settings={"keep_trees": spec.refit.keep_trees, "max_share": spec.max_share},
         lane=Lane.HIERARCHY,
         level=spec.n_levels,
@@ -245,7 +238,7 @@ def _drift(spec: PoolSpec) -> Step:
     return Step(
         name="drift",
         version="1",
-        inputs=("embeddings", *_of_levels(spec, "assign")),
+        inputs=("embeddings", *of_levels(spec, "assign")),
         settings=spec.refit.model_dump(mode="json", include={"new_rows", "drift_score"}),
         lane=Lane.HIERARCHY,
         level=spec.n_levels,
@@ -254,10 +247,6 @@ def _drift(spec: PoolSpec) -> Step:
         description="How far the rows of each shard differ from the rows that the tree was fitted on. By the refit "
         "policy of the pool, the tree stays (assign and re-select) or is refitted from level 1.",
     )
-
-
-def _admitted_rows(spec: PoolSpec) -> tuple[str, ...]:
-    return ("admitted",) if spec.is_cleaned else ()
 
 
 # 3. Balance: the draw, the fate of every sample, and the files.
@@ -272,10 +261,10 @@ def _selection(spec: PoolSpec) -> Step:
         version="4",
         inputs=(
             "embeddings",
-            *_admitted_rows(spec),
+            *admitted_rows(spec),
             *counted,
             level_asset(1, "assign"),
-            *_of_levels(spec, "clusters"),
+            *of_levels(spec, "clusters"),
             *probed,
         ),
         settings={
@@ -299,7 +288,7 @@ def _ledger(spec: PoolSpec) -> Step:
     return Step(
         name="ledger",
         version="3",
-        inputs=("raw_pool", "embeddings", *_admitted_rows(spec), level_asset(1, "assign"), "selection"),
+        inputs=("raw_pool", "embeddings", *admitted_rows(spec), level_asset(1, "assign"), "selection"),
         reads_labels=False,
         settings={},
         lane=Lane.BALANCE,
@@ -338,7 +327,7 @@ def _dataset_release(spec: PoolSpec) -> Step:
         version="2",
         inputs=(
             "embeddings",
-            *_admitted_rows(spec),
+            *admitted_rows(spec),
             level_asset(1, "assign"),
             "selection",
             "balanced_dataset",
@@ -350,41 +339,4 @@ def _dataset_release(spec: PoolSpec) -> Step:
         badges=("huggingface",),
         description="The published form of each target, one folder each: Parquet under `data/` for "
         "datasets.load_dataset, ids, weights, dataset card and manifest.",
-    )
-
-
-# 4. Report: pictures of what came out.
-
-
-def _atlas(spec: PoolSpec) -> Step:
-    shown = spec.atlas.model_dump(mode="json") if spec.atlas else {}
-    return Step(
-        name="atlas",
-        version="1",
-        inputs=("raw_pool", "embeddings", *_of_levels(spec, "assign"), "selection", "ledger"),
-        settings=shown | {"seed": spec.seed},
-        lane=Lane.REPORT,
-        weight=Weight.MEMORY,
-        level=spec.n_levels,
-        badges=("parquet", "scikitlearn"),
-        description="Samples with clusters, fates, a 2-D projection and neighbours, in one table for Embedding Atlas.",
-    )
-
-
-def _curation_report(spec: PoolSpec) -> Step:
-    first = [level_asset(1, "initial")] if spec.levels[0].steps_at(1) else []
-    cleaned = [*_judges(spec), *_admitted_rows(spec)]
-    return Step(
-        name="curation_report",
-        version="3",
-        inputs=(
-            *("raw_pool", "embeddings", *first, *_of_levels(spec, "clusters"), *_of_levels(spec, "assign")),
-            *(*cleaned, "drift", "selection", "ledger", *(["atlas"] if spec.atlas else [])),
-        ),
-        settings={"description": spec.description, "seed": spec.seed},
-        lane=Lane.REPORT,
-        weight=Weight.MEMORY,
-        level=spec.n_levels,
-        badges=("html",),
-        description="What the pool looked like and what came out, in one self-contained HTML page.",
     )
