@@ -98,14 +98,11 @@ def probe_metadata(probes: Sequence[ProbeSummary]) -> dict[str, Any]:
     if any(probe.names for probe in probes):
         metadata["probes"] = picture(probe_plot(probes), "what is learnt from each kind of subset")
     for probe in probes:
-        rows = [
-            {"subset": row.subset, "is the target": str(row.is_chosen)}
-            | {
-                name: "" if figure is None else float(f"{figure.mean:.4g}")
-                for name, figure in zip(probe.names, row.figures, strict=True)
-            }
-            for row in probe.rows
-        ]
+        rows = []
+        for row in probe.rows:
+            means = ["" if figure is None else float(f"{figure.mean:.4g}") for figure in row.figures]
+            shown: dict[str, Any] = dict(zip(probe.names, means, strict=True))
+            rows.append({"subset": row.subset, "is the target": str(row.is_chosen), **shown})
         losses = [
             {"label": loss.label, "random": loss.random, "chosen": loss.chosen, "test samples": loss.n_test}
             for loss in probe.losses
