@@ -52,14 +52,15 @@ def probe(step: StepContext) -> None:
 
     Raises:
         PoolSpecError: if the table of labels cannot be used.
-        CurationError: if no label has two samples, or the command fails or returns something else than figures.
+        CurationError: if no label of those that were asked for has two samples, or the command fails or returns
+            something else than figures.
     """
     spec, writer = step.spec, step.writer
     settings = spec.probe
     if settings is None:
         raise CurationError(f"pool '{spec.name}' has probe: null: remove the key to probe subsets")
     candidates = Candidates.read(spec, step.storage)
-    labels = _most_frequent(_read_labels(step, candidates))
+    labels = _learnable(step, settings, _read_labels(step, candidates))
     held_out = (
         np.zeros(0, dtype=np.int64) if labels is None else _hold_out(labels, candidates, settings, spec.seed)
     )
@@ -103,13 +104,27 @@ def _read_labels(step: StepContext, candidates: Candidates) -> LabelField | None
     return LabelField(table.label_field, joined.names, codes, in_pool, n_rows)
 
 
-def _most_frequent(labels: LabelField | None) -> LabelField | None:
-    """The labels that are learnt; samples of the others count as having none."""
-    if labels is None or len(labels.labels) <= MOST_LABELS:
+def _learnable(step: StepContext, settings: ProbeSettings, labels: LabelField | None) -> LabelField | None:
+    """The labels that are learnt, at most 1,000; samples of the others count as having none.
+
+    Captions, of which each is another, are no reason to stop a pool that did not ask for a probe.
+    """
+    if labels is None:
+        return None
+    if not (labels.in_pool > 1).any():
+        text = f"no label of '{labels.name}' has two samples that may be drawn, so no probe can be tested"
+        asked = (
+            settings.labels or settings.label_field or any(target.asks_probe for target in step.spec.targets)
+        )
+        if asked:
+            raise CurationError(f"{text}: name another probe.label_field, or set probe to null")
+        step.log(text)
+        return None
+    if len(labels.labels) <= MOST_LABELS:
         return labels
     frequent = np.sort(np.argsort(-labels.in_pool, kind="stable")[:MOST_LABELS])
     place = np.full(len(labels.labels) + 1, -1, dtype=np.int16)
-    place[frequent] = np.arange(MOST_LABELS)
+    place[frequent] = np.arange(len(frequent))
     # A code of -1 finds the last place, which stays -1.
     names = [labels.labels[code] for code in frequent.tolist()]
     return replace(labels, labels=names, codes=place[labels.codes], in_pool=labels.in_pool[frequent])
@@ -119,13 +134,7 @@ def _hold_out(labels: LabelField, candidates: Candidates, settings: ProbeSetting
     """Pool rows, ascending, that test the probes: as many of each label as asked, at most half of its samples."""
     from curation_assets.algorithms.measures.probes import class_balanced_held_out
 
-    n_testable = int((labels.in_pool > 1).sum())
-    if not n_testable:
-        raise CurationError(
-            f"no label of '{labels.name}' has two samples that may be drawn, so no probe can be tested: name another "
-            f"probe.label_field, or set probe to null"
-        )
-    each = settings.held_out
+    n_testable, each = int((labels.in_pool > 1).sum()), settings.held_out
     if isinstance(each, float):
         each = max(1, round(each * int(labels.in_pool.sum()) / n_testable))
     return class_balanced_held_out(

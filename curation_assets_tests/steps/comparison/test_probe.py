@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +200,20 @@ def test_a_label_that_no_probe_can_learn_is_named(drawn: Pool, tmp_path: Path) -
     )
     with pytest.raises(CurationError, match="no label of 'label' has two samples"):
         make(spec, storage, "probe", home=tmp_path)
+
+
+def test_labels_that_nobody_asked_to_probe_do_not_stop_a_pool(
+    drawn: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    each_another = {"in_pool": np.ones(3, dtype=np.int64)}
+    real = probe.read_label_field
+    monkeypatch.setattr(probe, "read_label_field", lambda *given: replace(real(*given), **each_another))
+    spec, storage = copy_pool(drawn, tmp_path)
+    lines: list[str] = []
+    summary = make(spec, storage, "probe", log=lines.append).require_facts().summary
+    assert lines == ["no label of 'kind' has two samples that may be drawn, so no probe can be tested"]
+    assert summary["n_held_out"] == 0
+    assert storage.probe().accuracy.read().is_empty()
 
 
 def test_of_many_labels_the_most_frequent_are_learnt(
