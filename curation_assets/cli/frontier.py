@@ -12,7 +12,6 @@ from rich.table import Table
 
 from curation_assets.cli.terminal import say
 from curation_assets.cli.up_to_date import say_if_outdated, why_outdated
-from curation_assets.pools import PoolSpec
 from curation_assets.project import find_spec, open_home
 from curation_assets.report.comparison import MEASURES, FrontierLine, Key
 from curation_assets.report.comparison_figures import panel_title
@@ -20,10 +19,14 @@ from curation_assets.report.formatting import FILTERS
 from curation_assets.steps.report.comparison import read_frontier
 
 _SUBSETS = ("random", "paper", "chosen")
+_FIRST_SHOWN = ("effective_labels", "label_coverage", "pool_distance")
+_FIRST_SHOWN_WITHOUT_LABELS = ("vendi", "effective_partition", "pool_distance")
 
 
-def show_frontier(pool: str, *, as_json: bool) -> None:
-    """Print the measures of the stored frontier, one line for each size and way to draw.
+def show_frontier(pool: str, *, every_measure: bool, as_json: bool) -> None:
+    """Print the measures of the stored frontier, a table for each with a line for each size.
+
+    Without `every_measure` the most telling three are printed: those of the first label field, if there is one.
 
     Raises:
         PoolSpecError: if there is no such pool.
@@ -41,30 +44,45 @@ def show_frontier(pool: str, *, as_json: bool) -> None:
         return
     console = Console()
     say_if_outdated(console, spec, "frontier", reason)
-    console.print(_table(spec, read_frontier(storage), facts))
-    say(console, "Means of a few draws; --json has their spread.")
-
-
-def _table(spec: PoolSpec, lines: Sequence[FrontierLine], facts: Mapping[str, Any]) -> Table:
-    """The random subset, the paper's rule and the pool's rule at every size."""
     target, total = spec.targets[0], facts["n_admissible"]
-    title = f"{spec.name}: subsets of {total:,} samples; rule of target {target.name} (evenness {target.evenness:g})"
+    say(console, f"{spec.name}: subsets of {total:,} samples; rule of target {target.name}")
+    lines = read_frontier(storage)
     keys = sorted(dict.fromkeys(line.key for line in lines), key=lambda key: key.field is None)
-    table = Table(title=title, title_justify="left")
-    for name in ("size", "share", "subset", *(panel_title(key) for key in keys)):
-        table.add_column(name, justify="left" if name == "subset" else "right")
+    shown = keys if every_measure else _most_telling(keys)
+    for key in shown:
+        say(console, f"\n{panel_title(key)}: {MEASURES[key.measure].explanation}")
+        console.print(_table(key, [line for line in lines if line.key == key], facts, target.evenness))
+    hidden = len(keys) - len(shown)
+    say(
+        console,
+        "Means of a few draws."
+        + (
+            f" --all shows {hidden} more measures, --json all with their spread."
+            if hidden
+            else " --json has their spread."
+        ),
+    )
+
+
+def _most_telling(keys: Sequence[Key]) -> list[Key]:
+    fields = [key.field for key in keys if key.field]
+    wanted = _FIRST_SHOWN if fields else _FIRST_SHOWN_WITHOUT_LABELS
+    return [key for key in keys if key.measure in wanted and key.field in (None, *fields[:1])]
+
+
+def _table(key: Key, lines: Sequence[FrontierLine], facts: Mapping[str, Any], evenness: float) -> Table:
+    """One measure of the random subset, the paper's rule and the pool's rule, at every size."""
+    table = Table()
+    for name in ("size", "share", "random", "paper's rule", f"evenness {evenness:g}", "from level"):
+        table.add_column(name, justify="right")
     values = {
-        (line.key, line.subset, size): figure.mean
+        (line.subset, size): figure.mean
         for line in lines
         for size, figure in zip(line.sizes, line.figures, strict=True)
     }
     for size, level in sorted((int(size), level) for size, level in facts["start_levels"].items()):
-        names = {"random": "random", "paper": "paper's rule", "chosen": f"from level {level}"}
-        for subset in _SUBSETS:
-            first = (f"{size:,}", f"{size / total:.1%}") if subset == _SUBSETS[0] else ("", "")
-            found = [_value(key, values.get((key, subset, size))) for key in keys]
-            style = "bold" if subset == "chosen" else None
-            table.add_row(*first, names[subset], *found, style=style, end_section=subset == _SUBSETS[-1])
+        found = [_value(key, values.get((subset, size))) for subset in _SUBSETS]
+        table.add_row(f"{size:,}", f"{size / facts['n_admissible']:.1%}", *found, str(level))
     return table
 
 

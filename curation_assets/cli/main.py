@@ -103,15 +103,18 @@ def explain(sample_id: str, pool: str | None, as_json: bool) -> None:
 
 @cli.command()
 @click.option("--pool", metavar="NAME", required=True, help=_POOL_HELP)
+@click.option(
+    "--all", "every_measure", is_flag=True, help="Print every measure, not the three most telling ones."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with the spread of every figure.")
-def frontier(pool: str, as_json: bool) -> None:
+def frontier(pool: str, every_measure: bool, as_json: bool) -> None:
     """Show what subsets of ten sizes are worth, to choose a size by.
 
     Compares random subsets, the paper's rule and the rule of the pool's first target.
     """
     from curation_assets.cli.frontier import show_frontier
 
-    show_frontier(pool, as_json=as_json)
+    show_frontier(pool, every_measure=every_measure, as_json=as_json)
 
 
 @cli.command()

@@ -80,8 +80,8 @@ def _losses(probe: ProbeSummary) -> list[str]:
     if not probe.losses:
         return []
     first = (
-        f"{probe.n_losses} of {probe.n_labels} labels are told less well by the nearest neighbour than from a random "
-        f"subset; most by:"
+        f"{probe.n_losses} of {probe.n_labels} labels have a lower nearest-neighbour accuracy than with a random "
+        f"subset. The largest losses:"
     )
     return [
         first,

@@ -40,7 +40,7 @@ def home(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CURATION_STORAGE", str(pool.folder / "curated"))
     monkeypatch.setenv("CURATION_STATE", str(pool.folder / "state"))
     monkeypatch.setenv("DAGSTER_HOME", str(pool.folder / "state"))
-    monkeypatch.setenv("COLUMNS", "220")
+    monkeypatch.setenv("COLUMNS", "80")
 
 
 def run(*arguments: str) -> Result:
@@ -75,11 +75,15 @@ def test_the_frontier_is_printed_by_size_and_as_json(pool: Pool) -> None:
     # The steps of this pool were made by hand, with recipes that no run would have.
     assert "this frontier is out of date (" in words
     assert "update it with `curation-assets run --pool drawn`" in words
-    assert "drawn: subsets of 30 samples; rule of target small (evenness 0.75)" in words
-    for text in ("Effective labels (kind)", "Vendi score", "random", "paper's rule", "from level", "80.0%"):
+    assert "drawn: subsets of 30 samples; rule of target small" in words
+    for text in ("Effective labels (kind)", "random", "paper's rule", "evenness 0.75", "from level", "80.0%"):
         assert text in words
+    assert "…" not in words, "80 columns hold the tables"
+    assert "Vendi score" not in words
+    assert "--all shows 3 more measures" in words
     shares = [float(share) for share in re.findall(r"^│ +[\d,]+ │ +([\d.]+)% │", words, re.MULTILINE)]
-    assert (len(shares), shares) == (7, sorted(shares))
+    assert (len(shares), shares[:7]) == (21, sorted(shares[:7]))
+    assert "Vendi score" in run("frontier", "--pool", "drawn", "--all").output
     document = json.loads(run("frontier", "--pool", "drawn", "--json").output)
     assert document["pool"] == "drawn"
     assert document["out_of_date"]
