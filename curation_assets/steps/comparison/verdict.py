@@ -16,7 +16,7 @@ from curation_assets.steps.comparison.measuring import EFFECTIVE_LABELS, LABEL_C
 Outcome = Literal["better", "level", "same", "behind", "worse"]
 """Against the best baseline: `level` is as good as flat k-means and better than random, `behind` worse than flat
 k-means and better than random."""
-NOTABLE = 0.01
+NOTABLE = 0.02
 """A smaller relative difference is not worth a word, however clear it is."""
 LEAST_PARTITION = 0.95
 """Of a random subset's effective number of independent clusters; below it is an alarm."""
