@@ -136,6 +136,24 @@ def test_changing_level_2_leaves_embeddings_and_level_1_alone(finished: Project,
             assert after[path] == modified, path
 
 
+def test_another_label_embeds_and_fits_nothing(finished: Project, tmp_path: Path) -> None:
+    project = copy_of(finished, tmp_path / "labelled")
+    settings = json.loads(json.dumps(SMALL_POOL))
+    settings["source"]["label_fields"].append("annotation")
+    project.write_pool(settings)
+    before = project.modified_times()
+    code, output = project.run("run", "--pool", "emoji")
+    assert code == 0, output
+    after = project.modified_times()
+    changed = {path.split("/")[0] for path, modified in after.items() if modified != before.get(path)}
+    assert {"raw_pool", "balanced_dataset", "curation_report"} <= changed
+    kept = {"embeddings", "tree", "drift", "selection", "ledger"}
+    assert not changed & kept
+    assert not [asset for asset in changed if asset.startswith("level_")]
+    code, output = project.run("run", "--pool", "emoji")
+    assert "nothing to do" in output, output
+
+
 def test_an_unchanged_level_stops_the_propagation(finished: Project, tmp_path: Path) -> None:
     project = copy_of(finished, tmp_path / "cut_off")
     settings = json.loads(json.dumps(SMALL_POOL))

@@ -59,13 +59,16 @@ def balance_of(counts: np.ndarray) -> Balance:
 
 
 def has_collapsed(counts: np.ndarray, max_share: float) -> bool:
-    """Whether one of k groups holds most of all samples, int (k,).
+    """Whether one of k groups holds most of all samples, int (k,): more than `allowed_share`."""
+    return balance_of(counts).largest_share > allowed_share(len(counts), max_share)
 
-    That is more than `max_share`; with few groups, more than 1.5 times an equal share, if that is larger. A single
-    group cannot collapse.
+
+def allowed_share(n_groups: int, max_share: float) -> float:
+    """The largest share of all samples that one of some groups may hold before they have collapsed.
+
+    That is `max_share`; with few groups 1.5 times an equal share, if that is larger. A single group cannot collapse.
     """
-    allowed = max(max_share, 1.5 / max(1, len(counts)))
-    return len(counts) > 1 and balance_of(counts).largest_share > allowed
+    return min(1.0, max(max_share, 1.5 / max(1, n_groups)))
 
 
 def kl_to_uniform(

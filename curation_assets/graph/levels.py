@@ -51,8 +51,8 @@ def resampling_settings(spec: PoolSpec, level: int) -> dict[str, Any]:
 def level_specs(spec: PoolSpec, n_samples: int) -> list[LevelSpec]:
     """Settings of the levels that are fitted, with the values left at 'auto' planned.
 
-    'auto' is planned for the rows that level 1 is fitted on, and for the largest target in samples. The plan may have
-    fewer levels than the pool: those at the top are then dropped, see `why_dropped`.
+    'auto' is planned for the rows that level 1 is fitted on, and for their share of the largest target in samples. The
+    plan may have fewer levels than the pool: those at the top are then dropped, see `why_dropped`.
 
     Args:
         spec: the pool.
@@ -68,7 +68,10 @@ def level_specs(spec: PoolSpec, n_samples: int) -> list[LevelSpec]:
     planned: list[int] = []
     if spec.plans_levels:
         sizes = [target.resolve(n_samples) for target in spec.targets if target.tokens is None]
-        levels = plan_levels(spec.n_rows_of_fit(n_samples), spec.n_levels, max(sizes, default=None))
+        n_fitted = spec.n_rows_of_fit(n_samples)
+        # A sample of the pool is planned as a pool of its size would be.
+        largest = max(1, max(sizes) * n_fitted // n_samples) if sizes else None
+        levels = plan_levels(n_fitted, spec.n_levels, largest)
         planned = [level.n_clusters for level in levels]
     return [
         LevelSpec(

@@ -255,6 +255,7 @@ def _drift(spec: PoolSpec) -> Step:
 def _selection(spec: PoolSpec) -> Step:
     counted = ["token_counts"] if spec.counts_tokens else []
     probed = ["probe"] if any(target.asks_probe for target in spec.targets) else []
+    measured = any(target.measures_levels for target in spec.targets)
     return Step(
         name="selection",
         version="4",
@@ -266,7 +267,11 @@ def _selection(spec: PoolSpec) -> Step:
             *of_levels(spec, "clusters"),
             *probed,
         ),
-        settings={"targets": [target.model_dump(mode="json") for target in spec.targets], "seed": spec.seed},
+        settings={
+            "targets": [target.model_dump(mode="json") for target in spec.targets],
+            "seed": spec.seed,
+            **({"max_share": spec.max_share} if measured else {}),
+        },
         lane=Lane.BALANCE,
         weight=Weight.MEMORY,
         level=spec.n_levels,

@@ -92,6 +92,11 @@ class TargetSettings(Settings):
         return int(found[1]) if found else None
 
     @property
+    def measures_levels(self) -> bool:
+        """Whether the start level is chosen by measures without labels."""
+        return self.balance_from == "auto"
+
+    @property
     def asks_probe(self) -> bool:
         """Whether the probe chooses the start level."""
         return isinstance(self.balance_from, ProbeChoice)

@@ -39,6 +39,15 @@ def test_the_pools_of_the_repository_are_valid() -> None:
         assert load_pool_spec(path).name == path.stem
 
 
+def test_a_wrong_target_is_the_only_complaint(tmp_path: Path) -> None:
+    with pytest.raises(PoolSpecError) as refused:
+        load(tmp_path, changed(("targets",), [{"name": "small", "size": 5, "evenness": 2}]))
+    assert len(str(refused.value).splitlines()) == 1
+    assert "targets[0].evenness" in str(refused.value)
+    with pytest.raises(PoolSpecError, match="targets: Tuple should have at least 1 item"):
+        load(tmp_path, changed(("targets",), []))
+
+
 def test_defaults_are_those_of_the_paper(tmp_path: Path) -> None:
     spec = load(tmp_path, {key: SMALL_POOL[key] for key in ("source", "encoder", "targets")})
     assert spec.n_levels == 4

@@ -17,7 +17,7 @@ LEAST_RATIO = 1.7
 """Between the clusters of neighbouring levels; a level that would be closer to the one below tells nothing new."""
 # Small tops collapse: of 30 clusters one held 38 to 77 % of a pool, and outliers owned the rest.
 _FEWEST_TOP_CLUSTERS = 60
-_SMALL_POOL_TOP_SHARE = 4
+_ROWS_PER_TOP_CLUSTER = 4
 # Without a target, as for one of a tenth of the pool.
 _ROWS_PER_TARGET_SAMPLE = 10
 _LEAST_ROWS_PER_CLUSTER = 2
@@ -42,13 +42,13 @@ def plan_levels(n_samples: int, n_levels: int = 4, target_size: int | None = Non
     """Levels for a pool: their clusters, level 1 first; all else is the default.
 
     Level 1 has two clusters for each sample of the target, but at least 2 rows a cluster and at most 10 n^(2/3)
-    clusters. Level 2 has half as many. The top level has about the square root of n, and at least 60 clusters unless the
-    pool is tiny. Ratios from level 2 to the top are even. Levels are left out if neighbours would differ by less than
-    a factor of 1.7. docs/planning.md has what was measured.
+    clusters. Level 2 has half as many. The top level has about the square root of n, at least 60 clusters unless the
+    pool is tiny, and no more than level 2. Ratios from level 2 to the top are even. Levels at the top are left out if
+    neighbours would differ by less than a factor of 1.7. docs/planning.md has what was measured.
 
     Args:
         n_samples: rows that level 1 is fitted on.
-        n_levels: most levels.
+        n_levels: most levels; with two, the upper one is the top.
         target_size: samples of the largest target; None plans for a tenth of the rows.
 
     Returns:
@@ -60,28 +60,23 @@ def plan_levels(n_samples: int, n_levels: int = 4, target_size: int | None = Non
     for name, value in (("n_samples", n_samples), ("n_levels", n_levels), ("target_size", target_size)):
         if value is not None and value < 1:
             raise ValueError(f"{name} is {value}, but must be at least 1")
-    bottom = _level_1_clusters(n_samples, target_size)
-    top = max(isqrt(n_samples), min(_FEWEST_TOP_CLUSTERS, n_samples // _SMALL_POOL_TOP_SHARE))
-    for n_fitted in range(n_levels, 1, -1):
-        sizes = [bottom, *_sizes_above(bottom, top, n_fitted - 1)]
-        if all(below >= LEAST_RATIO * above for below, above in pairwise(sizes)):
-            return [LevelSpec(n_clusters=size) for size in sizes]
-    return [LevelSpec(n_clusters=bottom)]
+    first = _level_1_clusters(n_samples, target_size)
+    second = max(1, first // CLUSTERS_PER_TARGET_SAMPLE)
+    fewest = min(_FEWEST_TOP_CLUSTERS, n_samples // _ROWS_PER_TOP_CLUSTER)
+    top = min(second, max(isqrt(n_samples), fewest))
+    for n_upper in range(n_levels - 1, 0, -1):
+        ratio = (second / top) ** (1 / max(1, n_upper - 1))
+        upper = [round(second / ratio**t) for t in range(n_upper)] if n_levels > 2 else [top]
+        if upper[-1] > 1 and all(below >= LEAST_RATIO * above for below, above in pairwise([first, *upper])):
+            return [LevelSpec(n_clusters=size) for size in (first, *upper)]
+    return [LevelSpec(n_clusters=first)]
 
 
 def _level_1_clusters(n_samples: int, target_size: int | None) -> int:
-    wanted = CLUSTERS_PER_TARGET_SAMPLE * (target_size or max(1, n_samples // _ROWS_PER_TARGET_SAMPLE))
-    wanted = min(wanted, round(_MOST_FACTOR * n_samples**_MOST_EXPONENT))
-    return max(1, min(max(wanted, _FEWEST_TOP_CLUSTERS), n_samples // _LEAST_ROWS_PER_CLUSTER))
-
-
-def _sizes_above(bottom: int, top: int, n_levels: int) -> list[int]:
-    """Clusters of the levels above level 1: half of its clusters, then even ratios down to the top."""
-    if n_levels == 1:
-        return [top]
-    second = max(1, bottom // CLUSTERS_PER_TARGET_SAMPLE)
-    ratio = (second / top) ** (1 / (n_levels - 1))
-    return [second, *(round(second / ratio**t) for t in range(1, n_levels - 1)), top]
+    wanted = CLUSTERS_PER_TARGET_SAMPLE * (target_size or n_samples // _ROWS_PER_TARGET_SAMPLE)
+    wanted = max(wanted, CLUSTERS_PER_TARGET_SAMPLE * _FEWEST_TOP_CLUSTERS)
+    most = min(round(_MOST_FACTOR * n_samples**_MOST_EXPONENT), n_samples // _LEAST_ROWS_PER_CLUSTER)
+    return max(1, min(wanted, most))
 
 
 def fit_memory(budget: int, n_inputs: int, dimension: int, spec: LevelSpec) -> FitMemory:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from curation_assets.algorithms.measures.yardstick import DIVERSITY, Yardstick, rounded
+from curation_assets.algorithms.settings import DEFAULT_MAX_SHARE
 
-MAX_SHARE = 0.3
 DECIMALS = 4
 """Of scores and their noise; compared as rounded, so that every machine chooses alike."""
 
@@ -52,7 +52,7 @@ def choose_start_level(
     draws: Mapping[int, Iterable[np.ndarray]],
     *,
     largest_shares: Sequence[float],
-    max_share: float = MAX_SHARE,
+    max_share: float | Sequence[float] = DEFAULT_MAX_SHARE,
 ) -> LevelChoice:
     """Choose the level whose equal shares give the best subset.
 
@@ -64,7 +64,7 @@ def choose_start_level(
         draws: for each level to choose among, embeddings float (m, d) of the rows that some seeded draws of one size
             give with equal shares (evenness 1). Taken one at a time: a generator keeps memory to one draw.
         largest_shares: of every level of the tree, the share of the pool in its largest cluster, 0 to 1.
-        max_share: a level with a larger cluster has collapsed.
+        max_share: a level with a larger cluster has collapsed; one share, or one for every level of the tree.
 
     Returns:
         The choice; the same for the same draws on any machine.
@@ -74,22 +74,19 @@ def choose_start_level(
     """
     if not draws:
         raise ValueError("draws is empty: give the draws of at least one level")
+    allowed = [max_share] * len(largest_shares) if isinstance(max_share, int | float) else max_share
+    collapsed = [share > most for share, most in zip(largest_shares, allowed, strict=True)]
+    if unknown := [level for level in draws if not 1 <= level <= len(collapsed)]:
+        raise ValueError(
+            f"draws names level {unknown[0]}, but largest_shares has {len(collapsed)} levels: levels go from 1"
+        )
     scores = tuple(
-        _score(level, draws[level], yardstick, collapsed=_share(level, largest_shares) > max_share)
-        for level in sorted(draws)
+        _score(level, draws[level], yardstick, collapsed=collapsed[level - 1]) for level in sorted(draws)
     )
     candidates = [score for score in scores if not score.collapsed] or list(scores)
     best = max(candidates, key=lambda score: (score.score, score.level))
     ties = [score.level for score in candidates if _is_tied(best, score)]
     return LevelChoice(max(ties), scores)
-
-
-def _share(level: int, largest_shares: Sequence[float]) -> float:
-    if not 1 <= level <= len(largest_shares):
-        raise ValueError(
-            f"draws names level {level}, but largest_shares has {len(largest_shares)} levels: levels go from 1"
-        )
-    return largest_shares[level - 1]
 
 
 def _is_tied(best: LevelScore, other: LevelScore) -> bool:

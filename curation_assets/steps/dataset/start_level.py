@@ -20,7 +20,7 @@ from curation_assets.storage.pool_storage import PoolStorage
 if TYPE_CHECKING:
     from curation_assets.algorithms.measures.start_level import LevelChoice
     from curation_assets.algorithms.measures.yardstick import Yardstick
-    from curation_assets.algorithms.preprocessing import Preprocessing
+    from curation_assets.algorithms.preprocessing import PreparedRows
 
 BY_NAME, BY_MEASURES, BY_PROBE = "name", "measures", "probe"
 _DRAWS = 5
@@ -93,31 +93,35 @@ class StartLevels:
         return [1, *(t for t in range(2, len(sizes) + 1) if sizes[t - 1] < sizes[t - 2])]
 
     def _measure(self, draw: TargetDraw, levels: Sequence[int]) -> LevelChoice:
+        from curation_assets.algorithms.balance import allowed_share
         from curation_assets.algorithms.measures.start_level import choose_start_level
 
-        draws = {level: self._blocks(draw, level) for level in levels}
-        shares = [
-            float(sizes.max() / sizes.sum()) for sizes in draw.plan(levels[0], 1.0, self.spec.seed).sizes
-        ]
-        return choose_start_level(self._yardstick, draws, largest_shares=shares)
+        sizes = draw.plan(levels[0], 1.0, self.spec.seed).sizes
+        return choose_start_level(
+            self._yardstick,
+            {level: self._blocks(draw, level) for level in levels},
+            largest_shares=[float(of_level.max() / of_level.sum()) for of_level in sizes],
+            max_share=[allowed_share(len(of_level), self.spec.max_share) for of_level in sizes],
+        )
 
     def _blocks(self, draw: TargetDraw, level: int) -> Iterator[np.ndarray]:
         """Prepared embeddings of some draws with equal shares from a level, one at a time."""
-        embeddings = self.storage.embeddings()
         for rows in draw.thinned(level, self.n_rows, self.n_draws, self.spec.seed):
-            block = embeddings.take(rows)
-            yield self._preprocessing.apply(block, out=block)
+            yield self._rows.take(rows)
 
     @cached_property
-    def _preprocessing(self) -> Preprocessing:
-        return read_preprocessing(self.storage.clusters(1))
+    def _rows(self) -> PreparedRows:
+        """The pool's rows as the tree sees them; the facts of all shards are read once."""
+        from curation_assets.algorithms.preprocessing import PreparedRows
+
+        return PreparedRows(self.storage.embeddings(), read_preprocessing(self.storage.clusters(1)))
 
     @cached_property
     def _yardstick(self) -> Yardstick:
-        return fit_yardstick(self.spec, self.storage, self.index)
+        return fit_yardstick(self._rows, self.index, self.spec.seed)
 
 
-def fit_yardstick(spec: PoolSpec, storage: PoolStorage, index: PoolIndex) -> Yardstick:
+def fit_yardstick(pool_rows: PreparedRows, index: PoolIndex, seed: int) -> Yardstick:
     """The yardstick of a pool, on at most 20,000 admissible rows, read shard by shard.
 
     Hashes of ids choose the rows and decide their order, so shards do not matter.
@@ -126,10 +130,8 @@ def fit_yardstick(spec: PoolSpec, storage: PoolStorage, index: PoolIndex) -> Yar
     from curation_assets.algorithms.sampling.start_levels import yardstick_rows
 
     rows = np.flatnonzero(index.admissible)
-    rows = rows[yardstick_rows(index.id_hashes[rows], spec.seed)]
-    sample = storage.embeddings().take(rows)
-    sample = read_preprocessing(storage.clusters(1)).apply(sample, out=sample)
-    return Yardstick.fit(sample, metric=spec.preprocessing.metric, seed=spec.seed)
+    rows = rows[yardstick_rows(index.id_hashes[rows], seed)]
+    return Yardstick.fit(pool_rows.take(rows), metric=pool_rows.preprocessing.metric, seed=seed)
 
 
 def probed_level(accuracy: pl.DataFrame, target: TargetSettings) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 
 import pytest
 from hypothesis import given
@@ -27,13 +26,15 @@ def test_planned_levels_shrink_and_fit_the_pool(n_levels: int, n_samples: int, t
     assert 1 <= plan[0] <= max(1, n_samples // 2)
     assert all(below >= 1.7 * above for below, above in itertools.pairwise(plan))
     if target is not None:
-        assert plan[0] <= max(2 * target, 60)
-    if len(plan) > 1:
-        assert plan[-1] >= min(60, n_samples // 4)
-        assert plan[-1] == max(math.isqrt(n_samples), min(60, n_samples // 4))
+        assert plan[0] <= max(2 * target, 120)
+    if n_samples >= 8 and n_levels > 1:
+        assert len(plan) > 1
+        assert plan[-1] >= min(60, n_samples // 4), "no top that is too small to be even"
+    if n_samples >= 8 and n_levels > 2:
+        assert plan[1] == plan[0] // 2
 
 
-def test_level_1_goes_with_the_target_and_the_top_with_the_root_of_the_pool() -> None:
+def test_levels_go_with_the_target_and_the_root_of_the_pool() -> None:
     assert sizes(3792, target_size=379) == [758, 379, 152, 61]
     assert sizes(20_000, target_size=2000) == sizes(20_000) == [4000, 2000, 531, 141]
     assert sizes(20_000, 3) == [4000, 2000, 141]
@@ -49,9 +50,16 @@ def test_level_1_of_a_large_pool_or_target_stops_at_a_power_of_the_rows() -> Non
 
 def test_levels_that_would_hardly_differ_are_left_out() -> None:
     assert sizes(2000, target_size=200) == [400, 200, 110, 60]
-    assert sizes(1000, target_size=100) == [200, 60], "three levels would differ by 1.67"
-    assert sizes(10**6, target_size=500) == [1000]
+    assert sizes(1500, target_size=150) == [300, 150, 60], "four levels would differ by 1.58 at the top"
+    assert sizes(1000, target_size=100) == [200, 100], "three levels would differ by 1.67"
+    assert sizes(10**6, target_size=500) == [1000, 500], "level 2 is smaller than the root of the pool"
+
+
+def test_tiny_pools_have_as_many_clusters_as_they_can_fill() -> None:
+    assert sizes(10_000, target_size=5) == [120, 60]
+    assert sizes(100) == [50, 25]
     assert sizes(24) == [12, 6]
+    assert sizes(7) == [3]
     assert sizes(1) == [1]
 
 

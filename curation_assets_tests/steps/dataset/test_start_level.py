@@ -11,14 +11,15 @@ import polars as pl
 import pytest
 
 from curation_assets.errors import CurationError
-from curation_assets.pools import TargetSettings
+from curation_assets.graph.steps import pool_steps
+from curation_assets.pools import PoolSpec, TargetSettings
 from curation_assets.steps.dataset import start_level
 from curation_assets.steps.dataset.start_level import probed_level
 from curation_assets.storage.tables import Selection
 from curation_assets_tests.steps.built_pool import BuiltPool, Text
 
 # Level 1 is good: a cluster for each of 24 topics. Level 2 joins 20 of them, among them the largest, and leaves one
-# topic in each of its other clusters; level 3 joins two of those.
+# topic in each of its other clusters; level 3 joins two of those. The largest clusters hold 26, 93 and 93 %.
 PARENTS = [[0] * 20 + [1, 2, 3, 4], [0, 1, 2, 3, 3]]
 SIZES = [150, 100, 50, 40, 30, 20, 20, *[10] * 17]
 
@@ -75,6 +76,23 @@ def test_a_collapsed_top_level_is_not_balanced_from(tmp_path: Path) -> None:
     assert len(taken) == 24
     quotas = pool.storage.selection().quotas.read().filter(pl.col("level") == 3)
     assert quotas["quota"].sum() == 48, "levels above are sums of their children"
+
+
+def test_the_pool_says_how_much_one_cluster_may_hold(tmp_path: Path) -> None:
+    strict = curated(tmp_path / "strict", AUTO, max_share=0.2)
+    table = strict.storage.selection().start_levels.read()
+    assert table["collapsed"].to_list() == [True] * 3
+    assert summary_of(strict)["balance_from"] == {"t": 1}, "if all have collapsed, the scores decide"
+    steps = [
+        pool_steps(
+            PoolSpec.model_validate({**strict.spec.model_dump(), "targets": [target], "max_share": share})
+        )
+        for target in (AUTO, {**AUTO, "balance_from": "level_2"})
+        for share in (0.2, 0.3)
+    ]
+    measured, other, named, same = (step["selection"].config_fingerprint for step in steps)
+    assert measured != other
+    assert named == same, "nothing is measured for a level that is named"
 
 
 def test_the_choice_depends_on_neither_shards_nor_seed_nor_strategy_of_the_target(tmp_path: Path) -> None:
@@ -149,3 +167,11 @@ def test_the_probe_chooses_by_the_mean_of_both_probes() -> None:
     assert probed_level(table, target) == 3, "0.59 is within 0.02 of 0.61, 0.585 is not"
     with pytest.raises(CurationError, match=r"'t' has balance_from: \{by: probe\}, but no level was probed"):
         probed_level(table.clear(), target)
+
+
+@pytest.mark.parametrize(("max_share", "collapsed"), [(0.2, [1, 2, 3]), (0.3, [2, 3]), (0.95, [])])
+def test_the_pool_says_from_which_share_a_level_has_collapsed(
+    tmp_path: Path, max_share: float, collapsed: list[int]
+) -> None:
+    levels = curated(tmp_path, AUTO, max_share=max_share).storage.selection().start_levels.read()
+    assert levels.filter("collapsed")["level"].to_list() == collapsed

@@ -18,13 +18,13 @@ from curation_assets_tests.steps.other_pools import EmbeddedPool
 from curation_assets_tests.steps.tree.test_fit_sample import embedded
 
 WHY = (
-    "60 clusters at level 1 leave room for no level above it, if neighbours differ by a factor of 1.7 or more. A "
-    "dropped level repeats the clusters of level 1; to have it, set n_clusters at every level"
+    "120 clusters at level 1 leave room for 2 levels, if neighbours differ by a factor of 1.7 or more. A dropped level "
+    "repeats the clusters of level 2; to have it, set n_clusters at every level"
 )
 
 
 def planned(folder: Path, n_levels: int) -> tuple[EmbeddedPool, list[str]]:
-    """A pool of 240 rows, whose plan has one level, run up to its assignments, with the lines of its log."""
+    """A pool of 240 rows, whose plan has two levels, run up to its assignments, with the lines of its log."""
     pool, lines = embedded(folder, levels=[{}] * n_levels, atlas=None), []
     for step in pool_steps(pool.spec).values():
         if step.name.startswith("level"):
@@ -34,34 +34,34 @@ def planned(folder: Path, n_levels: int) -> tuple[EmbeddedPool, list[str]]:
 
 
 def test_a_dropped_level_repeats_the_level_below(tmp_path: Path) -> None:
-    pool, lines = planned(tmp_path, 3)
-    assert lines == [f"level {level} is dropped: {WHY}" for level in (2, 2, 3, 3)]
-    first = pool.storage.clusters(1).centroids.read()
-    assert len(first) == 60
-    for level in (2, 3):
+    pool, lines = planned(tmp_path, 4)
+    assert lines == [f"level {level} is dropped: {WHY}" for level in (3, 3, 4, 4)]
+    below = pool.storage.clusters(2).centroids.read()
+    assert len(below) == 60
+    for level in (3, 4):
         stored = pool.storage.clusters(level)
-        np.testing.assert_array_equal(stored.centroids.read(), first)
+        np.testing.assert_array_equal(stored.centroids.read(), below)
         np.testing.assert_array_equal(stored.assignments.read(), np.arange(60))
         summary = stored.require_facts().summary
         assert (summary["dropped"], summary["why_dropped"], summary["n_inputs"]) == (True, WHY, 60)
         for shard in pool.storage.shards():
             rows = pool.storage.assigned(level, shard.key).rows.read()
-            assert rows.equals(pool.storage.assigned(1, shard.key).rows.read())
-    assert n_fitted_levels(pool.storage, 3) == 1
+            assert rows.equals(pool.storage.assigned(2, shard.key).rows.read())
+    assert n_fitted_levels(pool.storage, 4) == 2
     found = measure_levels(pool.spec, pool.storage)
-    assert [row["dropped"] for row in found] == [False, True, True]
-    assert list(level_lines(found)) == [f"levels 2 to 3 are dropped: {WHY}"]
+    assert [row["dropped"] for row in found] == [False, False, True, True]
+    assert list(level_lines(found)) == [f"levels 3 to 4 are dropped: {WHY}"]
 
 
 def test_a_pool_with_dropped_levels_is_drawn_and_reported(tmp_path: Path) -> None:
     pool, _ = planned(tmp_path, 3)
     selected = pool.select().filter(pl.col("target") == "small")
     assert selected["level_1"].n_unique() == 15, "one sample of each of 15 clusters"
-    assert (selected["level_1"] == selected["level_3"]).all()
+    assert (selected["level_2"] == selected["level_3"]).all()
     pool.finish()
     levels = gather_report(pool.spec, pool.storage, pool.reader).levels
-    assert [(level.why_dropped, level.resampling_steps) for level in levels] == [("", 0), (WHY, 0), (WHY, 0)]
-    assert [len(level.sizes) for level in levels] == [60, 60, 60]
+    assert [(level.why_dropped, level.resampling_steps) for level in levels] == [("", 0), ("", 10), (WHY, 0)]
+    assert [len(level.sizes) for level in levels] == [120, 60, 60]
 
 
 def collapsed_pool(folder: Path, **settings: Any) -> BuiltPool:
