@@ -148,8 +148,11 @@ def _sentence(found: Estimates, key: Key, outcome: Outcome, best: str) -> str:
         return f"Balancing worked as well as flat k-means ({decimal(other.mean)}): {words}, {over_random}."
     if outcome == "behind":
         return f"Balancing helped less than flat k-means: {words}, {against}, though {over_random}."
+    if outcome == "worse" and _notable(difference(chosen, random)) < 0:
+        also = f", and {against}" if best == FLAT else ""
+        return f"Balancing made it worse: {words}, {over_random}{also}."
     if outcome == "worse":
-        return f"Balancing made it worse: {words}, {against}."
+        return f"Balancing did not help: {words}, {against}, and no clear difference from a random subset."
     return f"Balancing did not help: {words}, no clear difference from {name} ({_estimate(other)})."
 
 

@@ -93,6 +93,26 @@ def test_a_set_that_is_worse_than_random_says_so_and_what_to_change() -> None:
     assert "random subset" in proportional.remedy
 
 
+def test_a_set_like_a_random_one_that_flat_k_means_beats_did_not_help() -> None:
+    found = verdict(of_labels(50, 60, 50))
+    assert (found.outcome, found.beats_baselines) == ("worse", False)
+    assert found.sentence == (
+        "Balancing did not help: 50.0 effective labels (kind), 17 ± 1 % fewer than flat k-means (60.0), and no clear "
+        "difference from a random subset."
+    )
+    both = verdict(of_labels(50, 60, 40)).sentence
+    assert both.startswith(
+        "Balancing made it worse: 40.0 effective labels (kind), 20 ± 1 % fewer than a random subset"
+    )
+    assert both.endswith("fewer than flat k-means (60.0).")
+
+
+def test_a_target_that_is_the_whole_pool_is_compared_without_a_fault() -> None:
+    nothing = {"effective_labels": (30.0, 0.0), "pool_distance": (0.0, 0.0), "label_coverage": (1.0, 0.0)}
+    found = verdict(lines(random=nothing, flat=nothing, chosen=nothing))
+    assert (found.outcome, found.costs, found.alarms, found.remedy) == ("same", [], [], "")
+
+
 def test_more_labels_at_the_cost_of_coverage_is_no_win() -> None:
     found = verdict(
         lines(
