@@ -235,16 +235,16 @@ def _remedy(found: Estimates, headline: Key, outcome: Outcome, level: int, evenn
         start, value = max(levels.items(), key=lambda item: item[1].mean)
         if start != level and _notable(difference(value, found[CHOSEN][headline])) > 0:
             advice.append(
-                f"set `balance_from: level_{start}` for this target ({decimal(value.mean)} in the same measure)"
+                f"set balance_from: level_{start} for this target ({decimal(value.mean)} in the same measure)"
             )
     if outcome == "behind" and not advice:
-        advice.append("set `balance_from: level_1`, which is flat k-means with shares by `evenness`")
+        advice.append("set balance_from: level_1, which is flat k-means with shares by evenness")
     if evenness > 0:
         lower = "to 0.5, or further" if evenness > SAFER_EVENNESS else "further"
-        advice.append(f"lower `evenness` (now {evenness:g}) {lower}; 0 is a proportional draw")
+        advice.append(f"lower evenness (now {evenness:g}) {lower}; 0 is a proportional draw")
     if outcome == "worse" and best.relative < 0 and evenness == 0:
         advice.append("take a random subset of the pool")
-    advice.append("change the levels of the tree (`curation-assets plan` shows others)")
+    advice.append("change the levels of the tree (curation-assets plan shows others)")
     words = "; or ".join(advice[:2])
     return f"To mend it, {words}."
 

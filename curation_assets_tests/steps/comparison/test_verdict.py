@@ -77,7 +77,7 @@ def test_flat_k_means_that_does_better_is_named_with_the_remedy() -> None:
         "Balancing helped less than flat k-means: 60.0 effective labels (kind), 9 ± 1 % fewer than flat k-means "
         "(66.0), though 20 ± 1 % more than a random subset (50.0)."
     )
-    assert "set `balance_from: level_1` for this target (66.0 in the same measure)" in found.remedy
+    assert "set balance_from: level_1 for this target (66.0 in the same measure)" in found.remedy
 
 
 def test_a_set_that_is_worse_than_random_says_so_and_what_to_change() -> None:
@@ -86,10 +86,10 @@ def test_a_set_that_is_worse_than_random_says_so_and_what_to_change() -> None:
     assert found.sentence.startswith(
         "Balancing made it worse: 40.0 effective labels (kind), 20 ± 1 % fewer than a random"
     )
-    assert "lower `evenness` (now 0.75) to 0.5, or further" in found.remedy
+    assert "lower evenness (now 0.75) to 0.5, or further" in found.remedy
     assert "balance_from" not in found.remedy, "no level is known to be better"
     proportional = verdict(of_labels(50, 45, 40), evenness=0.0)
-    assert "lower `evenness`" not in proportional.remedy
+    assert "lower evenness" not in proportional.remedy
     assert "random subset" in proportional.remedy
 
 
