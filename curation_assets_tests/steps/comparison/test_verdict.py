@@ -78,6 +78,8 @@ def test_flat_k_means_that_does_better_is_named_with_the_remedy() -> None:
         "(66.0), though 20 ± 1 % more than a random subset (50.0)."
     )
     assert "set balance_from: level_1 for this target (66.0 in the same measure)" in found.remedy
+    assert "evenness: 1, which is flat k-means" in found.remedy
+    assert "lower evenness" not in found.remedy, "lower shares would be less even still"
 
 
 def test_a_set_that_is_worse_than_random_says_so_and_what_to_change() -> None:
