@@ -178,8 +178,8 @@ def test_from_runs_a_level_and_its_descendants_again_with_the_same_bytes(
     after = project.modified_times()
     changed = {path.split("/")[0] for path in before if before[path] != after[path]}
     assert changed == {
-        "level_3_clusters", "level_3_assign", "tree", "drift", "selection", "comparison", "atlas",
-        "curation_report",
+        "level_3_clusters", "level_3_assign", "tree", "drift", "probe", "selection", "comparison", "frontier",
+        "atlas", "curation_report",
     }, "output shards of which no row changed are not written again"  # fmt: skip
     assert project.selection_bytes() == finished.selection_bytes()
 

@@ -101,7 +101,7 @@ ROOMS: dict[str, set[str]] = {
     "definitions": {"defs/pool_definitions", "pools", "project"},
     "cli": {
         "algorithms", "defs", "demo", "encoders", "engines", "errors", "formats", "graph", "pools", "progress",
-        "project", "steps", "storage", "__init__",
+        "project", "report", "steps", "storage", "__init__",
     },
 }  # fmt: skip
 

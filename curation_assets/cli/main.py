@@ -102,6 +102,32 @@ def explain(sample_id: str, pool: str | None, as_json: bool) -> None:
 
 
 @cli.command()
+@click.option("--pool", metavar="NAME", required=True, help=_POOL_HELP)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with the spread of every figure.")
+def frontier(pool: str, as_json: bool) -> None:
+    """Show what subsets of ten sizes are worth, to choose a size by.
+
+    Compares random subsets, the paper's rule and the rule of the pool's first target.
+    """
+    from curation_assets.cli.frontier import show_frontier
+
+    show_frontier(pool, as_json=as_json)
+
+
+@cli.command()
+@click.option("--pool", metavar="NAME", required=True, help=_POOL_HELP)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with the accuracy of every label.")
+def probe(pool: str, as_json: bool) -> None:
+    """Show what is learnt from subsets of each target's size, and which labels lose.
+
+    Compares random subsets, flat k-means and every level that a target can be balanced from.
+    """
+    from curation_assets.cli.probe import show_probe
+
+    show_probe(pool, as_json=as_json)
+
+
+@cli.command()
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--rows", **_INT, help="Samples to plan for (default: the number of stored embeddings).")
 @click.option(

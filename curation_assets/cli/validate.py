@@ -27,6 +27,7 @@ def validate_pool(path: Path, rows: int | None, dimension: int | None) -> None:
         PoolSpecError: if the YAML is invalid, files are missing, or a level or target does not fit the samples.
     """
     from curation_assets.steps.cleaning.evaluation_sets import list_evaluation_sets
+    from curation_assets.steps.comparison.labels_table import find_labels_table
     from curation_assets.steps.context import PoolAccess
 
     home = open_home()
@@ -38,6 +39,8 @@ def validate_pool(path: Path, rows: int | None, dimension: int | None) -> None:
     say(console, f"{path}: valid{size}")
     for name, listed in list_evaluation_sets(pool.evaluation_readers).items():
         say(console, f"evaluation set {name}: {len(listed):,} files")
+    if (labels := find_labels_table(pool)) is not None:
+        say(console, f"table of labels {labels.path}: {labels.size_bytes / 1e6:,.1f} MB")
     if rows is None and (embedded := embedded_size(pool.storage)):
         rows, dimension = embedded[0], dimension or embedded[1]
     if rows is None:

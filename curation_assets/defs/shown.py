@@ -8,13 +8,21 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from curation_assets.defs.metadata import comparison_picture, fit_metadata, picture, size_metadata, table
+from curation_assets.defs.metadata import (
+    comparison_picture,
+    fit_metadata,
+    frontier_metadata,
+    picture,
+    probe_metadata,
+    size_metadata,
+    table,
+)
 from curation_assets.defs.run.step_run import Shown
 from curation_assets.steps.cleaning.duplicate_groups import largest_groups
 from curation_assets.steps.comparison.verdict import verdict_lines
 from curation_assets.steps.context import PoolAccess
 from curation_assets.steps.dataset.atlas import atlas_command
-from curation_assets.steps.report.comparison import read_comparisons
+from curation_assets.steps.report.comparison import read_comparisons, read_frontier, read_probes
 from curation_assets.steps.tree.drift import DRIFT_FIGURES
 from curation_assets.steps.tree.levels import LEVEL_FIGURES
 from curation_assets.storage.outputs import Output
@@ -126,6 +134,14 @@ def _comparison(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
     return shown
 
 
+def _frontier(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
+    return frontier_metadata(read_frontier(pool.storage))
+
+
+def _probe(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
+    return probe_metadata(read_probes(pool.storage))
+
+
 def _folders(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
     targets = sorted({name.partition("/")[0] for name in output.require_facts().files})
     return {f"{target}/folder": dg.MetadataValue.path(str(output.path(target))) for target in targets}
@@ -165,6 +181,8 @@ SHOWN: Mapping[str, Shown] = {
     "tree": _tree,
     "drift": _drift,
     "selection": _quotas,
+    "frontier": _frontier,
+    "probe": _probe,
     "dataset_release": _folders,
     "comparison": _comparison,
     "atlas": _atlas,

@@ -18,12 +18,13 @@ from curation_assets.graph.relations import fit_steps, rows_step
 from curation_assets.storage.evaluation import load_evaluation_digest
 from curation_assets.storage.fingerprint import canonical, combined_digest, fingerprint
 from curation_assets.storage.fit_rows import FitRows, FittedShard
+from curation_assets.storage.labels import load_labels_digest
 from curation_assets.storage.outputs import Facts, Recipe
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import Shard
 from curation_assets.storage.tables import RawPool
 
-_SOURCE, _FIT_ROWS = "source", "fit_rows"
+_SOURCE, _FIT_ROWS, _LABELS = "source", "fit_rows", "labels"
 _SHARE_READ_WHOLE = 4
 """Facts of a whole step are read at once if at least a quarter of the shards are judged."""
 
@@ -169,6 +170,8 @@ class Freshness:
                 return _SOURCE, self.shards[str(shard)].source_digest
             case ExtraInput.EVALUATION_FILES:
                 return _SOURCE, load_evaluation_digest(self._storage.folder) or ""
+            case ExtraInput.LABELS_TABLE:
+                return _LABELS, load_labels_digest(self._storage.folder) or ""
             case ExtraInput.FIT_ROWS:
                 return _FIT_ROWS, self._fit_rows_digest() or ""
 

@@ -12,6 +12,7 @@ from curation_assets.pools.encoder import (
 from curation_assets.pools.engine import EngineSettings, resolve_engine
 from curation_assets.pools.levels import LevelSettings, PreprocessingSettings
 from curation_assets.pools.loading import load_pool_spec, load_pool_specs
+from curation_assets.pools.probe import LabelsTable, ProbeSettings
 from curation_assets.pools.source import (
     EmbeddingsSource,
     FolderSource,
@@ -37,6 +38,7 @@ __all__ = [
     "EvaluationSet",
     "FolderSource",
     "JsonlSource",
+    "LabelsTable",
     "LevelSettings",
     "Modality",
     "OpenClipEncoderSettings",
@@ -44,6 +46,7 @@ __all__ = [
     "ParquetSource",
     "PoolSpec",
     "PreprocessingSettings",
+    "ProbeSettings",
     "RefitSettings",
     "SamplesSource",
     "SentenceTransformersEncoderSettings",

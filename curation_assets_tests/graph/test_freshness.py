@@ -12,6 +12,7 @@ from curation_assets.graph.base import ExtraInput, Step
 from curation_assets.graph.freshness import Forced, Freshness
 from curation_assets.graph.refit import choose_fit_rows
 from curation_assets.storage.evaluation import save_evaluation_listing
+from curation_assets.storage.labels import save_labels_sight
 from curation_assets.storage.outputs import Recipe, timestamp
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import Shard
@@ -335,6 +336,22 @@ def test_evaluation_sets_follow_the_listing_of_their_files(tmp_path: Path) -> No
         save_evaluation_listing(storage.folder, {"one": changed})
         assert reason() == "input source changed"
     save_evaluation_listing(storage.folder, {"one": [SourceFile("a.tar", 10, "1")]})
+    assert reason() is None
+
+
+def test_a_probe_follows_its_table_of_labels(tmp_path: Path) -> None:
+    storage = PoolStorage(str(tmp_path), "p")
+    steps = {"probe": whole("probe", extra_inputs=(ExtraInput.LABELS_TABLE,))}
+
+    def reason() -> str | None:
+        return Freshness(storage, steps, []).reason("probe", None)
+
+    save_labels_sight(storage.folder, SourceFile("labels.csv", 10, "1"))
+    make(storage, Freshness(storage, steps, []), "probe", None, "figures")
+    assert reason() is None
+    save_labels_sight(storage.folder, SourceFile("labels.csv", 10, "2"))
+    assert reason() == "input labels changed"
+    save_labels_sight(storage.folder, SourceFile("labels.csv", 10, "1"))
     assert reason() is None
 
 

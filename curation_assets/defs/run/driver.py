@@ -32,6 +32,7 @@ from curation_assets.graph.waves import MOST_RUNS_OF_A_WAVE, Wave, contiguous_bl
 from curation_assets.pools import PoolSpec
 from curation_assets.project import Home
 from curation_assets.steps.cleaning.evaluation_sets import take_evaluation_listing
+from curation_assets.steps.comparison.labels_table import take_labels_sight
 from curation_assets.steps.context import PoolAccess
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import Shard, group_files
@@ -88,13 +89,14 @@ class Driver:
         return pool_steps(self.spec)
 
     def list_files(self) -> list[SourceFile]:
-        """The pool's files as they are now; the files of its evaluation sets are recorded.
+        """The pool's files as they are now; the files of its evaluation sets and its table of labels are recorded.
 
         Raises:
-            PoolSpecError: if a folder does not exist or holds no matching file.
+            PoolSpecError: if a folder does not exist or holds no matching file, or the table does not exist.
         """
         files = self.pool.reader.list_files()
         take_evaluation_listing(self.pool)
+        take_labels_sight(self.pool)
         return files
 
     def sync_shards(
