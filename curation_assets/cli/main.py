@@ -196,6 +196,18 @@ def plan(**options: Any) -> None:
     show_plan(PlanOptions(**options))
 
 
+@cli.command("serve")
+@click.option("--with-parent", is_flag=True, help="End when the process that started this one ends.")
+def serve_reports(with_parent: bool) -> None:
+    """Serve reports to the browser of this machine.
+
+    The Dagster UI links to them. `make dev` runs this command beside the UI. CURATION_REPORT_PORT sets the port.
+    """
+    from curation_assets.cli.serve import serve
+
+    serve(with_parent=with_parent)
+
+
 @cli.command()
 @click.argument("demo", type=click.Choice(["openmoji", "docstrings"]))
 @click.option("--folder", type=click.Path(path_type=Path), help="Folder to write to (default: in data/raw).")

@@ -13,8 +13,8 @@ from curation_assets.graph.base import Step
 from curation_assets.graph.freshness import Freshness
 from curation_assets.graph.refit import due_refit
 from curation_assets.graph.steps import pool_steps
-from curation_assets.pools import PoolSpec, load_pool_specs
-from curation_assets.project import find_spec, open_home
+from curation_assets.pools import PoolSpec, read_pools
+from curation_assets.project import open_home
 from curation_assets.steps.tree.levels import level_lines
 from curation_assets.storage.pool_storage import PoolStorage
 
@@ -22,11 +22,16 @@ _SHARDS_NAMED = 3
 
 
 def show_status(pool: str | None) -> None:
-    """Print one table per pool, and the state of its tree."""
+    """Print one table per pool, and the state of its tree; without a name also which pools are broken.
+
+    Raises:
+        PoolSpecError: if the named pool does not exist or is broken.
+    """
     home = open_home()
-    specs = [find_spec(home, pool)] if pool else list(load_pool_specs(home.pools_folder).values())
+    pools = read_pools(home.pools_folder)
+    specs = [pools.find(pool)] if pool else list(pools.specs.values())
     console = Console()
-    if not specs:
+    if not specs and not pools.broken:
         say(console, f"no pools in {home.pools_folder}: add a YAML file (see pools/examples)")
     for spec in specs:
         storage = home.storage(spec.name)
@@ -34,6 +39,8 @@ def show_status(pool: str | None) -> None:
         console.print(_status_table(spec, freshness))
         for line in tree_lines(storage, freshness):
             say(console, line)
+    for problem in () if pool else pools.problems():
+        say(console, problem, "red")
 
 
 def _status_table(spec: PoolSpec, freshness: Freshness) -> Table:

@@ -18,6 +18,7 @@ from curation_assets.defs.metadata import (
     table,
 )
 from curation_assets.defs.run.step_run import Shown
+from curation_assets.project import report_url
 from curation_assets.steps.cleaning.duplicate_groups import largest_groups
 from curation_assets.steps.comparison.verdict import verdict_lines
 from curation_assets.steps.context import PoolAccess
@@ -157,17 +158,21 @@ def _atlas(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
 
 
 def _report(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
-    path = output.path(CurationReport.PAGE)
-    files = output.require_facts().files
+    """The verdicts, the link to the page, and its figures."""
+    facts = output.require_facts()
+    files = facts.files
+    verdicts = facts.summary.get("verdicts", {})
     pictures = {
         name.removesuffix(".png"): picture(output.path(name).read_bytes(), alt)
         for name, alt in _FIGURES.items()
         if name in files
     }
     return {
-        "report": dg.MetadataValue.path(str(path)),
-        "open": dg.MetadataValue.url(path.as_uri()),
+        **{f"verdicts/{target}": sentence for target, sentence in verdicts.items()},
+        "open": dg.MetadataValue.url(report_url(pool.storage.pool)),
+        "served_by": dg.MetadataValue.md("`make dev`, or `curation-assets serve`, on this machine"),
         **pictures,
+        "report": dg.MetadataValue.path(str(output.path(CurationReport.PAGE))),
     }
 
 

@@ -160,8 +160,8 @@ class PoolSpec(Settings):
     def _name_is_an_identifier(cls, value: str) -> str:
         if not POOL_NAME_PATTERN.fullmatch(value):
             raise ValueError(
-                f"a pool's name starts with a lower-case letter, has only lower-case letters, digits and underscores, "
-                f"and is at most 40 characters long, got '{value}'"
+                "a pool's name starts with a lower-case letter, has only lower-case letters, digits and underscores, "
+                "and is at most 40 characters long: rename the file, or set name"
             )
         return value
 
