@@ -149,11 +149,13 @@ class StepRun:
     def _once(self) -> dg.MaterializeResult:
         """Make the step's one output unless it is up to date.
 
-        When the first step of level 1 is not up to date, all present rows become the rows of the fit.
+        When the first step of level 1 is not up to date, all present rows become the rows of the fit. If only its files
+        are lost, the fit is repeated on the rows that it had.
         """
         freshness = self.freshness()
         name = self.step.name
-        if name == fit_steps(freshness.steps, 1)[0] and freshness.reason(name, None):
+        fits_anew = freshness.reason(name, None) and not freshness.is_merely_lost(name, None)
+        if fits_anew and name == fit_steps(freshness.steps, 1)[0]:
             choose_fit_rows(self.pool.storage, freshness)
             freshness = self.freshness()
         with progress.task(name, 1, self.context.log.info) as report:
