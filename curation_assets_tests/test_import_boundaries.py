@@ -70,6 +70,7 @@ ROOMS: dict[str, set[str]] = {
     "steps/__init__": set(),
     "steps/soundness": _STORED,
     "steps/context": {*_STORED, "engines", "encoders"},
+    "steps/damage": _STORED,
     "steps/listing": {*_STORED, "steps/context", "steps/cleaning"},
     "steps/shard_task": {*_STORED, "steps/context"},
     "steps/ingest": _STEPS,

@@ -16,6 +16,7 @@ from curation_assets.graph.steps import pool_steps
 from curation_assets.pools import PoolSpec, load_pool_specs
 from curation_assets.project import find_spec, open_home
 from curation_assets.steps.context import PoolAccess
+from curation_assets.steps.damage import damage_lines, set_aside_lines
 from curation_assets.steps.listing import look_at_files
 from curation_assets.steps.tree.levels import level_lines
 from curation_assets.storage.pool_storage import PoolStorage
@@ -39,6 +40,8 @@ def show_status(pool: str | None, *, list_files: bool = True) -> None:
         console.print(_status_table(spec, freshness))
         for line in look.lines():
             say(console, line, style="yellow")
+        for line in damage_lines(spec, storage):
+            say(console, line)
         for line in tree_lines(storage, freshness):
             say(console, line)
 
@@ -95,6 +98,4 @@ def tree_lines(storage: PoolStorage, freshness: Freshness) -> Iterator[str]:
         )
         if reason := due_refit(freshness):
             yield f"a refit is due: {reason}"
-    for shard in storage.all_shards():
-        if shard.set_aside:
-            yield f"curated without shard {shard.key}: {shard.set_aside}"
+    yield from set_aside_lines(storage)

@@ -32,6 +32,7 @@ class ByHand:
         return definitions.resolve_job_def("emoji_all").execute_in_process(
             instance=self.instance,
             asset_selection=[dg.AssetKey(["emoji", "raw_pool"])],
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             tags={RANGE_START_TAG: first, RANGE_END_TAG: last, **tags},
             raise_on_error=False,
         )
@@ -42,8 +43,12 @@ class ByHand:
         assert data is not None
         return str(data.description)
 
-    def n_rows(self, key: str) -> int:
-        return int(self.project.storage.raw_pool(key).require_facts().summary["n_rows"])
+    def check(self, name: str) -> dg.AssetCheckEvaluation:
+        """The last evaluation of a check of raw_pool."""
+        key = dg.AssetCheckKey(dg.AssetKey(["emoji", "raw_pool"]), name)
+        [record] = self.instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
+        assert record.evaluation is not None
+        return record.evaluation
 
     def set_aside(self) -> dict[str, str]:
         return {shard.key: shard.set_aside for shard in self.project.storage.all_shards() if shard.set_aside}
@@ -66,9 +71,23 @@ def test_a_file_that_changed_is_read_again(pool: ByHand) -> None:
     assert pool.materialize("00000", "00002").success
     rejections = pool.project.storage.raw_pool("00001").require_facts().summary["rejections"]
     assert "truncated_file" in rejections
+    check = pool.check("files_are_readable")
+    assert not check.passed
+    assert "1 file is damaged or empty: 00001.tar (truncated_file: " in str(check.description)
     pool.tar("00001").write_bytes(whole)
     assert pool.materialize("00001", "00001").success
     assert pool.project.storage.raw_pool("00001").require_facts().summary["rejections"] == {}
+    assert pool.check("files_are_readable").passed
+
+
+def test_random_bytes_are_red(pool: ByHand) -> None:
+    pool.tar("00001").write_bytes(bytes(range(256)) * 40)
+    assert pool.materialize("00001", "00001").success
+    assert "unreadable_file" in str(pool.check("files_are_readable").description)
+    check = pool.check("rejections_are_few")
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert "1 of 3 shards have more rejected samples" in str(check.description)
+    assert "00001 (100%; unreadable_file: 1)" in str(check.description)
 
 
 def test_a_shard_without_files_fails_by_name_and_the_others_are_kept(pool: ByHand) -> None:
