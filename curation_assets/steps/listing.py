@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from curation_assets.steps.cleaning.evaluation_sets import list_evaluation_sets
+from curation_assets.steps.comparison.labels_table import find_labels_table
 from curation_assets.steps.context import PoolAccess
 from curation_assets.storage.evaluation import evaluation_files_changed
+from curation_assets.storage.labels import labels_changed
 from curation_assets.storage.shards import ListingChange, relisted
 
 _NAMES_SHOWN = 3
@@ -21,13 +23,13 @@ class Look:
     """Since the last listing; its shards are those that the next run works on."""
     skipped: str = ""
     """Why the files are not listed; empty if they are."""
-    evaluation_changed: bool = False
-    """Whether files of the evaluation sets changed."""
+    also_changed: tuple[str, ...] = ()
+    """What else steps read and has changed, in words."""
 
     @property
     def is_news(self) -> bool:
         """Whether there are files that the stored outputs do not know."""
-        return bool(self.change.summary) or self.evaluation_changed
+        return bool(self.change.summary) or bool(self.also_changed)
 
     def lines(self) -> Iterator[str]:
         """The result for people; nothing if the files are listed and as they were."""
@@ -35,8 +37,8 @@ class Look:
             yield f"the files are not listed: {self.skipped}. What is shown is of the last listing"
         if self.change.summary:
             yield f"since the last listing: {self.change.summary}; the next run takes that in"
-        if self.evaluation_changed:
-            yield "files of the evaluation sets changed since the last listing; the next run reads them"
+        for what in self.also_changed:
+            yield f"changed since the last listing: {what}; the next run reads that again"
 
 
 def look_at_files(pool: PoolAccess, skipped: str = "") -> Look:
@@ -47,11 +49,20 @@ def look_at_files(pool: PoolAccess, skipped: str = "") -> Look:
         return Look(unseen, skipped)
     try:
         change = relisted(pool.reader.list_files(), pool.spec.source.files_per_shard, known)
-        evaluation = list_evaluation_sets(pool.evaluation_readers)
+        also = tuple(_also_changed(pool))
     # Object stores raise errors of their own clients, which share no base class.
     except Exception as error:
         return Look(unseen, str(error).rstrip(".") or type(error).__name__)
-    return Look(change, evaluation_changed=evaluation_files_changed(pool.storage.folder, evaluation))
+    return Look(change, also_changed=also)
+
+
+def _also_changed(pool: PoolAccess) -> Iterator[str]:
+    folder = pool.storage.folder
+    sets = list_evaluation_sets(pool.evaluation_readers)
+    if sets and evaluation_files_changed(folder, sets):
+        yield "files of the evaluation sets"
+    if (table := find_labels_table(pool)) is not None and labels_changed(folder, table):
+        yield "the table of labels"
 
 
 def take_in_files(pool: PoolAccess, keys: Sequence[str], warn: Callable[[str], None]) -> dict[str, str]:
