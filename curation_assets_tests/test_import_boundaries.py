@@ -71,6 +71,8 @@ ROOMS: dict[str, set[str]] = {
     "steps/__init__": set(),
     "steps/soundness": _STORED,
     "steps/context": {*_STORED, "engines", "encoders"},
+    "steps/damage": _STORED,
+    "steps/listing": {*_STORED, "steps/context", "steps/cleaning", "steps/comparison"},
     "steps/shard_task": {*_STORED, "steps/context"},
     "steps/ingest": _STEPS,
     "steps/cleaning": {*_STEPS, "steps/ingest"},

@@ -79,11 +79,15 @@ def work(pool: str, steps: str, first: str, last: str, forced: str) -> None:
 
 @cli.command()
 @click.option("--pool", metavar="NAME", help="Name of the pool (default: all pools).")
-def status(pool: str | None) -> None:
-    """Show what is up to date, and why the rest is not."""
+@click.option("--no-listing", is_flag=True, help="Do not list the files; show the state of the last listing.")
+def status(pool: str | None, no_listing: bool) -> None:
+    """Show what is up to date, and why the rest is not.
+
+    Lists the files of the pool and of its evaluation sets, and shows what the next run will take in. Changes nothing.
+    """
     from curation_assets.cli.status import show_status
 
-    show_status(pool)
+    show_status(pool, list_files=not no_listing)
 
 
 @cli.command()

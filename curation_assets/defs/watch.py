@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass, field
 import dagster as dg
 
 from curation_assets.defs.jobs import job_for
-from curation_assets.defs.partitions import ListingChange
 from curation_assets.defs.run.arrivals import Unsettled, settle
 from curation_assets.defs.run.dead_runs import ACTIVE_STATUSES, close_dead_runs
 from curation_assets.defs.run.driver import Driver
@@ -29,7 +28,7 @@ from curation_assets.project import Home
 from curation_assets.storage.evaluation import load_evaluation_digest
 from curation_assets.storage.fingerprint import fingerprint
 from curation_assets.storage.labels import load_labels_digest
-from curation_assets.storage.shards import Shard
+from curation_assets.storage.shards import ListingChange, Shard
 from curation_assets.storage.tables import level_asset
 
 _LONGEST_WAIT_SECONDS = 86_400.0

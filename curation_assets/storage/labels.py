@@ -16,10 +16,15 @@ SIGHT_FILE: Final = "labels_table.json"
 
 def save_labels_sight(pool_folder: UPath, file: SourceFile) -> None:
     """Store the digest of the table's size and version; nothing is rewritten if it did not change."""
-    digest = fingerprint([file.path, file.size_bytes, file.version])
+    digest = _digest(file)
     if load_labels_digest(pool_folder) != digest:
         document = {"path": file.path, "size_bytes": file.size_bytes, "digest": digest}
         write_text(pool_folder / SIGHT_FILE, json.dumps(document, indent=1))
+
+
+def labels_changed(pool_folder: UPath, file: SourceFile) -> bool:
+    """Whether the table differs from the one last seen; False before it was seen."""
+    return load_labels_digest(pool_folder) not in (None, _digest(file))
 
 
 def load_labels_digest(pool_folder: UPath) -> str | None:
@@ -28,3 +33,7 @@ def load_labels_digest(pool_folder: UPath) -> str | None:
         return str(json.loads(read_whole(pool_folder / SIGHT_FILE))["digest"])
     except FileNotFoundError:
         return None
+
+
+def _digest(file: SourceFile) -> str:
+    return fingerprint([file.path, file.size_bytes, file.version])
