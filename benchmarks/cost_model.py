@@ -44,7 +44,7 @@ from curation_assets.algorithms.tree import Level, assign_to_level
 
 MEMORY_BUDGET = 4 * 10**9
 SIZES: dict[int, list[LevelSpec]] = {
-    20_000: [LevelSpec(n_clusters=k) for k in (1000, 200, 40)],
+    20_000: [LevelSpec(n_clusters=k, resampling_steps=10) for k in (1000, 200, 40)],
     60_000: [LevelSpec(n_clusters=k, resampling_steps=3) for k in (2000, 300, 50)],
     180_000: [
         LevelSpec(n_clusters=10_000, n_coarse_clusters=500),
@@ -107,9 +107,9 @@ def curate(x: np.ndarray, levels: list[LevelSpec], measured: Measured) -> None:
         with measured.stage(number, "initial"):
             held = None if spec.n_coarse_clusters else fitter.inputs(inputs)
             level = split(fitter, inputs) if held is None else fitter.fit_initial(held)
-        for step in range(1, spec.steps + 1):
+        for step in range(1, spec.steps_at(number) + 1):
             subset = fitter.resample(level, step)
-            last_of_pool = number == 1 and step == spec.steps
+            last_of_pool = number == 1 and step == spec.steps_at(number)
             with measured.stage(number, "resampled"):
                 level = (fitter.fit_subset if last_of_pool else fitter.refit)(held, subset, step)
         with measured.stage(number, "assign"):

@@ -13,6 +13,7 @@ import polars as pl
 from machine import describe_machine
 
 from curation_assets.algorithms import LevelSpec, effective_number, fit_hierarchy, sample_balanced
+from curation_assets.algorithms.settings import DEFAULT_EVENNESS
 from curation_assets.graph.levels import level_specs
 from curation_assets.pools import load_pool_spec
 from curation_assets.project import find_home
@@ -41,9 +42,9 @@ def compare(rows: np.ndarray, codes: np.ndarray, levels: list[LevelSpec], *, cen
         random = np.random.default_rng(seed)
         draws = [effective(random.choice(len(rows), size, replace=False)) for _ in range(N_RANDOM)]
         figures.append([np.mean(draws)])
-        for specs in (flat, levels):
+        for specs, evenness in ((flat, 1.0), (levels, DEFAULT_EVENNESS)):
             tree = fit_hierarchy(rows, specs, centring=centring, seed=seed)
-            figures[-1].append(effective(sample_balanced(tree, size, seed=seed)))
+            figures[-1].append(effective(sample_balanced(tree, size, evenness=evenness, seed=seed)))
         print(f"seed {seed}     " + "".join(f"{figure:14.1f}" for figure in figures[-1]), flush=True)
     mean, spread = np.mean(figures, axis=0), np.std(figures, axis=0, ddof=1)
     print("mean       " + "".join(f"{m:7.1f} ± {s:4.1f}" for m, s in zip(mean, spread, strict=True)))

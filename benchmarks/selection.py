@@ -95,7 +95,15 @@ def measure_draw(share: float, kind: str) -> None:
     target = n_rows // 10 if weights is None else int(weights.sum(dtype=np.int64)) // 10
     before = peak_memory()
     began = time.perf_counter()
-    rows = sample_balanced(tree, target, weights=weights, strategy=strategy, seed=0)  # type: ignore[arg-type]
+    rows = sample_balanced(
+        tree,
+        target,
+        balance_from=len(levels),
+        evenness=1,
+        weights=weights,
+        strategy=strategy,  # type: ignore[arg-type]
+        seed=0,
+    )
     seconds = time.perf_counter() - began
     drawn = len(rows) if weights is None else int(weights[rows].sum(dtype=np.int64))
     twice = len(rows) - len(np.unique(rows))
@@ -127,12 +135,19 @@ def naive_draw(tree: ClusterTree, size: int, strategy: str) -> np.ndarray:
 
 def spec_of(share: float) -> PoolSpec:
     """A pool of embeddings with a target of a tenth of its rows."""
+    n_clusters = tree_of(share)[0]
+    # There are no embeddings to choose a level by.
+    target = {
+        "name": "tenth",
+        "size": round(share * N_ROWS) // 10,
+        "balance_from": f"level_{len(n_clusters)}",
+    }
     return PoolSpec.model_validate(
         {
             "name": "selection",
             "source": {"format": "embeddings", "path": "raw", "dimension": 1, "encoder": "none"},
-            "levels": [{"n_clusters": k} for k in tree_of(share)[0]],
-            "targets": [{"name": "tenth", "size": round(share * N_ROWS) // 10}],
+            "levels": [{"n_clusters": k} for k in n_clusters],
+            "targets": [target],
         }
     )
 

@@ -43,7 +43,7 @@ def test_every_sample_has_one_fate_and_the_checks_passed(finished: Project) -> N
             ("selection", "targets_are_exact"),
             ("selection", "row_counts_add_up"),
             ("ledger", "ledger_adds_up"),
-            ("curation_report", "beats_random"),
+            ("comparison", "beats_baselines"),
             ("curation_report", "nothing_is_out_of_date"),
         ]
         import dagster as dg
@@ -53,7 +53,7 @@ def test_every_sample_has_one_fate_and_the_checks_passed(finished: Project) -> N
             [record] = instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
             evaluation = record.evaluation
             assert evaluation is not None
-            if check != "beats_random":
+            if check != "beats_baselines":
                 assert evaluation.passed, (check, evaluation.description)
 
 
@@ -91,8 +91,11 @@ def test_the_report_shows_the_result(finished: Project) -> None:
     page = output.path("curation_report.html").read_text()
     assert page.count("<img") > 60
     assert "http://" not in page
-    balanced = output.require_facts().summary["balanced"]
-    assert f"{balanced['effective_labels']:.1f}" in page
+    measures = finished.storage.comparison().measures.read()
+    chosen = measures.filter(pl.col("subset") == "chosen", pl.col("measure") == "effective_labels")
+    assert f"{chosen['mean'][0]:.1f}" in page
+    verdicts = finished.storage.comparison().require_facts().summary["verdicts"]
+    assert verdicts["small"]["sentence"] in page
 
 
 def test_running_again_does_nothing_and_says_so(finished: Project) -> None:
@@ -133,6 +136,24 @@ def test_changing_level_2_leaves_embeddings_and_level_1_alone(finished: Project,
             assert after[path] == modified, path
 
 
+def test_another_label_embeds_and_fits_nothing(finished: Project, tmp_path: Path) -> None:
+    project = copy_of(finished, tmp_path / "labelled")
+    settings = json.loads(json.dumps(SMALL_POOL))
+    settings["source"]["label_fields"].append("annotation")
+    project.write_pool(settings)
+    before = project.modified_times()
+    code, output = project.run("run", "--pool", "emoji")
+    assert code == 0, output
+    after = project.modified_times()
+    changed = {path.split("/")[0] for path, modified in after.items() if modified != before.get(path)}
+    assert {"raw_pool", "balanced_dataset", "curation_report"} <= changed
+    kept = {"embeddings", "tree", "drift", "selection", "ledger"}
+    assert not changed & kept
+    assert not [asset for asset in changed if asset.startswith("level_")]
+    code, output = project.run("run", "--pool", "emoji")
+    assert "nothing to do" in output, output
+
+
 def test_an_unchanged_level_stops_the_propagation(finished: Project, tmp_path: Path) -> None:
     project = copy_of(finished, tmp_path / "cut_off")
     settings = json.loads(json.dumps(SMALL_POOL))
@@ -157,7 +178,8 @@ def test_from_runs_a_level_and_its_descendants_again_with_the_same_bytes(
     after = project.modified_times()
     changed = {path.split("/")[0] for path in before if before[path] != after[path]}
     assert changed == {
-        "level_3_clusters", "level_3_assign", "tree", "drift", "selection", "atlas", "curation_report",
+        "level_3_clusters", "level_3_assign", "tree", "drift", "selection", "comparison", "atlas",
+        "curation_report",
     }, "output shards of which no row changed are not written again"  # fmt: skip
     assert project.selection_bytes() == finished.selection_bytes()
 

@@ -46,7 +46,12 @@ ROOMS: dict[str, set[str]] = {
         "algorithms/splitting", "algorithms/tree",
     },
     "algorithms/sampling": {
-        "algorithms/settings", "algorithms/randomness", "algorithms/resampling", "algorithms/tree",
+        "algorithms/settings", "algorithms/rows", "algorithms/randomness", "algorithms/resampling", "algorithms/tree",
+        "algorithms/measures",
+    },
+    "algorithms/measures": {
+        *_BASE, "algorithms/balance", "algorithms/kmeans", "algorithms/preprocessing", "algorithms/randomness",
+        "algorithms/search",
     },
     "algorithms/duplicates": {*_BASE, "algorithms/kmeans", "algorithms/preprocessing", "algorithms/search"},
     "algorithms/costs": {
@@ -70,9 +75,13 @@ ROOMS: dict[str, set[str]] = {
     "steps/cleaning": {*_STEPS, "steps/ingest"},
     "steps/tree": _STEPS,
     "steps/dataset": {*_STEPS, "steps/ingest", "steps/cleaning", "steps/tree", "report"},
-    "steps/report": {*_STEPS, "steps/ingest", "steps/cleaning", "steps/tree", "steps/dataset", "report"},
+    "steps/comparison": {*_STEPS, "steps/tree", "steps/dataset", "report"},
+    "steps/report": {
+        *_STEPS, "steps/ingest", "steps/cleaning", "steps/tree", "steps/dataset", "steps/comparison", "report",
+    },
     "steps/registry": {
-        *_STORED, "steps/context", "steps/ingest", "steps/cleaning", "steps/tree", "steps/dataset", "steps/report",
+        *_STORED, "steps/context", "steps/ingest", "steps/cleaning", "steps/tree", "steps/dataset",
+        "steps/comparison", "steps/report",
     },
     "defs/__init__": set(),
     "defs/io_managers": {"storage"},

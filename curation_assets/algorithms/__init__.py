@@ -1,6 +1,6 @@
 """The method as a library: numpy arrays in and out, no Dagster, no files.
 
-tree = fit_hierarchy(x, [LevelSpec(n_clusters=2000), LevelSpec(n_clusters=200)], metric="cosine", seed=0)
+tree = fit_hierarchy(x, plan_levels(len(x), target_size=5000), metric="cosine", seed=0)
 indices = sample_balanced(tree, target_size=5000, seed=0)
 """
 
@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from curation_assets.algorithms.balance import effective_number
+    from curation_assets.algorithms.costs.planning import plan_levels
     from curation_assets.algorithms.hierarchy import LevelSpec, fit_hierarchy
     from curation_assets.algorithms.sampling.balanced import sample_balanced
     from curation_assets.algorithms.tree import ClusterTree
 
-__all__ = ["ClusterTree", "LevelSpec", "effective_number", "fit_hierarchy", "sample_balanced"]
+__all__ = ["ClusterTree", "LevelSpec", "effective_number", "fit_hierarchy", "plan_levels", "sample_balanced"]
 _MODULES = {
     "ClusterTree": "tree",
     "LevelSpec": "hierarchy",
     "effective_number": "balance",
     "fit_hierarchy": "hierarchy",
+    "plan_levels": "costs.planning",
     "sample_balanced": "sampling.balanced",
 }
 

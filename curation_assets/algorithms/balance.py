@@ -58,6 +58,19 @@ def balance_of(counts: np.ndarray) -> Balance:
     return Balance(effective_number(counts), largest, gini(counts), int((counts == 0).sum()))
 
 
+def has_collapsed(counts: np.ndarray, max_share: float) -> bool:
+    """Whether one of k groups holds most of all samples, int (k,): more than `allowed_share`."""
+    return balance_of(counts).largest_share > allowed_share(len(counts), max_share)
+
+
+def allowed_share(n_groups: int, max_share: float) -> float:
+    """The largest share of all samples that one of some groups may hold before they have collapsed.
+
+    That is `max_share`; with few groups 1.5 times an equal share, if that is larger. A single group cannot collapse.
+    """
+    return min(1.0, max(max_share, 1.5 / max(1, n_groups)))
+
+
 def kl_to_uniform(
     points: np.ndarray,
     *,

@@ -39,7 +39,7 @@ class LevelSpec:
     samples_per_cluster: int | None = None
     """Inputs kept per cluster in a resampling step; None keeps half of the mean cluster size, rounded up."""
     resampling_steps: int | None = None
-    """None means 10, or 0 for a split level."""
+    """None means 0 at level 1, and 10 at the levels above."""
     strategy: Strategy = "closest"
     """Which inputs a resampling step keeps."""
     n_coarse_clusters: int | None = None
@@ -64,10 +64,9 @@ class LevelSpec:
             _require(coarse >= 1 and n % coarse == 0, "n_coarse_clusters", coarse, f"a divisor of {n}")
             _require(not steps, "resampling_steps", steps, "0 in a split level")
 
-    @property
-    def steps(self) -> int:
-        """Resampling steps that will be run."""
-        return default_resampling_steps(self.resampling_steps, self.n_coarse_clusters)
+    def steps_at(self, level: int) -> int:
+        """Resampling steps that are run if these are the settings of that level, 1 for the lowest."""
+        return default_resampling_steps(self.resampling_steps, level)
 
     @property
     def per_coarse_cluster(self) -> int:
@@ -107,6 +106,11 @@ class LevelFitter:
     """Rows of a split level that are split at a time, as float32; changes no result."""
     checkpoints: Callable[[int], Checkpoints] | None = None
     """Where the fit of a resampling step (0 is the initial one) keeps its states; None keeps none."""
+
+    @property
+    def n_steps(self) -> int:
+        """Resampling steps of the level."""
+        return self.spec.steps_at(self.level)
 
     def inputs(self, rows: Rows | FitInputs) -> FitInputs:
         """Inputs ready for one or more stages, in this process unless their workers are elsewhere already."""
@@ -200,7 +204,7 @@ class LevelFitter:
         """All stages: the initial fit, then every resampling step."""
         inputs = self.inputs(rows)
         level = self.fit_initial(inputs)
-        for step in range(1, self.spec.steps + 1):
+        for step in range(1, self.n_steps + 1):
             refitted = self.refit(inputs, self.resample(level, step), step)
             level = replace(refitted, inertias=level.inertias + refitted.inertias)
         return level
@@ -246,7 +250,7 @@ def fit_hierarchy(
 
     Args:
         x: embeddings, float16 or float32 array (n, d), or Rows that are read in chunks.
-        levels: one spec per level, n_clusters falling from level to level and at most n.
+        levels: one spec per level, n_clusters falling from level to level and at most n; `plan_levels` proposes them.
         metric: 'cosine' normalises inputs and every level's centroids; 'l2' does neither.
         centring: subtract the pool's mean embedding first.
         seed: the same seed, data and settings give the same tree on any machine, with any chunking.
@@ -255,7 +259,7 @@ def fit_hierarchy(
         memory: size up to which rows are kept as float32; larger pools are read in every pass. None takes 2 GiB.
 
     Returns:
-        The tree. Memory: see `planning.fit_memory`.
+        The tree, which keeps a reference to x. Memory: see `planning.fit_memory`.
 
     Raises:
         ValueError: if there is no level, levels do not shrink, n_clusters exceeds the inputs, or x has the
@@ -288,7 +292,7 @@ def fit_hierarchy(
         )
         fitted.append(fitter.fit(inputs))
         inputs = centroid_inputs(fitted[-1].centroids, metric)
-    return ClusterTree(tuple(fitted), preprocessing, seed)
+    return ClusterTree(tuple(fitted), preprocessing, seed, rows)
 
 
 def centroid_inputs(centroids: np.ndarray | Rows, metric: Metric) -> Rows:

@@ -21,6 +21,9 @@ class Purpose(IntEnum):
     DEDUPLICATION = 7
     ATLAS = 8
     FIT_SAMPLE = 9
+    YARDSTICK = 10
+    HELD_OUT = 11
+    COMPARISON = 12
 
 
 def generator(seed: int, purpose: Purpose, *coordinates: int) -> np.random.Generator:

@@ -7,14 +7,19 @@ Strategy = Literal["closest", "random"]
 """Which rows of a cluster are kept or drawn."""
 DEFAULT_MEMORY_BUDGET = 4 * 10**9
 """Bytes of a process that fits."""
+DEFAULT_EVENNESS = 0.75
+"""Of draws: shares grow with the fourth root of a cluster's size."""
 DEFAULT_RESAMPLING_STEPS = 10
+"""Of every level above level 1, which is not resampled unless asked: as in the paper's setting for images."""
+DEFAULT_MAX_SHARE = 0.3
+"""Share of the pool in one cluster above which a level has collapsed into it."""
 DEFAULT_MAX_ITERATIONS = 50
 DEFAULT_TOLERANCE = 1e-4
 """A fit stops when an iteration improves the inertia by less than this share."""
 
 
-def default_resampling_steps(given: int | None, n_coarse_clusters: int | None) -> int:
-    """Resampling steps of a level: as given, else the default, else 0 for a split level."""
+def default_resampling_steps(given: int | None, level: int) -> int:
+    """Resampling steps of a level: as given, else 0 at level 1 and 10 above."""
     if given is not None:
         return given
-    return 0 if n_coarse_clusters else DEFAULT_RESAMPLING_STEPS
+    return DEFAULT_RESAMPLING_STEPS if level > 1 else 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -90,6 +90,8 @@ class ClusterTree:
     """levels[0] clusters the pool's rows, levels[t] the centroids of levels[t - 1]."""
     preprocessing: Preprocessing
     seed: int
+    rows: Rows | None = field(default=None, repr=False, compare=False)
+    """The raw embeddings that it was fitted on: a reference, no copy. None if they are not at hand."""
 
     @property
     def metric(self) -> Metric:

@@ -82,6 +82,17 @@ def story_lines(story: Story) -> Iterator[str]:
     ]  # fmt: skip
     yield f"file        {where}" + (f" ({', '.join(sizes)})" if sizes else "")
     yield f"fate        {(story.fate or 'undecided').replace('_', ' ')}: {story.why}"
+    for target in story.targets:
+        yield (
+            f"target      {target.name}: balanced from level {target.balance_from} ({target.why_from}), evenness "
+            f"{target.evenness:g}"
+        )
+        if target.levels:
+            scores = [
+                f"level {level.level} {level.score:.3f} +- {level.noise:.3f}" + " collapsed" * level.collapsed
+                for level in target.levels
+            ]
+            yield f"            scores: {', '.join(scores)}"
     if story.out_of_date:
         yield f"warning     the ledger of this shard is out of date ({story.out_of_date}): run the pool first"
 
@@ -96,7 +107,7 @@ def _path_table(story: Story) -> Table:
         table.add_column(f"{target.name}: {target.requested:,} {target.unit}{taken}", justify="right")
     for step in reversed(story.clusters):
         shares = [
-            f"{share.quota:,} of {share.size:,} ({share.share:.1%})"
+            f"{share.quota:,} of {share.size:,} ({'sum' if share.navigates else f'{share.share:.1%}'})"
             for target in story.targets
             for share in target.shares
             if share.level == step.level

@@ -15,7 +15,7 @@ from curation_assets.algorithms.settings import DEFAULT_MEMORY_BUDGET
 from curation_assets.cli.numbers import duration, size
 from curation_assets.cli.terminal import say
 from curation_assets.errors import PoolSpecError
-from curation_assets.graph.levels import level_specs
+from curation_assets.graph.levels import dropped_line, level_specs, why_dropped
 from curation_assets.project import embedded_size, find_spec, open_home
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ class PricedPlan:
     expected: Plan
     most: Plan
     embed_rate: float | None
+    n_levels: int
+    """Levels that were asked for; those above the workload's are dropped."""
 
     @property
     def embedding_seconds(self) -> float:
@@ -90,14 +92,14 @@ def show_plan(options: PlanOptions) -> None:
     console = Console()
     console.print(_table(priced))
     assumptions = (f"- {line}" for line in _assumptions(priced, options))
-    for line in (*_totals(priced), "", "assumptions", *assumptions):
+    for line in (*_dropped(priced), *_totals(priced), "", "assumptions", *assumptions):
         say(console, line)
 
 
 def _priced(options: PlanOptions) -> PricedPlan:
     from curation_assets.algorithms.costs.model import plan_cost
 
-    title, workload, device = _of_pool(options) if options.pool else _of_options(options)
+    title, workload, device, n_levels = _of_pool(options) if options.pool else _of_options(options)
     return PricedPlan(
         title,
         workload,
@@ -105,10 +107,12 @@ def _priced(options: PlanOptions) -> PricedPlan:
         plan_cost(workload),
         plan_cost(workload, at_most=True),
         options.embed_rate,
+        n_levels,
     )
 
 
-def _of_pool(options: PlanOptions) -> tuple[str, Workload, str]:
+def _of_pool(options: PlanOptions) -> tuple[str, Workload, str, int]:
+    """Title, workload, device and number of levels of a pool."""
     given = {
         "--clusters": options.clusters,
         "--coarse": options.coarse,
@@ -136,17 +140,19 @@ def _of_pool(options: PlanOptions) -> tuple[str, Workload, str]:
             )
         rows, dimension = rows or stored[0], dimension or stored[1]
     options = replace(options, rows=rows, dimension=dimension, fit_rows=spec.fit_rows)
-    return spec.name, _workload(options, level_specs(spec, rows), spec.memory_budget), spec.fit_device
+    workload = _workload(options, level_specs(spec, rows), spec.memory_budget)
+    return spec.name, workload, spec.fit_device, spec.n_levels
 
 
-def _of_options(options: PlanOptions) -> tuple[str, Workload, str]:
-    from curation_assets.algorithms.costs.planning import plan_n_clusters
+def _of_options(options: PlanOptions) -> tuple[str, Workload, str, int]:
+    """The same without one."""
+    from curation_assets.algorithms.costs.planning import plan_levels
     from curation_assets.algorithms.hierarchy import LevelSpec
 
     if options.rows is None or options.dimension is None:
         raise PoolSpecError("pass --pool NAME, or --rows and --dim, for example --rows 743e6 --dim 1024")
     n_fitted = min(options.fit_rows or options.rows, options.rows)
-    clusters = options.clusters or plan_n_clusters(n_fitted, _DEFAULT_LEVELS)
+    clusters = options.clusters or [level.n_clusters for level in plan_levels(n_fitted, _DEFAULT_LEVELS)]
     if any(above >= below for below, above in pairwise(clusters)):
         raise PoolSpecError(
             f"--clusters: expected fewer clusters on every level, got {','.join(map(str, clusters))}"
@@ -161,7 +167,8 @@ def _of_options(options: PlanOptions) -> tuple[str, Workload, str]:
         )
         for level, k in enumerate(clusters, start=1)
     ]
-    return "plan", _workload(options, levels, DEFAULT_MEMORY_BUDGET), "auto"
+    n_levels = len(levels) if options.clusters else _DEFAULT_LEVELS
+    return "plan", _workload(options, levels, DEFAULT_MEMORY_BUDGET), "auto", n_levels
 
 
 def _workload(options: PlanOptions, levels: list[LevelSpec], memory_budget: int) -> Workload:
@@ -232,6 +239,12 @@ def _table(priced: PricedPlan) -> Table:
     return table
 
 
+def _dropped(priced: PricedPlan) -> Iterator[str]:
+    levels = priced.workload.levels
+    if len(levels) < priced.n_levels:
+        yield dropped_line(len(levels) + 1, priced.n_levels, why_dropped(levels))
+
+
 def _totals(priced: PricedPlan) -> Iterator[str]:
     plan, workload, hardware = priced.expected, priced.workload, priced.hardware
     seconds, most = priced.seconds(plan), priced.seconds(priced.most)
@@ -295,6 +308,7 @@ def _as_json(priced: PricedPlan) -> dict[str, Any]:
     return {
         "rows": priced.workload.n_rows,
         "dimension": priced.workload.dimension,
+        "dropped_levels": list(range(len(priced.workload.levels) + 1, priced.n_levels + 1)),
         "workers": priced.workload.workers,
         "memory_budget": priced.workload.memory_budget,
         "hardware": asdict(priced.hardware),

@@ -9,6 +9,7 @@ from curation_assets.cli.rebuild import Rebuild
 from curation_assets.cli.runner import Runner, open_runner
 from curation_assets.errors import PoolSpecError
 from curation_assets.graph.relations import descendants, descendants_to_force, ingest_steps
+from curation_assets.steps.comparison.verdict import verdict_lines
 from curation_assets.storage.tables import CurationReport
 
 
@@ -72,3 +73,9 @@ def _show_result(runner: Runner, seconds: float, *, whole: bool) -> None:
     # Each version has its own folder in an object store, so the asset's folder may hold several.
     runner.say(f"  release: {storage.output('dataset_release').path('any').parent}")
     runner.say(f"  report:  {storage.output(CurationReport.asset).path(CurationReport.PAGE)}")
+    compared = storage.comparison().facts()
+    for target, verdict in (compared.summary["verdicts"] if compared else {}).items():
+        first, *others = verdict_lines(verdict)
+        runner.say(f"  {target}: {first}")
+        for line in others:
+            runner.say(f"    {line}")

@@ -15,6 +15,7 @@ from curation_assets.graph.refit import due_refit
 from curation_assets.graph.steps import pool_steps
 from curation_assets.pools import PoolSpec, load_pool_specs
 from curation_assets.project import find_spec, open_home
+from curation_assets.steps.tree.levels import level_lines
 from curation_assets.storage.pool_storage import PoolStorage
 
 _SHARDS_NAMED = 3
@@ -76,6 +77,7 @@ def tree_lines(storage: PoolStorage, freshness: Freshness) -> Iterator[str]:
             f"tree {tree.summary['tree_version']}: fitted on {rows.n_rows:,} rows of {len(rows.shards)} shards "
             f"({rows.reason}, {rows.decided_at})"
         )
+        yield from level_lines(tree.summary.get("levels", ()))
     drift = freshness.facts("drift", None)
     if rows and drift:
         summary = drift.summary

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from curation_assets.cli.terminal import say
-from curation_assets.graph.levels import level_specs
+from curation_assets.graph.levels import dropped_line, level_specs, why_dropped
 from curation_assets.pools import PoolSpec, load_pool_spec
 from curation_assets.project import embedded_size, open_home
 
@@ -58,10 +58,13 @@ def _show_plan(console: Console, spec: PoolSpec, rows: int, dimension: int) -> N
         table.add_column(column, justify="right")
     n_inputs = spec.n_rows_of_fit(rows)
     for t, level in enumerate(levels, start=1):
-        kept = f"{level.kept_per_cluster(n_inputs):,}" if level.steps else "-"
-        table.add_row(str(t), f"{n_inputs:,}", f"{level.n_clusters:,}", str(level.steps), kept)
+        steps = level.steps_at(t)
+        kept = f"{level.kept_per_cluster(n_inputs):,}" if steps else "-"
+        table.add_row(str(t), f"{n_inputs:,}", f"{level.n_clusters:,}", str(steps), kept)
         n_inputs = level.n_clusters
     console.print(table)
+    if len(levels) < spec.n_levels:
+        say(console, dropped_line(len(levels) + 1, spec.n_levels, why_dropped(levels)), "yellow")
     workload = Workload(
         n_rows=rows,
         dimension=dimension,

@@ -13,11 +13,12 @@ from curation_assets.graph.freshness import Freshness
 from curation_assets.graph.steps import pool_steps
 from curation_assets.pools import PoolSpec, RefitSettings
 from curation_assets.pools.device import resolve_device
+from curation_assets.steps.comparison.verdict import verdict_lines
 from curation_assets.steps.context import PoolAccess
 from curation_assets.steps.dataset.accounts import audit_ledger, missed_targets
 from curation_assets.steps.dataset.clean_selection import contaminated_selection
-from curation_assets.steps.report import DOMINATING_SHARE, dominating_share
 from curation_assets.steps.soundness import miscounted_shards, unsound_embeddings
+from curation_assets.steps.tree.levels import LEVEL_FIGURES, level_lines
 
 _ROWS_SHOWN = 50
 
@@ -168,30 +169,42 @@ def _selection_is_clean(pool: PoolAccess) -> dg.AssetCheckResult:
 
 
 def _no_cluster_dominates(pool: PoolAccess) -> dg.AssetCheckResult:
-    quotas = pool.storage.selection().quotas.read()
-    top = quotas.filter(
-        (pl.col("target") == quotas["target"][0]) & (pl.col("level") == quotas["level"].max())
-    )
-    share = float(top["size"].max() / top["size"].sum())  # type: ignore[operator, arg-type]
-    allowed = dominating_share(top.height)
+    levels = pool.storage.tree().require_facts().summary["levels"]
+    fitted = [row for row in levels if not row["dropped"]]
+    top = fitted[-1]
+    lines = [line for row in fitted for line in level_lines([row])]
     return dg.AssetCheckResult(
-        passed=share <= allowed,
+        passed=not lines,
         severity=dg.AssetCheckSeverity.WARN,
-        description=f"the largest of {top.height} top-level clusters holds {share:.1%} of the pool's {top['unit'][0]}",
-        metadata={"largest_share": round(share, 4), "allowed_share": round(allowed, 4)},
+        description="; ".join(lines)
+        or f"the largest of {top['n_clusters']} top-level clusters holds {top['largest_share']:.1%} of the pool",
+        metadata={
+            "allowed_share": pool.spec.max_share,
+            **table("levels", [{name: row[name] for name in LEVEL_FIGURES} for row in levels]),
+        },
     )
 
 
-def _beats_random(pool: PoolAccess) -> dg.AssetCheckResult:
-    summary = pool.storage.output("curation_report").require_facts().summary
-    has_labels = summary["balanced"]["effective_labels"] is not None
-    figure = "effective_labels" if has_labels else "effective_top_clusters"
-    balanced, random = summary["balanced"][figure], summary["random"][figure]
+def _beats_baselines(pool: PoolAccess) -> dg.AssetCheckResult:
+    verdicts = pool.storage.comparison().require_facts().summary["verdicts"]
+    losing = {name: verdict for name, verdict in verdicts.items() if not verdict["beats_baselines"]}
+    words = [f"{name}: {verdict_lines(verdict)[0]}" for name, verdict in (losing or verdicts).items()]
+    rows = [
+        {
+            "target": name,
+            "outcome": verdict["outcome"],
+            "against_the_best_baseline": f"{100 * verdict['gain']:+.1f} %",
+            "noise": f"{100 * verdict['noise']:.1f} %",
+            "alarms": " ".join(verdict["alarms"]),
+            "remedy": verdict["remedy"],
+        }
+        for name, verdict in verdicts.items()
+    ]
     return dg.AssetCheckResult(
-        passed=balanced > random,
+        passed=not losing,
         severity=dg.AssetCheckSeverity.WARN,
-        description=f"{figure.replace('_', ' ')}: {balanced:.1f} balanced, {random:.1f} random",
-        metadata={"balanced": round(balanced, 2), "random": round(random, 2)},
+        description=" ".join(words),
+        metadata=table("verdicts", rows),
     )
 
 
@@ -223,13 +236,18 @@ CHECKS: Mapping[str, Check] = {
     ),
     "no_cluster_dominates": Check(
         "selection",
-        f"No top-level cluster holds over {DOMINATING_SHARE:.0%} of the pool.",
+        "No level has collapsed: none of its clusters holds more than `max_share` of the pool.",
         _no_cluster_dominates,
     ),
     "ledger_adds_up": Check(
         "ledger", "Every sample has exactly one fate, and the totals add up.", _ledger_adds_up
     ),
-    "beats_random": Check("curation_report", "The subset is more diverse than a random one.", _beats_random),
+    "beats_baselines": Check(
+        "comparison",
+        "Every target is more diverse than a random subset of its size, beyond noise, covers no fewer labels, and is "
+        "no less diverse than flat k-means.",
+        _beats_baselines,
+    ),
     "nothing_is_out_of_date": Check(
         "curation_report",
         "Everything in the pool is up to date. If not, the check lists what is not, and why. Run it at any time.",

@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 import numpy as np
 
+from curation_assets.report.comparison import ComparisonSummary
 from curation_assets.report.sparkline import sparkline_markdown
 from curation_assets.storage.outputs import Facts, Output
 from curation_assets.storage.tables import LevelClusters
@@ -89,6 +90,14 @@ def size_metadata(sizes: np.ndarray, what: str = "cluster sizes") -> dict[str, A
         "gini": round(balance.gini, 4),
         "n_empty": balance.n_empty,
     }
+
+
+def comparison_picture(comparison: ComparisonSummary) -> dg.MarkdownMetadataValue:
+    """Every measure of the subsets that a target is compared with."""
+    from curation_assets.report.comparison_figures import comparison_panels
+
+    alt = "every measure of random, flat k-means, start levels and the chosen subset"
+    return picture(comparison_panels(comparison), alt)
 
 
 def picture(png: bytes, alt: str) -> dg.MarkdownMetadataValue:

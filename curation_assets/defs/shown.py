@@ -8,18 +8,22 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from curation_assets.defs.metadata import fit_metadata, picture, size_metadata, table
+from curation_assets.defs.metadata import comparison_picture, fit_metadata, picture, size_metadata, table
 from curation_assets.defs.run.step_run import Shown
 from curation_assets.steps.cleaning.duplicate_groups import largest_groups
+from curation_assets.steps.comparison.verdict import verdict_lines
 from curation_assets.steps.context import PoolAccess
 from curation_assets.steps.dataset.atlas import atlas_command
+from curation_assets.steps.report.comparison import read_comparisons
 from curation_assets.steps.tree.drift import DRIFT_FIGURES
+from curation_assets.steps.tree.levels import LEVEL_FIGURES
 from curation_assets.storage.outputs import Output
 from curation_assets.storage.tables import Atlas, CurationReport, Tree
 
 _ROWS_SHOWN = 20
 _FIGURES = {
-    "effective_numbers.png": "effective numbers of pool, random, flat k-means and balanced",
+    "comparison.png": "every measure of random, flat k-means, start levels and the chosen subset",
+    "frontier.png": "every measure by the size of the subset",
     "cluster_sizes.png": "cluster sizes by level",
     "label_balance.png": "labels in the pool and in the balanced subset",
     "random_sample.png": "a random subset",
@@ -64,6 +68,8 @@ def _fit(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
 def _tree(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
     facts, level_1 = output.require_facts(), Tree.cluster_map(1)
     metadata: dict[str, Any] = {"versions": dg.MetadataValue.json(facts.summary["versions"])}
+    measured = facts.summary["levels"]
+    metadata |= table("levels", [{name: row[name] for name in LEVEL_FIGURES} for row in measured])
     if level_1.name in facts.files and facts.summary["previous_version"]:
         largest = level_1.of(output).read().sort("n_rows", descending=True).head(_ROWS_SHOWN)
         rows = largest.with_columns(pl.col("share_of_old").round(3))
@@ -84,17 +90,40 @@ def _drift(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
 
 
 def _quotas(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
-    """The levels of every target, and the balance of the first target's quotas over the top level's clusters."""
-    quotas = pool.storage.selection().quotas.read()
+    """How start levels were chosen, the levels of every target, and the balance of the first target's start level."""
+    selection = pool.storage.selection()
+    quotas, starts = selection.quotas.read(), output.require_facts().summary["balance_from"]
     first = quotas.filter(pl.col("target") == quotas["target"][0])
-    top = first.filter(pl.col("level") == pl.col("level").max())
+    level = starts[first["target"][0]]
+    shared = first.filter(pl.col("level") == level)
     by_level = quotas.group_by("target", "level", "unit", maintain_order=True).agg(
         clusters=pl.len(), taken_from=(pl.col("quota") > 0).sum(), largest_quota=pl.col("quota").max()
     )
+    measured = selection.start_levels.read().with_columns(pl.col("collapsed", "chosen").cast(pl.String))
     return {
+        **table("start_levels", measured.to_dicts()),
         **table("quotas", by_level.to_dicts()),
-        **size_metadata(top["quota"].to_numpy(), f"top level quotas in {first['unit'][0]}"),
+        **size_metadata(shared["quota"].to_numpy(), f"start level quotas in {first['unit'][0]}"),
     }
+
+
+def _comparison(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
+    """Verdict, measures and figure of every target."""
+    stored = pool.storage.comparison()
+    verdicts = output.require_facts().summary["verdicts"]
+    shown: dict[str, Any] = {}
+    for name, compared in read_comparisons(pool.storage).items():
+        mine = stored.measures.part("target", name).with_columns(
+            value=pl.format("{} ± {}", pl.col("mean").round(3), pl.col("spread").fill_null(0.0).round(3)),
+            of=pl.concat_str("measure", pl.col("field"), separator=" of ", ignore_nulls=True),
+        )
+        wide = mine.pivot("of", index="subset", values="value").fill_null("")
+        shown |= {
+            f"{name}/verdict": " ".join(verdict_lines(verdicts[name])),
+            **table(f"{name}/measures", wide.to_dicts()),
+            f"{name}/figure": comparison_picture(compared),
+        }
+    return shown
 
 
 def _folders(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
@@ -137,6 +166,7 @@ SHOWN: Mapping[str, Shown] = {
     "drift": _drift,
     "selection": _quotas,
     "dataset_release": _folders,
+    "comparison": _comparison,
     "atlas": _atlas,
     "curation_report": _report,
 }

@@ -62,6 +62,8 @@ class Step:
     fits_tree: bool = False
     on_fit_rows: bool = False
     """Reads the rows that the tree is fitted on, not all present rows."""
+    reads_labels: bool = True
+    """Whether labels of the raw pool decide the content; if not, only the samples do."""
     gives_fit_rows: bool = False
     """Its rows are the ones that the tree is fitted on and drawn from."""
     cleans: bool = False

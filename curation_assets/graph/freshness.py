@@ -21,6 +21,7 @@ from curation_assets.storage.fit_rows import FitRows, FittedShard
 from curation_assets.storage.outputs import Facts, Recipe
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import Shard
+from curation_assets.storage.tables import RawPool
 
 _SOURCE, _FIT_ROWS = "source", "fit_rows"
 _SHARE_READ_WHOLE = 4
@@ -55,7 +56,7 @@ class Freshness:
         self._forced = forced
         self._facts: dict[tuple[str, str | None], Facts | None] = {}
         self._read_whole: set[str] = set()
-        self._combined: dict[str, str | None] = {}
+        self._combined: dict[tuple[str, bool], str | None] = {}
         self._settings_seen: dict[str, Mapping[str, Any]] = {}
         self.rows_step = rows_step(steps)
         self._settings_text = {name: canonical(step.settings) for name, step in steps.items()}
@@ -175,20 +176,22 @@ class Freshness:
         rows = self.fit_rows()
         return rows.digest if rows else self._combined_digest(self.rows_step)
 
-    def _combined_digest(self, name: str) -> str | None:
-        if name not in self._combined:
+    def _combined_digest(self, name: str, *, with_labels: bool = True) -> str | None:
+        if (name, with_labels) not in self._combined:
             every = self.facts_by_shard(name)
-            complete = {key: facts.digest for key, facts in every.items() if facts}
-            self._combined[name] = combined_digest(complete) if len(complete) == len(every) else None
-        return self._combined[name]
+            complete = {key: _digest(facts, with_labels) for key, facts in every.items() if facts}
+            digest = combined_digest(complete) if len(complete) == len(every) else None
+            self._combined[name, with_labels] = digest
+        return self._combined[name, with_labels]
 
     def _input_digest(self, source: Step, step: Step, shard: str | None) -> str | None:
         if source.partitioned and step.partitioned:
             facts = self.facts(source.name, shard)
-            return facts.digest if facts else None
+            return _digest(facts, step.reads_labels) if facts else None
         if source.partitioned:
-            rests_on_fit = step.on_fit_rows and source.name == self.rows_step
-            return self._fit_rows_digest() if rests_on_fit else self._combined_digest(source.name)
+            if step.on_fit_rows and source.name == self.rows_step:
+                return self._fit_rows_digest()
+            return self._combined_digest(source.name, with_labels=step.reads_labels)
         facts = self.facts(source.name, None)
         if facts is None:
             return None
@@ -257,10 +260,33 @@ class Freshness:
         return found
 
     def _spared(self, name: str, step: Step, key: str | None, found: Mapping[str, Any]) -> bool:
-        """Whether an outdated input is irrelevant: it concerns other shards, or rows that the fit does not use."""
+        """Whether an outdated input is irrelevant: it concerns other shards, rows that no fit uses, or labels."""
         if step.on_fit_rows and name == self.rows_step:
             return self.fit_rows() is not None
+        if name == RawPool.asset and not step.reads_labels:
+            here = [key] if step.partitioned and key in found[name] else found[name]
+            if all(self._is_relabelled(name, other) for other in here):
+                return True
         return self.steps[name].partitioned and step.partitioned and key not in found[name]
+
+    def _is_relabelled(self, name: str, shard: str | None) -> bool:
+        """Whether the labels that a shard of the raw pool keeps are all that is out of date in it."""
+        facts, recipe = self.facts(name, shard), self.recipe(name, shard)
+        if facts is None or recipe is None or self.is_forced(name, shard):
+            return False
+        same_code = facts.code_version == recipe.code_version and facts.inputs == recipe.inputs
+        return same_code and _without_labels(facts.settings) == _without_labels(recipe.settings)
+
+
+def _without_labels(settings: Mapping[str, Any]) -> str:
+    source = dict(settings.get("source", {}))
+    source.pop("label_fields", None)
+    return canonical({**settings, "source": source})
+
+
+def _digest(facts: Facts, with_labels: bool) -> str:
+    """Digest of a shard's output, as a step sees it that reads the labels or does not."""
+    return facts.digest if with_labels else facts.digest_of(RawPool.CONTENT)
 
 
 def explain_change(

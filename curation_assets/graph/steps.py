@@ -10,6 +10,8 @@ from typing import Any
 from curation_assets.formats import ROW_FORMATS, output_suffix
 from curation_assets.graph.base import ExtraInput, Lane, Step, Weight
 from curation_assets.graph.levels import fit_settings, resampling_settings
+from curation_assets.graph.report_steps import atlas_step, comparison_step, curation_report_step
+from curation_assets.graph.upstream import admitted_rows, judges, of_levels
 from curation_assets.pools import EmbeddingsSource, PoolSpec
 from curation_assets.pools.encoder import decisive_settings
 from curation_assets.storage.tables import level_asset
@@ -35,9 +37,10 @@ def pool_steps(spec: PoolSpec) -> dict[str, Step]:
         declared.append(_assign(spec, level))
     declared += [_tree(spec), _drift(spec), _selection(spec), _ledger(spec)]
     declared += [_balanced_dataset(spec), _dataset_release(spec)]
+    declared.append(comparison_step(spec))
     if spec.atlas:
-        declared.append(_atlas(spec))
-    declared.append(_curation_report(spec))
+        declared.append(atlas_step(spec))
+    declared.append(curation_report_step(spec))
     return {step.name: step for step in declared}
 
 
@@ -64,6 +67,7 @@ def _embeddings(spec: PoolSpec) -> Step:
         name="embeddings",
         version="2",
         inputs=("raw_pool",),
+        reads_labels=False,
         settings=_encoding(spec) | ({"max_image_pixels": limit} if limit else {}),
         weight=Weight.GPU,
         partitioned=True,
@@ -87,6 +91,7 @@ def _token_counts(spec: PoolSpec) -> Step:
         name="token_counts",
         version="1",
         inputs=("raw_pool",),
+        reads_labels=False,
         settings={"token_count_field": column} if column else {"tokenizer": tokenizer},
         partitioned=True,
         badges=("huggingface", "parquet"),
@@ -118,6 +123,7 @@ def _contaminated(spec: PoolSpec) -> Step:
         name="contaminated",
         version="1",
         inputs=("raw_pool", "embeddings", "evaluation_sets"),
+        reads_labels=False,
         settings={"threshold": threshold, "modality": spec.modality},
         partitioned=True,
         cleans=True,
@@ -134,6 +140,7 @@ def _duplicates(spec: PoolSpec) -> Step:
         name="duplicates",
         version="2",
         inputs=("raw_pool", "embeddings", *(["contaminated"] if spec.decontamination else [])),
+        reads_labels=False,
         settings=settings | {"metric": spec.preprocessing.metric} | rule,
         weight=Weight.MEMORY,
         spreads=True,
@@ -144,17 +151,11 @@ def _duplicates(spec: PoolSpec) -> Step:
     )
 
 
-def _judges(spec: PoolSpec) -> list[str]:
-    """The steps whose evidence excludes rows."""
-    settings = {"contaminated": spec.decontamination, "duplicates": spec.deduplication}
-    return [name for name, asked_for in settings.items() if asked_for]
-
-
 def _admitted(spec: PoolSpec) -> Step:
     return Step(
         name="admitted",
         version="1",
-        inputs=("embeddings", *_judges(spec)),
+        inputs=("embeddings", *judges(spec)),
         settings={},
         partitioned=True,
         gives_fit_rows=True,
@@ -175,11 +176,7 @@ _FITS = {
 
 def _fit_kinds(spec: PoolSpec, level: int) -> list[str]:
     """The fits of a level; without resampling there is one."""
-    return list(_FITS) if spec.levels[level - 1].steps else ["clusters"]
-
-
-def _of_levels(spec: PoolSpec, kind: str) -> tuple[str, ...]:
-    return tuple(level_asset(level, kind) for level in range(1, spec.n_levels + 1))
+    return list(_FITS) if spec.levels[level - 1].steps_at(level) else ["clusters"]
 
 
 def _fit(spec: PoolSpec, level: int, kind: str) -> Step:
@@ -226,14 +223,14 @@ def _assign(spec: PoolSpec, level: int) -> Step:
 def _tree(spec: PoolSpec) -> Step:
     return Step(
         name="tree",
-        version="1",
-        inputs=(*_of_levels(spec, "clusters"), level_asset(1, "assign")),
-        settings={"keep_trees": spec.refit.keep_trees},
+        version="2",
+        inputs=(*of_levels(spec, "clusters"), *admitted_rows(spec), level_asset(1, "assign")),
+        settings={"keep_trees": spec.refit.keep_trees, "max_share": spec.max_share},
         lane=Lane.HIERARCHY,
         level=spec.n_levels,
         badges=("parquet",),
         description="The current tree, archived by version; earlier versions stay readable. A table per level maps the "
-        "clusters of the previous tree to those that hold their rows now.",
+        "clusters of the previous tree to those that hold their rows now. Levels that have collapsed are marked.",
     )
 
 
@@ -241,7 +238,7 @@ def _drift(spec: PoolSpec) -> Step:
     return Step(
         name="drift",
         version="1",
-        inputs=("embeddings", *_of_levels(spec, "assign")),
+        inputs=("embeddings", *of_levels(spec, "assign")),
         settings=spec.refit.model_dump(mode="json", include={"new_rows", "drift_score"}),
         lane=Lane.HIERARCHY,
         level=spec.n_levels,
@@ -252,26 +249,29 @@ def _drift(spec: PoolSpec) -> Step:
     )
 
 
-def _admitted_rows(spec: PoolSpec) -> tuple[str, ...]:
-    return ("admitted",) if spec.is_cleaned else ()
-
-
 # 3. Balance: the draw, the fate of every sample, and the files.
 
 
 def _selection(spec: PoolSpec) -> Step:
     counted = ["token_counts"] if spec.counts_tokens else []
+    probed = ["probe"] if any(target.asks_probe for target in spec.targets) else []
+    measured = any(target.measures_levels for target in spec.targets)
     return Step(
         name="selection",
-        version="3",
+        version="4",
         inputs=(
             "embeddings",
-            *_admitted_rows(spec),
+            *admitted_rows(spec),
             *counted,
             level_asset(1, "assign"),
-            *_of_levels(spec, "clusters"),
+            *of_levels(spec, "clusters"),
+            *probed,
         ),
-        settings={"targets": [target.model_dump(mode="json") for target in spec.targets], "seed": spec.seed},
+        settings={
+            "targets": [target.model_dump(mode="json") for target in spec.targets],
+            "seed": spec.seed,
+            **({"max_share": spec.max_share} if measured else {}),
+        },
         lane=Lane.BALANCE,
         weight=Weight.MEMORY,
         level=spec.n_levels,
@@ -279,7 +279,8 @@ def _selection(spec: PoolSpec) -> Step:
         # Drift decides first: a draw from a tree that is about to be refitted would have to be repeated.
         after=("tree", "drift"),
         badges=("polars", "parquet"),
-        description="Quotas of samples or tokens per target, water-filled down the tree, and the rows that fill them.",
+        description="The level that each target is balanced from; quotas of samples or tokens, water-filled down the "
+        "tree from there; and the rows that fill them.",
     )
 
 
@@ -287,7 +288,8 @@ def _ledger(spec: PoolSpec) -> Step:
     return Step(
         name="ledger",
         version="3",
-        inputs=("raw_pool", "embeddings", *_admitted_rows(spec), level_asset(1, "assign"), "selection"),
+        inputs=("raw_pool", "embeddings", *admitted_rows(spec), level_asset(1, "assign"), "selection"),
+        reads_labels=False,
         settings={},
         lane=Lane.BALANCE,
         partitioned=True,
@@ -322,10 +324,10 @@ def _dataset_release(spec: PoolSpec) -> Step:
     card = {"description": spec.description, "encoder": spec.encoder_name}
     return Step(
         name="dataset_release",
-        version="1",
+        version="2",
         inputs=(
             "embeddings",
-            *_admitted_rows(spec),
+            *admitted_rows(spec),
             level_asset(1, "assign"),
             "selection",
             "balanced_dataset",
@@ -337,41 +339,4 @@ def _dataset_release(spec: PoolSpec) -> Step:
         badges=("huggingface",),
         description="The published form of each target, one folder each: Parquet under `data/` for "
         "datasets.load_dataset, ids, weights, dataset card and manifest.",
-    )
-
-
-# 4. Report: pictures of what came out.
-
-
-def _atlas(spec: PoolSpec) -> Step:
-    shown = spec.atlas.model_dump(mode="json") if spec.atlas else {}
-    return Step(
-        name="atlas",
-        version="1",
-        inputs=("raw_pool", "embeddings", *_of_levels(spec, "assign"), "selection", "ledger"),
-        settings=shown | {"seed": spec.seed},
-        lane=Lane.REPORT,
-        weight=Weight.MEMORY,
-        level=spec.n_levels,
-        badges=("parquet", "scikitlearn"),
-        description="Samples with clusters, fates, a 2-D projection and neighbours, in one table for Embedding Atlas.",
-    )
-
-
-def _curation_report(spec: PoolSpec) -> Step:
-    first = [level_asset(1, "initial")] if spec.levels[0].steps else []
-    cleaned = [*_judges(spec), *_admitted_rows(spec)]
-    return Step(
-        name="curation_report",
-        version="3",
-        inputs=(
-            *("raw_pool", "embeddings", *first, *_of_levels(spec, "clusters"), *_of_levels(spec, "assign")),
-            *(*cleaned, "drift", "selection", "ledger", *(["atlas"] if spec.atlas else [])),
-        ),
-        settings={"description": spec.description, "seed": spec.seed},
-        lane=Lane.REPORT,
-        weight=Weight.MEMORY,
-        level=spec.n_levels,
-        badges=("html",),
-        description="What the pool looked like and what came out, in one self-contained HTML page.",
     )

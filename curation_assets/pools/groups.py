@@ -11,7 +11,7 @@ from curation_assets.pools.engine import EngineSettings
 from curation_assets.pools.levels import LevelSettings, PreprocessingSettings
 from curation_assets.pools.source import SOURCES
 from curation_assets.pools.spec import AtlasSettings
-from curation_assets.pools.targets import TargetSettings
+from curation_assets.pools.targets import ProbeChoice, TargetSettings
 from curation_assets.pools.upkeep import RefitSettings, WatchSettings
 
 GROUPS: Mapping[str, type[Settings]] = {
@@ -21,6 +21,7 @@ GROUPS: Mapping[str, type[Settings]] = {
     "evaluation_sets": EvaluationSet,
     "levels": LevelSettings,
     "targets": TargetSettings,
+    "balance_from": ProbeChoice,
     "atlas": AtlasSettings,
     "refit": RefitSettings,
     "watch": WatchSettings,

@@ -41,7 +41,9 @@ class LevelSettings(Settings):
         examples=[2000],
     )
     resampling_steps: NonNegativeInt | None = Field(
-        None, description="Resampling steps. `null` means 10, and 0 for a split level.", examples=[3]
+        None,
+        description="Resampling steps. `null` means 0 at level 1, and 10 at the levels above.",
+        examples=[3],
     )
     samples_per_cluster: PositiveInt | Auto = Field(
         "auto",
@@ -68,10 +70,9 @@ class LevelSettings(Settings):
         examples=[1.0e-3],
     )
 
-    @property
-    def steps(self) -> int:
-        """Resampling steps of the level, with the default filled in."""
-        return default_resampling_steps(self.resampling_steps, self.n_coarse_clusters)
+    def steps_at(self, level: int) -> int:
+        """Resampling steps if these are the settings of that level, 1 for the lowest."""
+        return default_resampling_steps(self.resampling_steps, level)
 
     @model_validator(mode="after")
     def _split_level_is_consistent(self) -> LevelSettings:

@@ -31,7 +31,7 @@ def load_pool_spec(path: Path) -> PoolSpec:
     try:
         return PoolSpec.model_validate({"name": path.stem, **document})
     except ValidationError as error:
-        raise PoolSpecError("\n".join(_explain(path, problem) for problem in error.errors())) from None
+        raise PoolSpecError("\n".join(_explain(path, problem) for problem in _problems(error))) from None
 
 
 def load_pool_specs(folder: Path) -> dict[str, PoolSpec]:
@@ -47,6 +47,13 @@ def load_pool_specs(folder: Path) -> dict[str, PoolSpec]:
             raise PoolSpecError(f"{path}: the pool name '{spec.name}' is taken by another file of {folder}")
         specs[spec.name] = spec
     return specs
+
+
+def _problems(error: ValidationError) -> list[Any]:
+    """Every problem, but not that a list is too short because an entry of it is wrong."""
+    found = error.errors()
+    places = {problem["loc"][:-depth] for problem in found for depth in range(1, len(problem["loc"]))}
+    return [problem for problem in found if problem["type"] != "too_short" or problem["loc"] not in places]
 
 
 def _explain(path: Path, problem: Any) -> str:

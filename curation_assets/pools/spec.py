@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, ValidationInfo, field_validator, model_validator
 
-from curation_assets.algorithms.settings import DEFAULT_MEMORY_BUDGET
+from curation_assets.algorithms.settings import DEFAULT_MAX_SHARE, DEFAULT_MEMORY_BUDGET
 from curation_assets.errors import PoolSpecError
 from curation_assets.pools.base import Modality, Settings
 from curation_assets.pools.cleaning import DecontaminationSettings, DeduplicationSettings
@@ -85,6 +85,13 @@ class PoolSpec(Settings):
         min_length=1,
         description="The levels of the hierarchy, level 1 first.",
         examples=[[{"n_clusters": 2000}, {"n_clusters": 500}, {"n_clusters": 120}]],
+    )
+    max_share: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
+        DEFAULT_MAX_SHARE,
+        description="A level has collapsed if its largest cluster holds more than this share of the pool (with fewer "
+        "than five clusters, more than 1.5 times an equal share). It is then marked, and `balance_from: auto` does not "
+        "draw from it. Changes no fit.",
+        examples=[0.2],
     )
     fit_rows: PositiveInt | None = Field(
         None,
@@ -163,6 +170,16 @@ class PoolSpec(Settings):
         names = [target.name for target in value]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"two targets share the name '{twice[0]}': give each its own")
+        return value
+
+    @field_validator("targets")
+    @classmethod
+    def _start_levels_exist(
+        cls, value: tuple[TargetSettings, ...], info: ValidationInfo
+    ) -> tuple[TargetSettings, ...]:
+        if levels := info.data.get("levels"):
+            for target in value:
+                target.require_level(len(levels))
         return value
 
     @field_validator("levels")
@@ -255,6 +272,11 @@ class PoolSpec(Settings):
     def n_levels(self) -> int:
         """Number of levels of the hierarchy."""
         return len(self.levels)
+
+    @property
+    def plans_levels(self) -> bool:
+        """Whether the clusters of the levels are planned from the rows and the targets."""
+        return self.levels[0].n_clusters == "auto"
 
     @property
     def modality(self) -> Modality:

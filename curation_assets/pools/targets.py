@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
 from curation_assets.algorithms.settings import Strategy
 from curation_assets.errors import PoolSpecError
-from curation_assets.pools.base import Settings
+from curation_assets.pools.base import Auto, Settings
 
+_LEVEL = re.compile(r"level_([1-9][0-9]*)")
 OutputFormat = Literal["webdataset", "parquet", "ids", "weights"]
 """`ids` lists the selected samples; `weights` gives every admissible sample its share of the target."""
+
+
+class ProbeChoice(Settings):
+    """Takes the start level from the pool's probe, which needs labels."""
+
+    by: Literal["probe"] = Field(
+        description="The level whose subset the asset `probe` learns most from.", examples=["probe"]
+    )
 
 
 class TargetSettings(Settings):
@@ -37,6 +47,33 @@ class TargetSettings(Settings):
         description="Which samples of a level-1 cluster are taken: random ones, or those closest to the centroid.",
         examples=["closest"],
     )
+    balance_from: Auto | Annotated[str, Field(pattern=f"^{_LEVEL.pattern}$")] | ProbeChoice = Field(
+        "auto",
+        description="Level whose clusters share the target; levels above it are for navigation. `auto` measures the "
+        "subset of every level without labels and takes the most varied one, `level_2` names a level, `{by: probe}` "
+        "takes the level that the pool's probe learns most from.",
+        examples=["level_2"],
+    )
+    evenness: Annotated[float, Field(ge=0.0, le=1.0)] = Field(
+        0.75,
+        description="How even the shares of clusters are: proportional to size^(1 - evenness). 1 gives every cluster "
+        "the same, as in the paper; 0 gives each its share of the pool.",
+        examples=[0.5],
+    )
+    seed: NonNegativeInt | None = Field(
+        None,
+        description="Seed of this target's draw. `null` takes the pool's. Another seed draws again from the same tree.",
+        examples=[1],
+    )
+
+    @field_validator("balance_from", mode="before")
+    @classmethod
+    def _names_a_level(cls, value: Any) -> Any:
+        is_level = isinstance(value, str) and (value == "auto" or _LEVEL.fullmatch(value))
+        if is_level or isinstance(value, ProbeChoice) or value == {"by": "probe"}:
+            return value
+        shown = f", got {value}" if isinstance(value, dict) else ""
+        raise ValueError(f"choose auto, a level such as level_2, or {{by: probe}}{shown}")
 
     @model_validator(mode="after")
     def _one_measure(self) -> TargetSettings:
@@ -47,6 +84,39 @@ class TargetSettings(Settings):
                 f"target '{self.name}' needs exactly one of size, fraction and tokens, got {values}"
             )
         return self
+
+    @property
+    def named_level(self) -> int | None:
+        """The level that `balance_from` names; None where it is chosen."""
+        found = _LEVEL.fullmatch(self.balance_from) if isinstance(self.balance_from, str) else None
+        return int(found[1]) if found else None
+
+    @property
+    def measures_levels(self) -> bool:
+        """Whether the start level is chosen by measures without labels."""
+        return self.balance_from == "auto"
+
+    @property
+    def asks_probe(self) -> bool:
+        """Whether the probe chooses the start level."""
+        return isinstance(self.balance_from, ProbeChoice)
+
+    def require_level(self, n_levels: int) -> None:
+        """Check that the level of `balance_from` exists.
+
+        Raises:
+            PoolSpecError: if the tree has fewer levels.
+        """
+        if (self.named_level or 1) > n_levels:
+            raise PoolSpecError(
+                f"target '{self.name}' has balance_from: {self.balance_from}, but the tree has "
+                + (
+                    "one level: choose level_1"
+                    if n_levels == 1
+                    else f"{n_levels} levels: choose level_1 to level_{n_levels}"
+                )
+                + ", or auto"
+            )
 
     def resolve(self, n_admissible: int) -> int:
         """The size of the target in samples, or in tokens if it is given in tokens.

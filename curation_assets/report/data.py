@@ -8,6 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from curation_assets.report.comparison import (
+    ComparisonSummary,
+    FrontierLine,
+    ProbeSummary,
+    StartLevelSummary,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class SampleView:
@@ -37,24 +44,10 @@ class LevelSummary:
     inertia: float
     resampling_steps: int
     samples_per_cluster: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class SubsetMetrics:
-    """Balance of one set of samples over the tree and, with labels, over labels."""
-
-    name: str
-    """`pool`, `random`, `flat k-means` or `balanced`."""
-    n_samples: int
-    effective_clusters: Mapping[int, float]
-    """Effective number of clusters, by level."""
-    largest_share: float
-    """Of the top level."""
-    gini: float
-    """Of the top level."""
-    effective_labels: float | None
-    label_coverage: float | None
-    """Share of the pool's labels that occur in the subset."""
+    collapsed: bool = False
+    """Whether its largest cluster holds too much of the pool to balance from the level."""
+    why_dropped: str = ""
+    """Why it repeats the level below; empty if it does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +57,6 @@ class TargetSummary:
     name: str
     size: int
     strategy: str
-    subsets: Sequence[SubsetMetrics]
-    """In the order pool, random, flat k-means, balanced."""
     random_sample: Sequence[SampleView]
     """A uniform draw from a random subset of the target's size."""
     balanced_sample: Sequence[SampleView]
@@ -76,6 +67,12 @@ class TargetSummary:
     """Tokens of the balanced subset, if tokens are counted."""
     requested_tokens: int | None = None
     """The budget of a target in tokens."""
+    comparison: ComparisonSummary | None = None
+    balance_from: int | None = None
+    """Level at which its quotas start."""
+    evenness: float | None = None
+    start_levels: Sequence[StartLevelSummary] = ()
+    """The levels it was chosen from, where it was measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,3 +198,6 @@ class ReportData:
     atlas: AtlasSummary | None = None
     embedding_speed: str = ""
     """Speed of embedding, and its bottleneck."""
+    frontier: Sequence[FrontierLine] = ()
+    probes: Sequence[ProbeSummary] = ()
+    """By target."""

@@ -11,9 +11,6 @@ from PIL import Image, ImageOps
 
 from curation_assets.report import style
 from curation_assets.report.data import LevelSummary, SampleView, TargetSummary
-from curation_assets.report.formatting import decimal
-
-_PANELS_PER_ROW = 5
 
 
 def cluster_size_curves(levels: Sequence[LevelSummary]) -> bytes:
@@ -106,51 +103,6 @@ def label_balance(target: TargetSummary, top: int = 24) -> bytes:
     style.plain_ticks(right.yaxis, "{:g}%")
     style.legend(left, loc="lower right")
     style.legend(right, loc="lower left")
-    return style.png(figure)
-
-
-def effective_numbers(target: TargetSummary) -> bytes:
-    """Draws the effective numbers of labels and of each level's clusters, one bar per subset."""
-    panels: list[tuple[str, list[float | None]]] = []
-    if any(subset.effective_labels is not None for subset in target.subsets):
-        panels.append(("labels", [subset.effective_labels for subset in target.subsets]))
-    # The top level first, as in the page's table: balancing starts there.
-    for level in sorted(
-        {level for subset in target.subsets for level in subset.effective_clusters}, reverse=True
-    ):
-        values = [subset.effective_clusters.get(level) for subset in target.subsets]
-        panels.append((f"clusters, level {level}", values))
-    n_columns = max(1, min(len(panels), _PANELS_PER_ROW))
-    n_rows = max(1, -(-len(panels) // n_columns))
-    figure = style.figure(11, n_rows * (0.75 + 0.27 * max(3, len(target.subsets))))
-    grid = figure.subplots(n_rows, n_columns, squeeze=False, sharey=True)
-    rows = np.arange(len(target.subsets))
-    colours = [style.subset_colour(subset.name) for subset in target.subsets]
-    for axes in grid.flat[len(panels) :]:
-        axes.set_axis_off()
-    for axes, (title, values) in zip(grid.flat, panels, strict=False):
-        widths = [value or 0.0 for value in values]
-        axes.barh(rows, widths, color=colours, height=0.68)
-        for row, value in enumerate(values):
-            text = decimal(value)
-            axes.annotate(
-                text,
-                (widths[row], row),
-                (4, 0),
-                textcoords="offset points",
-                va="center",
-                color=style.INK,
-                fontsize=style.FONT_POINTS,
-            )
-        # Room for the numbers right of the bars.
-        axes.set_xlim(0, 1.3 * max([*widths, 1e-9]))
-        style.finish(axes, "", "", grid="", title=title)
-        axes.set_xticks([])
-        axes.spines["bottom"].set_visible(False)
-        axes.set_yticks(rows, [subset.name for subset in target.subsets], parse_math=False)
-    if panels:
-        # Once only: the rows of panels share the axis, and a second inversion would undo the first.
-        grid[0, 0].invert_yaxis()
     return style.png(figure)
 
 

@@ -20,8 +20,15 @@ ACCENT = "#17637d"
 FONT_POINTS = 9
 # Greys for the baselines, so that the balanced subset stands out; lightness differs too, for colour-blind readers and
 # for printers.
-_SUBSETS = {"pool": "#6b717b", "random": "#b3b8c0", "flat k-means": "#d9a05b", "balanced": ACCENT}
-_OTHER_SUBSET = "#9a7fb0"
+_SUBSETS = {
+    "pool": "#2b2f36",
+    "random": "#8b919b",
+    "flat k-means": "#c98a3d",
+    "paper": "#9a7fb0",
+    "balanced": ACCENT,
+    "chosen": ACCENT,
+}
+_OTHER_SUBSET = "#7fa8b5"
 # From fine to coarse levels, or from the first fit to the last.
 _RAMP = ((0.0, 0x9DB6C1), (0.5, 0x4A8FA6), (1.0, 0x0B3D50))
 _LABEL_CHARACTERS = 30

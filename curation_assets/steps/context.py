@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from curation_assets.engines import Engine, LocalEngine
 from curation_assets.formats import build_reader
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 Report = Callable[[float, str], None]
 """Takes the share that is done (0 to 1) and a detail."""
-Observe = Callable[[str, str, Mapping[str, float]], None]
-"""Takes another step, one of its shards, and figures to show there."""
+Observe = Callable[[str, str | None, Mapping[str, Any]], None]
+"""Takes another step, one of its shards (None if it has one output for the pool), and figures to show there."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class StepContext:
         engine: where heavy work runs. A step that spreads over shards already runs there.
         report: takes progress.
         log: takes a line for the log of the run.
-        observe: takes figures to show on another step's shard.
+        observe: takes figures to show on another step, or on one of its shards.
         forced: whether the user asked for the step by name; then earlier decisions are not reused.
     """
 

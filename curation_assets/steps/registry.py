@@ -10,6 +10,7 @@ from curation_assets.steps.cleaning.admitted import admit_shard
 from curation_assets.steps.cleaning.contaminated import find_contaminated
 from curation_assets.steps.cleaning.duplicates import find_duplicates
 from curation_assets.steps.cleaning.evaluation_sets import read_evaluation_sets, take_evaluation_listing
+from curation_assets.steps.comparison.comparison import compare
 from curation_assets.steps.context import PoolAccess, StepContext
 from curation_assets.steps.dataset.atlas import export_atlas
 from curation_assets.steps.dataset.balanced_dataset import write_dataset
@@ -58,6 +59,7 @@ STEPS: Mapping[str, StepCode] = {
     "ledger": StepCode(write_ledger),
     "balanced_dataset": StepCode(write_dataset),
     "dataset_release": StepCode(write_release),
+    "comparison": StepCode(compare),
     "atlas": StepCode(export_atlas),
     "curation_report": StepCode(write_report),
 }

@@ -106,6 +106,21 @@ def read_level(output: LevelClusters) -> Level:
     )
 
 
+def level_above_itself(output: LevelClusters) -> Level:
+    """A level whose clusters are those of the stored level below, each the only child of its like."""
+    from curation_assets.algorithms.tree import Level
+
+    centroids = np.array(output.centroids.read())
+    every = np.arange(len(centroids))
+    return Level(centroids, every, np.zeros(len(every), dtype=np.float32), ((0.0,),))
+
+
+def n_fitted_levels(storage: PoolStorage, n_levels: int) -> int:
+    """Levels of the current tree that are not dropped; those above them repeat the highest of them."""
+    stored = (storage.clusters(level).require_facts() for level in range(1, n_levels + 1))
+    return sum(not facts.summary.get("dropped") for facts in stored)
+
+
 def write_subset(writer: OutputWriter, subset: ResampledSubset) -> None:
     """Store a resampled subset as a table of row, cluster and rank."""
     import polars as pl
@@ -113,6 +128,12 @@ def write_subset(writer: OutputWriter, subset: ResampledSubset) -> None:
     columns = {"row": subset.rows, "cluster": subset.clusters, "rank": subset.ranks}
     Resampled.subset.write(writer, pl.DataFrame(columns))
     writer.summary["n_rows"] = len(subset.rows)
+
+
+def write_empty_subset(writer: OutputWriter) -> None:
+    """Store the subset of a level that is not resampled because it is dropped."""
+    Resampled.subset.write(writer, Resampled.subset.empty())
+    writer.summary.update(n_rows=0, inertias=[], resampling_steps=0)
 
 
 def read_subset(output: Resampled) -> ResampledSubset:

@@ -62,10 +62,14 @@ class Facts:
     """Counts and figures for people and later steps; not part of the digest."""
     parts: Mapping[str, str] = field(default_factory=dict)
     """Shard -> digest of what the shard depends on, in an output for many shards; `step/shard` for a step that depends
-    on more or less than other steps."""
+    on more or less than other steps. In an output of one shard, name of a part of the content -> its digest."""
     made_at: str = ""
     version: str = ""
     """Folder of the files inside the asset's, in object stores: see `Output`."""
+
+    def digest_of(self, part: str) -> str:
+        """Digest of a part of the content; of the whole if the part has none of its own."""
+        return self.parts.get(part, self.digest)
 
 
 def parse_facts(content: bytes) -> Facts | None:

@@ -25,13 +25,16 @@ from curation_assets.storage.tables import (
     Assigned,
     Atlas,
     BalancedDataset,
+    Comparison,
     Contaminated,
     Drift,
     Duplicates,
     Embedded,
     EvaluationSets,
+    Frontier,
     Ledger,
     LevelClusters,
+    Probe,
     RawPool,
     Resampled,
     Selection,
@@ -80,6 +83,9 @@ class PoolStorage:
     selection = OfPool(Selection)
     ledger = OfShard(Ledger)
     balanced_dataset = OfShard(BalancedDataset)
+    comparison = OfPool(Comparison)
+    frontier = OfPool(Frontier)
+    probe = OfPool(Probe)
     atlas = OfPool(Atlas)
 
     def __init__(self, storage_root: str, pool: str) -> None:

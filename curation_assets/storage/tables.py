@@ -40,6 +40,8 @@ class RawPool(AssetOutput):
     })  # fmt: skip
     """A row for every sample, `reason` null for accepted ones; then a String column for each label field."""
     VERSIONS: ClassVar = "versions.txt"
+    CONTENT: ClassVar = "content"
+    """Part of the facts: everything but the labels."""
 
 
 class Embedded(AssetOutput):
@@ -190,6 +192,14 @@ class Selection(AssetOutput):
         "target": pl.String, "unit": pl.String, "level": pl.Int32, "cluster": pl.Int64, "size": pl.Int64,
         "quota": pl.Int64,
     })  # fmt: skip
+    weights = Table("weights.parquet", {"target": pl.String, "cluster": pl.Int64, "weight": pl.Float64})
+    """Of each level-1 cluster its share of the target as a real number, by its size: the weight of each of its samples
+    or, for a target in tokens, of each token."""
+    start_levels = Table("start_levels.parquet", {
+        "target": pl.String, "level": pl.Int8, "vendi": pl.Float64, "effective_partition": pl.Float64,
+        "score": pl.Float64, "noise": pl.Float64, "collapsed": pl.Boolean, "chosen": pl.Boolean,
+    })  # fmt: skip
+    """The levels of each target with `balance_from: auto`, lowest first: means over draws with equal shares."""
     repeated_ids = Table(
         "duplicates.parquet",
         {"shard": pl.String, "raw_row": pl.UInt32, "sample_id": pl.String, "kept_shard": pl.String},
@@ -251,6 +261,60 @@ class Atlas(AssetOutput):
     })  # fmt: skip
     """Also `text` or `image`, the clusters of every level as text, and the labels."""
     PICTURE: ClassVar = "projection.png"
+
+
+_ESTIMATE: dict[str, Any] = {"mean": pl.Float64, "spread": pl.Float64}
+_MEASURED: dict[str, Any] = {"field": pl.String, "measure": pl.String, **_ESTIMATE, "n_draws": pl.Int32}
+
+
+class Comparison(AssetOutput):
+    """`comparison`: every target beside other subsets of its size."""
+
+    asset = "comparison"
+    measures = Table(
+        "measures.parquet", {"target": pl.String, "subset": pl.String, "level": pl.Int8, **_MEASURED}
+    )
+    """Mean and standard deviation of a measure over draws; `spread` is null for a single draw. `level` is that at
+    which quotas start, null for baselines; `field` is the label field, null for measures that need no labels."""
+    labels = Table("labels.parquet", {
+        "target": pl.String, "field": pl.String, "label": pl.String, "in_pool": pl.Int64,
+        "random": pl.Float64, "flat": pl.Float64, "chosen": pl.Int64,
+    })  # fmt: skip
+    """Samples with each label; of the baselines the mean of their draws, of `chosen` the selection itself."""
+
+
+class Frontier(AssetOutput):
+    """`frontier`: the measures of subsets of several sizes."""
+
+    asset = "frontier"
+    measures = Table(
+        "measures.parquet",
+        {"size": pl.Int64, "fraction": pl.Float64, "subset": pl.String, "level": pl.Int8, **_MEASURED},
+    )
+
+
+class Probe(AssetOutput):
+    """`probe`: what is learnt from subsets.
+
+    Each table has lines for the baselines and for every level that a target can be balanced from, by its evenness.
+    Which of them it takes is in the facts of `selection`.
+    """
+
+    asset = "probe"
+    accuracy = Table("accuracy.parquet", {
+        "target": pl.String, "subset": pl.String, "level": pl.Int8, "field": pl.String, "probe": pl.String,
+        **_ESTIMATE, "n_seeds": pl.Int32,
+    })  # fmt: skip
+    labels = Table("labels.parquet", {
+        "target": pl.String, "subset": pl.String, "label": pl.String, "probe": pl.String,
+        "accuracy": pl.Float64, "n_test": pl.Int64,
+    })  # fmt: skip
+    """Mean over the seeds; only labels that are tested."""
+    figures = Table("figures.parquet", {
+        "target": pl.String, "subset": pl.String, "level": pl.Int8, "figure": pl.String, **_ESTIMATE,
+        "n_seeds": pl.Int32,
+    })  # fmt: skip
+    """What the pool's own command returned; no rows without a command."""
 
 
 class CurationReport(AssetOutput):

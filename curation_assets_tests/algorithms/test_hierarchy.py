@@ -43,6 +43,8 @@ def test_levels_cluster_the_centroids_below(pool: np.ndarray) -> None:
 
 def test_new_rows_are_assigned_as_the_fitted_ones(pool: np.ndarray) -> None:
     tree = fit_hierarchy(pool, LEVELS, centring=True, seed=1)
+    assert tree.rows is not None
+    assert tree.rows.n_rows == len(pool)
     np.testing.assert_array_equal(tree.assign(pool), tree.row_clusters())
     np.testing.assert_array_equal(tree.assign(ArrayRows(pool[7:9])), tree.row_clusters()[7:9])
     with pytest.raises(ValueError, match="5 dimensions, the tree was fitted on 12"):
@@ -68,7 +70,8 @@ def test_the_same_seed_gives_the_same_bytes(pool: np.ndarray) -> None:
 def test_a_balanced_draw_is_more_even_than_a_random_one(pool: np.ndarray) -> None:
     tree = fit_hierarchy(pool, LEVELS, seed=0)
     top = tree.row_clusters()[:, -1]
-    balanced = effective_number(np.bincount(top[sample_balanced(tree, 150, seed=0)]))
+    from_top = sample_balanced(tree, 150, balance_from=len(LEVELS), evenness=1, seed=0)
+    balanced = effective_number(np.bincount(top[from_top]))
     random = effective_number(np.bincount(top[np.random.default_rng(0).choice(1500, 150, replace=False)]))
     assert balanced > 1.2 * random
     closest = sample_balanced(tree, 150, strategy="closest", seed=0)
@@ -89,10 +92,21 @@ def test_a_split_level_splits_inside_its_coarse_clusters(pool: np.ndarray) -> No
 
 def test_l2_keeps_lengths() -> None:
     x = np.array([[0.0], [1.0], [100.0], [101.0]], dtype=np.float32)
-    specs = [LevelSpec(n_clusters=2, samples_per_cluster=2), LevelSpec(n_clusters=1, resampling_steps=0)]
+    specs = [
+        LevelSpec(n_clusters=2, samples_per_cluster=2, resampling_steps=10),
+        LevelSpec(n_clusters=1, resampling_steps=0),
+    ]
     tree = fit_hierarchy(x, specs, metric="l2")
     assert sorted(tree.levels[0].centroids[:, 0].tolist()) == [0.5, 100.5]
     assert tree.levels[1].centroids.tolist() == [[50.5]]
+
+
+def test_level_1_is_resampled_only_if_asked_and_every_other_level_is() -> None:
+    x = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32)
+    plain = fit_hierarchy(x, [LevelSpec(n_clusters=40), LevelSpec(n_clusters=5)])
+    assert [len(level.inertias) for level in plain.levels] == [1, 11]
+    asked = fit_hierarchy(x, [LevelSpec(n_clusters=40, resampling_steps=2), LevelSpec(n_clusters=5)])
+    assert [len(level.inertias) for level in asked.levels] == [3, 11]
 
 
 @pytest.mark.parametrize(

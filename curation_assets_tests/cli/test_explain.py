@@ -52,6 +52,9 @@ def test_a_selected_sample_is_told_with_its_files(pool: Pool) -> None:
     assert f"{row['sample_id']}  (pool drawn, shard {row['shard']}, row {row['raw_row']})" in words
     assert "fate        selected: for small" in words
     assert "small: 15 samples, selected" in words
+    level = pool.storage.selection().require_facts().summary["balance_from"]["small"]
+    assert f"target      small: balanced from level {level} (" in words
+    assert "scores: level 1 " in words
     (story,) = json.loads(explain(row["sample_id"], "--json"))
     assert {Path(path).name for path in story["files"] if "/small/" in path} == {
         f"{row['shard']}.tar", f"{row['shard']}.parquet"

@@ -129,13 +129,27 @@ def test_an_embedded_pool_is_planned_for_the_rows_it_has(project: Project) -> No
     assert (found["rows"], found["dimension"]) == (50, 12)
 
 
+def test_dropped_levels_are_named_by_plan_and_validate(project: Project) -> None:
+    project.write_pool({key: value for key, value in SMALL_POOL.items() if key != "levels"})
+    size = ["--rows", "1000", "--dim", "16"]
+    line = "levels 3 to 4 are dropped: 200 clusters at level 1 leave room for 2 levels"
+    assert line in plan("--pool", "emoji", *size, "--gpus", "1")
+    assert line in plan(*size, "--gpus", "1")
+    assert plan_json(*size, "--gpus", "1")["dropped_levels"] == [3, 4]
+    result = CliRunner().invoke(
+        cli, ["validate", str(project.folder / "pools" / "emoji.yaml"), *size], catch_exceptions=False
+    )
+    assert line in result.output
+    assert "dropped" not in plan(*size, "--gpus", "1", "--clusters", "40,30,20")
+
+
 def test_a_sample_of_a_pool_is_planned_with_levels_of_its_own(project: Project) -> None:
     automatic = {key: value for key, value in SMALL_POOL.items() if key != "levels"}
     project.write_pool(automatic)
     size = ["--pool", "emoji", "--rows", "1M", "--dim", "64", "--gpus", "1"]
-    whole, sample = plan_json(*size), plan_json(*size, "--fit-rows", "100k")
-    assert (whole["stages"][0]["n_rows"], sample["stages"][0]["n_rows"]) == (10**6, 10**5)
-    assert sample["stages"][0]["n_clusters"] < whole["stages"][0]["n_clusters"]
+    whole, sample = plan_json(*size), plan_json(*size, "--fit-rows", "10k")
+    assert (whole["stages"][0]["n_rows"], sample["stages"][0]["n_rows"]) == (10**6, 10**4)
+    assert (whole["stages"][0]["n_clusters"], sample["stages"][0]["n_clusters"]) == (100_000, 2000)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +167,6 @@ def test_a_sample_of_a_pool_is_planned_with_levels_of_its_own(project: Project) 
             "n_clusters is 2,000, but the level has only 1,000",
         ),
         (["--rows", "1k", "--dim", "8", "--clusters", "10", "--coarse", "3"], "n_coarse_clusters is 3"),
-        (["--rows", "10", "--dim", "8"], "too few for 4 levels"),
         (["--pool", "web"], "--pool web: no such pool"),
         (["--pool", "emoji", "--coarse", "10"], "--coarse cannot be used with --pool emoji"),
     ],

@@ -27,6 +27,20 @@ def test_reasons_name_their_shards_unless_all_share_them() -> None:
     assert why_not(ROWS, {}, 3) == ""
 
 
+LEVELS = [
+    {"level": 1, "n_clusters": 30, "largest_share": 0.1, "collapsed": False, "dropped": False},
+    {"level": 2, "n_clusters": 9, "largest_share": 0.4, "collapsed": True, "dropped": False},
+    {
+        "level": 3,
+        "n_clusters": 9,
+        "largest_share": 0.4,
+        "collapsed": False,
+        "dropped": True,
+        "why_dropped": "too close",
+    },
+]
+
+
 def test_the_tree_and_who_is_left_out_are_told(tmp_path: Path) -> None:
     spec = spec_of()
     steps, storage = pool_steps(spec), PoolStorage(str(tmp_path), "p")
@@ -35,7 +49,7 @@ def test_the_tree_and_who_is_left_out_are_told(tmp_path: Path) -> None:
         "curated without shard b: failed once"
     ]
     for name, summary in (
-        ("tree", {"tree_version": "abc"}),
+        ("tree", {"tree_version": "abc", "levels": LEVELS}),
         (
             "drift",
             {
@@ -59,6 +73,8 @@ def test_the_tree_and_who_is_left_out_are_told(tmp_path: Path) -> None:
     )
     lines = list(tree_lines(storage, Freshness(storage, steps, storage.shards())))
     assert lines[0].startswith("tree abc: fitted on 7 rows of 1 shards (first fit, ")
-    assert lines[1] == (
+    assert lines[1].startswith("level 2 has collapsed: the largest of its 9 clusters holds 40% of the pool.")
+    assert lines[2] == "level 3 is dropped: too close"
+    assert lines[3] == (
         "drift: assign and re-select; since the fit 3 rows were added (42.9%) and 0 removed; highest drift score 0.10"
     )

@@ -32,7 +32,8 @@ def test_jobs_hold_what_their_names_say(tmp_path: Path) -> None:
     assigns = {f"level_{level}_assign" for level in (1, 2, 3)}
     assert assets_of(defs, "p_ingest_new_shards") == {"raw_pool", "embeddings", *assigns}
     outputs = {
-        "selection", "ledger", "balanced_dataset", "dataset_release", "atlas", "curation_report",
+        "selection", "ledger", "balanced_dataset", "dataset_release", "comparison", "atlas",
+        "curation_report",
     }  # fmt: skip
     assert assets_of(defs, "p_resample_targets") == outputs
     assert assets_of(defs, "p_recluster_from_level_3") == {

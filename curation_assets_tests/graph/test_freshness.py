@@ -15,6 +15,7 @@ from curation_assets.storage.evaluation import save_evaluation_listing
 from curation_assets.storage.outputs import Recipe, timestamp
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import Shard
+from curation_assets.storage.tables import RawPool
 
 
 def shard(key: str, version: str = "1") -> Shard:
@@ -99,6 +100,42 @@ def test_a_shard_depends_on_its_own_part_of_a_shared_input(tmp_path: Path) -> No
         make(storage, Freshness(storage, STEPS, shards), "assign", entry.key, "clusters")
     make(storage, Freshness(storage, STEPS, shards), "fit", None, "newer", a="part of a", b="other part of b")
     assert list(Freshness(storage, STEPS, shards).outdated()["assign"]) == ["b"]
+
+
+def test_labels_concern_only_the_steps_that_read_them(tmp_path: Path) -> None:
+    shards = [shard("a"), shard("b")]
+    storage = made_pool(tmp_path, shards)
+    steps = {
+        **STEPS,
+        "fit": whole("fit", "raw_pool", settings={"k": 3}, reads_labels=False),
+        "assign": per_shard("assign", "raw_pool", "fit", reads_labels=False),
+        "dataset": per_shard("dataset", "raw_pool"),
+        "report": whole("report", "raw_pool"),
+    }
+    for key in "ab":
+        make(storage, Freshness(storage, steps, shards), "dataset", key, "rows")
+    make(storage, Freshness(storage, steps, shards), "report", None, "page")
+    assert Freshness(storage, steps, shards).outdated() == {}, "pools made before labels counted apart"
+    labels = {**STEPS["raw_pool"].settings, "source": {"label_fields": ["kind"]}}
+    relabelled = {**steps, "raw_pool": per_shard("raw_pool", settings=labels, **FILES)}
+    assert list(Freshness(storage, relabelled, shards).outdated()) == ["raw_pool", "dataset", "report"]
+    forced = Forced(frozenset({"raw_pool"}), timestamp())
+    assert {"fit", "assign"} <= set(Freshness(storage, relabelled, shards, forced).outdated())
+    recoloured = {**labels, "colour": "blue"}
+    relabelled["raw_pool"] = per_shard("raw_pool", settings=recoloured, **FILES)
+    assert {"fit", "assign"} <= set(Freshness(storage, relabelled, shards).outdated())
+    before = storage.output("raw_pool", "a").require_facts().digest
+    recipe = Freshness(storage, steps, shards).recipe("raw_pool", "a")
+    assert recipe is not None
+    with storage.output("raw_pool", "a").writing(recipe) as writer:
+        writer.text("txt", "rows of a, labelled")
+        writer.parts[RawPool.CONTENT] = before
+    assert Freshness(storage, steps, shards).outdated() == {
+        "dataset": {"a": "input raw_pool changed"},
+        "report": {None: "input raw_pool changed"},
+    }
+    make(storage, Freshness(storage, steps, shards), "raw_pool", "a", "other rows of a")
+    assert {"fit", "assign"} <= set(Freshness(storage, steps, shards).outdated())
 
 
 def test_what_is_to_be_made_again_is_until_it_was_made_since(tmp_path: Path) -> None:

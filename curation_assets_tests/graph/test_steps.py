@@ -68,3 +68,14 @@ def test_tokens_are_counted_if_a_target_needs_them() -> None:
     other = pool_steps(spec_of(**text, targets=[{"name": "budget", "tokens": 1000}], tokenizer="words"))
     assert other["token_counts"].config_fingerprint != counted["token_counts"].config_fingerprint
     assert other["embeddings"].config_fingerprint == counted["embeddings"].config_fingerprint
+
+
+def test_how_a_target_is_drawn_decides_nothing_before_the_selection() -> None:
+    target = {"name": "small", "size": 20}
+    before = pool_steps(spec_of(targets=[target]))
+    for change in ({"seed": 1}, {"evenness": 0.5}, {"balance_from": "level_1"}):
+        after = pool_steps(spec_of(targets=[target | change]))
+        changed = {
+            name for name in before if before[name].config_fingerprint != after[name].config_fingerprint
+        }
+        assert changed == {"selection"}

@@ -39,10 +39,19 @@ def test_the_pools_of_the_repository_are_valid() -> None:
         assert load_pool_spec(path).name == path.stem
 
 
+def test_a_wrong_target_is_the_only_complaint(tmp_path: Path) -> None:
+    with pytest.raises(PoolSpecError) as refused:
+        load(tmp_path, changed(("targets",), [{"name": "small", "size": 5, "evenness": 2}]))
+    assert len(str(refused.value).splitlines()) == 1
+    assert "targets[0].evenness" in str(refused.value)
+    with pytest.raises(PoolSpecError, match="targets: Tuple should have at least 1 item"):
+        load(tmp_path, changed(("targets",), []))
+
+
 def test_defaults_are_those_of_the_paper(tmp_path: Path) -> None:
     spec = load(tmp_path, {key: SMALL_POOL[key] for key in ("source", "encoder", "targets")})
     assert spec.n_levels == 4
-    assert {level.steps for level in spec.levels} == {10}
+    assert [settings.steps_at(t) for t, settings in enumerate(spec.levels, start=1)] == [0, 10, 10, 10]
     assert {level.n_clusters for level in spec.levels} == {"auto"}
     assert spec.preprocessing.metric == "cosine"
 
@@ -56,6 +65,20 @@ def test_defaults_are_those_of_the_paper(tmp_path: Path) -> None:
         (changed(("targets", 0, "rows"), 5), ["unknown key targets[0].rows", "fraction"]),
         (changed(("encoder", "weights"), "x"), ["unknown key encoder.weights", "batch_size"]),
         (changed(("encoder", "kind"), "magic"), ["encoder", "magic", "'open_clip'"]),
+        (
+            changed(("targets", 0, "balance_from"), "level_9"),
+            ["target 'small' has balance_from: level_9", "the tree has 3 levels: choose level_1 to level_3"],
+        ),
+        (
+            changed(("targets", 0, "balance_from"), "top"),
+            ["targets[0].balance_from: choose auto, a level such as level_2, or {by: probe}, got 'top'"],
+        ),
+        (
+            changed(("targets", 0, "balance_from"), {"by": "labels"}),
+            ["targets[0].balance_from", "{by: probe}, got {'by': 'labels'}"],
+        ),
+        (changed(("targets", 0, "evenness"), 1.5), ["targets[0].evenness", "less than or equal to 1", "1.5"]),
+        (changed(("targets", 1, "seed"), -1), ["targets[1].seed", "greater than or equal to 0", "-1"]),
         (changed(("levels", 1, "n_clusters"), 24), ["levels", "level 2", "n_clusters=24", "from 1 to 23"]),
         (
             changed(("memory_budget",), "2 gigs"),

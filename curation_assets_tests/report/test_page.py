@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from curation_assets.report import figures, formatting
+from curation_assets.report import comparison_figures, figures, formatting
 from curation_assets.report.data import (
     AtlasSummary,
     ContaminationSummary,
@@ -62,8 +62,13 @@ class Page(HTMLParser):
 def _each_figure_is_drawn_once() -> Iterator[None]:
     # Drawing takes most of a rendering's time, and test_figures looks at the figures themselves.
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("cluster_size_curves", "label_balance", "effective_numbers"):
-            patch.setattr(figures, name, _draw_once(getattr(figures, name)))
+        for module, name in (
+            (figures, "cluster_size_curves"),
+            (figures, "label_balance"),
+            (comparison_figures, "comparison_panels"),
+            (comparison_figures, "frontier_curves"),
+        ):
+            patch.setattr(module, name, _draw_once(getattr(module, name)))
         yield
 
 
@@ -103,9 +108,17 @@ def test_the_page_is_the_same_every_time() -> None:
 @pytest.mark.parametrize(
     "shown",
     [
-        *("12,345", "24 shards", "1,500", "12.2% of the pool", "+98%"),
-        *("20.0", "20.2", "26.0", "40.0", "40.0%", "80.0%"),
-        *("11.5", "23.0", "210", "420", "25.0%", "12.5%", "0.500", "0.250"),
+        *(
+            "12,345",
+            "24 shards",
+            "1,500",
+            "12.2% of the pool",
+            "+54%",
+            "± 3.0% in effective labels (subgroup)",
+        ),
+        *("20.2 ± 0.75", "★ 26.3", "40.4", "80.0% ± 3.0%", "★ 0.300 ± 0.002", "0.400", "140 ± 1.25"),
+        *("from level 1 30.3", "chosen from level 2 40.4", "It costs a little."),
+        "Quotas start at level 2, chosen without labels by diversity and evenness: 9.10 for level 1, 9.40 for level 2.",
         *("17.2", "18.7%", "0.613", "4,322", "300"),
         *("2,345", "19.0% of the pool", "678 selected", "28.9%", "cats 1,999", "dogs 246", "Cluster 2.13"),
         *("655 of 13,000 samples (5.0%)", "undecodable 600", "too small 55"),
@@ -122,13 +135,40 @@ def rendered() -> Page:
     return page()
 
 
-def test_the_verdict_is_honest() -> None:
-    def verdict(even: float) -> str:
-        return page(targets=[samples.target(even=even)]).text
+def test_the_verdict_stands_above_everything_with_what_it_cost() -> None:
+    words = {"sentence": "Balancing made it worse: <b>", "costs": ["It costs coverage."], "gain": -0.2}
+    target = dataclasses.replace(samples.target(), comparison=samples.comparison(**words))
+    text = page(targets=[target]).text
+    assert (
+        text.index("Balancing made it worse: <b>") < text.index("It costs coverage.") < text.index("12,345")
+    )
+    assert "\u221220%" in text
 
-    assert "Balancing worked: the effective number of labels is 40.0, against 20.2" in verdict(2.0)
-    assert "Balancing changed little" in verdict(1.0)
-    assert "Balancing made it worse" in verdict(0.5)
+
+def test_the_better_baseline_is_marked_in_every_measure_that_is_good_or_bad(rendered: Page) -> None:
+    # Effective labels, coverage, Vendi and clusters of flat k-means; the distance to the pool of random.
+    assert rendered.text.count("★") == 5 + 1
+    compared = samples.comparison()
+    assert compared.best_baseline(samples.Key(None, "pool_distance")) == "random"
+    assert compared.best_baseline(samples.Key(None, "isolation")) is None
+
+
+def test_a_target_that_is_not_compared_has_no_verdict() -> None:
+    text = page(targets=[dataclasses.replace(samples.target(), comparison=None, start_levels=())]).text
+    assert "A subset of 1,500 samples, not yet compared with others." in text
+    assert "Beside other subsets" not in text
+    assert "Quotas start at level 2." in text
+
+
+def test_frontier_and_probes_are_shown_where_they_are(rendered: Page) -> None:
+    assert "Which size" not in rendered.text
+    assert "probes learn" not in rendered.text
+    text = page(frontier=samples.frontier(), probes=[samples.probe()]).text
+    for shown in ("Which size", "random 36.0% ± 1.0% 40.0% 12.5 ± 0.50", "n/a", "cats 90.0% 50.0% 20"):
+        assert shown in text
+    assert "7 of 90 labels have a lower accuracy" in text
+    assert "these lose most" in text
+    assert "Target balanced-1k" in text
 
 
 def test_both_grids_hold_equally_many_captioned_pictures(rendered: Page) -> None:
@@ -171,9 +211,13 @@ def test_hostile_text_is_escaped() -> None:
 
 def test_without_labels_their_parts_vanish() -> None:
     cluster = dataclasses.replace(samples.report().clusters[0], top_labels=[])
-    rendered = page(label_name=None, targets=[samples.target(labels=False)], clusters=[cluster])
-    assert "label" not in rendered.text.lower()
-    assert "the effective number of level-2 clusters is 23.0, against 11.6" in rendered.text
+    words = {"sentence": "Balancing worked."}
+    unlabelled = dataclasses.replace(
+        samples.target(labels=False), comparison=samples.comparison(labels=False, **words)
+    )
+    rendered = page(label_name=None, targets=[unlabelled], clusters=[cluster])
+    assert "label" not in rendered.text.lower().replace("without labels", "")
+    assert "in Vendi score" in rendered.text
     assert len([img for img in rendered.attributes("img") if "title" not in img]) == 2
 
 

@@ -32,6 +32,7 @@ class Text:
     """Why it was rejected before it was embedded."""
     twin: tuple[str, str, str, str, float] | None = None
     """Fate, kind, set, id and similarity of what excluded it."""
+    vector: tuple[float, ...] = (1.0, 0.0)
 
 
 class BuiltPool:
@@ -42,7 +43,8 @@ class BuiltPool:
         texts: of each shard.
         parents: per level but the top, the cluster of the level above.
         n_clusters: of level 1.
-        settings: of the pool; the targets at least.
+        settings: of the pool; the targets at least. Those that name no level have equal shares from the top, which can
+            be worked by hand.
     """
 
     def __init__(
@@ -54,6 +56,10 @@ class BuiltPool:
         parents: Sequence[Sequence[int]] = (),
         **settings: Any,
     ) -> None:
+        by_hand = {"balance_from": f"level_{len(parents) + 1}", "evenness": 1.0}
+        settings["targets"] = [
+            target if "balance_from" in target else by_hand | target for target in settings["targets"]
+        ]
         self.spec = PoolSpec.model_validate(
             {
                 "name": "texts",
@@ -69,6 +75,7 @@ class BuiltPool:
         for level, size in enumerate(sizes, start=1):
             with self.storage.output(f"level_{level}_clusters").writing(RECIPE) as writer:
                 writer.array("centroids.npy", np.zeros((size, 1), np.float32))
+                writer.summary.update(metric="cosine", grid_step=2.0**-24)
                 if level > 1:
                     writer.array("assignments.npy", np.array(parents[level - 2]))
         for key, rows in texts.items():
@@ -103,10 +110,12 @@ class BuiltPool:
             writer.table(
                 "rows.parquet", pl.DataFrame({"raw_row": raw_rows, "sample_id": ids, "id_hash": hashes})
             )
-            writer.array("npy", np.tile(np.array([[1, 0]], np.float16), (len(kept), 1)))
+            vectors = np.array([text.vector for _, text in kept], np.float16).reshape(len(kept), -1)
+            writer.array("npy", vectors)
             rejected = {"raw_row": pl.Int64, "reason": pl.String, "detail": pl.String}
             writer.table("rejected.parquet", pl.DataFrame(schema=rejected))
-            writer.summary.update(dimension=2, n_rows=len(kept), n_rejected=0)
+            dimension = len(texts[0].vector)
+            writer.summary.update(dimension=dimension, n_rows=len(kept), n_rejected=0)
         with self.storage.output("token_counts", shard).writing(RECIPE) as writer:
             counts = {"raw_row": raw_rows, "n_tokens": [text.n_tokens for _, text in kept]}
             writer.table("parquet", pl.DataFrame(counts))

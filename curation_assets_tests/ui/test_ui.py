@@ -299,7 +299,7 @@ CHECKS = """query Checks($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key
     [
         ("selection", {"targets_are_exact", "no_cluster_dominates"}),
         ("ledger", {"ledger_adds_up"}),
-        ("curation_report", {"beats_random"}),
+        ("comparison", {"beats_baselines"}),
     ],
 )
 def test_the_checks_show_with_their_results(
@@ -328,7 +328,7 @@ def test_the_checks_show_with_their_results(
 @pytest.mark.parametrize(
     ("asset", "key"),
     [
-        ("selection", "top_level_quotas_in_samples"),
+        ("selection", "start_level_quotas_in_samples"),
         ("level_1_initial", "cluster_sizes"),
         ("level_1_clusters", "inertia_curve"),
     ],
@@ -347,7 +347,7 @@ def test_word_sized_plots_show_in_place(screen: Screen, asset: str, key: str) ->
         ("level_1_clusters", "inertia_plot"),
         ("curation_report", "random_sample"),
         ("curation_report", "balanced_sample"),
-        ("curation_report", "effective_numbers"),
+        ("curation_report", "comparison"),
         ("curation_report", "cluster_sizes"),
         ("curation_report", "label_balance"),
     ],

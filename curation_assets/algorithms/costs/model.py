@@ -190,7 +190,7 @@ def level_memory(workload: Workload, level: int) -> LevelMemory:
     if spec.n_coarse_clusters:
         # A bucket as float16 and float32, after the coarse fit has released its rows.
         rows = max(rows, 2 * bucket_bytes(FitMemory(room, chunk)))
-    elif spec.steps:
+    elif spec.steps_at(level):
         subset = row_bytes * -(-_distinct_resampled(spec, n_inputs) // workload.workers)
         rows += subset if rows + subset <= room else 0
     return LevelMemory(level=level, fixed_bytes=fixed, rows_bytes=rows, rows_resident=resident)
@@ -201,11 +201,12 @@ def disk_cost(workload: Workload) -> DiskCost:
     n_rows, d = workload.n_rows, workload.dimension
     assignments, centroids, split_files = _ASSIGNED * n_rows * len(workload.levels), 0, 0
     for level, (spec, n_inputs) in enumerate(zip(workload.levels, workload.inputs(), strict=True), start=1):
-        copies = 2 if spec.steps else 1
+        steps = spec.steps_at(level)
+        copies = 2 if steps else 1
         centroids += copies * _CENTROID * spec.n_clusters * d
         # Level 1's own inputs are the pool's rows: only the fit to resample from keeps their clusters.
         assignments += _ASSIGNED * n_inputs * (copies - (level == 1))
-        if spec.steps:
+        if steps:
             assignments += _RESAMPLED * spec.n_clusters * spec.kept_per_cluster(n_inputs)
         if spec.n_coarse_clusters:
             centroids += _CENTROID * spec.n_coarse_clusters * d
@@ -241,7 +242,7 @@ class _LevelStages:
     def flat(self) -> Iterator[StageCost]:
         """A level that is not split: the initial fit, then resampled fits with re-assignments in between."""
         yield from self._initial(self.spec.n_clusters)
-        steps, n, k = self.spec.steps, self.n_inputs, self.spec.n_clusters
+        steps, n, k = self.spec.steps_at(self.level), self.n_inputs, self.spec.n_clusters
         if not steps:
             return
         subset = _distinct_resampled(self.spec, n)

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from math import isqrt
+
 from curation_assets.algorithms.hierarchy import LevelSpec
 from curation_assets.algorithms.kmeans.tiles import FitMemory
 from curation_assets.algorithms.rows import CHUNK_BYTES
 from curation_assets.algorithms.splitting import BUCKET_BYTES
 
-# The paper's pools shrink by 5 to 20 from level to level below a top of about n^0.45 clusters (743 M samples
-# under 10 k). Steeper small trees collapse: one top cluster holds most of the pool.
-_SMALLEST_RATIO, _LARGEST_RATIO = 5.0, 20.0
-_TOP_EXPONENT = 0.45
-_FEWEST_TOP_CLUSTERS = 4
+CLUSTERS_PER_TARGET_SAMPLE = 2
+"""Clusters of level 1 for each sample of the largest target, so that level 2 has one. Measured on six pools: with 1,
+the draw has 0.92 to 0.96 of the effective labels of flat k-means on three of them."""
+LEAST_RATIO = 1.7
+"""Between the clusters of neighbouring levels; a level that would be closer to the one below tells nothing new."""
+# Small tops collapse: of 30 clusters one held 38 to 77 % of a pool, and outliers owned the rest.
+_FEWEST_TOP_CLUSTERS = 60
+_ROWS_PER_TOP_CLUSTER = 4
+# Without a target, as for one of a tenth of the pool.
+_ROWS_PER_TARGET_SAMPLE = 10
+_LEAST_ROWS_PER_CLUSTER = 2
+# Most clusters of level 1: 10 n^(2/3). For 20,000 rows that is nearly what a fifth of them asks for, for 743 million
+# images 8 million, where the paper has 10 (section 4.3). So the cost of a fit grows with n^(5/3), not with n^2.
+_MOST_FACTOR, _MOST_EXPONENT = 10, 2 / 3
 # Measured (benchmarks/out_of_core.py, a worker on Ray): a process with Dagster or Ray, torch, polars and numba loaded
 # and their buffers, 0.77 to 1.01 GB by the machine; and what the stages of a fit hold of every row (clusters, scores,
 # distances, the resampled subset, sorting it).
@@ -26,29 +38,45 @@ _WORKER_WIDTH_BYTES = 8 + 8 + 4 + 4 + 4 + 4
 _CHUNKS, _LEAST_CHUNK_BYTES, _LEAST_BUCKET_BYTES = 4, 4 * 2**20, 4 * 2**20
 
 
-def plan_n_clusters(n_samples: int, n_levels: int) -> list[int]:
-    """Clusters of each level for a pool, level 1 first.
+def plan_levels(n_samples: int, n_levels: int = 4, target_size: int | None = None) -> list[LevelSpec]:
+    """Levels for a pool: their clusters, level 1 first; all else is the default.
+
+    Level 1 has two clusters for each sample of the target, but at least 2 rows a cluster and at most 10 n^(2/3)
+    clusters. Level 2 has half as many. The top level has about the square root of n, at least 60 clusters unless the
+    pool is tiny, and no more than level 2. Ratios from level 2 to the top are even. Levels at the top are left out if
+    neighbours would differ by less than a factor of 1.7. docs/planning.md has what was measured.
 
     Args:
-        n_samples: rows of the pool.
-        n_levels: levels of the hierarchy.
+        n_samples: rows that level 1 is fitted on.
+        n_levels: most levels; with two, the upper one is the top.
+        target_size: samples of the largest target; None plans for a tenth of the rows.
 
     Returns:
-        n_levels strictly falling numbers, the first below n_samples.
+        1 to n_levels levels of strictly falling size, level 1 with at most half of the rows.
 
     Raises:
-        ValueError: if the pool is too small for that many levels.
+        ValueError: if an argument is below 1.
     """
-    if n_samples < 2 ** (n_levels + 1):
-        raise ValueError(
-            f"{n_samples:,} samples are too few for {n_levels} levels: use at least {2 ** (n_levels + 1):,} "
-            f"samples or fewer levels"
-        )
-    # k_t = n / ratio^t for levels t = 1 to L, with ratio^L = n / n^0.45: the top has n^0.45 clusters.
-    ratio = (n_samples / n_samples**_TOP_EXPONENT) ** (1 / n_levels)
-    ratio = min(max(ratio, _SMALLEST_RATIO), _LARGEST_RATIO)
-    ratio = min(ratio, (n_samples / min(_FEWEST_TOP_CLUSTERS, n_samples / 2**n_levels)) ** (1 / n_levels))
-    return [max(n_levels - t, int(n_samples / ratio ** (t + 1))) for t in range(n_levels)]
+    for name, value in (("n_samples", n_samples), ("n_levels", n_levels), ("target_size", target_size)):
+        if value is not None and value < 1:
+            raise ValueError(f"{name} is {value}, but must be at least 1")
+    first = _level_1_clusters(n_samples, target_size)
+    second = max(1, first // CLUSTERS_PER_TARGET_SAMPLE)
+    fewest = min(_FEWEST_TOP_CLUSTERS, n_samples // _ROWS_PER_TOP_CLUSTER)
+    top = min(second, max(isqrt(n_samples), fewest))
+    for n_upper in range(n_levels - 1, 0, -1):
+        ratio = (second / top) ** (1 / max(1, n_upper - 1))
+        upper = [round(second / ratio**t) for t in range(n_upper)] if n_levels > 2 else [top]
+        if upper[-1] > 1 and all(below >= LEAST_RATIO * above for below, above in pairwise([first, *upper])):
+            return [LevelSpec(n_clusters=size) for size in (first, *upper)]
+    return [LevelSpec(n_clusters=first)]
+
+
+def _level_1_clusters(n_samples: int, target_size: int | None) -> int:
+    wanted = CLUSTERS_PER_TARGET_SAMPLE * (target_size or n_samples // _ROWS_PER_TARGET_SAMPLE)
+    wanted = max(wanted, CLUSTERS_PER_TARGET_SAMPLE * _FEWEST_TOP_CLUSTERS)
+    most = min(round(_MOST_FACTOR * n_samples**_MOST_EXPONENT), n_samples // _LEAST_ROWS_PER_CLUSTER)
+    return max(1, min(wanted, most))
 
 
 def fit_memory(budget: int, n_inputs: int, dimension: int, spec: LevelSpec) -> FitMemory:

@@ -1,108 +1,57 @@
-"""Hierarchical sampling (section 3.4 of the paper): an even draw down the tree, with exact totals."""
+"""Hierarchical sampling (section 3.4 of the paper): a balanced draw down the tree, with exact totals."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
 from curation_assets.algorithms.randomness import Purpose, keyed_priorities
-from curation_assets.algorithms.sampling.ordering import group_sums, run_starts, sorted_blocks
+from curation_assets.algorithms.rows import Rows
+from curation_assets.algorithms.sampling.drawing import draw, draw_budget
+from curation_assets.algorithms.sampling.ordering import group_sums
+from curation_assets.algorithms.sampling.start_levels import tree_start_level
 from curation_assets.algorithms.sampling.water_filling import Quotas, plan_quotas, water_fill
-from curation_assets.algorithms.sampling.weighted_draw import draw_weighted, spendable_weights
-from curation_assets.algorithms.settings import Strategy
+from curation_assets.algorithms.settings import DEFAULT_EVENNESS, Strategy
 from curation_assets.algorithms.tree import ClusterTree
 
 __all__ = ["Quotas", "draw", "draw_budget", "plan_quotas", "sample_balanced", "water_fill"]
-
-
-def draw(clusters: np.ndarray, priorities: np.ndarray, quotas: np.ndarray) -> np.ndarray:
-    """Take each cluster's quota of rows, smallest priority first.
-
-    Args:
-        clusters: int64 (n,): level-1 cluster of each row.
-        priorities: (n,) sortable; equal ones go by row number.
-        quotas: int64 (k,).
-
-    Returns:
-        int64 (m,): row numbers, ascending. Only rows of clusters that give some but not all are sorted, block by
-        block. Peak memory: 5 bytes a row and 8 a row drawn.
-    """
-    sizes = group_sums(clusters, len(quotas))
-    chosen = (quotas >= sizes)[clusters]
-    contested = np.where((quotas > 0) & (quotas < sizes), sizes, 0)
-    for rows in sorted_blocks(clusters, [priorities], contested):
-        inside = clusters[rows]
-        starts = run_starts(inside)
-        ranks = np.arange(len(rows)) - np.repeat(starts, np.diff(starts, append=len(rows)))
-        chosen[rows[ranks < quotas[inside]]] = True
-    return np.flatnonzero(chosen)
-
-
-def draw_budget(
-    clusters: np.ndarray,
-    priorities: np.ndarray,
-    weights: np.ndarray,
-    budget: int,
-    n_clusters: int,
-    parents: Sequence[np.ndarray],
-    *,
-    seed: int,
-) -> tuple[np.ndarray, Quotas]:
-    """Water-fill a budget of weight down the tree and draw the rows that use it up.
-
-    Args:
-        clusters: int64 (n,): level-1 cluster of each row.
-        priorities: (n,) sortable: which rows of a cluster go first.
-        weights: integers (n,), >= 0; rows of weight 0 are never drawn.
-        budget: at most the sum of the weights. Rows that alone exceed it are left out of the plan.
-        n_clusters: of level 1.
-        parents: per level but the top, int64 (k_t,): cluster of the level above.
-        seed: decides remainders.
-
-    Returns:
-        int64 (m,) row numbers, ascending (see `draw_weighted` for their sum), and sizes and quotas in weight.
-
-    Raises:
-        ValueError: if the budget is out of range, too small for any row, or a weight is negative.
-    """
-    spendable = spendable_weights(weights, budget)
-    total, available = int(weights.sum(dtype=np.int64)), int(spendable.sum(dtype=np.int64))
-    if not 1 <= budget <= total or not available:
-        lightest = int(weights[weights > 0].min(initial=total))
-        raise ValueError(
-            f"the budget is {budget:,}, but the lightest row weighs {lightest:,} and all of them {total:,}: use a "
-            f"value from {lightest:,} to {total:,}"
-        )
-    sizes = group_sums(clusters, n_clusters, spendable)
-    plan = plan_quotas(sizes, parents, min(budget, available), seed=seed)
-    return draw_weighted(clusters, priorities, plan.quotas[0], spendable, parents), plan
 
 
 def sample_balanced(
     tree: ClusterTree,
     target_size: int,
     *,
+    balance_from: Literal["auto"] | int = "auto",
+    evenness: float = DEFAULT_EVENNESS,
     weights: np.ndarray | None = None,
     strategy: Strategy = "random",
     seed: int = 0,
+    rows: np.ndarray | Rows | None = None,
 ) -> np.ndarray:
     """Draw a balanced subset of the rows a tree was fitted on.
 
     Args:
         tree: the fitted hierarchy.
         target_size: rows to draw, at most the tree's; with `weights` the weight to draw.
+        balance_from: level whose clusters share the target, 1 for the lowest, as many as the tree has for the top.
+            'auto' measures every level and looks at the embeddings for it (`tree_start_level` shows the scores).
+        evenness: a cluster's share is proportional to its size^(1 - evenness), and at most its size: 0 is proportional,
+            1 is the paper's rule of equal shares.
         weights: integers (n,), >= 0: what each row counts, e.g. its tokens; None counts every row once. Rows of
             weight 0 are never drawn.
         strategy: inside a level-1 cluster, rows at 'random' or the 'closest' to the centroid.
         seed: decides random choices.
+        rows: for 'auto', the embeddings that the tree was fitted on, float (n, d) or Rows. None takes `tree.rows`,
+            which `fit_hierarchy` keeps.
 
     Returns:
         int64 (m,): row numbers, ascending, none twice. Without weights exactly target_size of them; with weights
         their sum is at most target_size and less than one row below it (see `draw_weighted`).
 
     Raises:
-        ValueError: if target_size is out of range, the strategy unknown, or the weights are negative or too few.
+        ValueError: if target_size, balance_from or evenness is out of range, the strategy unknown, the weights are
+            negative or too few, or 'auto' has no rows to look at.
     """
     level = tree.levels[0]
     clusters, n_rows = level.assignments, len(level.assignments)
@@ -112,16 +61,26 @@ def sample_balanced(
         priorities = level.distances
     else:
         raise ValueError(f"strategy must be 'random' or 'closest', got {strategy!r}")
-    if weights is None:
-        sizes = group_sums(clusters, level.n_clusters)
-        return draw(
-            clusters, priorities, plan_quotas(sizes, tree.parents(), target_size, seed=seed).quotas[0]
-        )
-    if len(weights) != n_rows:
+    if weights is not None and len(weights) != n_rows:
         raise ValueError(
             f"weights has {len(weights):,} entries, but the tree holds {n_rows:,} rows: give one for each"
         )
-    rows, _ = draw_budget(
-        clusters, priorities, weights, target_size, level.n_clusters, tree.parents(), seed=seed
-    )
-    return rows
+    if balance_from == "auto":
+        start = 1
+        if len(tree.levels) > 1:
+            start = tree_start_level(tree, target_size, weights=weights, seed=seed, rows=rows).level
+    elif isinstance(balance_from, str):
+        raise ValueError(f"balance_from must be 'auto' or the number of a level, got {balance_from!r}")
+    else:
+        start = balance_from
+    if weights is None:
+        sizes = group_sums(clusters, level.n_clusters)
+        plan = plan_quotas(
+            sizes, tree.parents(), target_size, seed=seed, balance_from=start, evenness=evenness
+        )
+        return draw(clusters, priorities, plan.quotas[0])
+    chosen, _ = draw_budget(
+        clusters, priorities, weights, target_size, level.n_clusters, tree.parents(),
+        seed=seed, balance_from=start, evenness=evenness,
+    )  # fmt: skip
+    return chosen

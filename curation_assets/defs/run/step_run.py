@@ -205,8 +205,8 @@ class StepRun:
                 writer.summary["tree_version"] = freshness.tree_version(self.step.level)
         return writer.stored()
 
-    def _observe(self, step: str, shard: str, figures: Mapping[str, float]) -> None:
-        """Show figures on another step's shard."""
+    def _observe(self, step: str, shard: str | None, figures: Mapping[str, Any]) -> None:
+        """Show figures on another step, or on one of its shards."""
         key = dg.AssetKey([self.pool.spec.name, step])
         self.context.log_event(dg.AssetObservation(key, partition=shard, metadata=figures))
 

@@ -118,7 +118,9 @@ def _read_shard(
     raw_pool: RawPool, embedded: Embedded, contaminated: Contaminated | None, size: str
 ) -> tuple[pl.DataFrame, str]:
     """The columns of a shard's rows, and the digest of what they are read from; `size` is the column of sizes."""
-    digest = fingerprint([raw_pool.require_facts().digest, embedded.require_facts().digest])
+    digest = fingerprint(
+        [raw_pool.require_facts().digest_of(RawPool.CONTENT), embedded.require_facts().digest]
+    )
     rows = embedded.rows.read("raw_row", "id_hash")
     raw = raw_pool.samples.read("content_sha256", "normalized_sha256", size)
     raw_rows = raw[rows["raw_row"].to_numpy()]

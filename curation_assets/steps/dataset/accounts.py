@@ -9,8 +9,9 @@ import polars as pl
 
 from curation_assets.pools import PoolSpec
 from curation_assets.steps.dataset.pool_index import counted_tokens
-from curation_assets.steps.dataset.selection import TOKENS, ledger_part, misses_less_than_a_sample
+from curation_assets.steps.dataset.selection import ledger_part, misses_less_than_a_sample
 from curation_assets.steps.dataset.shard_tables import ShardTables
+from curation_assets.steps.dataset.target_draw import TOKENS
 from curation_assets.storage.fates import (
     CONTAMINATED_FATE,
     DUPLICATE_FATE,

@@ -66,6 +66,10 @@ def write_release(step: StepContext) -> None:
                 mode="json", include={"size", "fraction", "tokens"}, exclude_none=True
             ),
             "strategy": target.strategy,
+            "balance_from": f"level_{facts.summary['balance_from'][target.name]}",
+            "chosen_by": facts.summary["chosen_by"][target.name],
+            "evenness": target.evenness,
+            "seed": facts.summary["seed"][target.name],
             "size": size,
             "tree_version": tree_version,
             "fingerprint": facts.digest,

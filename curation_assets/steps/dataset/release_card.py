@@ -21,7 +21,8 @@ def dataset_card(
 
     Args:
         spec: the pool.
-        about: pool, target, requested, size, tree_version and fingerprint, as in the manifest.
+        about: pool, target, requested, strategy, balance_from, chosen_by, evenness, seed, size, tree_version and
+            fingerprint, as in the manifest.
         summary: of the selection: n_rows, n_admissible, n_duplicate_ids.
         names: of the release's files so far.
     """
@@ -40,6 +41,7 @@ def dataset_card(
         "|---|---|",
         f"| pool | {spec.name}: {summary['n_rows']:,} embedded samples, {summary['n_admissible']:,} admissible |",
         f"| target | {measure}: {value:,}, {about['strategy']} inside a level-1 cluster |",
+        f"| balance | {_balance(spec, about)} |",
         f"| samples | {about['size']:,} |",
         f"| tree version | {about['tree_version'] or 'unknown'} |",
         f"| selection | {about['fingerprint']} |",
@@ -47,6 +49,21 @@ def dataset_card(
         *_contents(spec, about["target"], names),
     ]
     return "\n".join(lines) + "\n"
+
+
+_CHOSEN_BY = {
+    "name": "named by the pool",
+    "measures": "chosen without labels",
+    "probe": "chosen by the probe",
+}
+
+
+def _balance(spec: PoolSpec, about: Mapping[str, Any]) -> str:
+    level = about["balance_from"].replace("_", " ")
+    return (
+        f"from {level} of {spec.n_levels} ({_CHOSEN_BY[about['chosen_by']]}), evenness {about['evenness']:g}, "
+        f"seed {about['seed']}"
+    )
 
 
 def _sentence(spec: PoolSpec, size: int) -> str:

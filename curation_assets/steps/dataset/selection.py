@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from curation_assets.errors import CurationError, PoolSpecError
+from curation_assets.errors import CurationError
 from curation_assets.pools import PoolSpec, TargetSettings
 from curation_assets.steps.context import StepContext
 from curation_assets.steps.dataset.clean_selection import require_clean_rows
 from curation_assets.steps.dataset.pool_index import PoolIndex
 from curation_assets.steps.dataset.shard_tables import ShardTables, shard_tables
+from curation_assets.steps.dataset.start_level import StartLevel, StartLevels
+from curation_assets.steps.dataset.target_draw import TOKENS, TargetDraw
 from curation_assets.steps.soundness import require_one_encoder
 from curation_assets.storage.clusters import read_parents
 from curation_assets.storage.fingerprint import fingerprint
@@ -23,23 +25,20 @@ from curation_assets.storage.tables import Selection
 if TYPE_CHECKING:
     from curation_assets.algorithms.sampling.balanced import Quotas
 
-SAMPLES, TOKENS = "samples", "tokens"
-
 
 @dataclass(frozen=True, slots=True)
 class _Drawn:
     """The rows of one target, and the plan they were drawn by."""
 
     target: TargetSettings
+    unit: str
     rows: np.ndarray
     plan: Quotas
+    start: StartLevel
+    seed: int
     requested: int
     lightest_left: int | None
     """Tokens of the lightest sample that could still be taken; less than that is missing."""
-
-    @property
-    def unit(self) -> str:
-        return SAMPLES if self.target.tokens is None else TOKENS
 
 
 def select(step: StepContext) -> None:
@@ -48,8 +47,9 @@ def select(step: StepContext) -> None:
     Rows that the cleaning excluded, and rows whose sample id occurs in an earlier shard, are set aside first. Hashes
     of sample ids and the seed decide the draws, so the order in which shards arrived does not matter.
 
-    Writes the selected rows, the quotas of every level (in the unit of their target), the repeated ids, and the level
-    at which quotas ran out for each level-1 cluster. Peak memory: about 50 bytes a row of the pool, where a tenth of
+    Writes the selected rows, the quotas of every level (in the unit of their target), the weight of the samples of each
+    level-1 cluster, the measures that start levels were chosen by, the repeated ids, and the level at which quotas ran
+    out for each level-1 cluster. Peak memory: about 50 bytes a row of the pool, where a tenth of
     it is selected and level-1 clusters have ten rows (measured with 100 million).
 
     Raises:
@@ -63,7 +63,11 @@ def select(step: StepContext) -> None:
     index = PoolIndex.read(shards)
     parents = read_parents(storage, spec.n_levels)
     n_clusters = len(storage.clusters(1).centroids.read())
-    drawn = [_draw_target(spec, target, index, n_clusters, parents) for target in spec.targets]
+    levels = StartLevels(spec, storage, index, step.log)
+    drawn = [
+        _draw_target(spec, TargetDraw.of(target, index, parents, n_clusters), levels)
+        for target in spec.targets
+    ]
     tables = [_selected_table(draw, index, shards, parents) for draw in drawn]
     table = pl.concat(tables)
     if spec.decontamination:
@@ -71,6 +75,8 @@ def select(step: StepContext) -> None:
     ran_out = np.minimum.reduce([draw.plan.ran_out_at(parents) for draw in drawn])
     Selection.selected.write(writer, table)
     Selection.quotas.write(writer, pl.concat([_quota_table(draw) for draw in drawn]))
+    Selection.weights.write(writer, pl.concat([_weight_table(draw) for draw in drawn]))
+    Selection.start_levels.write(writer, _level_table(drawn))
     Selection.repeated_ids.write(writer, index.repeated_ids)
     Selection.ran_out_at.write(writer, ran_out)
     writer.parts.update(_shard_digests(index, drawn, tables, ran_out))
@@ -82,6 +88,10 @@ def select(step: StepContext) -> None:
         targets={name: len(draw.rows) for name, draw in by_name.items()},
         requested={name: draw.requested for name, draw in by_name.items()},
         unit={name: draw.unit for name, draw in by_name.items()},
+        balance_from={name: draw.start.level for name, draw in by_name.items()},
+        chosen_by={name: draw.start.chosen_by for name, draw in by_name.items()},
+        evenness={name: draw.target.evenness for name, draw in by_name.items()},
+        seed={name: draw.seed for name, draw in by_name.items()},
     )
     if index.n_tokens is not None:
         tokens = {name: int(index.n_tokens[draw.rows].sum(dtype=np.int64)) for name, draw in by_name.items()}
@@ -89,66 +99,28 @@ def select(step: StepContext) -> None:
         writer.summary.update(tokens=tokens, lightest_left=lightest)
 
 
-def _draw_target(
-    spec: PoolSpec, target: TargetSettings, index: PoolIndex, n_clusters: int, parents: list[np.ndarray]
-) -> _Drawn:
-    from curation_assets.algorithms.randomness import Purpose, keyed_priorities
-    from curation_assets.algorithms.sampling.balanced import draw, plan_quotas
-    from curation_assets.algorithms.sampling.ordering import group_sums
-
-    if target.strategy == "random":
-        priorities = keyed_priorities(index.id_hashes, spec.seed, Purpose.DRAW)
+def _draw_target(spec: PoolSpec, draw: TargetDraw, levels: StartLevels) -> _Drawn:
+    target = draw.target
+    seed = spec.seed if target.seed is None else target.seed
+    start = levels.of(draw)
+    chosen, plan = draw.draw(start.level, target.evenness, seed)
+    left = None
+    if draw.tokens is None:
+        if len(chosen) != draw.requested:
+            raise CurationError(
+                f"target '{target.name}' drew {len(chosen):,} samples instead of {draw.requested:,}"
+            )
     else:
-        priorities = index.distances
-    if target.tokens is not None:
-        return _draw_tokens(spec, target, index, priorities, n_clusters, parents)
-    clusters = index.clusters
-    if not index.admissible.all():
-        # Rows that may not be drawn get a cluster of their own, beyond the tree, with a quota of 0.
-        clusters = np.where(index.admissible, clusters, clusters.dtype.type(n_clusters))
-    sizes = group_sums(clusters, n_clusters + 1)[:n_clusters]
-    size = target.resolve(int(sizes.sum()))
-    plan = plan_quotas(sizes, parents, size, seed=spec.seed)
-    chosen = draw(clusters, priorities, np.append(plan.quotas[0], 0))
-    if len(chosen) != size:
-        raise CurationError(f"target '{target.name}' drew {len(chosen):,} samples instead of {size:,}")
-    return _Drawn(target, chosen, plan, size, None)
-
-
-def _draw_tokens(
-    spec: PoolSpec,
-    target: TargetSettings,
-    index: PoolIndex,
-    priorities: np.ndarray,
-    n_clusters: int,
-    parents: list[np.ndarray],
-) -> _Drawn:
-    from curation_assets.algorithms.sampling.balanced import draw_budget
-
-    if index.n_tokens is None:
-        raise CurationError(
-            f"target '{target.name}' is in tokens, but none are counted: run token_counts first"
-        )
-    clusters = index.clusters
-    # Rows that may not be drawn get no tokens, so none of them is drawn.
-    tokens = np.where(index.admissible, index.n_tokens, np.uint32(0))
-    budget = target.resolve(int(tokens.sum(dtype=np.int64)))
-    lightest = int(tokens.min(where=tokens > 0, initial=np.iinfo(np.uint32).max))
-    if budget < lightest:
-        raise PoolSpecError(
-            f"targets.{target.name}.tokens is {budget:,}, but the shortest admissible sample has {lightest:,}: "
-            f"choose at least that"
-        )
-    chosen, plan = draw_budget(clusters, priorities, tokens, budget, n_clusters, parents, seed=spec.seed)
-    total = int(tokens[chosen].sum(dtype=np.int64))
-    could_be_taken = ((plan.quotas[0] > 0)[clusters] | (tokens > budget)) & (tokens > 0)
-    could_be_taken[chosen] = False
-    left = int(tokens[could_be_taken].min()) if could_be_taken.any() else None
-    if not misses_less_than_a_sample(budget, total, left):
-        raise CurationError(
-            f"target '{target.name}' drew {total:,} tokens instead of {budget:,}, and a sample of {left} was left"
-        )
-    return _Drawn(target, chosen, plan, budget, left)
+        tokens, budget = draw.tokens, draw.requested
+        total = int(tokens[chosen].sum(dtype=np.int64))
+        could_be_taken = ((plan.quotas[0] > 0)[draw.clusters] | (tokens > budget)) & (tokens > 0)
+        could_be_taken[chosen] = False
+        left = int(tokens[could_be_taken].min()) if could_be_taken.any() else None
+        if not misses_less_than_a_sample(budget, total, left):
+            raise CurationError(
+                f"target '{target.name}' drew {total:,} tokens instead of {budget:,}, and a sample of {left} was left"
+            )
+    return _Drawn(target, draw.unit, chosen, plan, start, seed, draw.requested, left)
 
 
 def misses_less_than_a_sample(budget: int, total: int, lightest_left: int | None) -> bool:
@@ -170,6 +142,23 @@ def _quota_table(draw: _Drawn) -> pl.DataFrame:
         for t, quota in enumerate(draw.plan.quotas)
     ]
     return pl.concat(levels)
+
+
+def _weight_table(draw: _Drawn) -> pl.DataFrame:
+    weights = draw.plan.expected / np.maximum(draw.plan.sizes[0], 1)
+    # Of a cluster that gives all it has, the last digits can be above the size.
+    table = pl.DataFrame({"cluster": np.arange(len(weights)), "weight": np.minimum(weights, 1.0)})
+    return table.select(pl.lit(draw.target.name).alias("target"), pl.all())
+
+
+def _level_table(drawn: Sequence[_Drawn]) -> pl.DataFrame:
+    """The measures of every target whose level was chosen without labels."""
+    rows = [
+        {"target": draw.target.name, **figures, "chosen": figures["level"] == draw.start.level}
+        for draw in drawn
+        for figures in draw.start.figures
+    ]
+    return pl.DataFrame(rows, schema=Selection.start_levels.schema)
 
 
 def _selected_table(

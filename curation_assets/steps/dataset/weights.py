@@ -20,9 +20,10 @@ def write_weights(
 ) -> int:
     """Write sample_id, source_shard and weight (float64) of every admissible sample; returns how many there are.
 
-    The weight is the quota of the sample's level-1 cluster divided by the cluster's admissible size, both as the
-    draw counted them: samples, or tokens for a target in tokens. So the weights of a target in samples sum to
-    its size, and weight times tokens to a target in tokens. Memory is one shard's rows and 16 bytes a cluster.
+    The weight is the share of the sample's level-1 cluster divided by the cluster's admissible size, both as the draw
+    counted them: samples, or tokens for a target in tokens. So the weights of a target in samples sum to its size, and
+    weight times tokens to a target in tokens. Shares are real numbers, unlike quotas, so no weight is rounded to 0.
+    Memory is one shard's rows and 16 bytes a cluster.
 
     Raises:
         CurationError: if the admissible samples are not those of the selection.
@@ -30,11 +31,11 @@ def write_weights(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    quotas = selection.quotas.part("target", target.name, "level", "cluster", "size", "quota")
-    level_1 = quotas.filter(pl.col("level") == 1).drop("level").sort("cluster")
-    sizes, quota = level_1["size"].to_numpy(), level_1["quota"].to_numpy()
-    weights = quota / np.maximum(sizes, 1)
-    del quotas, level_1
+    quotas = selection.quotas.part("target", target.name, "level", "cluster", "size")
+    sizes = quotas.filter(pl.col("level") == 1).sort("cluster")["size"].to_numpy()
+    del quotas
+    shares = selection.weights.part("target", target.name, "cluster", "weight")
+    weights = shares.sort("cluster")["weight"].to_numpy()
     counts = np.zeros(len(sizes), dtype=np.int64)
     schema = pa.schema([("sample_id", pa.string()), ("source_shard", pa.string()), ("weight", pa.float64())])
     with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=["source_shard"]) as writer:

@@ -34,6 +34,8 @@ def ingest_shard(step: StepContext) -> None:
     if settings.modality == "embedding":
         # These samples have no bytes to digest. Without this, edited vectors would not change the output.
         writer.text(RawPool.VERSIONS, shard.source_digest)
+    if (content := _unchanged_content(step, table)) is not None:
+        writer.parts[RawPool.CONTENT] = content
     rejections = Counter(table["reason"].drop_nulls().to_list())
     writer.summary.update(
         n_rows=table.height,
@@ -44,6 +46,26 @@ def ingest_shard(step: StepContext) -> None:
     )
     n_accepted, n_rejected = writer.summary["n_accepted"], writer.summary["n_rejected"]
     step.report(1.0, f"{n_accepted:,} accepted, {n_rejected:,} rejected")
+
+
+def _unchanged_content(step: StepContext, table: pl.DataFrame) -> str | None:
+    """Digest by which other steps know the samples of the stored output, if those of the new one are the same.
+
+    Then only labels differ, and steps that do not read them stay up to date. None if there is nothing to compare with.
+    """
+    stored = step.storage.raw_pool(step.shard.key)
+    facts, columns = stored.facts(), list(RawPool.samples.schema)
+    if facts is None:
+        return None
+    is_embedded, versions = step.spec.source.modality == "embedding", RawPool.VERSIONS
+    if is_embedded and facts.files.get(versions) != step.writer.digest(versions):
+        return None
+    try:
+        same = stored.samples.read(*columns).equals(table.select(columns))
+    except (OSError, pl.exceptions.PolarsError):
+        # A damaged file is no reason not to replace it.
+        return None
+    return facts.digest_of(RawPool.CONTENT) if same else None
 
 
 def hash_id(sample_id: str) -> int:

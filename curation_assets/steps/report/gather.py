@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -13,11 +13,17 @@ from curation_assets.pools import PoolSpec, TargetSettings
 from curation_assets.report.data import AtlasSummary, ClusterCard, ReportData, TargetSummary
 from curation_assets.steps.dataset.atlas import atlas_command
 from curation_assets.steps.ingest.throughput import RunThroughput
-from curation_assets.steps.report.balance import compare_subsets, label_table, summarise_levels
+from curation_assets.steps.report.balance import label_table, summarise_levels
 from curation_assets.steps.report.cleaning import (
     read_evidence,
     summarise_contamination,
     summarise_duplicates,
+)
+from curation_assets.steps.report.comparison import (
+    read_comparisons,
+    read_frontier,
+    read_probes,
+    read_start_levels,
 )
 from curation_assets.steps.report.fates import summarise_fates
 from curation_assets.steps.report.pool import ReportPool
@@ -30,8 +36,6 @@ GRID_SAMPLES = 96
 TEXT_SAMPLES = 24
 """Fewer, because they are read rather than looked at."""
 CARDS, CARD_IMAGES, CARD_TEXTS = 12, 8, 3
-BASELINE_DRAWS = 5
-"""Random subsets whose mean figures the report shows; a single draw would be luck."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,7 @@ class _TargetPlan:
 
     target: TargetSettings
     rows: np.ndarray
-    draws: list[np.ndarray]
+    random: np.ndarray
     random_shown: np.ndarray
     balanced_shown: np.ndarray
     tokens: np.ndarray | None
@@ -72,8 +76,15 @@ def gather_report(
     views = PoolViews(pool, reader)
     shown = [rows for plan in plans for rows in (plan.random_shown, plan.balanced_shown)]
     views.load(np.concatenate([pool_sample, *shown, *(rows for _, rows in clusters), evidence.rows()]))
-    requested = storage.selection().require_facts().summary.get("requested", {})
-    targets = [_summarise_target(pool, every, plan, views, requested) for plan in plans]
+    comparisons, start_levels = read_comparisons(storage), read_start_levels(storage)
+    targets = [
+        replace(
+            _summarise_target(pool, every, plan, views),
+            comparison=comparisons.get(plan.target.name),
+            start_levels=start_levels.get(plan.target.name, ()),
+        )
+        for plan in plans
+    ]
     levels = summarise_levels(pool, every)
     n_rejected, rejections = _rejections(storage, pool.index.shards)
     top = storage.clusters(spec.n_levels).require_facts()
@@ -100,6 +111,8 @@ def gather_report(
         contamination=summarise_contamination(pool, evidence, views, evaluation_readers or {}),
         atlas=_summarise_atlas(spec, storage.atlas()),
         embedding_speed=speed.line() if speed else "",
+        frontier=read_frontier(storage),
+        probes=read_probes(storage),
     )
 
 
@@ -115,25 +128,23 @@ def _plan(pool: ReportPool, every: np.ndarray, t: int) -> _TargetPlan:
     places = offsets + mine["row"].to_numpy()
     order = np.argsort(places, kind="stable")
     rows = places[order]
-    draws = [
-        every[generator(seed, Purpose.BASELINE, t, i).choice(len(every), len(rows), replace=False)]
-        for i in range(BASELINE_DRAWS)
-    ]
-    rng = generator(seed, Purpose.BASELINE, t, BASELINE_DRAWS)
+    rng = generator(seed, Purpose.BASELINE, t)
+    random = every[rng.choice(len(every), len(rows), replace=False)]
     return _TargetPlan(
         target,
         rows,
-        draws,
-        _pick(pool, draws[0], rng),
+        random,
+        _pick(pool, random, rng),
         _pick(pool, rows, rng),
         mine["n_tokens"].to_numpy()[order] if counts_tokens else None,
     )
 
 
 def _summarise_target(
-    pool: ReportPool, every: np.ndarray, plan: _TargetPlan, views: PoolViews, requested: Mapping[str, int]
+    pool: ReportPool, every: np.ndarray, plan: _TargetPlan, views: PoolViews
 ) -> TargetSummary:
     target, captions = plan.target, {}
+    selected = pool.storage.selection().require_facts().summary
     if plan.tokens is not None:
         counted = plan.tokens[np.searchsorted(plan.rows, plan.balanced_shown)].tolist()
         captions = {
@@ -144,12 +155,13 @@ def _summarise_target(
         name=target.name,
         size=len(plan.rows),
         strategy=target.strategy,
-        subsets=compare_subsets(pool, every, plan.rows, plan.draws),
         random_sample=views.of(plan.random_shown),
         balanced_sample=views.of(plan.balanced_shown, captions),
-        label_counts=label_table(pool, every, plan.draws[0], plan.rows),
+        label_counts=label_table(pool, every, plan.random, plan.rows),
         n_tokens=None if plan.tokens is None else int(plan.tokens.sum(dtype=np.int64)),
-        requested_tokens=requested.get(target.name, target.tokens) if target.tokens is not None else None,
+        requested_tokens=selected["requested"][target.name] if target.tokens is not None else None,
+        balance_from=selected["balance_from"][target.name],
+        evenness=selected["evenness"][target.name],
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from curation_assets.pools import PoolSpec
+from curation_assets.steps.dataset.start_level import BY_NAME, BY_PROBE
 from curation_assets.storage.fates import CONTAMINATED_FATE, DUPLICATE_FATE, REJECTED_FATE, SELECTED_FATE
 from curation_assets.storage.outputs import FACTS
 from curation_assets.storage.pool_storage import PoolStorage
@@ -34,6 +35,18 @@ class Share:
     quota: int
     share: float
     """Quota by size."""
+    navigates: bool
+    """The level lies above the start level: its quota is the sum of its children's."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredLevel:
+    """What one level would give a target, measured without labels."""
+
+    level: int
+    score: float
+    noise: float
+    collapsed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +57,13 @@ class TargetOfSample:
     unit: str
     requested: int
     selected: bool
+    balance_from: int
+    """Level whose clusters shared the target."""
+    why_from: str
+    """How the level was chosen."""
+    evenness: float
+    levels: tuple[MeasuredLevel, ...]
+    """Level 1 first; none if the level was not chosen by measures."""
     shares: tuple[Share, ...]
 
 
@@ -146,20 +166,54 @@ def _targets(
     selection: Selection, clusters: tuple[ClusterOfSample, ...], selected_for: list[str]
 ) -> Iterator[TargetOfSample]:
     facts = selection.facts()
-    if facts is None or not clusters or "unit" not in facts.summary:
+    if facts is None or not clusters or "balance_from" not in facts.summary:
         return
+    summary, measured = facts.summary, selection.start_levels.read()
     mine = pl.any_horizontal(
         (pl.col("level") == step.level) & (pl.col("cluster") == step.cluster) for step in clusters
     )
     quotas = selection.quotas.read().filter(mine).sort("level", descending=True)
-    for name, requested in facts.summary["requested"].items():
+    for name, requested in summary["requested"].items():
+        start = summary["balance_from"][name]
         shares = tuple(
-            Share(level, cluster, size, quota, round(quota / size, 6) if size else 0.0)
+            Share(level, cluster, size, quota, round(quota / size, 6) if size else 0.0, level > start)
             for level, cluster, size, quota in quotas.filter(pl.col("target") == name)
             .select("level", "cluster", "size", "quota")
             .iter_rows()
         )
-        yield TargetOfSample(name, facts.summary["unit"][name], requested, name in selected_for, shares)
+        levels = tuple(
+            MeasuredLevel(*figures)
+            for figures in measured.filter(pl.col("target") == name)
+            .select("level", "score", "noise", "collapsed")
+            .iter_rows()
+        )
+        yield TargetOfSample(
+            name=name,
+            unit=summary["unit"][name],
+            requested=requested,
+            selected=name in selected_for,
+            balance_from=start,
+            why_from=_why_from(start, summary["chosen_by"][name], levels),
+            evenness=summary["evenness"][name],
+            levels=levels,
+            shares=shares,
+        )
+
+
+def _why_from(start: int, chosen_by: str, levels: tuple[MeasuredLevel, ...]) -> str:
+    if chosen_by == BY_NAME:
+        return "named by the pool"
+    if chosen_by == BY_PROBE:
+        return "the probe learns most from it"
+    if not levels:
+        return "the only level that differs"
+    healthy = [level for level in levels if not level.collapsed] or list(levels)
+    best = max(healthy, key=lambda level: (level.score, level.level))
+    if best.level != start:
+        return f"its score is the same as that of level {best.level}, within noise, and it is higher"
+    left_out = sum(level.score > best.score for level in levels)
+    of = "the highest score" if not left_out else "the highest score of the levels that have not collapsed"
+    return f"{of}, {best.score:.3f}"
 
 
 def _twin(ledger: dict[str, Any], ledger_of: Callable[[str], Ledger]) -> Twin | None:
@@ -207,7 +261,13 @@ def _where_it_ran_out(
 ) -> str:
     if level:
         cluster = next((str(step.cluster) for step in clusters if step.level == level), "?")
-        shared = "the whole target" if level == len(clusters) else f"its parent at level {level + 1}"
+        starts_here = any(
+            target.balance_from == level and not share.quota
+            for target in targets
+            for share in target.shares
+            if share.level == level
+        )
+        shared = "the whole target" if starts_here else f"its parent at level {level + 1}"
         return f"its cluster {cluster} at level {level} got nothing of the quota of {shared}"
     bottom = [(target, target.shares[-1]) for target in targets if target.shares and target.shares[-1].quota]
     if not bottom:

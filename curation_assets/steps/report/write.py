@@ -21,22 +21,19 @@ def write_report(step: StepContext) -> None:
     summary["fates"] = {fate.name: fate.n_samples for fate in data.fates}
     summary["n_warnings"] = len(data.warnings)
     summary["warnings"] = list(data.warnings)
-    for subset in data.targets[0].subsets:
-        summary[subset.name] = {
-            "n_samples": subset.n_samples,
-            "effective_labels": subset.effective_labels,
-            "label_coverage": subset.label_coverage,
-            "effective_top_clusters": subset.effective_clusters[len(data.levels)],
-            "largest_share": subset.largest_share,
-            "gini": subset.gini,
-        }
+    summary["verdicts"] = {
+        target.name: target.comparison.verdict.sentence for target in data.targets if target.comparison
+    }
 
 
 def _write_figures(data: ReportData, writer: OutputWriter, *, with_images: bool) -> None:
-    from curation_assets.report import figures
+    from curation_assets.report import comparison_figures, figures
 
     first = data.targets[0]
-    writer.file("effective_numbers.png").write_bytes(figures.effective_numbers(first))
+    if first.comparison:
+        writer.file("comparison.png").write_bytes(comparison_figures.comparison_panels(first.comparison))
+    if data.frontier:
+        writer.file("frontier.png").write_bytes(comparison_figures.frontier_curves(data.frontier))
     writer.file("cluster_sizes.png").write_bytes(figures.cluster_size_curves(data.levels))
     if with_images:
         writer.file("random_sample.png").write_bytes(figures.image_grid(first.random_sample, 12))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from itertools import count, takewhile
+from typing import Any
 
 import polars as pl
 
 from curation_assets.graph.refit import standing_tree
 from curation_assets.pools import PoolSpec
 from curation_assets.steps.context import StepContext
+from curation_assets.steps.tree.levels import level_lines, measure_levels
 from curation_assets.storage.clusters import read_parents
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.tables import Tree, level_asset
@@ -19,7 +21,7 @@ def keep_tree(step: StepContext) -> None:
     """Archive the current tree, and count in which of its clusters the rows of the previous tree's clusters are now.
 
     Writes the table `Tree.cluster_map` of each level, empty for a first tree. Rows count if their shard's embeddings
-    are the same under both trees.
+    are the same under both trees. Also measures the levels, see `measure_levels`.
     """
     spec, storage, writer = step.spec, step.storage, step.writer
     step.report(0.1, "archiving the tree")
@@ -65,7 +67,18 @@ def keep_tree(step: StepContext) -> None:
         versions=[record.version for record in archive.history()],
         n_archived=n_archived,
         kept_share=kept_share,
+        levels=_measured_levels(step),
     )
+
+
+def _measured_levels(step: StepContext) -> list[dict[str, Any]]:
+    """Figures of the levels, which are also shown on their clusters."""
+    levels = measure_levels(step.spec, step.storage)
+    for line in level_lines(levels):
+        step.log(line)
+    for row in levels:
+        step.observe(level_asset(row["level"], "clusters"), None, row)
+    return levels
 
 
 def _fitted_rows(storage: PoolStorage) -> str:

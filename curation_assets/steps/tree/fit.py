@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from curation_assets.engines import Engine, LocalEngine
 from curation_assets.errors import PoolSpecError
-from curation_assets.graph.levels import level_specs
+from curation_assets.graph.levels import level_specs, why_dropped
 from curation_assets.graph.steps import FIT_VERSION
 from curation_assets.locations import is_local
 from curation_assets.pools import PoolSpec, resolve_engine
@@ -62,6 +62,8 @@ class LevelFit:
 
     def initial(self, writer: OutputWriter) -> None:
         """Seeds and Lloyd on all inputs; stores the clusters of the inputs, from which step 1 resamples."""
+        if self._repeats_level_below(writer):
+            return
         inputs, preprocessing = self._measured_inputs(writer)
         with self._held("initial", inputs, writer) as (fitter, held, _):
             level = fitter.fit_initial(held)
@@ -70,6 +72,10 @@ class LevelFit:
 
     def resampled(self, writer: OutputWriter) -> None:
         """Resampling steps 1 to m - 1, and the subset of step m."""
+        if why := self._why_dropped():
+            clusters.write_empty_subset(writer)
+            writer.summary.update(dropped=True, why_dropped=why)
+            return
         inputs = self._prepared_inputs(self._initial)[0]
         with self._held("resampled", inputs, writer) as (fitter, held, work):
             inertias: list[list[float]] = []
@@ -78,32 +84,34 @@ class LevelFit:
                 step, level = 0, clusters.read_level(self._initial)
             else:
                 step, level, inertias = done.step, fitter.level_of(held, done.centroids), done.inertias
-            for number in range(step + 1, fitter.spec.steps):
+            for number in range(step + 1, fitter.n_steps):
                 level = fitter.refit(held, fitter.resample(level, number), number)
                 inertias.extend(list(fit) for fit in level.inertias)
                 work.finish_step(number, level.centroids, inertias)
-            clusters.write_subset(writer, fitter.resample(level, fitter.spec.steps))
+            clusters.write_subset(writer, fitter.resample(level, fitter.n_steps))
         writer.summary.update(
             inertias=inertias,
-            resampling_steps=fitter.spec.steps,
+            resampling_steps=fitter.n_steps,
             samples_per_cluster=fitter.spec.kept_per_cluster(inputs.n_rows),
             n_inputs=inputs.n_rows,
         )
 
     def final(self, writer: OutputWriter) -> None:
         """The level's clusters: step m fitted on its subset, or the initial fit if nothing is resampled."""
+        if self._repeats_level_below(writer):
+            return
         spec = self._level_spec()
         if spec.n_coarse_clusters:
             self._split(writer)
             return
         remove_split_work(self._output("clusters"))
-        if spec.steps:
+        if steps := spec.steps_at(self.level):
             inputs, preprocessing = self._prepared_inputs(self._initial)
             subset = clusters.read_subset(self.storage.resampled(self.level))
             with self._held("clusters", inputs, writer) as (fitter, held, _):
                 # level_1_assign assigns the pool's rows shard by shard; once is enough.
                 stage = fitter.fit_subset if self.level == 1 else fitter.refit
-                level = stage(held, subset, spec.steps)
+                level = stage(held, subset, steps)
         else:
             inputs, preprocessing = self._measured_inputs(writer)
             with self._held("clusters", inputs, writer) as (fitter, held, _):
@@ -211,8 +219,26 @@ class LevelFit:
         centroids = StoredRows(self._below().centroids.path)
         return centroid_inputs(centroids, preprocessing.metric), preprocessing
 
+    def _level_specs(self) -> list[LevelSpec]:
+        return level_specs(self.spec, self.storage.n_fitted_rows())
+
     def _level_spec(self) -> LevelSpec:
-        return level_specs(self.spec, self.storage.n_fitted_rows())[self.level - 1]
+        return self._level_specs()[self.level - 1]
+
+    def _why_dropped(self) -> str:
+        """Why the level is not fitted; empty if it is."""
+        levels = self._level_specs()
+        return why_dropped(levels) if self.level > len(levels) else ""
+
+    def _repeats_level_below(self, writer: OutputWriter) -> bool:
+        """Store the clusters of the level below, each as its own only child, if the level is dropped."""
+        why = self._why_dropped()
+        if why:
+            level = clusters.level_above_itself(self._below())
+            clusters.write_level(writer, level, with_inputs=True)
+            self._describe(writer, level, clusters.read_preprocessing(self._below()))
+            writer.summary.update(n_inputs=level.n_clusters, dropped=True, why_dropped=why)
+        return bool(why)
 
     def _fitter(self, inputs: Rows) -> tuple[LevelFitter, int]:
         """The level's fitter, and how many workers its inputs are shared out among; 0 for none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from curation_assets.graph.levels import dropped_line
 from curation_assets.steps.context import StepContext
 from curation_assets.steps.tree.fit import LevelFit
 from curation_assets.steps.tree.split import COARSE_SHARE, SplitProgress
@@ -18,16 +19,24 @@ _USUAL_ITERATIONS = 8
 def fit_initial(step: StepContext) -> None:
     """See `LevelFit.initial`."""
     _level_fit(step).initial(step.writer)
+    _say_if_dropped(step)
 
 
 def fit_resampled(step: StepContext) -> None:
     """See `LevelFit.resampled`."""
-    _level_fit(step, n_fits=step.spec.levels[step.step.level - 1].steps - 1).resampled(step.writer)
+    level = step.step.level
+    _level_fit(step, n_fits=step.spec.levels[level - 1].steps_at(level) - 1).resampled(step.writer)
 
 
 def fit_clusters(step: StepContext) -> None:
     """See `LevelFit.final`."""
     _level_fit(step).final(step.writer)
+    _say_if_dropped(step)
+
+
+def _say_if_dropped(step: StepContext) -> None:
+    if why := step.writer.summary.get("why_dropped"):
+        step.log(dropped_line(step.step.level, step.step.level, why))
 
 
 def _level_fit(step: StepContext, n_fits: int = 1) -> LevelFit:

@@ -203,8 +203,8 @@ def test_weights_sum_to_the_target_over_all_admissible_samples(
         weights = pl.read_parquet(release_of(pool, target) / "weights.parquet")
         assert len(weights) == weights["sample_id"].n_unique() == n_admissible
         assert weights["weight"].sum() == pytest.approx(size)
-        assert weights["weight"].is_between(0, 1).all()
-        assert set(selected_ids(pool, target)) <= set(weights.filter(pl.col("weight") > 0)["sample_id"])
+        assert weights["weight"].is_between(0, 1, closed="right").all(), "none is 0, however small the target"
+        assert set(selected_ids(pool, target)) <= set(weights["sample_id"])
     if modality == "image":
         assert weights.filter(pl.col("sample_id") == "a3")["source_shard"].to_list() == ["a"]
     rows = load(release_of(pool), tmp_path, monkeypatch, "weights")
@@ -224,10 +224,12 @@ def test_a_weighted_sampler_draws_clusters_as_the_target_does(pools: dict[str, P
             for shard in pool.storage.shards()
         ]
     )
-    quotas = pool.storage.output("selection").table("quotas.parquet")
-    quota = quotas.filter((pl.col("target") == "small") & (pl.col("level") == 1))["quota"].to_numpy()
-    shares = np.bincount(clusters[drawn], minlength=len(quota)) / 20_000
-    np.testing.assert_allclose(shares, quota / 15, atol=0.015)
+    selection, small = pool.storage.selection(), pl.col("target") == "small"
+    quotas = selection.quotas.read().filter(small, pl.col("level") == 1)
+    share = selection.weights.read().filter(small)["weight"] * quotas["size"]
+    assert (quotas["quota"] - share).abs().max() < 1, "a quota is a share, rounded"  # type: ignore[operator]
+    shares = np.bincount(clusters[drawn], minlength=len(quotas)) / 20_000
+    np.testing.assert_allclose(shares, share / 15, atol=0.015)
 
 
 def test_the_manifest_and_the_card_say_what_is_there(pools: dict[str, Pool]) -> None:
@@ -242,7 +244,15 @@ def test_the_manifest_and_the_card_say_what_is_there(pools: dict[str, Pool]) -> 
             assert file["sha256"] == hashlib.sha256(content).hexdigest()
         rows = {file["path"]: file["rows"] for file in manifest["files"]}
         assert sum(count for path, count in rows.items() if path.startswith("data/")) == rows["ids.txt"] == 15
+        summary = pool.storage.selection().require_facts().summary
+        level = summary["balance_from"]["small"]
+        assert (manifest["balance_from"], manifest["evenness"], manifest["seed"]) == (
+            f"level_{level}",
+            0.75,
+            0,
+        )
         card = (folder / "README.md").read_text()
+        assert f"| balance | from level {level} of 2 (chosen without labels), evenness 0.75, seed 0 |" in card
         front = yaml.safe_load(card.split("---\n")[1])
         assert front["configs"][0]["data_files"] == [{"split": "train", "path": "data/train-*.parquet"}]
         assert "license" not in front
@@ -323,9 +333,10 @@ def test_what_is_excluded_has_no_weight(pools: dict[str, Pool], tmp_path: Path) 
             for target in ("small", "typical")
         ]
     )
+    tables |= {"quotas.parquet": quotas, "weights.parquet": quotas.with_columns(weight=1.0)}
     summary = dict(selection.require_facts().summary)
     with selection.writing(RECIPE) as writer:
-        for name, table in {**tables, "quotas.parquet": quotas}.items():
+        for name, table in tables.items():
             writer.table(name, table)
         writer.summary.update(summary)
     pool.release()

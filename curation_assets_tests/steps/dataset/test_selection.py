@@ -14,6 +14,7 @@ from curation_assets.defs.checks import CHECKS
 from curation_assets.errors import CurationError, PoolSpecError
 from curation_assets.steps.context import PoolAccess
 from curation_assets.steps.dataset.accounts import missed_targets
+from curation_assets.storage.fingerprint import text_digest
 from curation_assets_tests.steps.built_pool import BuiltPool, Text
 from curation_assets_tests.steps.drawn_pool import Pool
 
@@ -38,6 +39,66 @@ def texts_of(lengths: np.ndarray, seed: int = 0) -> dict[str, list[Text]]:
 
 
 PARENTS = [[i % 6 for i in range(30)], [0, 0, 1, 1, 1, 2]]
+
+
+def test_equal_shares_from_the_top_give_the_bytes_of_the_paper_s_rule(tmp_path: Path) -> None:
+    """Digests of the tables before targets had a start level and an evenness."""
+    counts = LENGTHS["long-tailed"](np.random.default_rng(3), 900)
+    rule = {"balance_from": "level_3", "evenness": 1.0}
+    targets = [
+        {"name": "random", "size": 150, **rule},
+        {"name": "closest", "fraction": 0.3, "strategy": "closest", **rule},
+        {"name": "tokens", "tokens": 7_001, **rule},
+    ]
+    pool = BuiltPool(tmp_path, texts_of(counts), n_clusters=30, parents=PARENTS, targets=targets, seed=5)
+    pool.select()
+    selection = pool.storage.selection()
+    digests = [text_digest(stored.read().write_csv()) for stored in (selection.selected, selection.quotas)]
+    assert digests == ["3ae5034a6c84ab9afe89b13917fb5eae", "d4923ba9396a5ed2e195317b68371e2e"]
+
+
+@pytest.mark.parametrize("evenness", [0.0, 0.75, 1.0])
+@pytest.mark.parametrize("level", [1, 2, 3])
+def test_every_admissible_sample_has_a_weight_and_levels_above_the_start_are_sums(
+    tmp_path: Path, level: int, evenness: float
+) -> None:
+    rule = {"balance_from": f"level_{level}", "evenness": evenness}
+    # Fewer samples than clusters, so that most quotas are 0.
+    targets = [{"name": "few", "size": 7, **rule}, {"name": "tokens", "tokens": 300, **rule}]
+    counts = LENGTHS["uniform"](np.random.default_rng(0), 400)
+    pool = BuiltPool(tmp_path, texts_of(counts), n_clusters=30, parents=PARENTS, targets=targets)
+    pool.select()
+    selection = pool.storage.selection()
+    quotas = selection.quotas.read()
+    weights = selection.weights.read().join(
+        quotas.filter(pl.col("level") == 1), on=["target", "cluster"], validate="1:1"
+    )
+    filled = weights.filter(pl.col("size") > 0)
+    assert filled["weight"].is_between(0, 1, closed="right").all()
+    totals = filled.group_by("target").agg((pl.col("weight") * pl.col("size")).sum()).sort("target")
+    assert totals["weight"].to_list() == pytest.approx([7, 300])
+    below = quotas.filter(pl.col("level") == level, pl.col("target") == "few").sort("cluster")["quota"]
+    for t in range(level, 3):
+        sums = np.bincount(np.array(PARENTS[t - 1]), below.to_numpy())
+        above = quotas.filter(pl.col("level") == t + 1, pl.col("target") == "few").sort("cluster")["quota"]
+        assert above.to_list() == sums.tolist()
+        below = above
+    if evenness == 0:
+        assert filled.filter(pl.col("target") == "few")["weight"].to_list() == pytest.approx(
+            [7 / 400] * filled.filter(pl.col("target") == "few").height
+        )
+    # Where a sample's cluster got nothing, it says so of the start level or one below it.
+    assert int(selection.ran_out_at.read().max()) <= level
+
+
+def test_another_seed_of_a_target_draws_again_from_the_same_tree(tmp_path: Path) -> None:
+    counts = LENGTHS["uniform"](np.random.default_rng(0), 300)
+    targets = [{"name": name, "size": 40, "seed": seed} for name, seed in (("a", None), ("b", 0), ("c", 1))]
+    pool = BuiltPool(tmp_path, texts_of(counts), n_clusters=30, parents=PARENTS, targets=targets)
+    selected = pool.select()
+    ids = {name: set(selected.filter(pl.col("target") == name)["sample_id"]) for name in "abc"}
+    assert ids["a"] == ids["b"] != ids["c"]
+    assert pool.storage.selection().require_facts().summary["seed"] == {"a": 0, "b": 0, "c": 1}
 
 
 @pytest.mark.parametrize("strategy", ["random", "closest"])

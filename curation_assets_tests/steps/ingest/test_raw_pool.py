@@ -20,8 +20,10 @@ from curation_assets.pools import PoolSpec
 from curation_assets.steps.ingest.accepted import ShardSource
 from curation_assets.steps.ingest.embed import embed_samples
 from curation_assets.steps.soundness import require_usable_pool
+from curation_assets.storage.outputs import Facts
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import group_files
+from curation_assets.storage.tables import RawPool
 from curation_assets_tests.formats.downloads import Download, write_shard
 from curation_assets_tests.formats.test_jsonl import SCRIPTS, compress, jsonl
 from curation_assets_tests.steps.drawn_pool import RECIPE, MeanColours, Pool, png, write_tar
@@ -186,3 +188,25 @@ def test_ingest_lists_every_sample_with_its_label(drawn: Pool) -> None:
     raw = (drawn.folder / "raw" / "b.tar").read_bytes()
     row = table.row(0, named=True)
     assert raw[row["offset"] : row["offset"] + row["size_bytes"]] == png(None, 100)
+
+
+def test_another_label_leaves_the_content_as_it_was_known(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    write_tar(tmp_path / "raw" / "a.tar", {f"a{i}": png(None, i) for i in range(4)})
+
+    def facts_of(*labels: str) -> Facts:
+        pool = Pool(tmp_path, source={"path": "raw", "label_fields": list(labels)})
+        pool.ingest()
+        return pool.storage.raw_pool("a").require_facts()
+
+    first, second, third = facts_of(), facts_of("kind"), facts_of("kind", "colour")
+    assert len({first.digest, second.digest, third.digest}) == 3
+    known = [facts.digest_of(RawPool.CONTENT) for facts in (first, second, third)]
+    assert known == [first.digest] * 3
+    write_tar(tmp_path / "raw" / "a.tar", {f"a{i}": png(None, i + 1) for i in range(4)})
+    changed = facts_of("kind", "colour")
+    assert changed.digest_of(RawPool.CONTENT) == changed.digest
+    stored = Path(str(Pool(tmp_path).storage.raw_pool("a").samples.path))
+    stored.write_bytes(stored.read_bytes()[:100])
+    damaged = facts_of("kind", "colour")
+    assert (damaged.digest, damaged.digest_of(RawPool.CONTENT)) == (changed.digest, changed.digest)

@@ -9,6 +9,7 @@ import pytest
 
 from curation_assets.report.data import ReportData
 from curation_assets.report.page import render_report
+from curation_assets.steps.comparison.candidates import Candidates
 from curation_assets.steps.context import PoolAccess
 from curation_assets.steps.report import gather_report
 from curation_assets.steps.report.samples import beginning
@@ -32,8 +33,6 @@ def test_figures_are_of_admissible_rows(data: ReportData) -> None:
     # 60 texts, one of white space; 4 duplicates and 1 contaminated text are set aside.
     assert data.n_samples == 54
     assert [level.sizes.sum() for level in data.levels] == [54, 54]
-    subsets = {subset.name: subset for subset in data.targets[0].subsets}
-    assert subsets["pool"].n_samples == 54
     assert sum(card.size for card in data.clusters) == 54
     assert sum(counts[0] for counts in data.targets[0].label_counts.values()) == 53, "one has no label"
     excluded = {"b00", "b01", "c00", "c01", "c02", "c19"}
@@ -130,10 +129,7 @@ def test_texts_are_cut_between_words() -> None:
 
 
 def test_the_flat_baseline_draws_from_fitted_rows_only(pool: TextPool) -> None:
-    from curation_assets.steps.report.balance import _fitted_rows
-    from curation_assets.steps.report.pool import ReportPool
-
-    columns = ReportPool.read(pool.spec, pool.storage)
-    rows, positions = _fitted_rows(columns)
-    np.testing.assert_array_equal(rows, columns.admissible_rows())
-    np.testing.assert_array_equal(positions, np.arange(54))
+    candidates = Candidates.read(pool.spec, pool.storage)
+    np.testing.assert_array_equal(np.flatnonzero(candidates.flat_clusters >= 0), candidates.rows())
+    fitted = pool.storage.initial(1).assignments.read()
+    np.testing.assert_array_equal(candidates.flat_clusters[candidates.rows()], fitted)

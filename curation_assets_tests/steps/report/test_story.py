@@ -54,6 +54,7 @@ def test_the_way_down_the_tree_is_told_with_every_quota(pool: BuiltPool) -> None
     )
     (target,) = left.targets
     assert (target.unit, target.requested, target.selected) == ("tokens", 80, False)
+    assert (target.balance_from, target.why_from, target.evenness) == (2, "named by the pool", 1.0)
     assert [(s.level, s.cluster, s.size, s.quota, s.share) for s in target.shares] == [
         (2, 0, 100, 50, 0.5), (1, 0, 100, 50, 0.5),
     ]  # fmt: skip
@@ -90,3 +91,20 @@ def test_a_pool_without_a_ledger_is_told_as_far_as_it_got(tmp_path: Path) -> Non
     (story,) = stories(young, "copy")
     assert (story.fate, story.targets, len(story.clusters)) == (None, (), 2)
     assert story.why == "its fate is not decided yet: the shard has no ledger"
+
+
+def test_levels_above_the_start_level_do_not_run_out(tmp_path: Path) -> None:
+    texts = {"a": [Text("x", 0), Text("y", 1), Text("z", 2)]}
+    targets = [{"name": "t", "size": 1, "balance_from": "level_1"}]
+    pool = BuiltPool(tmp_path, texts, n_clusters=3, parents=PARENTS, targets=targets)
+    selected = set(pool.select()["sample_id"])
+    pool.write_ledgers()
+    for name in {"x", "y", "z"} - selected:
+        (story,) = stories(pool, name)
+        assert story.ran_out_at == 1
+        cluster = "xyz".index(name)
+        assert story.why == f"its cluster {cluster} at level 1 got nothing of the quota of the whole target"
+        assert [(share.level, share.navigates) for share in story.targets[0].shares] == [
+            (2, True),
+            (1, False),
+        ]

@@ -15,6 +15,8 @@ from curation_assets.algorithms.kmeans.tiles import FitMemory
 from curation_assets.algorithms.rows import ArrayRows
 from curation_assets.errors import PoolSpecError
 from curation_assets.graph.levels import level_specs
+from curation_assets.pools import TargetSettings
+from curation_assets.steps.comparison.candidates import Candidates, Size
 from curation_assets.steps.report import gather_report
 from curation_assets.steps.tree import fit_sample
 from curation_assets.steps.tree.fit import LevelFit
@@ -92,7 +94,7 @@ def test_level_1_is_fitted_on_the_sample_and_all_rows_are_assigned(tmp_path: Pat
     np.testing.assert_array_equal(assigned["cluster"].to_numpy(), tree.assign(every)[:, 0])
 
 
-def test_the_report_compares_with_the_fit_on_the_sample(tmp_path: Path) -> None:
+def test_flat_k_means_is_drawn_from_the_sample_of_the_fit(tmp_path: Path) -> None:
     pool = embedded(tmp_path, fit_rows=120)
     pool.cluster()
     pool.select()
@@ -100,8 +102,11 @@ def test_the_report_compares_with_the_fit_on_the_sample(tmp_path: Path) -> None:
     data = gather_report(pool.spec, pool.storage, pool.reader)
     assert data.levels[0].n_inputs == 120
     assert data.levels[0].sizes.sum() == 240
-    flat = {subset.name: subset for subset in data.targets[0].subsets}["flat k-means"]
-    assert flat.n_samples == 15
+    candidates = Candidates.read(pool.spec, pool.storage)
+    assert (candidates.flat_clusters >= 0).sum() == 120
+    flat = candidates.flat(Size(15), seed=0)
+    assert flat is not None
+    assert (len(flat), candidates.flat_clusters[flat].min() >= 0) == (15, True)
 
 
 def test_a_sample_of_a_cleaned_pool_is_of_admitted_rows(tmp_path: Path) -> None:
@@ -135,6 +140,8 @@ def test_sizes_are_planned_for_the_rows_that_are_fitted(tmp_path: Path) -> None:
     whole = embedded(tmp_path, levels=auto).spec
     sampled = whole.model_copy(update={"fit_rows": 1000})
     assert level_specs(sampled, 100_000) == level_specs(whole, 1000)
+    tenth = {"targets": (TargetSettings(name="tenth", fraction=0.1),)}
+    assert level_specs(sampled.model_copy(update=tenth), 10_000)[0].n_clusters == 200, "a tenth of the sample"
 
 
 def test_a_budget_that_is_too_small_is_named_with_what_it_takes(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""What each target is compared with, and how it comes out."""
