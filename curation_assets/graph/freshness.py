@@ -18,12 +18,14 @@ from curation_assets.graph.relations import fit_steps, rows_step
 from curation_assets.storage.evaluation import load_evaluation_digest
 from curation_assets.storage.fingerprint import canonical, combined_digest, fingerprint
 from curation_assets.storage.fit_rows import FitRows, FittedShard
+from curation_assets.storage.labels import load_labels_digest
 from curation_assets.storage.outputs import Facts, Recipe
 from curation_assets.storage.pool_storage import PoolStorage
+from curation_assets.storage.presence import StoredFiles
 from curation_assets.storage.shards import Shard
 from curation_assets.storage.tables import RawPool
 
-_SOURCE, _FIT_ROWS = "source", "fit_rows"
+_SOURCE, _FIT_ROWS, _LABELS = "source", "fit_rows", "labels"
 _SHARE_READ_WHOLE = 4
 """Facts of a whole step are read at once if at least a quarter of the shards are judged."""
 
@@ -58,6 +60,8 @@ class Freshness:
         self._read_whole: set[str] = set()
         self._combined: dict[tuple[str, bool], str | None] = {}
         self._settings_seen: dict[str, Mapping[str, Any]] = {}
+        self._files: dict[str, StoredFiles] = {}
+        self._lost: dict[tuple[str, str | None], str | None] = {}
         self.rows_step = rows_step(steps)
         self._settings_text = {name: canonical(step.settings) for name, step in steps.items()}
         self._recorded_fit_rows = storage.fit_rows()
@@ -106,6 +110,15 @@ class Freshness:
         # Some of the rows are gone, which matters only if level 1 still has to be fitted on them.
         return recorded if all(map(self._was_fitted, fit_steps(self.steps, 1))) else None
 
+    def lost(self, name: str, shard: str | None) -> str | None:
+        """Which stored file of an output is missing or has another size, in words; None if all are there."""
+        if (name, shard) not in self._lost:
+            if name not in self._files:
+                self._files[name] = StoredFiles(self._storage.output(name).folder)
+            facts = self.facts(name, shard)
+            self._lost[name, shard] = self._files[name].lost(shard, facts) if facts else None
+        return self._lost[name, shard]
+
     def _was_fitted(self, name: str) -> bool:
         step, facts, recorded = self.steps[name], self.facts(name, None), self._recorded_fit_rows
         return (
@@ -114,6 +127,7 @@ class Freshness:
             and facts.code_version == step.version
             and fingerprint(facts.settings) == fingerprint(step.settings)
             and facts.inputs.get(self.rows_step) == recorded.digest
+            and self.lost(name, None) is None
         )
 
     def all_rows(self, reason: str) -> FitRows | None:
@@ -169,6 +183,8 @@ class Freshness:
                 return _SOURCE, self.shards[str(shard)].source_digest
             case ExtraInput.EVALUATION_FILES:
                 return _SOURCE, load_evaluation_digest(self._storage.folder) or ""
+            case ExtraInput.LABELS_TABLE:
+                return _LABELS, load_labels_digest(self._storage.folder) or ""
             case ExtraInput.FIT_ROWS:
                 return _FIT_ROWS, self._fit_rows_digest() or ""
 
@@ -211,10 +227,17 @@ class Freshness:
             return f"input missing: {', '.join(self.missing_inputs(name, shard))}"
         if self.is_forced(name, shard):
             return "rebuild requested"
+        lost = self.lost(name, shard)
         if self._is_of(facts, recipe, name):
-            return None
+            return lost
         rows = self.fit_rows() if self.steps[name].on_fit_rows else None
-        return explain_change(facts, recipe, rows.reason if rows else None, self.rows_step)
+        changes = explain_change(facts, recipe, rows.reason if rows else None, self.rows_step)
+        return f"{changes}; {lost}" if lost else changes
+
+    def is_merely_lost(self, name: str, shard: str | None) -> bool:
+        """Whether lost files are all that is wrong with an output: made again, it comes out as it was."""
+        lost = self.lost(name, shard)
+        return lost is not None and self.reason(name, shard) == lost
 
     def is_forced(self, name: str, shard: str | None) -> bool:
         """Whether an existing output is to be rebuilt even if it is up to date."""
@@ -272,7 +295,7 @@ class Freshness:
     def _is_relabelled(self, name: str, shard: str | None) -> bool:
         """Whether the labels that a shard of the raw pool keeps are all that is out of date in it."""
         facts, recipe = self.facts(name, shard), self.recipe(name, shard)
-        if facts is None or recipe is None or self.is_forced(name, shard):
+        if facts is None or recipe is None or self.is_forced(name, shard) or self.lost(name, shard):
             return False
         same_code = facts.code_version == recipe.code_version and facts.inputs == recipe.inputs
         return same_code and _without_labels(facts.settings) == _without_labels(recipe.settings)

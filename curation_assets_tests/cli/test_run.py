@@ -33,7 +33,7 @@ def test_a_set_that_loses_is_followed_by_what_is_missing_and_the_remedy(tmp_path
     assert said(tmp_path, small=WON, typical=LOST)[-3:] == [
         "  typical: Balancing made it worse: 15.0 effective labels (kind).",
         "    No sample has the kind flag (6.5% of the pool).",
-        "    To mend it, lower `evenness`.",
+        "    To mend it, lower evenness.",
     ]
 
 

@@ -20,8 +20,8 @@ def test_descendants_and_direct_inputs() -> None:
     steps = pool_steps(spec_of())
     below = descendants(steps, "level_3_clusters")
     assert below == [
-        "level_3_clusters", "level_3_assign", "tree", "drift", "selection", "ledger", "balanced_dataset",
-        "dataset_release", "comparison", "atlas", "curation_report",
+        "level_3_clusters", "level_3_assign", "tree", "drift", "probe", "selection", "ledger",
+        "balanced_dataset", "dataset_release", "comparison", "frontier", "atlas", "curation_report",
     ]  # fmt: skip
     assert direct_inputs(steps, "level_1_clusters") == ["level_1_resampled"]
     assert direct_inputs(steps, "level_2_assign") == ["level_2_clusters", "level_1_assign"]

@@ -13,16 +13,17 @@ from curation_assets import progress
 from curation_assets.defs.metadata import add_partition_metadata, summary_metadata
 from curation_assets.defs.run.dead_runs import PROCESS_TAG, process_name
 from curation_assets.defs.run.executors import steps_share_a_process
-from curation_assets.defs.run.tags import FORCED_TAG, forced_of
+from curation_assets.defs.run.tags import FORCED_TAG, forced_of, is_planned
 from curation_assets.engines import Engine, LocalEngine, build_engine
 from curation_assets.errors import StaleInputError
-from curation_assets.graph.base import Step
+from curation_assets.graph.base import ExtraInput, Step
 from curation_assets.graph.freshness import Freshness
 from curation_assets.graph.refit import choose_fit_rows
 from curation_assets.graph.relations import fit_steps
 from curation_assets.graph.steps import pool_steps
 from curation_assets.pools import resolve_engine
 from curation_assets.steps.context import PoolAccess, Report, StepContext
+from curation_assets.steps.listing import take_in_files
 from curation_assets.steps.registry import StepCode, code_of
 from curation_assets.steps.shard_task import MakeShard, ShardItem, ShardOutcome
 from curation_assets.storage.outputs import Facts, Output, Recipe
@@ -79,9 +80,14 @@ class StepRun:
         made: dict[str, Facts] = {}
         failures: dict[str, ShardOutcome] = {}
         items: list[ShardItem] = []
+        for key, why in self._without_files(keys).items():
+            failures[key] = ShardOutcome(None, why)
+            self.context.log.error(f"shard '{key}': {why}")
         freshness = self.freshness()
         freshness.read_facts(self.step.name, keys)
         for key in keys:
+            if key in failures:
+                continue
             try:
                 known = self._known(freshness, key)
                 if known is None:
@@ -111,6 +117,12 @@ class StepRun:
         if self.code.summarise and (line := self.code.summarise(new)):
             self.context.log.info(f"{self.step.name} of this run: {line}")
         return result
+
+    def _without_files(self, keys: list[str]) -> dict[str, str]:
+        """Shards whose files are gone, with what to do. A step that reads files lists them, unless its driver has."""
+        if ExtraInput.SHARD_FILES not in self.step.extra_inputs or is_planned(self.context.run.tags):
+            return {}
+        return take_in_files(self.pool, keys, self.context.log.warning)
 
     def _known(self, freshness: Freshness, key: str | None) -> Facts | None:
         """Facts of an output that is up to date."""
@@ -149,11 +161,13 @@ class StepRun:
     def _once(self) -> dg.MaterializeResult:
         """Make the step's one output unless it is up to date.
 
-        When the first step of level 1 is not up to date, all present rows become the rows of the fit.
+        When the first step of level 1 is not up to date, all present rows become the rows of the fit. If only its files
+        are lost, the fit is repeated on the rows that it had.
         """
         freshness = self.freshness()
         name = self.step.name
-        if name == fit_steps(freshness.steps, 1)[0] and freshness.reason(name, None):
+        fits_anew = freshness.reason(name, None) and not freshness.is_merely_lost(name, None)
+        if fits_anew and name == fit_steps(freshness.steps, 1)[0]:
             choose_fit_rows(self.pool.storage, freshness)
             freshness = self.freshness()
         with progress.task(name, 1, self.context.log.info) as report:
