@@ -47,7 +47,9 @@ def test_partitioned_steps_are_joined_by_partitioned_paths_wherever_one_follows_
     ]
     steps = {each.name: each for each in every}
     assert shard_sources(steps, "split") == ["read"]
-    assert shard_sources(steps, "written") == ["read", "split"], "it follows split, though it reads nothing of it"
+    assert shard_sources(steps, "written") == ["read", "split"], (
+        "it follows split, though it reads nothing of it"
+    )
     assert shard_sources(steps, "drawn") == []
     assert direct_inputs(steps, "written") == ["read", "split", "drawn"]
 
