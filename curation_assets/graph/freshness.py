@@ -277,7 +277,10 @@ class Freshness:
         """
         found: dict[str, dict[str | None, str]] = {}
         for step in self.steps.values():
-            keys = self.keys_of(step) if among is None else among.get(step.name, ())
+            keys = self.keys_of(step)
+            if among is not None:
+                wanted = among.get(step.name, ())
+                keys = [key for key in keys if key in wanted]
             if step.partitioned and keys:
                 self.read_facts(step.name, keys)
             reasons = {key: reason for key in keys if (reason := self.reason(step.name, key))}
