@@ -85,7 +85,9 @@ class StepRun:
         if self.code.before:
             self.code.before(self.pool)
         result = (
-            self._over_shards(freshness, keys, refused | stale) if self.step.partitioned else self._once(freshness)
+            self._over_shards(freshness, keys, refused | stale)
+            if self.step.partitioned
+            else self._once(freshness)
         )
         gate.passed(self.step, keys)
         return result
