@@ -31,6 +31,17 @@ def summary_metadata(facts: Facts) -> dict[str, Any]:
     return metadata | {"fingerprint": facts.fingerprint, "made_at": facts.made_at}
 
 
+def nothing_done(reused: Sequence[Facts]) -> str:
+    """A line for outputs that were up to date, so that no green event hides that nothing was done."""
+    since = max((facts.made_at for facts in reused), default="")
+    return f"nothing done: up to date since {since[:19].replace('T', ' ')} UTC"
+
+
+def reused_metadata(facts: Facts) -> dict[str, Any]:
+    """What marks the event of an output that was up to date; `made_at` of the summary says when it was made."""
+    return {"nothing_done": nothing_done([facts]).partition(": ")[2], "reused": True}
+
+
 def add_partition_metadata(
     context: dg.AssetExecutionContext, by_partition: Mapping[str, Mapping[str, Any]]
 ) -> None:

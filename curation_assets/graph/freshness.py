@@ -26,6 +26,7 @@ from curation_assets.storage.shards import Shard
 from curation_assets.storage.tables import RawPool
 
 _SOURCE, _FIT_ROWS, _LABELS = "source", "fit_rows", "labels"
+NOT_MADE = "not made yet"
 _SHARE_READ_WHOLE = 4
 """Facts of a whole step are read at once if at least a quarter of the shards are judged."""
 
@@ -39,10 +40,14 @@ class Forced:
     """Timestamp: an output made later counts as rebuilt, so that a killed run resumes."""
 
 
+Needed = Mapping[str, Collection[str | None]]
+"""Step -> the outputs of it that something depends on: shards, or None for the one output of the pool."""
+
+
 class Freshness:
     """What is up to date, judged by the facts beside the outputs. Each instance reads the facts once.
 
-    `forced` names steps to rebuild even if they are up to date.
+    Each of `forced` names steps to rebuild even if they are up to date.
     """
 
     def __init__(
@@ -50,12 +55,12 @@ class Freshness:
         storage: PoolStorage,
         steps: Mapping[str, Step],
         shards: Sequence[Shard],
-        forced: Forced | None = None,
+        *forced: Forced | None,
     ) -> None:
         self.steps = steps
         self.shards = {shard.key: shard for shard in shards}
         self._storage = storage
-        self._forced = forced
+        self._forced = [order for order in forced if order]
         self._facts: dict[tuple[str, str | None], Facts | None] = {}
         self._read_whole: set[str] = set()
         self._combined: dict[tuple[str, bool], str | None] = {}
@@ -85,7 +90,7 @@ class Freshness:
             self._read_whole.add(step)
         return {key: self._facts[step, key] for key in self.shards}
 
-    def read_facts(self, step: str, shards: Collection[str]) -> None:
+    def read_facts(self, step: str, shards: Collection[str | None]) -> None:
         """Read at once the facts that judging many shards needs; one by one takes several times as long."""
         if len(shards) * _SHARE_READ_WHOLE < len(self.shards):
             return
@@ -221,7 +226,7 @@ class Freshness:
         """Why an output is out of date, judged by its inputs as they are stored now; None if it is up to date."""
         facts = self.facts(name, shard)
         if facts is None:
-            return "not made yet"
+            return NOT_MADE
         recipe = self.recipe(name, shard)
         if recipe is None:
             return f"input missing: {', '.join(self.missing_inputs(name, shard))}"
@@ -241,10 +246,9 @@ class Freshness:
 
     def is_forced(self, name: str, shard: str | None) -> bool:
         """Whether an existing output is to be rebuilt even if it is up to date."""
-        facts = self.facts(name, shard)
-        return bool(
-            facts and self._forced and name in self._forced.steps and facts.made_at < self._forced.since
-        )
+        orders = [order for order in self._forced if name in order.steps]
+        facts = self.facts(name, shard) if orders else None
+        return facts is not None and any(facts.made_at < order.since for order in orders)
 
     def _is_of(self, facts: Facts, recipe: Recipe, name: str) -> bool:
         """Whether the recipe made the output. Of many shards with equal settings only the first is hashed."""
@@ -266,21 +270,34 @@ class Freshness:
             return all(self.facts_by_shard(name).values())
         return self.facts(name, shard if step.partitioned else None) is not None
 
-    def outdated(self) -> dict[str, dict[str | None, str]]:
-        """Every out-of-date output by step, with its reason; what is downstream of one is out of date too."""
+    def outdated(self, among: Needed | None = None) -> dict[str, dict[str | None, str]]:
+        """Every out-of-date output by step, with its reason; what is downstream of one is out of date too.
+
+        `among` restricts the outputs that are looked at; it must hold everything that they depend on.
+        """
         found: dict[str, dict[str | None, str]] = {}
         for step in self.steps.values():
-            if step.partitioned:
-                self.facts_by_shard(step.name)
-            reasons = {key: reason for key in self.keys_of(step) if (reason := self.reason(step.name, key))}
-            upstream = [name for name in step.inputs if name in found]
-            for key in self.keys_of(step) if upstream else ():
-                changed = [name for name in upstream if not self._spared(name, step, key, found)]
-                if changed and key not in reasons:
-                    reasons[key] = f"upstream is out of date: {', '.join(changed)}"
+            keys = self.keys_of(step)
+            if among is not None:
+                wanted = among.get(step.name, ())
+                keys = [key for key in keys if key in wanted]
+            if step.partitioned and keys:
+                self.read_facts(step.name, keys)
+            reasons = {key: reason for key in keys if (reason := self.reason(step.name, key))}
+            if any(name in found for name in step.inputs):
+                for key in keys:
+                    changed = self.outdated_inputs(step, key, found)
+                    if changed and key not in reasons:
+                        reasons[key] = f"upstream is out of date: {', '.join(changed)}"
             if reasons:
                 found[step.name] = reasons
         return found
+
+    def outdated_inputs(
+        self, step: Step, key: str | None, found: Mapping[str, Mapping[str | None, str]]
+    ) -> list[str]:
+        """The inputs of an output that make it out of date, among the outputs found to be so."""
+        return [name for name in step.inputs if name in found and not self._spared(name, step, key, found)]
 
     def _spared(self, name: str, step: Step, key: str | None, found: Mapping[str, Any]) -> bool:
         """Whether an outdated input is irrelevant: it concerns other shards, rows that no fit uses, or labels."""
