@@ -79,6 +79,8 @@ def _means(fit: Fit, field: str, kind: str, evenness: float) -> list[float]:
 
 
 def _spread(values: np.ndarray, decimals: int, sign: str = "") -> str:
+    if np.isnan(values).any():
+        return "not measured"
     spread = np.std(values, ddof=1) if len(values) > 1 else 0.0
     return f"{values.mean():{sign}.{decimals}f} ± {spread:.{decimals}f}"
 
