@@ -365,7 +365,7 @@ def test_pictures_show_whole_in_a_dialog(screen: Screen, asset: str, key: str) -
 
 def test_the_link_of_the_report_opens_it(screen: Screen) -> None:
     screen.open("/assets/emoji/curation_report")
-    link = row_of_metadata(screen, "open").get_by_role("link")
+    link = row_of_metadata(screen, "open").get_by_role("link").first
     with screen.page.context.expect_page() as opened:
         link.click()
     report = opened.value
