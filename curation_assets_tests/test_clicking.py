@@ -1,7 +1,4 @@
-"""Clicking is safe: whatever is materialized first, the end is that of a run from scratch, or red with the remedy.
-
-The long form, over the daemon and GraphQL, is `ui/test_every_first_click.py`.
-"""
+"""Clicking is safe: whatever is materialized first, the end is that of a run from scratch, or red with the remedy."""
 
 from __future__ import annotations
 
