@@ -3,12 +3,15 @@
 import dagster as dg
 
 from curation_assets.defs.pool_definitions import build_definitions
-from curation_assets.pools import load_pool_specs
+from curation_assets.pools import read_pools
 from curation_assets.project import find_home
 
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """Assemble the definitions of every pool."""
+    """Assemble the definitions of every pool; what is wrong in the folder goes to the log too."""
     home = find_home()
-    return build_definitions(list(load_pool_specs(home.pools_folder).values()), home)
+    pools = read_pools(home.pools_folder)
+    for problem in pools.problems():
+        dg.get_dagster_logger("pools").warning(problem)
+    return build_definitions(list(pools.specs.values()), home, pools.broken.values())

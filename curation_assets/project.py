@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from curation_assets.errors import PoolSpecError
-from curation_assets.pools import PoolSpec, load_pool_specs
+from curation_assets.pools import PoolFolder, PoolSpec, read_pools
+from curation_assets.pools.folder import SUFFIX
 from curation_assets.storage.pool_storage import PoolStorage
+from curation_assets.storage.tables import CurationReport
 
 HOME_VARIABLE = "CURATION_HOME"
 STORAGE_VARIABLE = "CURATION_STORAGE"
 STATE_VARIABLE = "CURATION_STATE"
 DAGSTER_HOME_VARIABLE = "DAGSTER_HOME"
 """Folder that holds Dagster's settings, dagster.yaml."""
+REPORT_PORT_VARIABLE = "CURATION_REPORT_PORT"
+REPORT_HOST = "127.0.0.1"
+_REPORT_PORT = 3001
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +35,8 @@ class Home:
     """Folder or fsspec URI of everything the graph makes: CURATION_STORAGE or data/curated."""
     dagster_state: Path
     """Runs, events and logs of Dagster: CURATION_STATE or data/dagster."""
+    report_port: int = _REPORT_PORT
+    """Port of this machine on which reports are served: CURATION_REPORT_PORT."""
 
     @property
     def pools_folder(self) -> Path:
@@ -48,11 +58,15 @@ class Home:
 
 
 def find_home() -> Home:
-    """The project's folders, from the environment as it is now."""
+    """The project's folders, from the environment as it is now.
+
+    Raises:
+        PoolSpecError: if a variable makes no sense.
+    """
     folder = Path(os.environ.get(HOME_VARIABLE, ".")).resolve()
     storage_root = os.environ.get(STORAGE_VARIABLE, str(folder / "data" / "curated"))
     state = Path(os.environ.get(STATE_VARIABLE, folder / "data" / "dagster")).resolve()
-    return Home(folder, storage_root, state)
+    return Home(folder, storage_root, state, _report_port())
 
 
 def open_home() -> Home:
@@ -66,18 +80,51 @@ def open_home() -> Home:
     return home
 
 
+def report_url(pool: str) -> str:
+    """Address of a pool's report while `curation-assets serve` runs on this machine."""
+    return f"http://{REPORT_HOST}:{_report_port()}/{pool}/{CurationReport.PAGE}"
+
+
+def _report_port() -> int:
+    given = os.environ.get(REPORT_PORT_VARIABLE) or str(_REPORT_PORT)
+    if not re.fullmatch("[0-9]{1,5}", given) or not 1 <= int(given) <= 65535:
+        raise PoolSpecError(f"{REPORT_PORT_VARIABLE} is '{given}': give a port from 1 to 65535")
+    return int(given)
+
+
 def find_spec(home: Home, pool: str) -> PoolSpec:
     """A pool by name.
 
     Raises:
-        PoolSpecError: if the pool does not exist, with the names of those that do.
+        PoolSpecError: if the pool does not exist, with the names of those that do; if it is broken, with its message.
     """
-    specs = load_pool_specs(home.pools_folder)
-    if pool not in specs:
-        raise PoolSpecError(
-            f"--pool {pool}: no such pool in {home.pools_folder}; there are: {', '.join(specs) or 'none'}"
-        )
-    return specs[pool]
+    return read_pools(home.pools_folder).find(pool)
+
+
+def why_not_current(home: Home, spec: PoolSpec) -> str | None:
+    """Why settings that a long-lived process has loaded are not those of the pool any more; None if they are."""
+    try:
+        # The sensors of all pools ask: only the first after a change reads the files.
+        current = _pools_as_of(home.pools_folder, _state_of(home.pools_folder)).find(spec.name)
+    except PoolSpecError as error:
+        return f"the settings of pool '{spec.name}' cannot be read any more: {error}"
+    if current == spec:
+        return None
+    return (
+        f"the YAML of pool '{spec.name}' has changed since Dagster loaded it: reload the definitions (Lineage, Reload "
+        f"definitions)"
+    )
+
+
+@lru_cache(maxsize=4)
+def _pools_as_of(folder: Path, state: tuple[Any, ...]) -> PoolFolder:
+    return read_pools(folder)
+
+
+def _state_of(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    """Names, times and sizes of the YAML files of a folder: they differ after an edit."""
+    files = [(path.name, path.stat()) for path in sorted(folder.glob(f"*{SUFFIX}")) if path.exists()]
+    return tuple((name, stat.st_mtime_ns, stat.st_size) for name, stat in files)
 
 
 def embedded_size(storage: PoolStorage) -> tuple[int, int] | None:

@@ -16,7 +16,7 @@ from curation_assets_tests.projects import Project, make_project
 # Files of a minute or so, which xdist hands out first, lest one of them is alone at the end.
 LONG_FILES = (
     "test_end_to_end.py", "test_watch.py", "test_paper_study.py", "test_jobs.py", "test_backfill.py",
-    "test_planted_duplicates.py", "test_cleaned_pool.py",
+    "test_planted_duplicates.py", "test_cleaned_pool.py", "test_clicking.py",
 )  # fmt: skip
 
 # How long an example takes says more of the machine than of the code.

@@ -178,8 +178,8 @@ def test_from_runs_a_level_and_its_descendants_again_with_the_same_bytes(
     after = project.modified_times()
     changed = {path.split("/")[0] for path in before if before[path] != after[path]}
     assert changed == {
-        "level_3_clusters", "level_3_assign", "tree", "drift", "selection", "comparison", "atlas",
-        "curation_report",
+        "level_3_clusters", "level_3_assign", "tree", "drift", "probe", "selection", "comparison", "frontier",
+        "atlas", "curation_report",
     }, "output shards of which no row changed are not written again"  # fmt: skip
     assert project.selection_bytes() == finished.selection_bytes()
 
@@ -351,3 +351,40 @@ def test_a_vanished_shard_leaves_nothing_behind(finished: Project, tmp_path: Pat
     assert all(path.startswith("trees/") for path in left), "only earlier trees remember it"
     with project.instance() as instance:
         assert sorted(instance.get_dynamic_partitions("emoji_shards")) == ["00000", "00001"]
+
+
+def test_deleted_outputs_are_made_again_and_nothing_else(finished: Project, tmp_path: Path) -> None:
+    project = copy_of(finished, tmp_path / "lost")
+    folder = Path(str(project.storage.folder))
+    [table] = folder.glob("balanced_dataset/small/00001.parquet")
+    lost = [
+        folder / "curation_report" / "curation_report.html",
+        folder / "level_1_clusters" / "centroids.npy",
+        folder / "level_2_clusters" / "centroids.npy",
+        folder / "drift" / "shards.parquet",
+        folder / "raw_pool" / "00002.parquet",
+        table,
+    ]
+    contents = [path.read_bytes() for path in lost]
+    before = project.modified_times()
+    for path in lost:
+        path.unlink()
+    table.write_bytes(contents[-1][:-10])
+    code, output = project.run("status", "--pool", "emoji")
+    assert "stored file centroids.npy is missing" in " ".join(output.split())
+    code, output = project.run("run", "--pool", "emoji")
+    assert code == 0, output
+    assert [path.read_bytes() for path in lost[1:]] == contents[1:]
+    assert lost[0].exists()
+    after = project.modified_times()
+    assets = {path.split("/")[0] for path, modified in after.items() if modified != before.get(path)}
+    assert assets <= {
+        "curation_report",
+        "level_1_clusters",
+        "level_2_clusters",
+        "drift",
+        "raw_pool",
+        "balanced_dataset",
+    }
+    code, output = project.run("run", "--pool", "emoji")
+    assert "nothing to do" in output

@@ -27,8 +27,8 @@ def test_two_pools_stand_side_by_side(home: Home) -> None:
     graph = definitions.resolve_asset_graph()
     names = {tuple(key.path) for key in graph.get_all_asset_keys()}
     assert {pool for pool, _ in names} == {"one", "two"}
-    assert len([name for pool, name in names if pool == "one"]) == 10 + 4 * 4 - 2
-    assert len([name for pool, name in names if pool == "two"]) == 10 + 4 * 3 - 2
+    assert len([name for pool, name in names if pool == "one"]) == 13 + 4 * 4 - 2
+    assert len([name for pool, name in names if pool == "two"]) == 13 + 4 * 3 - 2
     dg.Definitions.validate_loadable(definitions)
 
 

@@ -67,9 +67,12 @@ ROOMS: dict[str, set[str]] = {
     "engines": {"algorithms", "pools", "errors"},
     "graph": {"algorithms", "formats", "storage", "pools", "errors"},
     "project": {"formats", "storage", "pools", "errors"},
+    "report_server": {"project", "storage", "pools", "errors", "locations"},
     "steps/__init__": set(),
     "steps/soundness": _STORED,
     "steps/context": {*_STORED, "engines", "encoders"},
+    "steps/damage": _STORED,
+    "steps/listing": {*_STORED, "steps/context", "steps/cleaning", "steps/comparison"},
     "steps/shard_task": {*_STORED, "steps/context"},
     "steps/ingest": _STEPS,
     "steps/cleaning": {*_STEPS, "steps/ingest"},
@@ -90,7 +93,8 @@ ROOMS: dict[str, set[str]] = {
     "defs/resources": {"pools", "storage", "steps/context"},
     "defs/run": {*_STORED, "engines", "progress", "project", "steps", "defs/metadata", "defs/partitions"},
     "defs/event_log": {"defs/run"},
-    "defs/shown": {"storage", "steps", "defs/metadata", "defs/run"},
+    "defs/broken_pools": {"pools"},
+    "defs/shown": {"storage", "steps", "project", "defs/metadata", "defs/run"},
     "defs/assets": {"errors", "graph", "pools", "defs/partitions", "defs/resources", "defs/run", "defs/shown"},
     "defs/checks": {*_STORED, "steps", "defs/metadata", "defs/resources"},
     "defs/jobs": {"graph", "pools", "project", "defs/run"},
@@ -101,7 +105,7 @@ ROOMS: dict[str, set[str]] = {
     "definitions": {"defs/pool_definitions", "pools", "project"},
     "cli": {
         "algorithms", "defs", "demo", "encoders", "engines", "errors", "formats", "graph", "pools", "progress",
-        "project", "steps", "storage", "__init__",
+        "project", "report", "report_server", "steps", "storage", "__init__",
     },
 }  # fmt: skip
 

@@ -14,8 +14,8 @@ from curation_assets.cli.terminal import say
 from curation_assets.errors import PoolSpecError
 from curation_assets.graph.freshness import Freshness
 from curation_assets.graph.steps import pool_steps
-from curation_assets.pools import PoolSpec, load_pool_specs
-from curation_assets.project import find_spec, open_home
+from curation_assets.pools import PoolSpec, read_pools
+from curation_assets.project import open_home
 from curation_assets.steps.ingest.sample_search import close_ids, find_sample
 from curation_assets.steps.report.story import Story, tell
 from curation_assets.storage.pool_storage import PoolStorage
@@ -28,7 +28,8 @@ def explain_sample(sample_id: str, pool: str | None, *, as_json: bool) -> None:
         PoolSpecError: if no pool has the id, with similar ids.
     """
     home = open_home()
-    specs = [find_spec(home, pool)] if pool else list(load_pool_specs(home.pools_folder).values())
+    pools = read_pools(home.pools_folder)
+    specs = [pools.find(pool)] if pool else list(pools.specs.values())
     searched = [(spec, home.storage(spec.name)) for spec in specs]
     stories = [story for spec, storage in searched for story in _stories(spec, storage, sample_id)]
     if not stories:
@@ -39,7 +40,8 @@ def explain_sample(sample_id: str, pool: str | None, *, as_json: bool) -> None:
         ]
         names = ", ".join(spec.name for spec in specs) or "none"
         hint = f"; similar ids: {', '.join(close)}" if close else ""
-        raise PoolSpecError(f"no sample has the id '{sample_id}' (pools searched: {names}){hint}")
+        broken = f"; broken and not searched: {', '.join(pools.broken)}" if pools.broken and not pool else ""
+        raise PoolSpecError(f"no sample has the id '{sample_id}' (pools searched: {names}{broken}){hint}")
     if as_json:
         click.echo(json.dumps([asdict(story) for story in stories], indent=1, ensure_ascii=False))
         return

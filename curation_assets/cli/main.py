@@ -79,11 +79,15 @@ def work(pool: str, steps: str, first: str, last: str, forced: str) -> None:
 
 @cli.command()
 @click.option("--pool", metavar="NAME", help="Name of the pool (default: all pools).")
-def status(pool: str | None) -> None:
-    """Show what is up to date, and why the rest is not."""
+@click.option("--no-listing", is_flag=True, help="Do not list the files; show the state of the last listing.")
+def status(pool: str | None, no_listing: bool) -> None:
+    """Show what is up to date, and why the rest is not.
+
+    Lists the files of the pool and of its evaluation sets, and shows what the next run will take in. Changes nothing.
+    """
     from curation_assets.cli.status import show_status
 
-    show_status(pool)
+    show_status(pool, list_files=not no_listing)
 
 
 @cli.command()
@@ -99,6 +103,35 @@ def explain(sample_id: str, pool: str | None, as_json: bool) -> None:
     from curation_assets.cli.explain import explain_sample
 
     explain_sample(sample_id, pool, as_json=as_json)
+
+
+@cli.command()
+@click.option("--pool", metavar="NAME", required=True, help=_POOL_HELP)
+@click.option(
+    "--all", "every_measure", is_flag=True, help="Print every measure, not the three most telling ones."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with the spread of every figure.")
+def frontier(pool: str, every_measure: bool, as_json: bool) -> None:
+    """Show what subsets of ten sizes are worth, to choose a size by.
+
+    Compares random subsets, the paper's rule and the rule of the pool's first target.
+    """
+    from curation_assets.cli.frontier import show_frontier
+
+    show_frontier(pool, every_measure=every_measure, as_json=as_json)
+
+
+@cli.command()
+@click.option("--pool", metavar="NAME", required=True, help=_POOL_HELP)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with the accuracy of every label.")
+def probe(pool: str, as_json: bool) -> None:
+    """Show what is learnt from subsets of each target's size, and which labels lose.
+
+    Compares random subsets, flat k-means and every level that a target can be balanced from.
+    """
+    from curation_assets.cli.probe import show_probe
+
+    show_probe(pool, as_json=as_json)
 
 
 @cli.command()
@@ -165,6 +198,18 @@ def plan(**options: Any) -> None:
     from curation_assets.cli.plan import PlanOptions, show_plan
 
     show_plan(PlanOptions(**options))
+
+
+@cli.command("serve")
+@click.option("--with-parent", is_flag=True, help="End when the process that started this one ends.")
+def serve_reports(with_parent: bool) -> None:
+    """Serve reports to the browser of this machine.
+
+    The Dagster UI links to them. `make dev` runs this command beside the UI. CURATION_REPORT_PORT sets the port.
+    """
+    from curation_assets.cli.serve import serve
+
+    serve(with_parent=with_parent)
 
 
 @cli.command()

@@ -10,6 +10,7 @@ from curation_assets.cli.runner import Runner, open_runner
 from curation_assets.errors import PoolSpecError
 from curation_assets.graph.relations import descendants, descendants_to_force, ingest_steps
 from curation_assets.steps.comparison.verdict import verdict_lines
+from curation_assets.steps.damage import damage_lines, set_aside_lines
 from curation_assets.storage.tables import CurationReport
 
 
@@ -32,10 +33,12 @@ def run_pool(pool: str, *, first: str | None, shards: str | None) -> int:
             rebuild = Rebuild(driver.home, pool, ["run", begin, keys])
             runner.force(set(descendants_to_force(driver.steps, begin)) & set(names), rebuild)
         if not runner.carry_out(names, keys, rebuild):
+            _show_damage(runner)
             return 1
         if n := driver.storage.remove_orphans(list(driver.steps)):
             runner.say(f"removed {n} unfinished outputs of interrupted runs from the object store")
         _show_result(runner, time.monotonic() - began, whole=keys is None)
+        _show_damage(runner)
     return 0
 
 
@@ -79,3 +82,10 @@ def _show_result(runner: Runner, seconds: float, *, whole: bool) -> None:
         runner.say(f"  {target}: {first}")
         for line in others:
             runner.say(f"    {line}")
+
+
+def _show_damage(runner: Runner) -> None:
+    """Rejections by reason, damaged files and the shards that are left out: the last lines, so that they are seen."""
+    driver = runner.driver
+    for line in (*damage_lines(driver.spec, driver.storage), *set_aside_lines(driver.storage)):
+        runner.say(f"  {line}", style="yellow")

@@ -60,9 +60,12 @@ class Runner:
     def sync_shards(self) -> None:
         """List the files of the pool and of its evaluation sets as they are now; every shard takes part."""
         files = self.driver.list_files()
+        aside = [shard.key for shard in self.driver.storage.all_shards() if shard.set_aside]
         change = self.driver.sync_shards(files)
         if change.summary:
             self.say(f"{len(change.shards)} shards of {len(files)} files: {change.summary}")
+        if aside:
+            self.say(f"set aside by the sensor until now, and tried again: {', '.join(aside)}")
 
     def force(self, names: Iterable[str], rebuild: Rebuild) -> None:
         """Rebuild these steps even if they are up to date."""

@@ -13,27 +13,46 @@ from curation_assets.graph.base import Step
 from curation_assets.graph.freshness import Freshness
 from curation_assets.graph.refit import due_refit
 from curation_assets.graph.steps import pool_steps
-from curation_assets.pools import PoolSpec, load_pool_specs
-from curation_assets.project import find_spec, open_home
+from curation_assets.pools import PoolSpec, read_pools
+from curation_assets.project import open_home
+from curation_assets.steps.context import PoolAccess
+from curation_assets.steps.damage import damage_lines, set_aside_lines
+from curation_assets.steps.listing import look_at_files
 from curation_assets.steps.tree.levels import level_lines
 from curation_assets.storage.pool_storage import PoolStorage
 
 _SHARDS_NAMED = 3
 
 
-def show_status(pool: str | None) -> None:
-    """Print one table per pool, and the state of its tree."""
+def show_status(pool: str | None, *, list_files: bool = True) -> None:
+    """Print one table per pool, what a look at its files found, and the state of its tree.
+
+    Without a name, broken pools are listed too.
+
+    Raises:
+        PoolSpecError: if the named pool does not exist or is broken.
+    """
     home = open_home()
-    specs = [find_spec(home, pool)] if pool else list(load_pool_specs(home.pools_folder).values())
+    pools = read_pools(home.pools_folder)
+    specs = [pools.find(pool)] if pool else list(pools.specs.values())
     console = Console()
-    if not specs:
+    if not specs and not pools.broken:
         say(console, f"no pools in {home.pools_folder}: add a YAML file (see pools/examples)")
     for spec in specs:
         storage = home.storage(spec.name)
-        freshness = Freshness(storage, pool_steps(spec), storage.shards())
+        access = PoolAccess(spec, storage, str(home.folder))
+        look = look_at_files(access, "" if list_files else "--no-listing was given")
+        shards = [shard for shard in look.change.shards if not shard.set_aside]
+        freshness = Freshness(storage, pool_steps(spec), shards)
         console.print(_status_table(spec, freshness))
+        for line in look.lines():
+            say(console, line, style="yellow")
+        for line in damage_lines(spec, storage):
+            say(console, line)
         for line in tree_lines(storage, freshness):
             say(console, line)
+    for problem in () if pool else pools.problems():
+        say(console, problem, "red")
 
 
 def _status_table(spec: PoolSpec, freshness: Freshness) -> Table:
@@ -45,7 +64,7 @@ def _status_table(spec: PoolSpec, freshness: Freshness) -> Table:
     for step in freshness.steps.values():
         n_outputs = len(freshness.keys_of(step))
         reasons = outdated.get(step.name, {})
-        why = why_not(step, reasons, n_outputs) if n_outputs else "no shards listed yet; run the pool"
+        why = why_not(step, reasons, n_outputs) if n_outputs else "no shards; run the pool"
         style = "green" if n_outputs and not reasons else "yellow"
         table.add_row(step.name, f"[{style}]{n_outputs - len(reasons)}/{n_outputs}[/]", escape(why))
     return table
@@ -88,6 +107,4 @@ def tree_lines(storage: PoolStorage, freshness: Freshness) -> Iterator[str]:
         )
         if reason := due_refit(freshness):
             yield f"a refit is due: {reason}"
-    for shard in storage.all_shards():
-        if shard.set_aside:
-            yield f"curated without shard {shard.key}: {shard.set_aside}"
+    yield from set_aside_lines(storage)

@@ -8,9 +8,10 @@ from rich.console import Console
 from rich.table import Table
 
 from curation_assets.cli.terminal import say
+from curation_assets.errors import PoolSpecError
 from curation_assets.graph.levels import dropped_line, level_specs, why_dropped
-from curation_assets.pools import PoolSpec, load_pool_spec
-from curation_assets.project import embedded_size, open_home
+from curation_assets.pools import PoolSpec, load_pool_spec, read_pools
+from curation_assets.project import Home, embedded_size, open_home
 
 _TYPICAL_DIMENSION = 1024
 
@@ -24,13 +25,16 @@ def validate_pool(path: Path, rows: int | None, dimension: int | None) -> None:
         dimension: of an embedding; that of the stored embeddings if None.
 
     Raises:
-        PoolSpecError: if the YAML is invalid, files are missing, or a level or target does not fit the samples.
+        PoolSpecError: if the YAML is invalid, files are missing, a level or target does not fit the samples, or the
+            file lies in the folder of the pools but is not used.
     """
     from curation_assets.steps.cleaning.evaluation_sets import list_evaluation_sets
+    from curation_assets.steps.comparison.labels_table import find_labels_table
     from curation_assets.steps.context import PoolAccess
 
     home = open_home()
     spec = load_pool_spec(path)
+    _require_used(home, path)
     pool = PoolAccess(spec, home.storage(spec.name), str(home.folder))
     console = Console()
     files = pool.reader.list_files() if rows is None else []
@@ -38,12 +42,27 @@ def validate_pool(path: Path, rows: int | None, dimension: int | None) -> None:
     say(console, f"{path}: valid{size}")
     for name, listed in list_evaluation_sets(pool.evaluation_readers).items():
         say(console, f"evaluation set {name}: {len(listed):,} files")
+    if (labels := find_labels_table(pool)) is not None:
+        say(console, f"table of labels {labels.path}: {labels.size_bytes / 1e6:,.1f} MB")
     if rows is None and (embedded := embedded_size(pool.storage)):
         rows, dimension = embedded[0], dimension or embedded[1]
     if rows is None:
         say(console, "to check the sizes of levels and targets before the pool is embedded, pass --rows N")
         return
     _show_plan(console, spec, rows, dimension or _TYPICAL_DIMENSION)
+
+
+def _require_used(home: Home, path: Path) -> None:
+    """Files in the folder of the pools may be sound, and yet not be read, or have the name of another pool."""
+    if path.resolve().parent != home.pools_folder.resolve():
+        return
+    pools = read_pools(home.pools_folder)
+    hidden = "is not read as a pool: its name begins with a dot" if path.name.startswith(".") else None
+    if why := hidden or pools.left_out.get(path.name):
+        raise PoolSpecError(f"{path} {why}")
+    for broken in pools.broken.values():
+        if broken.path.name == path.name:
+            raise PoolSpecError(broken.message)
 
 
 def _show_plan(console: Console, spec: PoolSpec, rows: int, dimension: int) -> None:

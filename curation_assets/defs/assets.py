@@ -2,6 +2,7 @@
 
 # Dagster reads the annotations of an asset's function: they must not be strings.
 import dagster as dg
+from pydantic import Field
 
 from curation_assets.defs.partitions import pool_partitions
 from curation_assets.defs.resources import CurationResource
@@ -17,6 +18,16 @@ from curation_assets.pools import PoolSpec
 _IO_RETRIES = dg.RetryPolicy(
     max_retries=2, delay=2, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
 )
+
+
+class Launch(dg.Config):
+    """What the launch dialog asks for each asset."""
+
+    again: bool = Field(
+        default=False,
+        description="Make it again even if it is up to date. Without this, materializing something up to date does "
+        "nothing.",
+    )
 
 
 def build_assets(spec: PoolSpec) -> list[dg.AssetsDefinition]:
@@ -39,9 +50,11 @@ def _build_asset(spec: PoolSpec, step: Step, sources: list[str]) -> dg.AssetsDef
         pool=step.weight.value or None,
         retry_policy=_IO_RETRIES if step.partitioned else None,
     )
-    def materialize(context: dg.AssetExecutionContext, curation: CurationResource) -> dg.MaterializeResult:
+    def materialize(
+        context: dg.AssetExecutionContext, config: Launch, curation: CurationResource
+    ) -> dg.MaterializeResult:
         try:
-            return StepRun(context, curation.pool(spec), step, SHOWN.get(step.kind)).run()
+            return StepRun(context, curation.pool(spec), step, SHOWN.get(step.kind), config.again).run()
         except CurationError as error:
             # The error names a remedy; another try would only meet it again.
             raise dg.Failure(description=str(error), allow_retries=False) from error

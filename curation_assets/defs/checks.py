@@ -1,7 +1,7 @@
 """Asset checks: properties of a finished curation. A check that fails names what breaks the property."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import dagster as dg
 import polars as pl
@@ -15,8 +15,10 @@ from curation_assets.pools import PoolSpec, RefitSettings
 from curation_assets.pools.device import resolve_device
 from curation_assets.steps.comparison.verdict import verdict_lines
 from curation_assets.steps.context import PoolAccess
+from curation_assets.steps.damage import damaged_files, rejections_by_shard, total_rejections
 from curation_assets.steps.dataset.accounts import audit_ledger, missed_targets
 from curation_assets.steps.dataset.clean_selection import contaminated_selection
+from curation_assets.steps.listing import look_at_files
 from curation_assets.steps.soundness import miscounted_shards, unsound_embeddings
 from curation_assets.steps.tree.levels import LEVEL_FIGURES, level_lines
 
@@ -34,21 +36,24 @@ class Check:
     """Whether assets downstream in the same run wait for it."""
     needs_evaluation_sets: bool = False
     """Only for pools that are decontaminated."""
+    also: str = ""
+    """Another asset that has the check too."""
 
 
 def build_checks(spec: PoolSpec) -> list[dg.AssetChecksDefinition]:
     """The checks of one pool."""
     return [
-        _build_check(spec, name, check)
+        _build_check(spec, name, check, asset)
         for name, check in CHECKS.items()
+        for asset in filter(None, (check.asset, check.also))
         if spec.decontamination or not check.needs_evaluation_sets
     ]
 
 
-def _build_check(spec: PoolSpec, name: str, check: Check) -> dg.AssetChecksDefinition:
+def _build_check(spec: PoolSpec, name: str, check: Check, asset: str) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         name=name,
-        asset=dg.AssetKey([spec.name, check.asset]),
+        asset=dg.AssetKey([spec.name, asset]),
         description=check.description,
         blocking=check.blocking,
     )
@@ -56,6 +61,58 @@ def _build_check(spec: PoolSpec, name: str, check: Check) -> dg.AssetChecksDefin
         return check.evaluate(curation.pool(spec))
 
     return evaluate
+
+
+def _files_are_readable(pool: PoolAccess) -> dg.AssetCheckResult:
+    files = damaged_files(pool.spec, pool.storage)
+    words = "every file could be read to its end"
+    if files:
+        shown = [f"{file.file} ({file.reason}: {file.detail})" for file in files[:3]]
+        number = f"{len(files)} files are" if files[1:] else "1 file is"
+        words = f"{number} damaged or empty: {'; '.join(shown)}" + ("; ..." if files[3:] else "")
+    merely_empty = all(file.is_merely_empty for file in files)
+    return dg.AssetCheckResult(
+        passed=not files,
+        severity=dg.AssetCheckSeverity.WARN if merely_empty else dg.AssetCheckSeverity.ERROR,
+        description=words,
+        metadata={"n_files": len(files), **table("files", [asdict(file) for file in files[:_ROWS_SHOWN]])},
+    )
+
+
+def _rejections_are_few(pool: PoolAccess) -> dg.AssetCheckResult:
+    limit = pool.spec.source.max_rejected_share
+    by_shard = rejections_by_shard(pool.storage)
+    every = total_rejections(by_shard)
+    worst = sorted(by_shard, key=lambda key: (-by_shard[key].share, key))
+    wrong = [key for key in worst if by_shard[key].share > limit]
+    rows = [
+        {
+            "shard": key,
+            "samples": by_shard[key].n_samples,
+            "rejected": f"{by_shard[key].share:.1%}",
+            "reasons": by_shard[key].words,
+        }
+        for key in worst[:_ROWS_SHOWN]
+        if by_shard[key].reasons
+    ]
+    words = f"{every.share:.1%} of {every.n_samples:,} samples are rejected"
+    if wrong:
+        shown = [f"{key} ({by_shard[key].share:.0%}; {by_shard[key].words})" for key in wrong[:3]]
+        words = (
+            f"{len(wrong)} of {len(by_shard)} shards have more rejected samples than source.max_rejected_share = "
+            f"{limit:.0%}: {'; '.join(shown)}" + ("; ..." if wrong[3:] else "")
+        )
+    return dg.AssetCheckResult(
+        passed=not wrong,
+        description=words,
+        metadata={
+            "allowed_share": limit,
+            "rejected_share": round(every.share, 4),
+            "n_wrong": len(wrong),
+            **{f"rejections/{reason}": count for reason, count in sorted(every.reasons.items())},
+            **table("shards_with_rejections", rows),
+        },
+    )
 
 
 def _embeddings_are_sound(pool: PoolAccess) -> dg.AssetCheckResult:
@@ -96,7 +153,8 @@ def _shards_resemble_the_fit(pool: PoolAccess) -> dg.AssetCheckResult:
 
 
 def _nothing_is_out_of_date(pool: PoolAccess) -> dg.AssetCheckResult:
-    every = pool.storage.all_shards()
+    look = look_at_files(pool)
+    every = look.change.shards
     taking_part = [shard for shard in every if not shard.set_aside]
     outdated = Freshness(pool.storage, pool_steps(pool.spec), taking_part).outdated()
     rows = [
@@ -104,13 +162,15 @@ def _nothing_is_out_of_date(pool: PoolAccess) -> dg.AssetCheckResult:
         for name, reasons in outdated.items()
     ]
     aside = {shard.key: shard.set_aside for shard in every if shard.set_aside}
-    words = (
+    words = [
         f"{len(rows)} assets are out of date: {', '.join(outdated)}" if rows else "everything is up to date"
-    )
+    ]
+    if aside:
+        words.append(f"curated without {', '.join(aside)}, which failed")
     return dg.AssetCheckResult(
-        passed=not rows and not aside,
+        passed=not rows and not aside and not look.is_news,
         severity=dg.AssetCheckSeverity.WARN,
-        description=words + (f"; curated without {', '.join(aside)}, which failed" if aside else ""),
+        description="; ".join([*words, *look.lines()]),
         metadata={"set_aside": aside, **table("out_of_date", rows)},
     )
 
@@ -216,6 +276,19 @@ CHECKS: Mapping[str, Check] = {
         blocking=True,
         needs_evaluation_sets=True,
     ),
+    "files_are_readable": Check(
+        "raw_pool",
+        "Every file of the pool could be read to its end. The check names the others with the reason.",
+        _files_are_readable,
+    ),
+    "rejections_are_few": Check(
+        "raw_pool",
+        "No shard has a larger share of rejected samples than `source.max_rejected_share`. Failed downloads do not "
+        "count.",
+        _rejections_are_few,
+        # Some faults are found only when a sample is decoded.
+        also="embeddings",
+    ),
     "embeddings_are_sound": Check(
         "embeddings",
         "Embeddings are finite, and unit vectors as the fit reads them (64 rows of every shard).",
@@ -250,7 +323,8 @@ CHECKS: Mapping[str, Check] = {
     ),
     "nothing_is_out_of_date": Check(
         "curation_report",
-        "Everything in the pool is up to date. If not, the check lists what is not, and why. Run it at any time.",
+        "Everything in the pool is up to date with its files, which the check lists. If not, it names what is not, and "
+        "why. Run it at any time.",
         _nothing_is_out_of_date,
     ),
 }

@@ -8,6 +8,13 @@ from typing import TYPE_CHECKING, TypeAlias
 import dagster as dg
 
 from curation_assets.defs.run.executors import chosen_executor
+from curation_assets.defs.run.job_names import (
+    curate_job,
+    ingest_job,
+    recluster_job,
+    resample_job,
+    whole_pool_job,
+)
 from curation_assets.defs.run.tags import FORCED_TAG, POOL_TAG, THIS_RUN
 from curation_assets.graph.base import Step
 from curation_assets.graph.relations import descendants, descendants_to_force, fit_steps, ingest_steps
@@ -20,26 +27,6 @@ if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 Job: TypeAlias = "UnresolvedAssetJobDefinition | dg.JobDefinition"
-
-
-def whole_pool_job(pool: str) -> str:
-    """Name of the job that holds every asset and check of a pool."""
-    return f"{pool}_all"
-
-
-def curate_job(pool: str) -> str:
-    """Name of the job that does what `curation-assets run` does."""
-    return f"{pool}_curate"
-
-
-def ingest_job(pool: str) -> str:
-    """Name of the job that ingests shards."""
-    return f"{pool}_ingest_new_shards"
-
-
-def resample_job(pool: str) -> str:
-    """Name of the job that draws the targets again."""
-    return f"{pool}_resample_targets"
 
 
 def sensed_jobs(pool: str) -> tuple[str, ...]:
@@ -55,11 +42,6 @@ def job_for(spec: PoolSpec, names: set[str]) -> str:
     if names <= set(descendants(steps, "selection")):
         return resample_job(spec.name)
     return whole_pool_job(spec.name)
-
-
-def recluster_job(pool: str, level: int) -> str:
-    """Name of the job that refits a level and all levels above it."""
-    return f"{pool}_recluster_from_level_{level}"
 
 
 def build_jobs(spec: PoolSpec, home: Home) -> list[Job]:

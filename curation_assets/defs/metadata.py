@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 import numpy as np
 
-from curation_assets.report.comparison import ComparisonSummary
+from curation_assets.report.comparison import ComparisonSummary, FrontierLine, ProbeSummary
 from curation_assets.report.sparkline import sparkline_markdown
 from curation_assets.storage.outputs import Facts, Output
 from curation_assets.storage.tables import LevelClusters
@@ -29,6 +29,17 @@ def summary_metadata(facts: Facts) -> dict[str, Any]:
     if "n_rows" in facts.summary:
         metadata["dagster/partition_row_count"] = facts.summary["n_rows"]
     return metadata | {"fingerprint": facts.fingerprint, "made_at": facts.made_at}
+
+
+def nothing_done(reused: Sequence[Facts]) -> str:
+    """A line for outputs that were up to date, so that no green event hides that nothing was done."""
+    since = max((facts.made_at for facts in reused), default="")
+    return f"nothing done: up to date since {since[:19].replace('T', ' ')} UTC"
+
+
+def reused_metadata(facts: Facts) -> dict[str, Any]:
+    """What marks the event of an output that was up to date; `made_at` of the summary says when it was made."""
+    return {"nothing_done": nothing_done([facts]).partition(": ")[2], "reused": True}
 
 
 def add_partition_metadata(
@@ -72,6 +83,42 @@ def fit_metadata(output: Output) -> dict[str, Any]:
         fits = enumerate(inertias, start=1)
         rows = [{"fit": i, "iterations": len(fit), "inertia": round(fit[-1], 6)} for i, fit in fits]
         metadata |= table("fits", rows)
+    return metadata
+
+
+def frontier_metadata(lines: Sequence[FrontierLine]) -> dict[str, Any]:
+    """The curves of a frontier, and a line for each size and way to draw."""
+    from curation_assets.report.comparison_figures import frontier_curves, panel_title
+
+    titles = dict.fromkeys(panel_title(line.key) for line in lines)
+    rows: dict[tuple[int, str], dict[str, Any]] = {}
+    for line in lines:
+        for size, figure in zip(line.sizes, line.figures, strict=True):
+            # Every record of a table has the same fields.
+            blank = {"size": size, "subset": line.subset, **dict.fromkeys(titles, "")}
+            rows.setdefault((size, line.subset), blank)[panel_title(line.key)] = float(f"{figure.mean:.4g}")
+    plot = picture(frontier_curves(lines), "measures of subsets by size")
+    return {"frontier": plot, **table("subsets", list(rows.values()))}
+
+
+def probe_metadata(probes: Sequence[ProbeSummary]) -> dict[str, Any]:
+    """What is learnt from each kind of subset of every target, and the labels that lose most."""
+    from curation_assets.report.probes import probe_plot
+
+    metadata: dict[str, Any] = {}
+    if any(probe.names for probe in probes):
+        metadata["probes"] = picture(probe_plot(probes), "what is learnt from each kind of subset")
+    for probe in probes:
+        rows = []
+        for row in probe.rows:
+            means = ["" if figure is None else float(f"{figure.mean:.4g}") for figure in row.figures]
+            shown: dict[str, Any] = dict(zip(probe.names, means, strict=True))
+            rows.append({"subset": row.subset, "is the target": str(row.is_chosen), **shown})
+        losses = [
+            {"label": loss.label, "random": loss.random, "chosen": loss.chosen, "test samples": loss.n_test}
+            for loss in probe.losses
+        ]
+        metadata |= table(f"{probe.target}/accuracy", rows) | table(f"{probe.target}/losses", losses)
     return metadata
 
 

@@ -3,33 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import dagster as dg
 
 from curation_assets.pools import PoolSpec
 from curation_assets.storage.shards import Shard
-
-
-@dataclass(frozen=True, slots=True)
-class ListingChange:
-    """What a new listing changed."""
-
-    shards: list[Shard]
-    """Every shard, including those set aside."""
-    new: list[str]
-    changed: list[str]
-    gone: list[str]
-
-    @property
-    def summary(self) -> str:
-        """The changes, for people; empty if there are none."""
-        parts = [
-            f"{len(keys)} {what} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})"
-            for what, keys in (("new", self.new), ("changed", self.changed), ("gone", self.gone))
-            if keys
-        ]
-        return ", ".join(parts)
 
 
 def partitions_name(pool: str) -> str:

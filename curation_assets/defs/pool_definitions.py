@@ -1,10 +1,13 @@
-"""All definitions of one pool."""
+"""All definitions of pools."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import dagster as dg
 
 from curation_assets.defs.assets import build_assets
+from curation_assets.defs.broken_pools import build_broken_pool
 from curation_assets.defs.checks import build_checks
 from curation_assets.defs.io_managers import HandleIOManager
 from curation_assets.defs.jobs import Job, build_jobs
@@ -12,13 +15,13 @@ from curation_assets.defs.resources import CurationResource
 from curation_assets.defs.run.executors import chosen_executor
 from curation_assets.defs.schedules import build_schedules
 from curation_assets.defs.sensors import build_sensor
-from curation_assets.pools import PoolSpec
+from curation_assets.pools import BrokenPool, PoolSpec
 from curation_assets.project import Home
 
 
-def build_definitions(specs: list[PoolSpec], home: Home) -> dg.Definitions:
-    """Definitions of several pools side by side."""
-    assets: list[dg.AssetsDefinition] = []
+def build_definitions(specs: list[PoolSpec], home: Home, broken: Iterable[BrokenPool] = ()) -> dg.Definitions:
+    """Definitions of several pools side by side; of broken ones, the asset that says what is wrong."""
+    assets: list[dg.AssetsDefinition] = [build_broken_pool(pool) for pool in broken]
     checks: list[dg.AssetChecksDefinition] = []
     jobs: list[Job] = []
     sensors: list[dg.SensorDefinition] = []

@@ -7,7 +7,7 @@ import dagster as dg
 from curation_assets.defs.jobs import Job, sensed_jobs
 from curation_assets.defs.watch import Cursor, Watcher
 from curation_assets.pools import PoolSpec
-from curation_assets.project import Home
+from curation_assets.project import Home, why_not_current
 
 
 def sensor_name(pool: str) -> str:
@@ -28,6 +28,9 @@ def build_sensor(spec: PoolSpec, home: Home, jobs: list[Job]) -> dg.SensorDefini
         f"drifted. Every tick ends in a run or in the reason for not starting one.",
     )
     def arrivals(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        # Runs read the YAML as it is now: with other settings than theirs, what they made would look out of date.
+        if why := why_not_current(home, spec):
+            return dg.SkipReason(why)
         cursor = Cursor.read(context.cursor)
         look = Watcher(spec, home, context.instance, cursor).look(time.time())
         context.log.info(look.summary)

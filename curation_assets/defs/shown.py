@@ -8,13 +8,22 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from curation_assets.defs.metadata import comparison_picture, fit_metadata, picture, size_metadata, table
+from curation_assets.defs.metadata import (
+    comparison_picture,
+    fit_metadata,
+    frontier_metadata,
+    picture,
+    probe_metadata,
+    size_metadata,
+    table,
+)
 from curation_assets.defs.run.step_run import Shown
+from curation_assets.project import report_url
 from curation_assets.steps.cleaning.duplicate_groups import largest_groups
 from curation_assets.steps.comparison.verdict import verdict_lines
 from curation_assets.steps.context import PoolAccess
 from curation_assets.steps.dataset.atlas import atlas_command
-from curation_assets.steps.report.comparison import read_comparisons
+from curation_assets.steps.report.comparison import read_comparisons, read_frontier, read_probes
 from curation_assets.steps.tree.drift import DRIFT_FIGURES
 from curation_assets.steps.tree.levels import LEVEL_FIGURES
 from curation_assets.storage.outputs import Output
@@ -126,6 +135,14 @@ def _comparison(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
     return shown
 
 
+def _frontier(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
+    return frontier_metadata(read_frontier(pool.storage))
+
+
+def _probe(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
+    return probe_metadata(read_probes(pool.storage))
+
+
 def _folders(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
     targets = sorted({name.partition("/")[0] for name in output.require_facts().files})
     return {f"{target}/folder": dg.MetadataValue.path(str(output.path(target))) for target in targets}
@@ -141,17 +158,21 @@ def _atlas(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
 
 
 def _report(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
-    path = output.path(CurationReport.PAGE)
-    files = output.require_facts().files
+    """The verdicts, the link to the page, and its figures."""
+    facts = output.require_facts()
+    files = facts.files
+    verdicts = facts.summary.get("verdicts", {})
     pictures = {
         name.removesuffix(".png"): picture(output.path(name).read_bytes(), alt)
         for name, alt in _FIGURES.items()
         if name in files
     }
     return {
-        "report": dg.MetadataValue.path(str(path)),
-        "open": dg.MetadataValue.url(path.as_uri()),
+        **{f"verdicts/{target}": sentence for target, sentence in verdicts.items()},
+        "open": dg.MetadataValue.url(report_url(pool.storage.pool)),
+        "served_by": dg.MetadataValue.md("`make dev`, or `curation-assets serve`, on this machine"),
         **pictures,
+        "report": dg.MetadataValue.path(str(output.path(CurationReport.PAGE))),
     }
 
 
@@ -165,6 +186,8 @@ SHOWN: Mapping[str, Shown] = {
     "tree": _tree,
     "drift": _drift,
     "selection": _quotas,
+    "frontier": _frontier,
+    "probe": _probe,
     "dataset_release": _folders,
     "comparison": _comparison,
     "atlas": _atlas,

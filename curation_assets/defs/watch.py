@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass, field
 import dagster as dg
 
 from curation_assets.defs.jobs import job_for
-from curation_assets.defs.partitions import ListingChange
 from curation_assets.defs.run.arrivals import Unsettled, settle
 from curation_assets.defs.run.dead_runs import ACTIVE_STATUSES, close_dead_runs
 from curation_assets.defs.run.driver import Driver
@@ -28,7 +27,8 @@ from curation_assets.pools import PoolSpec
 from curation_assets.project import Home
 from curation_assets.storage.evaluation import load_evaluation_digest
 from curation_assets.storage.fingerprint import fingerprint
-from curation_assets.storage.shards import Shard
+from curation_assets.storage.labels import load_labels_digest
+from curation_assets.storage.shards import ListingChange, Shard
 from curation_assets.storage.tables import level_asset
 
 _LONGEST_WAIT_SECONDS = 86_400.0
@@ -158,6 +158,7 @@ class Watcher:
                 [(file.path, file.size_bytes, file.version) for file in arrivals.settled],
                 [step.config_fingerprint for step in self._steps.values()],
                 load_evaluation_digest(self._storage.folder) if spec.decontamination else None,
+                load_labels_digest(self._storage.folder) if spec.probe and spec.probe.labels else None,
             ]
         )
         if quiet == cursor.quiet and now - cursor.looked_at < _FULL_LOOK_EVERY_SECONDS:

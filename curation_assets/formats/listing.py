@@ -101,6 +101,18 @@ def list_matching_files(
     return sorted(files, key=lambda file: file.path)
 
 
+def list_one_file(path: UPath) -> SourceFile | None:
+    """Size and version of a file, whatever its name; None if it does not exist."""
+    path.fs.invalidate_cache()
+    try:
+        facts = path.fs.info(path.path)
+    except FileNotFoundError:
+        return None
+    if facts["type"] == "directory":
+        return None
+    return SourceFile(path.name, int(facts.get("size") or 0), _version(path, path.path, facts))
+
+
 def _require_unicode(path: str) -> None:
     try:
         path.encode("utf-8")

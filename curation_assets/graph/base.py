@@ -32,6 +32,7 @@ class ExtraInput(StrEnum):
 
     SHARD_FILES = "files of the shard"
     EVALUATION_FILES = "files of the evaluation sets"
+    LABELS_TABLE = "table of labels"
     FIT_ROWS = "rows of the fit"
 
 

@@ -18,12 +18,15 @@ from curation_assets.graph.relations import fit_steps, rows_step
 from curation_assets.storage.evaluation import load_evaluation_digest
 from curation_assets.storage.fingerprint import canonical, combined_digest, fingerprint
 from curation_assets.storage.fit_rows import FitRows, FittedShard
+from curation_assets.storage.labels import load_labels_digest
 from curation_assets.storage.outputs import Facts, Recipe
 from curation_assets.storage.pool_storage import PoolStorage
+from curation_assets.storage.presence import StoredFiles
 from curation_assets.storage.shards import Shard
 from curation_assets.storage.tables import RawPool
 
-_SOURCE, _FIT_ROWS = "source", "fit_rows"
+_SOURCE, _FIT_ROWS, _LABELS = "source", "fit_rows", "labels"
+NOT_MADE = "not made yet"
 _SHARE_READ_WHOLE = 4
 """Facts of a whole step are read at once if at least a quarter of the shards are judged."""
 
@@ -37,10 +40,14 @@ class Forced:
     """Timestamp: an output made later counts as rebuilt, so that a killed run resumes."""
 
 
+Needed = Mapping[str, Collection[str | None]]
+"""Step -> the outputs of it that something depends on: shards, or None for the one output of the pool."""
+
+
 class Freshness:
     """What is up to date, judged by the facts beside the outputs. Each instance reads the facts once.
 
-    `forced` names steps to rebuild even if they are up to date.
+    Each of `forced` names steps to rebuild even if they are up to date.
     """
 
     def __init__(
@@ -48,16 +55,18 @@ class Freshness:
         storage: PoolStorage,
         steps: Mapping[str, Step],
         shards: Sequence[Shard],
-        forced: Forced | None = None,
+        *forced: Forced | None,
     ) -> None:
         self.steps = steps
         self.shards = {shard.key: shard for shard in shards}
         self._storage = storage
-        self._forced = forced
+        self._forced = [order for order in forced if order]
         self._facts: dict[tuple[str, str | None], Facts | None] = {}
         self._read_whole: set[str] = set()
         self._combined: dict[tuple[str, bool], str | None] = {}
         self._settings_seen: dict[str, Mapping[str, Any]] = {}
+        self._files: dict[str, StoredFiles] = {}
+        self._lost: dict[tuple[str, str | None], str | None] = {}
         self.rows_step = rows_step(steps)
         self._settings_text = {name: canonical(step.settings) for name, step in steps.items()}
         self._recorded_fit_rows = storage.fit_rows()
@@ -81,7 +90,7 @@ class Freshness:
             self._read_whole.add(step)
         return {key: self._facts[step, key] for key in self.shards}
 
-    def read_facts(self, step: str, shards: Collection[str]) -> None:
+    def read_facts(self, step: str, shards: Collection[str | None]) -> None:
         """Read at once the facts that judging many shards needs; one by one takes several times as long."""
         if len(shards) * _SHARE_READ_WHOLE < len(self.shards):
             return
@@ -106,6 +115,15 @@ class Freshness:
         # Some of the rows are gone, which matters only if level 1 still has to be fitted on them.
         return recorded if all(map(self._was_fitted, fit_steps(self.steps, 1))) else None
 
+    def lost(self, name: str, shard: str | None) -> str | None:
+        """Which stored file of an output is missing or has another size, in words; None if all are there."""
+        if (name, shard) not in self._lost:
+            if name not in self._files:
+                self._files[name] = StoredFiles(self._storage.output(name).folder)
+            facts = self.facts(name, shard)
+            self._lost[name, shard] = self._files[name].lost(shard, facts) if facts else None
+        return self._lost[name, shard]
+
     def _was_fitted(self, name: str) -> bool:
         step, facts, recorded = self.steps[name], self.facts(name, None), self._recorded_fit_rows
         return (
@@ -114,6 +132,7 @@ class Freshness:
             and facts.code_version == step.version
             and fingerprint(facts.settings) == fingerprint(step.settings)
             and facts.inputs.get(self.rows_step) == recorded.digest
+            and self.lost(name, None) is None
         )
 
     def all_rows(self, reason: str) -> FitRows | None:
@@ -169,6 +188,8 @@ class Freshness:
                 return _SOURCE, self.shards[str(shard)].source_digest
             case ExtraInput.EVALUATION_FILES:
                 return _SOURCE, load_evaluation_digest(self._storage.folder) or ""
+            case ExtraInput.LABELS_TABLE:
+                return _LABELS, load_labels_digest(self._storage.folder) or ""
             case ExtraInput.FIT_ROWS:
                 return _FIT_ROWS, self._fit_rows_digest() or ""
 
@@ -205,23 +226,29 @@ class Freshness:
         """Why an output is out of date, judged by its inputs as they are stored now; None if it is up to date."""
         facts = self.facts(name, shard)
         if facts is None:
-            return "not made yet"
+            return NOT_MADE
         recipe = self.recipe(name, shard)
         if recipe is None:
             return f"input missing: {', '.join(self.missing_inputs(name, shard))}"
         if self.is_forced(name, shard):
             return "rebuild requested"
+        lost = self.lost(name, shard)
         if self._is_of(facts, recipe, name):
-            return None
+            return lost
         rows = self.fit_rows() if self.steps[name].on_fit_rows else None
-        return explain_change(facts, recipe, rows.reason if rows else None, self.rows_step)
+        changes = explain_change(facts, recipe, rows.reason if rows else None, self.rows_step)
+        return f"{changes}; {lost}" if lost else changes
+
+    def is_merely_lost(self, name: str, shard: str | None) -> bool:
+        """Whether lost files are all that is wrong with an output: made again, it comes out as it was."""
+        lost = self.lost(name, shard)
+        return lost is not None and self.reason(name, shard) == lost
 
     def is_forced(self, name: str, shard: str | None) -> bool:
         """Whether an existing output is to be rebuilt even if it is up to date."""
-        facts = self.facts(name, shard)
-        return bool(
-            facts and self._forced and name in self._forced.steps and facts.made_at < self._forced.since
-        )
+        orders = [order for order in self._forced if name in order.steps]
+        facts = self.facts(name, shard) if orders else None
+        return facts is not None and any(facts.made_at < order.since for order in orders)
 
     def _is_of(self, facts: Facts, recipe: Recipe, name: str) -> bool:
         """Whether the recipe made the output. Of many shards with equal settings only the first is hashed."""
@@ -243,21 +270,34 @@ class Freshness:
             return all(self.facts_by_shard(name).values())
         return self.facts(name, shard if step.partitioned else None) is not None
 
-    def outdated(self) -> dict[str, dict[str | None, str]]:
-        """Every out-of-date output by step, with its reason; what is downstream of one is out of date too."""
+    def outdated(self, among: Needed | None = None) -> dict[str, dict[str | None, str]]:
+        """Every out-of-date output by step, with its reason; what is downstream of one is out of date too.
+
+        `among` restricts the outputs that are looked at; it must hold everything that they depend on.
+        """
         found: dict[str, dict[str | None, str]] = {}
         for step in self.steps.values():
-            if step.partitioned:
-                self.facts_by_shard(step.name)
-            reasons = {key: reason for key in self.keys_of(step) if (reason := self.reason(step.name, key))}
-            upstream = [name for name in step.inputs if name in found]
-            for key in self.keys_of(step) if upstream else ():
-                changed = [name for name in upstream if not self._spared(name, step, key, found)]
-                if changed and key not in reasons:
-                    reasons[key] = f"upstream is out of date: {', '.join(changed)}"
+            keys = self.keys_of(step)
+            if among is not None:
+                wanted = among.get(step.name, ())
+                keys = [key for key in keys if key in wanted]
+            if step.partitioned and keys:
+                self.read_facts(step.name, keys)
+            reasons = {key: reason for key in keys if (reason := self.reason(step.name, key))}
+            if any(name in found for name in step.inputs):
+                for key in keys:
+                    changed = self.outdated_inputs(step, key, found)
+                    if changed and key not in reasons:
+                        reasons[key] = f"upstream is out of date: {', '.join(changed)}"
             if reasons:
                 found[step.name] = reasons
         return found
+
+    def outdated_inputs(
+        self, step: Step, key: str | None, found: Mapping[str, Mapping[str | None, str]]
+    ) -> list[str]:
+        """The inputs of an output that make it out of date, among the outputs found to be so."""
+        return [name for name in step.inputs if name in found and not self._spared(name, step, key, found)]
 
     def _spared(self, name: str, step: Step, key: str | None, found: Mapping[str, Any]) -> bool:
         """Whether an outdated input is irrelevant: it concerns other shards, rows that no fit uses, or labels."""
@@ -272,7 +312,7 @@ class Freshness:
     def _is_relabelled(self, name: str, shard: str | None) -> bool:
         """Whether the labels that a shard of the raw pool keeps are all that is out of date in it."""
         facts, recipe = self.facts(name, shard), self.recipe(name, shard)
-        if facts is None or recipe is None or self.is_forced(name, shard):
+        if facts is None or recipe is None or self.is_forced(name, shard) or self.lost(name, shard):
             return False
         same_code = facts.code_version == recipe.code_version and facts.inputs == recipe.inputs
         return same_code and _without_labels(facts.settings) == _without_labels(recipe.settings)

@@ -66,30 +66,48 @@ def rows_step(steps: Mapping[str, Step]) -> str:
 
 
 def direct_inputs(steps: Mapping[str, Step], name: str) -> list[str]:
-    """Inputs of a step that none of its other inputs depends on: the edges that the graph view needs.
+    """The steps that the graph view draws an edge from: inputs that none of the other inputs depends on.
 
-    Embeddings and their assignment are joined through the tree, which does not run between them. The direct edge
-    is drawn too: it orders the two when one run holds both.
+    Edges between partitioned steps are all drawn (`shard_sources`): they order the steps of one run.
     """
     step = steps[name]
     inputs = (*step.inputs, *step.after)
-    path = {other: s for other, s in steps.items() if not (step.partitioned and s.on_fit_rows)}
-    return [
+    kept = {
         source
         for source in inputs
-        if not any(other != source and source in _upstream(path, steps, other) for other in inputs)
-    ]
+        if not any(other != source and source in _upstream(steps, other) for other in inputs)
+    }
+    kept |= set(shard_sources(steps, name))
+    return [source for source in steps if source in kept]
 
 
-def _upstream(path: Mapping[str, Step], steps: Mapping[str, Step], last: str) -> set[str]:
-    """Everything a step depends on through the steps of `path`."""
+def shard_sources(steps: Mapping[str, Step], name: str) -> list[str]:
+    """The partitioned steps that a partitioned step follows: those it reads, and the nearest of its other ancestors.
+
+    Dagster spreads the chosen partitions of an asset backfill from partitioned asset to partitioned asset only. It
+    silently leaves out what it does not reach this way. So wherever a partitioned step follows another one, by way
+    of steps of the whole pool, there is also a path of partitioned steps.
+    """
+    if not steps[name].partitioned:
+        return []
+    sources = [source for source in steps[name].inputs if steps[source].partitioned]
+    reached = {other for source in sources for other in (source, *_upstream(steps, source))}
+    upstream = _upstream(steps, name)
+    for other in reversed(list(steps)):
+        if steps[other].partitioned and other in upstream - reached:
+            sources.append(other)
+            # Each of these has a partitioned path to `other`, by the same rule.
+            reached |= {other, *_upstream(steps, other)}
+    return sources
+
+
+def _upstream(steps: Mapping[str, Step], last: str) -> set[str]:
+    """Everything that runs before a step: its inputs and the steps it comes after, and theirs."""
     reached: set[str] = set()
     waiting = [last]
     while waiting:
-        step = waiting.pop()
-        if step not in path:
-            continue
-        for source in (*steps[step].inputs, *steps[step].after):
+        step = steps[waiting.pop()]
+        for source in (*step.inputs, *step.after):
             if source not in reached:
                 reached.add(source)
                 waiting.append(source)

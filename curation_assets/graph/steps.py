@@ -10,8 +10,14 @@ from typing import Any
 from curation_assets.formats import ROW_FORMATS, output_suffix
 from curation_assets.graph.base import ExtraInput, Lane, Step, Weight
 from curation_assets.graph.levels import fit_settings, resampling_settings
-from curation_assets.graph.report_steps import atlas_step, comparison_step, curation_report_step
-from curation_assets.graph.upstream import admitted_rows, judges, of_levels
+from curation_assets.graph.report_steps import (
+    atlas_step,
+    comparison_step,
+    curation_report_step,
+    frontier_step,
+    probe_step,
+)
+from curation_assets.graph.upstream import admitted_rows, judges, of_levels, probe_figure
 from curation_assets.pools import EmbeddingsSource, PoolSpec
 from curation_assets.pools.encoder import decisive_settings
 from curation_assets.storage.tables import level_asset
@@ -35,9 +41,12 @@ def pool_steps(spec: PoolSpec) -> dict[str, Step]:
     for level in range(1, spec.n_levels + 1):
         declared += [_fit(spec, level, kind) for kind in _fit_kinds(spec, level)]
         declared.append(_assign(spec, level))
-    declared += [_tree(spec), _drift(spec), _selection(spec), _ledger(spec)]
+    declared += [_tree(spec), _drift(spec)]
+    if spec.is_probed:
+        declared.append(probe_step(spec))
+    declared += [_selection(spec), _ledger(spec)]
     declared += [_balanced_dataset(spec), _dataset_release(spec)]
-    declared.append(comparison_step(spec))
+    declared += [comparison_step(spec), frontier_step(spec)]
     if spec.atlas:
         declared.append(atlas_step(spec))
     declared.append(curation_report_step(spec))
@@ -270,6 +279,7 @@ def _selection(spec: PoolSpec) -> Step:
         settings={
             "targets": [target.model_dump(mode="json") for target in spec.targets],
             "seed": spec.seed,
+            **probe_figure(spec),
             **({"max_share": spec.max_share} if measured else {}),
         },
         lane=Lane.BALANCE,

@@ -20,3 +20,9 @@ def admitted_rows(spec: PoolSpec) -> tuple[str, ...]:
 def of_levels(spec: PoolSpec, kind: str) -> tuple[str, ...]:
     """One kind of step of every level."""
     return tuple(level_asset(level, kind) for level in range(1, spec.n_levels + 1))
+
+
+def probe_figure(spec: PoolSpec) -> dict[str, str]:
+    """The figure that the probe chooses by, among the settings of steps that take its choice; empty for its default."""
+    chooses = spec.probe is not None and any(target.asks_probe for target in spec.targets)
+    return {"probe_figure": spec.probe.figure} if chooses and spec.probe and spec.probe.figure else {}

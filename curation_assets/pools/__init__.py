@@ -10,8 +10,10 @@ from curation_assets.pools.encoder import (
     TimmEncoderSettings,
 )
 from curation_assets.pools.engine import EngineSettings, resolve_engine
+from curation_assets.pools.folder import BrokenPool, PoolFolder, read_pools
 from curation_assets.pools.levels import LevelSettings, PreprocessingSettings
-from curation_assets.pools.loading import load_pool_spec, load_pool_specs
+from curation_assets.pools.loading import load_pool_spec
+from curation_assets.pools.probe import LabelsTable, ProbeSettings
 from curation_assets.pools.source import (
     EmbeddingsSource,
     FolderSource,
@@ -28,6 +30,7 @@ from curation_assets.pools.upkeep import RefitSettings, WatchSettings
 __all__ = [
     "AtlasSettings",
     "Auto",
+    "BrokenPool",
     "BundledEncoderSettings",
     "DecontaminationSettings",
     "DeduplicationSettings",
@@ -37,13 +40,16 @@ __all__ = [
     "EvaluationSet",
     "FolderSource",
     "JsonlSource",
+    "LabelsTable",
     "LevelSettings",
     "Modality",
     "OpenClipEncoderSettings",
     "OutputFormat",
     "ParquetSource",
+    "PoolFolder",
     "PoolSpec",
     "PreprocessingSettings",
+    "ProbeSettings",
     "RefitSettings",
     "SamplesSource",
     "SentenceTransformersEncoderSettings",
@@ -53,6 +59,6 @@ __all__ = [
     "WatchSettings",
     "WebDatasetSource",
     "load_pool_spec",
-    "load_pool_specs",
+    "read_pools",
     "resolve_engine",
 ]

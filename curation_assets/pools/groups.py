@@ -9,6 +9,7 @@ from curation_assets.pools.cleaning import DecontaminationSettings, Deduplicatio
 from curation_assets.pools.encoder import ENCODERS
 from curation_assets.pools.engine import EngineSettings
 from curation_assets.pools.levels import LevelSettings, PreprocessingSettings
+from curation_assets.pools.probe import LabelsTable, ProbeSettings
 from curation_assets.pools.source import SOURCES
 from curation_assets.pools.spec import AtlasSettings
 from curation_assets.pools.targets import ProbeChoice, TargetSettings
@@ -23,6 +24,8 @@ GROUPS: Mapping[str, type[Settings]] = {
     "targets": TargetSettings,
     "balance_from": ProbeChoice,
     "atlas": AtlasSettings,
+    "probe": ProbeSettings,
+    "labels": LabelsTable,
     "refit": RefitSettings,
     "watch": WatchSettings,
     "engine": EngineSettings,

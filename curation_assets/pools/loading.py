@@ -1,4 +1,4 @@
-"""Reads pool files and explains what is wrong with them."""
+"""Reads a pool file and explains what is wrong with them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from curation_assets.errors import PoolSpecError
 from curation_assets.pools.groups import CHOICES, GROUPS
 from curation_assets.pools.spec import PoolSpec
+from curation_assets.pools.yaml_files import read_mapping
 
 
 def load_pool_spec(path: Path) -> PoolSpec:
@@ -20,33 +20,11 @@ def load_pool_spec(path: Path) -> PoolSpec:
     Raises:
         PoolSpecError: naming the file, the key, its value and what would be valid.
     """
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise PoolSpecError(f"{path}: no such pool file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise PoolSpecError(f"{path}: cannot read it as YAML: {error}") from error
-    if not isinstance(document, dict):
-        raise PoolSpecError(f"{path}: expected keys such as source, encoder and targets, got {document!r}")
+    document = read_mapping(path)
     try:
         return PoolSpec.model_validate({"name": path.stem, **document})
     except ValidationError as error:
         raise PoolSpecError("\n".join(_explain(path, problem) for problem in _problems(error))) from None
-
-
-def load_pool_specs(folder: Path) -> dict[str, PoolSpec]:
-    """Every pool of a folder (its `*.yaml` files, not those of its subfolders), by name.
-
-    Raises:
-        PoolSpecError: if a file is invalid or two pools share a name.
-    """
-    specs: dict[str, PoolSpec] = {}
-    for path in sorted(folder.glob("*.yaml")):
-        spec = load_pool_spec(path)
-        if spec.name in specs:
-            raise PoolSpecError(f"{path}: the pool name '{spec.name}' is taken by another file of {folder}")
-        specs[spec.name] = spec
-    return specs
 
 
 def _problems(error: ValidationError) -> list[Any]:

@@ -19,7 +19,16 @@ _INTRODUCTION = """\
 <!-- Written by `curation-assets schema --markdown`. Edit the descriptions in curation_assets/pools/ instead. -->
 
 A pool is one YAML file in `pools/`. Three keys are required: `source`, `targets` and `encoder` (which a source of
-embeddings does not have). Every other key has a default. Unknown keys are refused.
+embeddings does not have). Every other key has a default. Unknown keys, and keys that are written twice, are refused.
+
+Every file `pools/*.yaml` is a pool. Other names are ignored: those that begin with a dot or do not end in `.yaml` (an
+editor's lock, swap file or backup, `._web.yaml` of macOS), and subfolders such as `pools/examples/`. A folder that ends
+in `.yaml`, and a file that ends in `.yml` or `.YAML`, are ignored too; `curation-assets status` says so.
+
+A file that is wrong is the problem of its own pool. All others load and run. `curation-assets status` lists what is
+wrong. A command that names the pool ends with it. The UI shows the pool as one asset, `broken_pool`, whose description,
+check and materialization say it. Two files may not have the same name of a pool. The one that is named after the pool
+keeps it. If there is none, both are broken.
 
 `curation-assets validate FILE` checks a file. To check it while you type, write the schema beside it with
 `curation-assets schema > pools/pool.schema.json`, and let the first line of the file name it:

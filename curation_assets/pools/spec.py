@@ -16,6 +16,7 @@ from curation_assets.pools.encoder import TEXT_ENCODERS, EncoderSettings
 from curation_assets.pools.engine import EngineSettings
 from curation_assets.pools.levels import LevelSettings, PreprocessingSettings
 from curation_assets.pools.memory import MemoryBudget
+from curation_assets.pools.probe import ProbeSettings
 from curation_assets.pools.source import EmbeddingsSource, SourceSettings
 from curation_assets.pools.targets import OutputFormat, TargetSettings
 from curation_assets.pools.upkeep import RefitSettings, WatchSettings
@@ -119,6 +120,11 @@ class PoolSpec(Settings):
         description="Table for Embedding Atlas. `null` leaves it out.",
         examples=[{"max_rows": 20_000}],
     )
+    probe: ProbeSettings | None = Field(
+        ProbeSettings(),
+        description="Probes trained on candidate subsets of each target's size. `null` leaves them out.",
+        examples=[{"n_seeds": 5}],
+    )
     refit: RefitSettings = Field(
         RefitSettings(),
         description="When new rows lead to a new tree. `never` keeps the present one.",
@@ -154,8 +160,8 @@ class PoolSpec(Settings):
     def _name_is_an_identifier(cls, value: str) -> str:
         if not POOL_NAME_PATTERN.fullmatch(value):
             raise ValueError(
-                f"a pool's name starts with a lower-case letter, has only lower-case letters, digits and underscores, "
-                f"and is at most 40 characters long, got '{value}'"
+                "a pool's name starts with a lower-case letter, has only lower-case letters, digits and underscores, "
+                "and is at most 40 characters long: rename the file, or set name"
             )
         return value
 
@@ -268,6 +274,37 @@ class PoolSpec(Settings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _probe_has_its_label(self) -> PoolSpec:
+        asked = self.probe.label_field if self.probe else None
+        if asked is not None and asked not in self.source.label_fields:
+            kept = ", ".join(self.source.label_fields) or "none"
+            raise ValueError(
+                f"probe.label_field is '{asked}', but source.label_fields keeps {kept}: add it there, or name a table "
+                f"with probe.labels"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _probe_can_choose(self) -> PoolSpec:
+        asking = [target.name for target in self.targets if target.asks_probe]
+        chooses = self.probe is not None and (self.probe_label is not None or self.probe.figure is not None)
+        if not asking or chooses:
+            return self
+        rule = f"target '{asking[0]}' has balance_from: {{by: probe}}, but"
+        other = "or let balance_from be auto or a level"
+        if self.probe is None:
+            raise ValueError(f"{rule} probe is null: remove that key, {other}")
+        if self.probe.command is not None:
+            raise ValueError(
+                f"{rule} the pool has no labels and probe.figure is not set: name the figure of probe.command to "
+                f"choose by, {other}"
+            )
+        raise ValueError(
+            f"{rule} the pool has no labels and no probe.command: name labels with source.label_fields or "
+            f"probe.labels, add a command and its figure, {other}"
+        )
+
     @property
     def n_levels(self) -> int:
         """Number of levels of the hierarchy."""
@@ -297,6 +334,20 @@ class PoolSpec(Settings):
     def counts_tokens(self) -> bool:
         """Whether the tokens of the samples are counted."""
         return self.tokenizer is not None or any(target.tokens is not None for target in self.targets)
+
+    @property
+    def probe_label(self) -> str | None:
+        """The label that probes learn: of the table of labels if there is one, else of the source; None for none."""
+        if self.probe is None:
+            return None
+        if self.probe.labels is not None:
+            return self.probe.labels.label_field
+        return self.probe.label_field or next(iter(self.source.label_fields), None)
+
+    @property
+    def is_probed(self) -> bool:
+        """Whether candidate subsets are probed: with labels, or by a command."""
+        return self.probe is not None and (self.probe_label is not None or self.probe.command is not None)
 
     @property
     def encoder_name(self) -> str:

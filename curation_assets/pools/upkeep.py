@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from curation_assets.pools.base import Settings
-
-
-def _checked_cron(value: str) -> str:
-    if not re.fullmatch(r"(\S+\s+){4}\S+", value.strip()):
-        raise ValueError(
-            "a cron expression has five fields: minute, hour, day, month, weekday, e.g. '0 3 * * 0'"
-        )
-    return value
-
-
-Cron = Annotated[str, AfterValidator(_checked_cron)]
+from curation_assets.pools.cron import Cron
 
 
 class RefitSettings(Settings):

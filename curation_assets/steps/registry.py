@@ -11,6 +11,9 @@ from curation_assets.steps.cleaning.contaminated import find_contaminated
 from curation_assets.steps.cleaning.duplicates import find_duplicates
 from curation_assets.steps.cleaning.evaluation_sets import read_evaluation_sets, take_evaluation_listing
 from curation_assets.steps.comparison.comparison import compare
+from curation_assets.steps.comparison.frontier import measure_frontier
+from curation_assets.steps.comparison.labels_table import take_labels_sight
+from curation_assets.steps.comparison.probe import probe
 from curation_assets.steps.context import PoolAccess, StepContext
 from curation_assets.steps.dataset.atlas import export_atlas
 from curation_assets.steps.dataset.balanced_dataset import write_dataset
@@ -55,11 +58,13 @@ STEPS: Mapping[str, StepCode] = {
     "assign": StepCode(assign_shard),
     "tree": StepCode(keep_tree),
     "drift": StepCode(measure_pool_drift),
+    "probe": StepCode(probe, before=take_labels_sight),
     "selection": StepCode(select),
     "ledger": StepCode(write_ledger),
     "balanced_dataset": StepCode(write_dataset),
     "dataset_release": StepCode(write_release),
     "comparison": StepCode(compare),
+    "frontier": StepCode(measure_frontier),
     "atlas": StepCode(export_atlas),
     "curation_report": StepCode(write_report),
 }

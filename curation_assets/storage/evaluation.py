@@ -15,18 +15,21 @@ from curation_assets.storage.fingerprint import combined_digest, fingerprint
 LISTING_FILE: Final = "evaluation_sets.json"
 
 
-def save_evaluation_listing(pool_folder: UPath, listing: Mapping[str, Sequence[SourceFile]]) -> None:
+Listing = Mapping[str, Sequence[SourceFile]]
+"""Files by evaluation set."""
+
+
+def save_evaluation_listing(pool_folder: UPath, listing: Listing) -> None:
     """Store the digest of each evaluation set's files; the file is not rewritten if nothing changed."""
-    sets = {
-        name: {
-            "n_files": len(files),
-            "size_bytes": sum(file.size_bytes for file in files),
-            "digest": fingerprint([[file.path, file.size_bytes, file.version] for file in files]),
-        }
-        for name, files in listing.items()
-    }
+    sets = _entries(listing)
     if _load(pool_folder) != sets:
         write_text(pool_folder / LISTING_FILE, json.dumps({"sets": sets}, indent=1))
+
+
+def evaluation_files_changed(pool_folder: UPath, listing: Listing) -> bool:
+    """Whether a listing differs from the stored one; False before the first."""
+    stored = _load(pool_folder)
+    return stored is not None and stored != _entries(listing)
 
 
 def load_evaluation_digest(pool_folder: UPath) -> str | None:
@@ -35,6 +38,17 @@ def load_evaluation_digest(pool_folder: UPath) -> str | None:
     if sets is None:
         return None
     return combined_digest({name: str(entry["digest"]) for name, entry in sets.items()})
+
+
+def _entries(listing: Listing) -> dict[str, Any]:
+    return {
+        name: {
+            "n_files": len(files),
+            "size_bytes": sum(file.size_bytes for file in files),
+            "digest": fingerprint([[file.path, file.size_bytes, file.version] for file in files]),
+        }
+        for name, files in listing.items()
+    }
 
 
 def _load(pool_folder: UPath) -> dict[str, Any] | None:

@@ -21,6 +21,7 @@ from curation_assets.formats.npy import load_array
 from curation_assets.locations import is_local
 from curation_assets.storage.atomic import Leftovers, StagedFiles, link_or_copy, read_whole, write_text
 from curation_assets.storage.fingerprint import canonical, combined_digest, file_digest, text_digest
+from curation_assets.storage.presence import StoredFiles, place_of
 from curation_assets.storage.versions import new_version
 
 FACTS = "facts.json"
@@ -66,6 +67,8 @@ class Facts:
     made_at: str = ""
     version: str = ""
     """Folder of the files inside the asset's, in object stores: see `Output`."""
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    """File name -> bytes. A file without a size is only expected to be there."""
 
     def digest_of(self, part: str) -> str:
         """Digest of a part of the content; of the whole if the part has none of its own."""
@@ -116,8 +119,7 @@ class Output:
 
     def path_in(self, version: str, name: str) -> UPath:
         """Path of the file `name` of a version."""
-        folder, _, last = name.rpartition("/")
-        return self.folder / version / folder / (last if self.shard is None else f"{self.shard}.{last}")
+        return self.folder / place_of(name, self.shard, version)
 
     def facts(self) -> Facts | None:
         """Facts of the stored output; None if there is no complete output."""
@@ -128,6 +130,11 @@ class Output:
         if not is_local(self.folder):
             self._version = facts.version if facts else None
         return facts
+
+    def whole_facts(self) -> Facts | None:
+        """Facts of the stored output if all its files are there: what a step builds on that reuses its own output."""
+        facts = self.facts()
+        return facts if facts and StoredFiles(self.folder).lost(self.shard, facts) is None else None
 
     def store_facts(self, facts: Facts, leftovers: Leftovers | None = None) -> None:
         """Replace the facts; the files that they name must exist already."""
@@ -205,6 +212,7 @@ class Output:
             writer.parts,
             timestamp(),
             version,
+            writer.sizes,
         )
         self.store_facts(facts, leftovers)
         if version and old is not None:
@@ -219,6 +227,7 @@ class OutputWriter:
 
     def __init__(self, output: Output, files: StagedFiles) -> None:
         self.files: dict[str, str] = {}
+        self.sizes: dict[str, int] = {}
         self.summary: dict[str, Any] = {}
         self.parts: dict[str, str] = {}
         self.facts: Facts | None = None
@@ -290,5 +299,6 @@ class OutputWriter:
         return self._digests[name]
 
     def seal(self) -> None:
-        """Compute the digests of all staged files."""
+        """Compute the digests and sizes of all staged files."""
         self.files = {name: self.digest(name) for name in sorted(self._staged)}
+        self.sizes = {name: self._staged[name].stat().st_size for name in self.files}

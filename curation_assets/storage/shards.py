@@ -67,6 +67,43 @@ def group_files(
     return shards
 
 
+@dataclass(frozen=True, slots=True)
+class ListingChange:
+    """What a new listing changed."""
+
+    shards: list[Shard]
+    """Every shard, including those set aside."""
+    new: list[str]
+    changed: list[str]
+    gone: list[str]
+
+    @property
+    def summary(self) -> str:
+        """The changes, for people; empty if there are none."""
+        parts = [
+            f"{len(keys)} {what} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})"
+            for what, keys in (("new", self.new), ("changed", self.changed), ("gone", self.gone))
+            if keys
+        ]
+        return ", ".join(parts)
+
+
+def relisted(files: Sequence[SourceFile], files_per_shard: int, known: Sequence[Shard]) -> ListingChange:
+    """The shards of a new listing, see `group_files`, beside the known ones.
+
+    A shard that was set aside stays so while its files are the same.
+    """
+    before = {shard.key: shard for shard in known}
+    now = {shard.key: shard for shard in group_files(files, files_per_shard, known)}
+    same = {key for key in now.keys() & before.keys() if now[key].files == before[key].files}
+    return ListingChange(
+        [before[key] if key in same else shard for key, shard in now.items()],
+        new=sorted(now.keys() - before.keys()),
+        changed=sorted((now.keys() & before.keys()) - same),
+        gone=sorted(before.keys() - now.keys()),
+    )
+
+
 def locate(starts: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Shard number and row inside the shard of pool rows, int64 (m,); `starts` is int64 (n_shards + 1,)."""
     shard = np.searchsorted(starts, rows, side="right") - 1

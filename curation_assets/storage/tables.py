@@ -291,6 +291,8 @@ class Frontier(AssetOutput):
         "measures.parquet",
         {"size": pl.Int64, "fraction": pl.Float64, "subset": pl.String, "level": pl.Int8, **_MEASURED},
     )
+    """`size` in samples and as a share of the admissible ones; `level` is that at which quotas start, null for random
+    subsets. The Vendi score is of at most 500 samples of a subset."""
 
 
 class Probe(AssetOutput):

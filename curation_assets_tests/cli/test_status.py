@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from curation_assets.cli.status import tree_lines, why_not
+from curation_assets.formats import build_reader
 from curation_assets.graph.base import Step
 from curation_assets.graph.freshness import Freshness
 from curation_assets.graph.steps import pool_steps
 from curation_assets.storage.fit_rows import FitRows, FittedShard, save_fit_rows
 from curation_assets.storage.outputs import Recipe
 from curation_assets.storage.pool_storage import PoolStorage
-from curation_assets.storage.shards import Shard
-from curation_assets_tests.projects import spec_of
+from curation_assets.storage.shards import Shard, group_files
+from curation_assets_tests.projects import Project, make_project, spec_of
 
 ROWS = Step("embeddings", "1", (), {}, partitioned=True)
 FIT = Step("level_1_clusters", "1", (), {})
@@ -78,3 +79,32 @@ def test_the_tree_and_who_is_left_out_are_told(tmp_path: Path) -> None:
     assert lines[3] == (
         "drift: assign and re-select; since the fit 3 rows were added (42.9%) and 0 removed; highest drift score 0.10"
     )
+
+
+def shown(project: Project, *options: str) -> str:
+    code, output = project.run("status", "--pool", "emoji", *options)
+    assert code == 0, output
+    return " ".join(output.split())
+
+
+def test_status_lists_the_files_and_changes_nothing(tmp_path: Path) -> None:
+    project = make_project(tmp_path, n_images=18, samples_per_shard=6)
+    raw = project.folder / "data" / "raw" / "emoji"
+    output = shown(project)
+    assert "emoji: 3 shards" in output
+    assert "3 new (00000, 00001, 00002); the next run takes that in" in output
+    files = build_reader(project.spec.source, project.folder).list_files()
+    project.storage.save_shards(group_files(files, 1))
+    assert "listing" not in shown(project)
+    (raw / "00000.tar").unlink()
+    (raw / "00001.tar").write_bytes((raw / "00002.tar").read_bytes())
+    before = project.modified_times()
+    assert "since the last listing: 1 changed (00001), 1 gone (00000)" in shown(project)
+    output = shown(project, "--no-listing")
+    assert "the files are not listed: --no-listing was given." in output
+    assert "since the last listing" not in output
+    raw.rename(tmp_path / "elsewhere")
+    output = shown(project)
+    assert "the files are not listed: source.path is" in output
+    assert "emoji: 3 shards" in output
+    assert project.modified_times() == before

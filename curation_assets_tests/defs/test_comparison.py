@@ -34,14 +34,14 @@ def test_the_check_warns_of_the_target_that_does_not(tmp_path: Path) -> None:
     assert result.description == "large: Balancing made it worse: 15.0 effective labels (kind)."
     rows = result.metadata["verdicts"].records
     assert [row.data["against_the_best_baseline"] for row in rows] == ["-25.0 %", "+25.0 %"]
-    assert rows[0].data["remedy"] == "To mend it, lower `evenness`."
+    assert rows[0].data["remedy"] == "To mend it, lower evenness."
 
 
 def test_verdict_measures_and_figure_stand_on_the_materialization(tmp_path: Path) -> None:
     pool = access(tmp_path)
     store_comparison(pool.storage, small=LOST)
     shown = SHOWN["comparison"](pool, pool.storage.comparison())
-    assert shown["small/verdict"].endswith("To mend it, lower `evenness`.")
+    assert shown["small/verdict"].endswith("To mend it, lower evenness.")
     rows = [row.data for row in shown["small/measures"].records]
     assert rows[0]["effective_labels of kind"] == "20.0 ± 1.5"
     assert (rows[0]["vendi"], rows[1]["vendi"]) == ("30.0 ± 0.0", "")

@@ -37,10 +37,10 @@ def test_jobs_hold_what_their_names_say(tmp_path: Path) -> None:
     }  # fmt: skip
     assert assets_of(defs, "p_resample_targets") == outputs
     assert assets_of(defs, "p_recluster_from_level_3") == {
-        "level_3_clusters", "level_3_assign", "tree", "drift", *outputs,
+        "level_3_clusters", "level_3_assign", "tree", "drift", "probe", "frontier", *outputs,
     }  # fmt: skip
     assert "raw_pool" not in assets_of(defs, "p_recluster_from_level_1")
-    assert len(assets_of(defs, "p_all")) == 20
+    assert len(assets_of(defs, "p_all")) == 23
     recluster = defs.resolve_job_def("p_recluster_from_level_3")
     forced = forced_of({**recluster.tags, **recluster.run_tags}, 1.0)
     assert forced is not None

@@ -3,7 +3,13 @@
 import dagster as dg
 import pytest
 
-from curation_assets.defs.metadata import add_partition_metadata, table
+from curation_assets.defs.metadata import (
+    add_partition_metadata,
+    frontier_metadata,
+    probe_metadata,
+    table,
+)
+from curation_assets.report.comparison import Figure, FrontierLine, Key, LabelLoss, ProbeRow, ProbeSummary
 
 KEYS = ["a", "b", "c"]
 SHARDS = dg.DynamicPartitionsDefinition(name="shards")
@@ -55,3 +61,37 @@ def test_a_table_without_rows_is_left_out() -> None:
     assert table("rows", []) == {}
     records = table("rows", [{"shard": "a", "score": 0.5}])["rows"].records
     assert [dict(record.data) for record in records] == [{"shard": "a", "score": 0.5}]
+
+
+def test_a_frontier_has_its_curves_and_a_line_for_each_subset() -> None:
+    lines = [
+        FrontierLine(
+            Key("kind", "effective_labels"), "random", [10, 20], [Figure(3.14159, 0.1), Figure(4.0, None)]
+        ),
+        FrontierLine(Key(None, "vendi"), "random", [10], [Figure(5.0, 0.1)]),
+    ]
+    metadata = frontier_metadata(lines)
+    assert metadata["frontier"].value.startswith("![measures of subsets by size](data:image/png;base64,")
+    # A measure that was not taken at a size is an empty field: the records of a table are alike.
+    assert [dict(record.data) for record in metadata["subsets"].records] == [
+        {"size": 10, "subset": "random", "Effective labels (kind)": 3.142, "Vendi score": 5.0},
+        {"size": 20, "subset": "random", "Effective labels (kind)": 4.0, "Vendi score": ""},
+    ]
+
+
+def test_a_probe_has_its_accuracies_and_the_labels_that_lose() -> None:
+    rows = [
+        ProbeRow("random", False, [Figure(0.5, 0.1), None]),
+        ProbeRow("level_2", True, [Figure(0.6, 0.1), None]),
+    ]
+    losses = [LabelLoss("cat", 0.75, 0.5, 4)]
+    metadata = probe_metadata([ProbeSummary("small", ["nearest_neighbour", "loss"], rows, losses, 1, 2)])
+    assert metadata["probes"].value.startswith("![what is learnt from each kind of subset]")
+    assert [dict(record.data) for record in metadata["small/accuracy"].records] == [
+        {"subset": "random", "is the target": "False", "nearest_neighbour": 0.5, "loss": ""},
+        {"subset": "level_2", "is the target": "True", "nearest_neighbour": 0.6, "loss": ""},
+    ]
+    assert [dict(record.data) for record in metadata["small/losses"].records] == [
+        {"label": "cat", "random": 0.75, "chosen": 0.5, "test samples": 4}
+    ]
+    assert probe_metadata([]) == {}

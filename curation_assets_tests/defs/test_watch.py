@@ -218,8 +218,9 @@ def test_a_failing_shard_is_set_aside_and_tried_again_later(pool: GrowingPool) -
 
 
 def test_a_step_that_fails_is_not_requested_at_every_tick(pool: GrowingPool) -> None:
-    settings = {**GROWING_POOL, "refit": "never", "targets": [{"name": "small", "size": 10_000}]}
-    pool.project.write_pool(settings)
+    # Without the probe, which draws subsets of the targets too and would fail in the same wave.
+    settings = {"refit": "never", "probe": None, "targets": [{"name": "small", "size": 10_000}]}
+    pool.project.write_pool({**GROWING_POOL, **settings})
     look = pool.look()
     assert [key.path[-1] for key in look.requests[0].asset_selection or ()] == ["selection"]
     pool.carry_out(look)

@@ -211,9 +211,9 @@ def test_a_line_beyond_the_limit_is_rejected_without_being_held(tmp_path):
     [
         ("a.jsonl", b"", "empty_file", "no bytes"),
         ("a.jsonl", b"\n\n  \n", "empty_file", "no line with content"),
-        ("a.jsonl.gz", gzip.compress(b""), "empty_file", "no line with content"),
+        ("a.jsonl.gz", gzip.compress(b"", mtime=0), "empty_file", "no line with content"),
         ("a.jsonl.gz", GOOD, "unreadable_file", "its name says gzip"),
-        ("a.jsonl.zst", gzip.compress(GOOD), "unreadable_file", "its name says zstd"),
+        ("a.jsonl.zst", gzip.compress(GOOD, mtime=0), "unreadable_file", "its name says zstd"),
         ("a.jsonl.bz2", b"BZh91AY&SY", "unreadable_file", "compressed with bzip2"),
         ("a.jsonl", "\ufeff{}\n".encode("utf-16-le"), "unreadable_file", "UTF-16"),
     ],

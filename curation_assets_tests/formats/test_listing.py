@@ -11,7 +11,7 @@ from upath import UPath
 from curation_assets.errors import PoolSpecError, ShardError
 from curation_assets.formats import build_reader
 from curation_assets.formats.base import ShardReader
-from curation_assets.formats.listing import resolve_location
+from curation_assets.formats.listing import list_one_file, resolve_location
 from curation_assets.locations import full_path, is_local, shows_whole_files
 from curation_assets.pools import WebDatasetSource
 from curation_assets.pools.source import SOURCES
@@ -136,3 +136,16 @@ def test_a_missing_folder_and_an_empty_one_name_the_remedy(tmp_path):
     fill(tmp_path, "a.zip", "_b.tar")
     with pytest.raises(PoolSpecError, match=r"source\.pattern is '\*\.tar'"):
         list_paths(tmp_path)
+
+
+def test_one_file_has_size_and_version_whatever_its_name(tmp_path):
+    assert list_one_file(UPath(tmp_path / "_labels.csv")) is None
+    assert list_one_file(UPath(tmp_path)) is None
+    (tmp_path / "_labels.csv").write_text("a,b")
+    file = list_one_file(UPath(tmp_path / "_labels.csv"))
+    assert (file.path, file.size_bytes) == ("_labels.csv", 3)
+    os.utime(tmp_path / "_labels.csv", ns=(0, 0))
+    assert list_one_file(UPath(tmp_path / "_labels.csv")).version != file.version
+    with UPath("memory://sight/labels.csv").open("w") as remote:
+        remote.write("a,b")
+    assert list_one_file(UPath("memory://sight/labels.csv")).size_bytes == 3

@@ -12,6 +12,7 @@ from curation_assets.graph.base import ExtraInput, Step
 from curation_assets.graph.freshness import Forced, Freshness
 from curation_assets.graph.refit import choose_fit_rows
 from curation_assets.storage.evaluation import save_evaluation_listing
+from curation_assets.storage.labels import save_labels_sight
 from curation_assets.storage.outputs import Recipe, timestamp
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import Shard
@@ -338,6 +339,22 @@ def test_evaluation_sets_follow_the_listing_of_their_files(tmp_path: Path) -> No
     assert reason() is None
 
 
+def test_a_probe_follows_its_table_of_labels(tmp_path: Path) -> None:
+    storage = PoolStorage(str(tmp_path), "p")
+    steps = {"probe": whole("probe", extra_inputs=(ExtraInput.LABELS_TABLE,))}
+
+    def reason() -> str | None:
+        return Freshness(storage, steps, []).reason("probe", None)
+
+    save_labels_sight(storage.folder, SourceFile("labels.csv", 10, "1"))
+    make(storage, Freshness(storage, steps, []), "probe", None, "figures")
+    assert reason() is None
+    save_labels_sight(storage.folder, SourceFile("labels.csv", 10, "2"))
+    assert reason() == "input labels changed"
+    save_labels_sight(storage.folder, SourceFile("labels.csv", 10, "1"))
+    assert reason() is None
+
+
 def test_facts_of_many_shards_are_read_together_and_those_of_few_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -355,3 +372,42 @@ def test_facts_of_many_shards_are_read_together_and_those_of_few_alone(
         assert many.recipe("assign", key) == few.recipe("assign", key)
         assert many.facts("assign", key) == few.facts("assign", key) is not None
         assert many.reason("assign", key) is None
+
+
+def test_an_output_whose_file_is_lost_is_made_again_and_nothing_after_it(tmp_path: Path) -> None:
+    shards = [shard("a"), shard("b")]
+    storage = made_pool(tmp_path, shards)
+    storage.output("raw_pool", "b").path("txt").unlink()
+    storage.output("fit").path("txt").write_text("centr")
+    freshness = Freshness(storage, STEPS, shards)
+    assert freshness.reason("raw_pool", "b") == "stored file txt is missing"
+    assert freshness.reason("fit", None) == "stored file txt has another size than recorded"
+    assert freshness.reason("assign", "a") is None
+    assert freshness.outdated()["assign"]["a"] == "upstream is out of date: fit"
+    assert freshness.is_merely_lost("fit", None)
+    make(storage, freshness, "raw_pool", "b", "rows of b")
+    make(storage, freshness, "fit", None, "centroids")
+    assert Freshness(storage, STEPS, shards).outdated() == {}
+    storage.output("fit").path("txt").unlink()
+    steps = {**STEPS, "fit": whole("fit", "raw_pool", settings={"k": 4})}
+    other = Freshness(storage, steps, shards)
+    assert other.reason("fit", None) == "k changed from 3 to 4; stored file txt is missing"
+    assert not other.is_merely_lost("fit", None)
+
+
+def test_a_lost_fit_is_repeated_on_its_rows_or_made_anew_if_they_are_gone(tmp_path: Path) -> None:
+    storage = PoolStorage(str(tmp_path), "p")
+    curate(storage, [shard("a"), shard("b")])
+    now = [shard("a"), shard("b"), shard("c")]
+    curate(storage, now)
+    rows = storage.fit_rows()
+    storage.output("level_1_clusters").path("txt").unlink()
+    freshness = Freshness(storage, TREE, now)
+    assert freshness.is_merely_lost("level_1_clusters", None)
+    assert freshness.fit_rows() == rows
+    fewer = [shard("a"), shard("c")]
+    freshness = Freshness(storage, TREE, fewer)
+    assert freshness.fit_rows() is None
+    assert not freshness.is_merely_lost("level_1_clusters", None)
+    reason = "input embeddings changed; stored file txt is missing"
+    assert freshness.reason("level_1_clusters", None) == reason

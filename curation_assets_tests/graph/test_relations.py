@@ -10,6 +10,7 @@ from curation_assets.graph.relations import (
     direct_inputs,
     fit_steps,
     ingest_steps,
+    shard_sources,
     shard_steps,
 )
 from curation_assets.graph.steps import pool_steps
@@ -20,15 +21,37 @@ def test_descendants_and_direct_inputs() -> None:
     steps = pool_steps(spec_of())
     below = descendants(steps, "level_3_clusters")
     assert below == [
-        "level_3_clusters", "level_3_assign", "tree", "drift", "selection", "ledger", "balanced_dataset",
-        "dataset_release", "comparison", "atlas", "curation_report",
+        "level_3_clusters", "level_3_assign", "tree", "drift", "probe", "selection", "ledger",
+        "balanced_dataset", "dataset_release", "comparison", "frontier", "atlas", "curation_report",
     ]  # fmt: skip
     assert direct_inputs(steps, "level_1_clusters") == ["level_1_resampled"]
-    assert direct_inputs(steps, "level_2_assign") == ["level_2_clusters", "level_1_assign"]
+    assert direct_inputs(steps, "level_2_assign") == ["embeddings", "level_1_assign", "level_2_clusters"]
     assert direct_inputs(steps, "level_1_assign") == ["embeddings", "level_1_clusters"]
     assert direct_inputs(steps, "selection") == ["tree", "drift"]
     for name, step in steps.items():
-        assert set(direct_inputs(steps, name)) <= {*step.inputs, *step.after}
+        added = set(direct_inputs(steps, name)) - {*step.inputs, *step.after}
+        assert added == ({"level_3_assign"} if name in ("ledger", "balanced_dataset") else set())
+
+
+def test_partitioned_steps_are_joined_by_partitioned_paths_wherever_one_follows_another() -> None:
+    def step(name: str, *inputs: str, partitioned: bool = True, after: tuple[str, ...] = ()) -> Step:
+        return Step(name, "1", inputs, {}, partitioned=partitioned, after=after)
+
+    every = [
+        step("read"),
+        step("counted", "read", partitioned=False),
+        step("split", "read", "counted"),
+        step("looked_at", "split", partitioned=False),
+        step("drawn", "counted", partitioned=False, after=("looked_at",)),
+        step("written", "read", "drawn"),
+    ]
+    steps = {each.name: each for each in every}
+    assert shard_sources(steps, "split") == ["read"]
+    assert shard_sources(steps, "written") == ["read", "split"], (
+        "it follows split, though it reads nothing of it"
+    )
+    assert shard_sources(steps, "drawn") == []
+    assert direct_inputs(steps, "written") == ["read", "split", "drawn"]
 
 
 def test_ancestors_and_fit_steps() -> None:

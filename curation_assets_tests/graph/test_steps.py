@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from curation_assets.graph.relations import (
-    descendants,
-    rows_step,
-)
+from curation_assets.graph.base import ExtraInput, Step
+from curation_assets.graph.relations import ancestors, descendants, rows_step
 from curation_assets.graph.steps import pool_steps
 from curation_assets_tests.projects import spec_of
 
@@ -73,9 +71,50 @@ def test_tokens_are_counted_if_a_target_needs_them() -> None:
 def test_how_a_target_is_drawn_decides_nothing_before_the_selection() -> None:
     target = {"name": "small", "size": 20}
     before = pool_steps(spec_of(targets=[target]))
-    for change in ({"seed": 1}, {"evenness": 0.5}, {"balance_from": "level_1"}):
+    for change, also in (
+        ({"seed": 1}, set()),
+        ({"evenness": 0.5}, {"probe", "frontier"}),
+        # Every level is probed, whichever is taken.
+        ({"balance_from": "level_1"}, {"frontier"}),
+    ):
         after = pool_steps(spec_of(targets=[target | change]))
-        changed = {
-            name for name in before if before[name].config_fingerprint != after[name].config_fingerprint
-        }
-        assert changed == {"selection"}
+        assert changed_steps(before, after) == {"selection", *also}
+
+
+def changed_steps(before: dict[str, Step], after: dict[str, Step]) -> set[str]:
+    return {name for name in before if before[name].config_fingerprint != after[name].config_fingerprint}
+
+
+def test_the_probe_is_there_with_labels_or_a_command_and_never_needs_the_selection() -> None:
+    steps = pool_steps(spec_of())
+    assert "raw_pool" in steps["probe"].inputs
+    assert not {"selection", "ledger"} & set(ancestors(steps, "probe"))
+    assert "probe" not in steps["selection"].inputs
+    assert {"comparison", "frontier", "probe"} <= set(steps["curation_report"].inputs)
+    unlabelled = {"path": "data/raw/emoji"}
+    assert "probe" not in pool_steps(spec_of(source=unlabelled))
+    assert "probe" not in pool_steps(spec_of(probe=None))
+    commanded = pool_steps(spec_of(source=unlabelled, probe={"command": ["judge"]}))["probe"]
+    assert "raw_pool" not in commanded.inputs
+    assert commanded.extra_inputs == ()
+    joined = pool_steps(spec_of(probe={"labels": {"path": "labels.csv"}}))["probe"]
+    assert joined.extra_inputs == (ExtraInput.LABELS_TABLE,)
+    assert "raw_pool" not in joined.inputs
+
+
+def test_the_probe_feeds_the_selection_that_asks_for_it() -> None:
+    targets = [{"name": "small", "size": 20, "balance_from": {"by": "probe"}}]
+    steps = pool_steps(spec_of(targets=targets))
+    assert "probe" in steps["selection"].inputs
+    assert "probe" in steps["frontier"].inputs
+    assert list(steps).index("probe") < list(steps).index("selection")
+
+
+def test_another_figure_or_timeout_does_not_run_a_command_again() -> None:
+    targets = [{"name": "small", "size": 20, "balance_from": {"by": "probe"}}]
+    probe: dict[str, Any] = {"command": ["judge"], "figure": "accuracy"}
+    before = pool_steps(spec_of(targets=targets, probe=probe))
+    other = pool_steps(spec_of(targets=targets, probe=probe | {"figure": "recall", "timeout_seconds": 9}))
+    assert changed_steps(before, other) == {"selection", "frontier"}
+    again = pool_steps(spec_of(targets=targets, probe=probe | {"command": ["judge", "--fast"]}))
+    assert changed_steps(before, again) == {"probe"}

@@ -24,7 +24,7 @@ def test_a_wave_ends_where_partitions_begin_or_end() -> None:
     assert found[2:] == [
         ["level_1_assign", "level_2_assign", "level_3_assign"],
         ["tree", "drift"],
-        ["selection", "comparison"],
+        ["probe", "selection", "comparison", "frontier"],
         ["ledger", "balanced_dataset"],
         ["dataset_release", "atlas", "curation_report"],
     ]

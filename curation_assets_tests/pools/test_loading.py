@@ -11,7 +11,8 @@ import yaml
 
 from curation_assets.errors import PoolSpecError
 from curation_assets.graph.steps import pool_steps
-from curation_assets.pools import EngineSettings, load_pool_spec, load_pool_specs, resolve_engine
+from curation_assets.pools import EngineSettings, load_pool_spec, resolve_engine
+from curation_assets.pools.yaml_files import read_mapping
 from curation_assets_tests.projects import SMALL_POOL
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -136,7 +137,15 @@ def test_defaults_are_those_of_the_paper(tmp_path: Path) -> None:
         ),
         ({"encoder": SMALL_POOL["encoder"]}, ["source is missing", "targets is missing"]),
         ("- a\n- b\n", ["expected keys such as source"]),
+        (
+            changed(("watch",), {"nightly": "61 25 * * *"}),
+            ["watch.nightly", "the minute '61'", "from 0 to 59"],
+        ),
         ("a: [", ["cannot read it as YAML"]),
+        ("a: 2025-13-45", ["cannot read it as YAML"]),
+        ("a: " + "[" * 5000, ["nested too deeply"]),
+        ("a: 1\nb: 2\na: 3\n", ["key a is written in line 1 and again in line 3: keep one of them"]),
+        ("a: {b: 1, b: 2}\n", ["key b is written twice in line 1"]),
     ],
 )
 def test_a_bad_file_is_refused_with_file_key_value_and_remedy(
@@ -166,11 +175,7 @@ def test_sizes_that_the_pool_rules_out(tmp_path: Path) -> None:
         spec.require_feasible(99)
 
 
-def test_two_pools_may_not_share_a_name(tmp_path: Path) -> None:
-    for stem in ("a", "b"):
-        (tmp_path / f"{stem}.yaml").write_text(yaml.safe_dump({**SMALL_POOL, "name": "same"}))
-    with pytest.raises(PoolSpecError, match=r"b.yaml: the pool name 'same' is taken"):
-        load_pool_specs(tmp_path)
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(PoolSpecError, match="no such pool file"):
         load_pool_spec(tmp_path / "c.yaml")
 
@@ -225,3 +230,10 @@ def test_the_engine_decides_no_output(tmp_path: Path) -> None:
     assert {name: step.config_fingerprint for name, step in local.items()} == {
         name: step.config_fingerprint for name, step in ray.items()
     }
+
+
+def test_merge_keys_repeat_nothing(tmp_path: Path) -> None:
+    text = "first: {deep: &b {<<: &a {x: 1, y: 2}, x: 3}}\nsecond: {<<: *b, y: 4}\n"
+    path = tmp_path / "merged.yaml"
+    path.write_text(text)
+    assert read_mapping(path) == yaml.safe_load(text)

@@ -72,6 +72,18 @@ def test_a_second_run_does_nothing(project: S3Project) -> None:
     assert project.objects() == before
 
 
+def test_objects_that_are_deleted_are_made_again(project: S3Project) -> None:
+    outputs = [project.storage.output("curation_report"), project.storage.output("raw_pool", "00001")]
+    for output, name in zip(outputs, ("curation_report.html", "parquet"), strict=True):
+        path = output.path(name)
+        path.fs.rm_file(path.path)
+    code, said = project.run("run", "--pool", "emoji")
+    assert code == 0, said
+    assert all(output.whole_facts() for output in outputs)
+    code, said = project.run("run", "--pool", "emoji")
+    assert "nothing to do" in said
+
+
 def test_a_level_again_leaves_no_old_version(project: S3Project) -> None:
     before = project.objects()
     code, output = project.run("run", "--pool", "emoji", "--from", "level_3")

@@ -15,7 +15,7 @@ from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets_tests.projects import SMALL_POOL
 
 TEXTS = {"format": "jsonl", "path": "raw"}
-# Every step there is: a cleaned pool with an atlas that counts tokens.
+# Every step there is: a cleaned pool with an atlas and a probe that counts tokens.
 EVERYTHING: dict[str, Any] = {
     "name": "p",
     **SMALL_POOL,
@@ -23,6 +23,7 @@ EVERYTHING: dict[str, Any] = {
     "encoder": {"kind": "sentence_transformers", "model": "none"},
     "preprocessing": {},
     "tokenizer": "words",
+    "probe": {"command": ["judge"]},
     "deduplication": {},
     "decontamination": {"evaluation_sets": [{"name": "test", "source": TEXTS}]},
 }

@@ -11,7 +11,7 @@ from upath import UPath
 
 from curation_assets.errors import PoolSpecError
 from curation_assets.formats.base import SourceFile
-from curation_assets.storage.shards import group_files, load_shards, save_shards
+from curation_assets.storage.shards import Shard, group_files, load_shards, relisted, save_shards
 
 
 def files(*names: str, version: str = "1") -> list[SourceFile]:
@@ -56,3 +56,11 @@ def test_the_list_is_kept(tmp_path: Path) -> None:
     shards = group_files(files("a", "b", "c"), 2)
     save_shards(folder, shards)
     assert load_shards(folder) == shards
+
+
+def test_a_new_listing_is_told_apart_and_leaves_unchanged_shards_set_aside() -> None:
+    known = [Shard(shard.key, shard.files, "failed once") for shard in group_files(files("a", "b", "c"), 1)]
+    change = relisted([*files("a", "d"), *files("b", version="2")], 1, known)
+    assert (change.new, change.changed, change.gone) == (["d"], ["b"], ["c"])
+    assert {shard.key: shard.set_aside for shard in change.shards} == {"a": "failed once", "b": "", "d": ""}
+    assert change.summary == "1 new (d), 1 changed (b), 1 gone (c)"

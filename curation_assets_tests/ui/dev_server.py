@@ -95,6 +95,7 @@ def environment(project: Project) -> dict[str, str]:
     return inherited | {
         "CURATION_HOME": str(project.folder),
         "CURATION_STATE": str(project.home.dagster_state),
+        "CURATION_REPORT_PORT": str(_REPORT_PORT),
         "DAGSTER_HOME": str(project.folder),
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")])),
@@ -126,10 +127,14 @@ def dev_server(project: Project) -> Iterator[DevServer]:
     """What `make dev` starts, until the block is left."""
     port = _free_port()
     server = DevServer(project, f"http://127.0.0.1:{port}", project.folder / "dagster_dev.log")
-    command = [sys.executable, "-m", "dagster", "dev", "--workspace", "workspace.yaml"]
+    python = sys.executable
+    command = (
+        f"{python} -m curation_assets.cli.main serve --with-parent & "
+        f"exec {python} -m dagster dev --workspace workspace.yaml --host 127.0.0.1 --port {port}"
+    )
     with server.log.open("w") as log:
         process = subprocess.Popen(
-            [*command, "--host", "127.0.0.1", "--port", str(port)],
+            ["bash", "-c", command],
             cwd=project.folder,
             env=environment(project),
             stdin=subprocess.DEVNULL,
@@ -150,6 +155,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+_REPORT_PORT = _free_port()
 _READY = """{
   workspaceOrError { ... on Workspace { locationEntries {
     loadStatus locationOrLoadError { ... on RepositoryLocation { name } ... on PythonError { message } }

@@ -363,6 +363,17 @@ def test_pictures_show_whole_in_a_dialog(screen: Screen, asset: str, key: str) -
     assert box_of(image).right <= room.right, f"{key} is cut off on the right"
 
 
+def test_the_link_of_the_report_opens_it(screen: Screen) -> None:
+    screen.open("/assets/emoji/curation_report")
+    link = row_of_metadata(screen, "open").get_by_role("link").first
+    with screen.page.context.expect_page() as opened:
+        link.click()
+    report = opened.value
+    report.get_by_role("heading", name="emoji").first.wait_for()
+    assert report.url.startswith("http://127.0.0.1:")
+    assert row_of_metadata(screen, "verdicts/small").count() == 1
+
+
 def row_of_metadata(screen: Screen, key: str) -> Locator:
     """An entry of the table of metadata."""
     page = screen.page

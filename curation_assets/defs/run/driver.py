@@ -7,12 +7,12 @@ after a failure, and which files are complete.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import dagster as dg
 
-from curation_assets.defs.partitions import ListingChange, partitions_name, sync_partitions
+from curation_assets.defs.partitions import partitions_name, sync_partitions
 from curation_assets.defs.run.dead_runs import PROCESS_TAG, process_name
 from curation_assets.defs.run.tags import (
     FORCED_TAG,
@@ -32,9 +32,10 @@ from curation_assets.graph.waves import MOST_RUNS_OF_A_WAVE, Wave, contiguous_bl
 from curation_assets.pools import PoolSpec
 from curation_assets.project import Home
 from curation_assets.steps.cleaning.evaluation_sets import take_evaluation_listing
+from curation_assets.steps.comparison.labels_table import take_labels_sight
 from curation_assets.steps.context import PoolAccess
 from curation_assets.storage.pool_storage import PoolStorage
-from curation_assets.storage.shards import Shard, group_files
+from curation_assets.storage.shards import ListingChange, Shard, relisted
 
 _LONGEST_REASON = 500
 Block = tuple[str, str]
@@ -88,13 +89,14 @@ class Driver:
         return pool_steps(self.spec)
 
     def list_files(self) -> list[SourceFile]:
-        """The pool's files as they are now; the files of its evaluation sets are recorded.
+        """The pool's files as they are now; the files of its evaluation sets and its table of labels are recorded.
 
         Raises:
-            PoolSpecError: if a folder does not exist or holds no matching file.
+            PoolSpecError: if a folder does not exist or holds no matching file, or the table does not exist.
         """
         files = self.pool.reader.list_files()
         take_evaluation_listing(self.pool)
+        take_labels_sight(self.pool)
         return files
 
     def sync_shards(
@@ -105,22 +107,14 @@ class Driver:
         `why_set_aside` gives the reason why the pool is curated without a shard for now; empty if it takes part.
         """
         known = self.storage.all_shards()
-        grouped = group_files(files, self.spec.source.files_per_shard, known)
-        shards = [Shard(shard.key, shard.files, why_set_aside(shard)) for shard in grouped]
+        change = relisted(files, self.spec.source.files_per_shard, known)
+        shards = [replace(shard, set_aside=why_set_aside(shard)) for shard in change.shards]
         if shards != known:
             self.storage.save_shards(shards)
-        before = {shard.key: shard.files for shard in known}
-        now = {shard.key: shard.files for shard in shards}
-        gone = sorted(before.keys() - now.keys())
-        for key in gone:
+        for key in change.gone:
             self.storage.remove_shard(key, [step.name for step in self.steps.values() if step.partitioned])
         sync_partitions(self.instance, self.spec, shards)
-        return ListingChange(
-            shards,
-            new=sorted(now.keys() - before.keys()),
-            changed=sorted(key for key in now.keys() & before.keys() if now[key] != before[key]),
-            gone=gone,
-        )
+        return replace(change, shards=shards)
 
     def freshness(self, shards: Sequence[Shard] | None = None) -> Freshness:
         """What is out of date now, of the given shards or else of those that take part."""

@@ -10,22 +10,29 @@ from typing import Any
 import dagster as dg
 
 from curation_assets import progress
-from curation_assets.defs.metadata import add_partition_metadata, summary_metadata
+from curation_assets.defs.metadata import (
+    add_partition_metadata,
+    nothing_done,
+    reused_metadata,
+    summary_metadata,
+)
 from curation_assets.defs.run.dead_runs import PROCESS_TAG, process_name
 from curation_assets.defs.run.executors import steps_share_a_process
-from curation_assets.defs.run.tags import FORCED_TAG, forced_of
+from curation_assets.defs.run.gate import gate_of
+from curation_assets.defs.run.tags import FORCED_TAG, forced_of, is_planned
 from curation_assets.engines import Engine, LocalEngine, build_engine
 from curation_assets.errors import StaleInputError
-from curation_assets.graph.base import Step
-from curation_assets.graph.freshness import Freshness
+from curation_assets.graph.base import ExtraInput, Step
+from curation_assets.graph.freshness import Forced, Freshness
 from curation_assets.graph.refit import choose_fit_rows
 from curation_assets.graph.relations import fit_steps
 from curation_assets.graph.steps import pool_steps
 from curation_assets.pools import resolve_engine
 from curation_assets.steps.context import PoolAccess, Report, StepContext
+from curation_assets.steps.listing import take_in_files
 from curation_assets.steps.registry import StepCode, code_of
 from curation_assets.steps.shard_task import MakeShard, ShardItem, ShardOutcome
-from curation_assets.storage.outputs import Facts, Output, Recipe
+from curation_assets.storage.outputs import Facts, Output, Recipe, timestamp
 
 Shown = Callable[[PoolAccess, Output], Mapping[str, Any]]
 """Makes pictures and tables for the UI from a stored output."""
@@ -38,12 +45,14 @@ class StepRun:
     Args:
         context: Dagster's; goes no further inward than here.
         shown: makes the metadata of the step, besides its summary.
+        again: make it even if it is up to date.
     """
 
     context: dg.AssetExecutionContext
     pool: PoolAccess
     step: Step
     shown: Shown | None = None
+    again: bool = False
 
     @property
     def engine(self) -> Engine:
@@ -62,26 +71,45 @@ class StepRun:
         """Make what is not up to date.
 
         Raises:
+            StaleInputError: if what every output is made from is out of date.
             dagster.Failure: naming every failed shard with its error.
         """
         self._sign()
+        keys: list[Any] = list(self.context.partition_keys) if self.step.partitioned else [None]
+        refused = self._without_files(keys)
+        freshness, gate = self.freshness(), gate_of(self.context.run.run_id)
+        present = [key for key in keys if key is None or key in freshness.shards]
+        stale = gate.refusals(self.pool.spec.name, freshness, self.step, present)
+        if stale and len(stale) == len(keys):
+            raise StaleInputError(next(iter(stale.values())))
         if self.code.before:
             self.code.before(self.pool)
-        return self._over_shards() if self.step.partitioned else self._once()
+        result = (
+            self._over_shards(freshness, keys, refused | stale)
+            if self.step.partitioned
+            else self._once(freshness)
+        )
+        gate.passed(self.step, keys)
+        return result
 
-    def _over_shards(self) -> dg.MaterializeResult:
+    def _over_shards(
+        self, freshness: Freshness, keys: list[str], refused: Mapping[Any, str]
+    ) -> dg.MaterializeResult:
         """Make the shards of this run that are not up to date.
 
         A failing shard does not stop the others. Their outputs stay and are recorded in Dagster, and the next run
         makes only the failed ones.
         """
-        keys = list(self.context.partition_keys)
         made: dict[str, Facts] = {}
         failures: dict[str, ShardOutcome] = {}
         items: list[ShardItem] = []
-        freshness = self.freshness()
+        for key, why in refused.items():
+            failures[key] = ShardOutcome(None, why)
+            self.context.log.error(f"shard '{key}': {why}")
         freshness.read_facts(self.step.name, keys)
         for key in keys:
+            if key in failures:
+                continue
             try:
                 known = self._known(freshness, key)
                 if known is None:
@@ -107,10 +135,16 @@ class StepRun:
                 report(len(made) + len(failures), f"shard {key}")
         # In the order of the run, not in that in which workers finished.
         made = {key: made[key] for key in keys if key in made}
-        result = self._shards_result(made, failures, len(new))
+        result = self._shards_result(made, failures, {item.shard.key for item in items})
         if self.code.summarise and (line := self.code.summarise(new)):
             self.context.log.info(f"{self.step.name} of this run: {line}")
         return result
+
+    def _without_files(self, keys: list[Any]) -> dict[Any, str]:
+        """Shards whose files are gone, with what to do. A step that reads files lists them, unless its driver has."""
+        if ExtraInput.SHARD_FILES not in self.step.extra_inputs or is_planned(self.context.run.tags):
+            return {}
+        return take_in_files(self.pool, keys, self.context.log.warning)
 
     def _known(self, freshness: Freshness, key: str | None) -> Facts | None:
         """Facts of an output that is up to date."""
@@ -126,9 +160,11 @@ class StepRun:
         return ShardItem(shard, self._recipe(freshness, key), position)
 
     def _shards_result(
-        self, made: Mapping[str, Facts], failures: Mapping[str, ShardOutcome], n_new: int
+        self, made: Mapping[str, Facts], failures: Mapping[str, ShardOutcome], tried: set[str]
     ) -> dg.MaterializeResult:
-        metadata = {key: self._metadata(facts, key) for key, facts in made.items()}
+        metadata = {
+            key: self._metadata(facts, key, is_reused=key not in tried) for key, facts in made.items()
+        }
         if failures:
             # Dagster records nothing of a failed run, so what was made is reported here.
             for key in made:
@@ -143,32 +179,41 @@ class StepRun:
                 allow_retries=any(outcome.is_transient for outcome in failures.values()),
             )
         add_partition_metadata(self.context, metadata)
-        self.context.log.info(f"{n_new} shards made, {len(made) - n_new} were up to date")
+        reused = [facts for key, facts in made.items() if key not in tried]
+        self.context.log.info(
+            nothing_done(reused)
+            if len(reused) == len(made)
+            else f"{len(made) - len(reused)} shards made, {len(reused)} were up to date"
+        )
         return dg.MaterializeResult(data_version=dg.DataVersion(self.step.config_fingerprint))
 
-    def _once(self) -> dg.MaterializeResult:
+    def _once(self, freshness: Freshness) -> dg.MaterializeResult:
         """Make the step's one output unless it is up to date.
 
-        When the first step of level 1 is not up to date, all present rows become the rows of the fit.
+        When the first step of level 1 is not up to date, all present rows become the rows of the fit. If only its files
+        are lost, the fit is repeated on the rows that it had.
         """
-        freshness = self.freshness()
         name = self.step.name
-        if name == fit_steps(freshness.steps, 1)[0] and freshness.reason(name, None):
+        fits_anew = freshness.reason(name, None) and not freshness.is_merely_lost(name, None)
+        if fits_anew and name == fit_steps(freshness.steps, 1)[0]:
             choose_fit_rows(self.pool.storage, freshness)
             freshness = self.freshness()
         with progress.task(name, 1, self.context.log.info) as report:
             known = self._known(freshness, None)
             facts = known or self._make(freshness, report)
             report(1.0, "up to date" if known else "done")
+        if known:
+            self.context.log.info(nothing_done([known]))
         return dg.MaterializeResult(
-            metadata=self._metadata(facts, None), data_version=dg.DataVersion(facts.digest)
+            metadata=self._metadata(facts, None, is_reused=known is not None),
+            data_version=dg.DataVersion(facts.digest),
         )
 
-    def _metadata(self, facts: Facts, key: str | None) -> dict[str, Any]:
-        """What the UI shows, in this order: pictures and key figures before counts."""
+    def _metadata(self, facts: Facts, key: str | None, *, is_reused: bool) -> dict[str, Any]:
+        """What the UI shows, in this order: that nothing was done, pictures and key figures, counts."""
         output = self.pool.storage.output(self.step.name, key)
         shown = dict(self.shown(self.pool, output)) if self.shown else {}
-        return shown | summary_metadata(facts)
+        return (reused_metadata(facts) if is_reused else {}) | shown | summary_metadata(facts)
 
     def _sign(self) -> None:
         """Note this process on the run; if it is killed, the next process closes the run and frees its slots."""
@@ -180,10 +225,14 @@ class StepRun:
 
     def freshness(self) -> Freshness:
         """What is out of date now, including what this run rebuilds."""
-        run = self.context.run
-        record = self.context.instance.get_run_record_by_id(run.run_id) if FORCED_TAG in run.tags else None
-        forced = forced_of(run.tags, record.create_timestamp.timestamp() if record else 0.0)
-        return Freshness(self.pool.storage, pool_steps(self.pool.spec), self.pool.storage.shards(), forced)
+        run, began = self.context.run, 0.0
+        if (self.again or FORCED_TAG in run.tags) and (
+            record := self.context.instance.get_run_record_by_id(run.run_id)
+        ):
+            began = record.create_timestamp.timestamp()
+        again = Forced(frozenset([self.step.name]), timestamp(began)) if self.again else None
+        steps, shards = pool_steps(self.pool.spec), self.pool.storage.shards()
+        return Freshness(self.pool.storage, steps, shards, forced_of(run.tags, began), again)
 
     def _make(self, freshness: Freshness, report: Report) -> Facts:
         """Make the step's one output."""

@@ -14,6 +14,7 @@ FORCED_TAG = "curation/again"
 """Steps that a run rebuilds even if they are up to date: a timestamp, then their names, separated by spaces."""
 THIS_RUN = "this-run"
 """In place of the timestamp: the time at which the run was created."""
+PARENT_TAG = "dagster/parent_run_id"
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
 
@@ -29,3 +30,8 @@ def forced_of(tags: Mapping[str, str], created: float = 0.0) -> Forced | None:
     if since == THIS_RUN:
         since = timestamp(created)
     return Forced(frozenset(names), since) if names else None
+
+
+def is_planned(tags: Mapping[str, str]) -> bool:
+    """Whether the driver planned the run just now, so that it has listed the files; a re-execution was not."""
+    return REASON_TAG in tags and PARENT_TAG not in tags

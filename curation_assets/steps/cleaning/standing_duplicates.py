@@ -38,7 +38,7 @@ class Standing:
 
         With other settings than the stored ones, none holds.
         """
-        facts = stored.facts()
+        facts = stored.whole_facts()
         if facts is None or not _is_of(facts, spec, threshold):
             return cls.none()
         now = rows.judged().with_columns(start=rows.starts[:-1])

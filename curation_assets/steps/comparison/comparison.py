@@ -29,7 +29,7 @@ N_DRAWS = 5
 N_LABEL_DRAWS = 100
 """Random subsets whose labels are counted."""
 N_CHEAP_DRAWS, CHEAP_ROWS = 20, 500_000
-"""Of pools of at most so many rows, the other subsets are drawn more often, to count labels only."""
+"""In pools of at most so many rows, subsets in samples are drawn more often, to count their labels only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,8 @@ def _subsets(
     size = chosen.size
     # Of tokens, the labels of a random subset cannot be drawn without its rows.
     n_random = N_LABEL_DRAWS if size.in_tokens and has_labels else N_DRAWS
-    n_draws = N_CHEAP_DRAWS if has_labels and len(candidates.available) <= CHEAP_ROWS else N_DRAWS
+    is_cheap = has_labels and not size.in_tokens and len(candidates.available) <= CHEAP_ROWS
+    n_draws = N_CHEAP_DRAWS if is_cheap else N_DRAWS
     yield _Subset(RANDOM, None, (candidates.random(size, _rng(seed, t, 0, i)) for i in range(n_random)))
     flat = (candidates.flat(size, s) for s in draw_seeds(seed, n_draws, t, 2))
     yield _Subset(FLAT, None, (rows for rows in flat if rows is not None))

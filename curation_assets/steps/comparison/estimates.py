@@ -41,8 +41,11 @@ def difference(one: Estimate, other: Estimate) -> Difference:
     """
     spreads = [one.spread, other.spread]
     known = [spread for spread in spreads if spread is not None]
-    if other.mean == 0 or not known:
-        return Difference(0.0 if one.mean == other.mean else math.inf, math.inf)
+    if other.mean == 0:
+        # Nothing is relative to it: no sample of the baseline has a label, or the subset is the whole pool.
+        return Difference(0.0, 0.0)
+    if not known:
+        return Difference(one.mean / other.mean - 1, math.inf)
     relative = one.mean / other.mean - 1
     parts, freedom = [], 0.0
     for spread, estimate in zip(spreads, (one, other), strict=True):

@@ -53,10 +53,11 @@ class LabelField:
 
 def read_label_fields(spec: PoolSpec, storage: PoolStorage, candidates: Candidates) -> list[LabelField]:
     """Every label field of the pool's source. Memory: 1 to 4 bytes a row for each, and one shard's labels."""
-    return [_read_field(storage, candidates, name) for name in spec.source.label_fields]
+    return [read_label_field(storage, candidates, name) for name in spec.source.label_fields]
 
 
-def _read_field(storage: PoolStorage, candidates: Candidates, name: str) -> LabelField:
+def read_label_field(storage: PoolStorage, candidates: Candidates, name: str) -> LabelField:
+    """One label field of the pool's source."""
     index, available = candidates.index, candidates.available
     known: dict[str, int] = {}
     codes = np.empty(len(available), dtype=np.int32)

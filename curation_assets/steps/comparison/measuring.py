@@ -40,8 +40,10 @@ class Measurer:
     seed: int
 
     @classmethod
-    def read(cls, spec: PoolSpec, storage: PoolStorage, candidates: Candidates) -> Measurer:
-        """Read the labels and a sample of the available rows, and partition the sample.
+    def read(
+        cls, spec: PoolSpec, storage: PoolStorage, candidates: Candidates, *, n_rows: int = SAMPLE_ROWS
+    ) -> Measurer:
+        """Read the labels and a sample of at most `n_rows` available rows, and partition the sample.
 
         The partition has another seed than the one that the start level is chosen by.
         """
@@ -50,7 +52,7 @@ class Measurer:
         (seed,) = draw_seeds(spec.seed, 1, _YARDSTICK)
         fields = read_label_fields(spec, storage, candidates)
         embeddings, preprocessing = storage.embeddings(), read_preprocessing(storage.clusters(1))
-        rows = preprocessing.apply(embeddings.take(candidates.sample(SAMPLE_ROWS, seed)))
+        rows = preprocessing.apply(embeddings.take(candidates.sample(n_rows, seed)))
         yardstick = Yardstick.fit(rows, metric=preprocessing.metric, seed=seed)
         return cls(fields, yardstick, embeddings, preprocessing, seed)
 

@@ -16,7 +16,7 @@ from curation_assets.steps.comparison.measuring import EFFECTIVE_LABELS, LABEL_C
 Outcome = Literal["better", "level", "same", "behind", "worse"]
 """Against the best baseline: `level` is as good as flat k-means and better than random, `behind` worse than flat
 k-means and better than random."""
-NOTABLE = 0.01
+NOTABLE = 0.02
 """A smaller relative difference is not worth a word, however clear it is."""
 LEAST_PARTITION = 0.95
 """Of a random subset's effective number of independent clusters; below it is an alarm."""
@@ -137,10 +137,10 @@ def _outcome(best: str, over_best: int, over_random: int) -> Outcome:
 def _sentence(found: Estimates, key: Key, outcome: Outcome, best: str) -> str:
     chosen, other = found[CHOSEN][key], found[best][key]
     name = _BASELINES[best]
-    against = f"{_change(difference(chosen, other), key)} than {name} ({decimal(other.mean)})"
+    against = f"{_change(difference(chosen, other))} than {name} ({decimal(other.mean)})"
     words = f"{decimal(chosen.mean)} {_measure_words(key)}"
     random = found[RANDOM][key]
-    over_random = f"{_change(difference(chosen, random), key)} than a random subset ({decimal(random.mean)})"
+    over_random = f"{_change(difference(chosen, random))} than a random subset ({decimal(random.mean)})"
     if outcome == "better":
         also = f", and {over_random}" if best == FLAT else ""
         return f"Balancing worked: {words}, {against}, the best baseline{also}."
@@ -148,8 +148,11 @@ def _sentence(found: Estimates, key: Key, outcome: Outcome, best: str) -> str:
         return f"Balancing worked as well as flat k-means ({decimal(other.mean)}): {words}, {over_random}."
     if outcome == "behind":
         return f"Balancing helped less than flat k-means: {words}, {against}, though {over_random}."
+    if outcome == "worse" and _notable(difference(chosen, random)) < 0:
+        also = f", and {against}" if best == FLAT else ""
+        return f"Balancing made it worse: {words}, {over_random}{also}."
     if outcome == "worse":
-        return f"Balancing made it worse: {words}, {against}."
+        return f"Balancing did not help: {words}, {against}, and no clear difference from a random subset."
     return f"Balancing did not help: {words}, no clear difference from {name} ({_estimate(other)})."
 
 
@@ -173,7 +176,7 @@ def _other_costs(found: Estimates, headline: Key) -> list[str]:
             if _notable(change) < 0:
                 other = found[best][key]
                 costs.append(
-                    f"In {_measure_words(key)} it has {decimal(chosen.mean)}, {_change(change, key)} than "
+                    f"In {_measure_words(key)} it has {decimal(chosen.mean)}, {_change(change)} than "
                     f"{_BASELINES[best]} ({decimal(other.mean)})."
                 )
     distance = (None, "pool_distance")
@@ -220,8 +223,7 @@ def _unsampled(labels: pl.DataFrame) -> list[str]:
 
 
 def _remedy(found: Estimates, headline: Key, outcome: Outcome, level: int, evenness: float) -> str:
-    """What the same table says would do better; else what costs nothing."""
-    _, best = _against_best(found, headline)
+    """What does better by the same table; then what costs no fit; then another tree."""
     levels = {
         int(name.removeprefix("level_")): estimates[headline]
         for name, estimates in found.items()
@@ -231,19 +233,19 @@ def _remedy(found: Estimates, headline: Key, outcome: Outcome, level: int, evenn
     if levels:
         start, value = max(levels.items(), key=lambda item: item[1].mean)
         if start != level and _notable(difference(value, found[CHOSEN][headline])) > 0:
-            advice.append(
-                f"set `balance_from: level_{start}` for this target ({decimal(value.mean)} in the same measure)"
-            )
-    if outcome == "behind" and not advice:
-        advice.append("set `balance_from: level_1`, which is flat k-means with shares by `evenness`")
-    if evenness > 0:
+            words = f"({decimal(value.mean)} in the same measure)"
+            advice.append(f"set balance_from: level_{start} for this target {words}")
+    if outcome == "behind":
+        advice.append(
+            "set balance_from: level_1 and evenness: 1, which is flat k-means unless level 1 is resampled"
+        )
+    elif evenness > 0:
         lower = "to 0.5, or further" if evenness > SAFER_EVENNESS else "further"
-        advice.append(f"lower `evenness` (now {evenness:g}) {lower}; 0 is a proportional draw")
-    if outcome == "worse" and best.relative < 0 and evenness == 0:
+        advice.append(f"lower evenness (now {evenness:g}) {lower}; 0 is a proportional draw")
+    else:
         advice.append("take a random subset of the pool")
-    advice.append("change the levels of the tree (`curation-assets plan` shows others)")
-    words = "; or ".join(advice[:2])
-    return f"To mend it, {words}."
+    advice.append("change the levels of the tree (curation-assets plan shows others)")
+    return f"To mend it, {'; or '.join(advice[:2])}."
 
 
 def _measure_words(key: Key) -> str:
@@ -253,7 +255,7 @@ def _measure_words(key: Key) -> str:
     return "effective samples (Vendi score)"
 
 
-def _change(change: Difference, key: Key) -> str:
+def _change(change: Difference) -> str:
     return f"{_number(change)} {'more' if change.relative >= 0 else 'fewer'}"
 
 

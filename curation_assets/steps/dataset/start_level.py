@@ -16,6 +16,7 @@ from curation_assets.steps.dataset.pool_index import PoolIndex
 from curation_assets.steps.dataset.target_draw import TargetDraw
 from curation_assets.storage.clusters import read_preprocessing
 from curation_assets.storage.pool_storage import PoolStorage
+from curation_assets.storage.tables import Probe
 
 if TYPE_CHECKING:
     from curation_assets.algorithms.measures.start_level import LevelChoice
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from curation_assets.algorithms.preprocessing import PreparedRows
 
 BY_NAME, BY_MEASURES, BY_PROBE = "name", "measures", "probe"
+_DIGITS = 6
+"""Of figures of probes, which are compared as rounded. A command may return figures of any magnitude."""
 _DRAWS = 5
 _DRAWN_ROWS = 4_000
 """Measured of a draw. What a larger draw adds is below the noise, and a draw is read row by row."""
@@ -73,7 +76,8 @@ class StartLevels:
         if target.named_level is not None:
             return StartLevel(target.named_level, BY_NAME)
         if target.asks_probe:
-            level = probed_level(self.storage.output("probe").table("accuracy.parquet"), target)
+            figure = self.spec.probe.figure if self.spec.probe else None
+            level = probed_level(probed_figures(self.storage.probe(), figure), target)
             self.log(f"target '{target.name}' is balanced from level {level}: the probe learns most from it")
             return StartLevel(level, BY_PROBE)
         levels = self._levels(draw)
@@ -134,8 +138,27 @@ def fit_yardstick(pool_rows: PreparedRows, index: PoolIndex, seed: int) -> Yards
     return Yardstick.fit(pool_rows.take(rows), metric=pool_rows.preprocessing.metric, seed=seed)
 
 
+def probed_figures(probe: Probe, figure: str | None) -> pl.DataFrame:
+    """What the probe's subsets are ranked by: a figure of its command, or the accuracy of both probes if None.
+
+    Raises:
+        CurationError: if the command did not return the figure.
+    """
+    if figure is None:
+        return probe.accuracy.read()
+    returned = probe.figures.read()
+    found = returned.filter(pl.col("figure") == figure)
+    if found.is_empty():
+        names = ", ".join(returned["figure"].unique().sort().to_list()) or "none"
+        raise CurationError(
+            f"probe.figure is '{figure}', but probe.command returned these figures: {names}. Name one of them, or null "
+            f"to choose by both probes"
+        )
+    return found
+
+
 def probed_level(accuracy: pl.DataFrame, target: TargetSettings) -> int:
-    """The level whose subset the probes learn most from, by the mean of nearest-neighbour and linear accuracy.
+    """The level whose subset has the highest figures: the mean of both probes, or the command's figure.
 
     A higher level that is worse by no more than the spread of either is taken instead.
 
@@ -150,7 +173,7 @@ def probed_level(accuracy: pl.DataFrame, target: TargetSettings) -> int:
     levels = (
         accuracy.filter((pl.col("target") == target.name) & of_level)
         .group_by("level")
-        .agg(pl.col("mean").mean().round(4), pl.col("spread").mean().fill_null(0).round(4))
+        .agg(pl.col("mean", "spread").mean().fill_null(0.0).round_sig_figs(_DIGITS))
         .sort("level")
     )
     if levels.is_empty():
@@ -159,4 +182,4 @@ def probed_level(accuracy: pl.DataFrame, target: TargetSettings) -> int:
         )
     best = levels.sort("mean", "level").row(-1, named=True)
     least = best["mean"] - pl.max_horizontal("spread", pl.lit(best["spread"]))
-    return int(levels.filter(pl.col("mean") >= least.round(4))["level"].max())  # type: ignore[arg-type]
+    return int(levels.filter(pl.col("mean") >= least.round_sig_figs(_DIGITS))["level"].max())  # type: ignore[arg-type]

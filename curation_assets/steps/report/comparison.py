@@ -76,7 +76,7 @@ def read_probes(storage: PoolStorage) -> list[ProbeSummary]:
     if (facts := stored.facts()) is None:
         return []
     selected = storage.selection().facts()
-    levels: Mapping[str, int] = selected.summary["balance_from"] if selected else {}
+    levels: Mapping[str, int] = selected.summary.get("balance_from", {}) if selected else {}
     accuracy = stored.accuracy.read().rename({"probe": "name"})
     tables = [accuracy.select("target", "subset", "name", "mean", "spread")]
     if stored.figures.name in facts.files:

@@ -31,7 +31,7 @@ def keep_tree(step: StepContext) -> None:
     levels = range(1, spec.n_levels + 1)
     previous = archive.previous(version)
     earlier = storage.tree()
-    known = earlier.facts()
+    known = earlier.whole_facts()
     counted = (
         known is not None
         and known.summary["tree_version"] == version

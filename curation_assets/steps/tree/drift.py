@@ -59,7 +59,7 @@ def measure_pool_drift(step: StepContext) -> None:
     step.report(0.1, "measuring shards")
     tree, earlier = standing_tree(step.spec, step.storage), step.storage.drift()
     known: dict[str, float] = {}
-    if earlier.facts():
+    if earlier.whole_facts():
         arrived = earlier.shards.read("shard", "score", "in_fit").filter(~pl.col("in_fit"))
         known = dict(arrived.select("shard", "score").iter_rows())
     decision = measure_shards(step.spec, step.storage, tree, step.writer)
@@ -86,7 +86,7 @@ def measure_shards(
     level = drift_level(spec.n_rows_of_fit(fit_rows.n_rows), n_clusters)
     assigned = {shard.key: storage.assigned(level, shard.key) for shard in storage.shards()}
     earlier = storage.drift()
-    known = earlier.facts()
+    known = earlier.whole_facts()
     same_tree = known is not None and known.summary.get("tree_version") == tree.version
     fit = _stored_fit(earlier) if same_tree else _measured_fit(assigned, fit_rows, n_clusters[level - 1])
     rows = {row["shard"]: row for row in earlier.shards.read().iter_rows(named=True)} if same_tree else {}

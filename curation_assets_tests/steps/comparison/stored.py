@@ -18,7 +18,7 @@ WON = {
 LOST = WON | {
     "sentence": "Balancing made it worse: 15.0 effective labels (kind).",
     "outcome": "worse", "gain": -0.25, "unsampled": ["No sample has the kind flag (6.5% of the pool)."],
-    "remedy": "To mend it, lower `evenness`.", "beats_baselines": False,
+    "remedy": "To mend it, lower evenness.", "beats_baselines": False,
 }  # fmt: skip
 
 

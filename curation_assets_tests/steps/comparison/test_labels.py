@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from curation_assets.steps.comparison import labels
 from curation_assets.steps.comparison.candidates import Candidates
 from curation_assets.steps.comparison.labels import LabelField, read_label_fields
 from curation_assets_tests.steps.drawn_pool import Pool
@@ -32,3 +33,12 @@ def test_random_label_counts_are_those_of_draws_without_replacement() -> None:
     assert counts[:, 0].var() == pytest.approx(40 * 50 * 50 * 60 / (100**2 * 99), rel=0.15)
     [all_of_them] = field.random_counts(100, 1, np.random.default_rng(0))
     assert all_of_them.tolist() == [50, 30, 10]
+
+
+def test_random_label_counts_of_huge_pools_are_drawn_with_replacement(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(labels, "_HYPERGEOMETRIC_LIMIT", 100)
+    field = LabelField("kind", ["a", "b"], np.empty(0), np.array([60, 20]), 100)
+    counts = np.array(list(field.random_counts(50, 500, np.random.default_rng(0))))
+    assert counts.mean(axis=0) == pytest.approx([30, 10], rel=0.05)

@@ -77,7 +77,9 @@ def test_flat_k_means_that_does_better_is_named_with_the_remedy() -> None:
         "Balancing helped less than flat k-means: 60.0 effective labels (kind), 9 ± 1 % fewer than flat k-means "
         "(66.0), though 20 ± 1 % more than a random subset (50.0)."
     )
-    assert "set `balance_from: level_1` for this target (66.0 in the same measure)" in found.remedy
+    assert "set balance_from: level_1 for this target (66.0 in the same measure)" in found.remedy
+    assert "evenness: 1, which is flat k-means" in found.remedy
+    assert "lower evenness" not in found.remedy, "lower shares would be less even still"
 
 
 def test_a_set_that_is_worse_than_random_says_so_and_what_to_change() -> None:
@@ -86,11 +88,31 @@ def test_a_set_that_is_worse_than_random_says_so_and_what_to_change() -> None:
     assert found.sentence.startswith(
         "Balancing made it worse: 40.0 effective labels (kind), 20 ± 1 % fewer than a random"
     )
-    assert "lower `evenness` (now 0.75) to 0.5, or further" in found.remedy
+    assert "lower evenness (now 0.75) to 0.5, or further" in found.remedy
     assert "balance_from" not in found.remedy, "no level is known to be better"
     proportional = verdict(of_labels(50, 45, 40), evenness=0.0)
-    assert "lower `evenness`" not in proportional.remedy
+    assert "lower evenness" not in proportional.remedy
     assert "random subset" in proportional.remedy
+
+
+def test_a_set_like_a_random_one_that_flat_k_means_beats_did_not_help() -> None:
+    found = verdict(of_labels(50, 60, 50))
+    assert (found.outcome, found.beats_baselines) == ("worse", False)
+    assert found.sentence == (
+        "Balancing did not help: 50.0 effective labels (kind), 17 ± 1 % fewer than flat k-means (60.0), and no clear "
+        "difference from a random subset."
+    )
+    both = verdict(of_labels(50, 60, 40)).sentence
+    assert both.startswith(
+        "Balancing made it worse: 40.0 effective labels (kind), 20 ± 1 % fewer than a random subset"
+    )
+    assert both.endswith("fewer than flat k-means (60.0).")
+
+
+def test_a_target_that_is_the_whole_pool_is_compared_without_a_fault() -> None:
+    nothing = {"effective_labels": (30.0, 0.0), "pool_distance": (0.0, 0.0), "label_coverage": (1.0, 0.0)}
+    found = verdict(lines(random=nothing, flat=nothing, chosen=nothing))
+    assert (found.outcome, found.costs, found.alarms, found.remedy) == ("same", [], [], "")
 
 
 def test_more_labels_at_the_cost_of_coverage_is_no_win() -> None:

@@ -1,0 +1,65 @@
+"""Reads a YAML file in which every key is written once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from curation_assets.errors import PoolSpecError
+
+_MERGE_TAG = "tag:yaml.org,2002:merge"
+
+
+class _RepeatedKey(yaml.YAMLError):
+    """A mapping holds a key twice; the message names the key and both lines."""
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """`yaml.SafeLoader`, which keeps the last of repeated keys, but repeated keys are refused.
+
+    Keys are compared as they are written, before merge keys (`<<`) add those of other mappings.
+    """
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """The node of a mapping."""
+        node = super().compose_mapping_node(anchor)
+        lines: dict[tuple[str, str], int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE_TAG:
+                continue
+            line, first = key.start_mark.line + 1, lines.get((key.tag, key.value))
+            if first is not None:
+                where = (
+                    f"twice in line {line}" if line == first else f"in line {first} and again in line {line}"
+                )
+                raise _RepeatedKey(f"key {key.value} is written {where}: keep one of them")
+            lines[key.tag, key.value] = line
+        return node
+
+
+def read_mapping(path: Path) -> dict[Any, Any]:
+    """The keys and values of a YAML file.
+
+    Raises:
+        PoolSpecError: if the file cannot be read, is not YAML, holds a key twice, or is no mapping. The message names
+            the file.
+    """
+    try:
+        # The loader is a safe one.
+        document = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)  # noqa: S506
+    except FileNotFoundError:
+        raise PoolSpecError(f"{path}: no such pool file") from None
+    except OSError as error:
+        raise PoolSpecError(f"{path}: cannot read it: {error.strerror or error}") from error
+    except _RepeatedKey as error:
+        raise PoolSpecError(f"{path}: {error}") from None
+    except RecursionError:
+        raise PoolSpecError(f"{path}: cannot read it as YAML: it is nested too deeply") from None
+    # Dates that do not exist and bytes that are not UTF-8 are ValueErrors.
+    except (yaml.YAMLError, ValueError) as error:
+        raise PoolSpecError(f"{path}: cannot read it as YAML: {error}") from error
+    if not isinstance(document, dict):
+        raise PoolSpecError(f"{path}: expected keys such as source, encoder and targets, got {document!r}")
+    return document

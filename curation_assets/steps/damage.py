@@ -1,0 +1,127 @@
+"""What of a pool could not be used: files that are damaged, and samples that are rejected, by shard and reason."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from curation_assets.formats.base import RejectionReason
+from curation_assets.pools import PoolSpec
+from curation_assets.storage.pool_storage import PoolStorage
+from curation_assets.storage.tables import Embedded, RawPool
+
+# Reasons that concern the rest of a file, not one sample.
+_OF_A_FILE = (RejectionReason.TRUNCATED_FILE, RejectionReason.UNREADABLE_FILE, RejectionReason.EMPTY_FILE)
+_SOURCE = "source"
+"""Name of the files among the inputs of a raw pool."""
+_REASONS_SHOWN = 6
+_FILES_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class DamagedFile:
+    """A file of the pool that could not be read, or not to its end."""
+
+    shard: str
+    file: str
+    reason: str
+    """A `RejectionReason`, or why the whole shard is set aside."""
+    detail: str
+
+    @property
+    def is_merely_empty(self) -> bool:
+        """Whether the file holds nothing, which need not be a fault."""
+        return self.reason == RejectionReason.EMPTY_FILE
+
+
+@dataclass(frozen=True, slots=True)
+class Rejections:
+    """Rejected samples of a shard, or of several."""
+
+    n_samples: int
+    reasons: Counter[str]
+
+    @property
+    def share(self) -> float:
+        """Rejected share of the samples.
+
+        Samples that could not be downloaded count neither as rejected nor as samples: links break, which says nothing
+        about the files.
+        """
+        absent = self.reasons[RejectionReason.DOWNLOAD_FAILED.value]
+        return (self.reasons.total() - absent) / max(1, self.n_samples - absent)
+
+    @property
+    def words(self) -> str:
+        """The reasons with their counts, the most frequent first."""
+        shown = self.reasons.most_common(_REASONS_SHOWN)
+        more = len(self.reasons) - len(shown)
+        return ", ".join(f"{reason}: {count:,}" for reason, count in shown) + (
+            f", {more} more" if more else ""
+        )
+
+
+def damaged_files(spec: PoolSpec, storage: PoolStorage) -> list[DamagedFile]:
+    """Files that could not be read, or not to their end, by shard; also of shards that are set aside unread.
+
+    In a folder of single samples a damaged file is a rejected sample and is not listed here.
+    """
+    made, found = storage.shard_facts(RawPool.asset), []
+    reasons = [] if spec.source.format == "folder" else [reason.value for reason in _OF_A_FILE]
+    for shard in storage.all_shards():
+        facts = made.get(shard.key)
+        if shard.set_aside and (facts is None or facts.inputs.get(_SOURCE) != shard.source_digest):
+            found += [DamagedFile(shard.key, file.path, "set aside", shard.set_aside) for file in shard.files]
+            continue
+        if facts is None or not set(reasons) & set(facts.summary["rejections"]):
+            continue
+        rows = storage.raw_pool(shard.key).samples.read("file", "reason", "detail")
+        rows = rows.filter(pl.col("reason").is_in(reasons)).unique("file", keep="first", maintain_order=True)
+        found += [DamagedFile(shard.key, *row) for row in rows.iter_rows()]
+    return found
+
+
+def rejections_by_shard(storage: PoolStorage) -> dict[str, Rejections]:
+    """Rejected samples of every shard that was read, with those that turned out when it was embedded."""
+    raw, embedded = storage.shard_facts(RawPool.asset), storage.shard_facts(Embedded.asset)
+    found = {}
+    for shard in storage.all_shards():
+        if (facts := raw.get(shard.key)) is None:
+            continue
+        reasons = Counter(facts.summary["rejections"])
+        after = embedded.get(shard.key)
+        # Embeddings of other samples say nothing about these.
+        if after and after.inputs.get(RawPool.asset) in (facts.digest, facts.digest_of(RawPool.CONTENT)):
+            reasons.update(after.summary["rejections"])
+        found[shard.key] = Rejections(facts.summary["n_rows"], reasons)
+    return found
+
+
+def total_rejections(by_shard: Mapping[str, Rejections]) -> Rejections:
+    """Rejected samples of all shards together."""
+    reasons: Counter[str] = Counter()
+    for entry in by_shard.values():
+        reasons.update(entry.reasons)
+    return Rejections(sum(entry.n_samples for entry in by_shard.values()), reasons)
+
+
+def damage_lines(spec: PoolSpec, storage: PoolStorage) -> Iterator[str]:
+    """What could not be used, for people; nothing if all of the pool is."""
+    every = total_rejections(rejections_by_shard(storage))
+    if every.reasons:
+        yield f"rejected: {every.reasons.total():,} of {every.n_samples:,} samples ({every.words})"
+    files = [file for file in damaged_files(spec, storage) if not file.is_merely_empty]
+    for file in files[:_FILES_SHOWN]:
+        yield f"damaged: {file.file} ({file.reason}: {file.detail})"
+    if len(files) > _FILES_SHOWN:
+        yield f"and {len(files) - _FILES_SHOWN} more damaged files: see the check files_are_readable of raw_pool"
+
+
+def set_aside_lines(storage: PoolStorage) -> Iterator[str]:
+    """The shards that the pool is curated without, and why."""
+    for shard in storage.all_shards():
+        if shard.set_aside:
+            yield f"curated without shard {shard.key}: {shard.set_aside}"
