@@ -222,7 +222,10 @@ def test_a_step_that_fails_is_not_requested_at_every_tick(pool: GrowingPool) -> 
     settings = {"refit": "never", "probe": None, "targets": [{"name": "small", "size": 10_000}]}
     pool.project.write_pool({**GROWING_POOL, **settings})
     look = pool.look()
-    assert [key.path[-1] for key in look.requests[0].asset_selection or ()] == ["selection"]
+    assert [key.path[-1] for key in look.requests[0].asset_selection or ()] == [
+        "selection",
+        "comparison",
+    ]
     pool.carry_out(look)
     pool.now += 30
     assert "selection failed once: next try in 30 s" in pool.look().summary

@@ -36,7 +36,7 @@ def test_stored_tables_have_the_declared_columns(pool: TextPool) -> None:
         *(storage.evaluation_sets(), storage.duplicates(), storage.resampled(1), storage.selection()),
     ]
     found = [(output, *tables) for output in outputs for tables in stored_tables(output)]
-    assert len(found) == 15
+    assert len(found) == 17
     for output, declared, stored in found:
         schema = stored.read().schema
         assert {name: schema[name] for name in declared.schema} == declared.schema, (
