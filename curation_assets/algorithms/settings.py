@@ -9,6 +9,9 @@ DEFAULT_MEMORY_BUDGET = 4 * 10**9
 """Bytes of a process that fits."""
 DEFAULT_EVENNESS = 0.75
 """Of draws: shares grow with the fourth root of a cluster's size."""
+START_LEVEL_DRAWS, START_LEVEL_ROWS = 5, 4_000
+"""Draws from each level, and most rows of a draw, that `balance_from: auto` measures. What more add is below the
+noise, and a pool on disk is read row by row."""
 DEFAULT_RESAMPLING_STEPS = 10
 """Of every level above level 1, which is not resampled unless asked: as in the paper's setting for images."""
 DEFAULT_MAX_SHARE = 0.3

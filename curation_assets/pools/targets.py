@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
-from curation_assets.algorithms.settings import Strategy
+from curation_assets.algorithms.settings import DEFAULT_EVENNESS, Strategy
 from curation_assets.errors import PoolSpecError
 from curation_assets.pools.base import Auto, Settings
 
@@ -55,7 +55,7 @@ class TargetSettings(Settings):
         examples=["level_2"],
     )
     evenness: Annotated[float, Field(ge=0.0, le=1.0)] = Field(
-        0.75,
+        DEFAULT_EVENNESS,
         description="How even the shares of clusters are: proportional to size^(1 - evenness). 1 gives every cluster "
         "the same, as in the paper; 0 gives each its share of the pool.",
         examples=[0.5],

@@ -115,6 +115,17 @@ def level_above_itself(output: LevelClusters) -> Level:
     return Level(centroids, every, np.zeros(len(every), dtype=np.float32), ((0.0,),))
 
 
+def distinct_levels(n_clusters: int, parents: Sequence[np.ndarray]) -> list[int]:
+    """Levels that differ from the one below; a dropped level repeats its clusters, one by one.
+
+    Args:
+        n_clusters: of level 1.
+        parents: per level but the top, int64 (k_t,): cluster of the level above.
+    """
+    sizes = [n_clusters, *(int(parent.max()) + 1 for parent in parents)]
+    return [1, *(t for t in range(2, len(sizes) + 1) if sizes[t - 1] < sizes[t - 2])]
+
+
 def n_fitted_levels(storage: PoolStorage, n_levels: int) -> int:
     """Levels of the current tree that are not dropped; those above them repeat the highest of them."""
     stored = (storage.clusters(level).require_facts() for level in range(1, n_levels + 1))

@@ -14,11 +14,9 @@ from curation_assets.algorithms.sampling.drawing import budget_sizes, draw
 from curation_assets.algorithms.sampling.ordering import group_sums
 from curation_assets.algorithms.sampling.rounding import round_shares
 from curation_assets.algorithms.sampling.water_filling import plan_quotas
+from curation_assets.algorithms.settings import START_LEVEL_DRAWS, START_LEVEL_ROWS
 from curation_assets.algorithms.tree import ClusterTree
 
-N_DRAWS = 5
-DRAWN_ROWS = 4_000
-"""Of a draw. What more of them add is below the noise, and a pool on disk is read row by row."""
 _SAMPLE, _DRAW = 2, 3
 
 
@@ -31,8 +29,8 @@ def thinned_draws(
     *,
     level: int,
     seed: int,
-    n_draws: int = N_DRAWS,
-    most_rows: int = DRAWN_ROWS,
+    n_draws: int = START_LEVEL_DRAWS,
+    most_rows: int = START_LEVEL_ROWS,
 ) -> Iterator[np.ndarray]:
     """Draws with equal shares from a level, of which only some rows are taken: enough to measure it.
 

@@ -13,7 +13,7 @@ from curation_assets.pools import PoolSpec, TargetSettings
 from curation_assets.steps.comparison.flat import read_flat_clusters
 from curation_assets.steps.dataset.pool_index import PoolIndex
 from curation_assets.steps.dataset.shard_tables import shard_tables
-from curation_assets.storage.clusters import read_parents
+from curation_assets.storage.clusters import distinct_levels, read_parents
 from curation_assets.storage.pool_storage import PoolStorage
 
 RANDOM, FLAT, PAPER, CHOSEN = "random", "flat k-means", "paper", "chosen"
@@ -73,9 +73,8 @@ class Candidates:
 
     @property
     def start_levels(self) -> list[int]:
-        """Levels that differ from the one below; a dropped level repeats its clusters."""
-        sizes = [self.n_clusters, *(int(parent.max()) + 1 for parent in self.parents)]
-        return [1, *(t for t in range(2, len(sizes) + 1) if sizes[t - 1] < sizes[t - 2])]
+        """Levels that differ from the one below."""
+        return distinct_levels(self.n_clusters, self.parents)
 
     def rows(self) -> np.ndarray:
         """Every available row."""

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from curation_assets.algorithms.settings import START_LEVEL_DRAWS, START_LEVEL_ROWS
 from curation_assets.errors import CurationError
 from curation_assets.pools import PoolSpec, TargetSettings
 from curation_assets.steps.dataset.pool_index import PoolIndex
 from curation_assets.steps.dataset.target_draw import TargetDraw
-from curation_assets.storage.clusters import read_preprocessing
+from curation_assets.storage.clusters import distinct_levels, read_preprocessing
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.tables import Probe
 
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
 BY_NAME, BY_MEASURES, BY_PROBE = "name", "measures", "probe"
 _DIGITS = 6
 """Of figures of probes, which are compared as rounded. A command may return figures of any magnitude."""
-_DRAWS = 5
-_DRAWN_ROWS = 4_000
-"""Measured of a draw. What a larger draw adds is below the noise, and a draw is read row by row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +60,8 @@ class StartLevels:
     storage: PoolStorage
     index: PoolIndex
     log: Callable[[str], None]
-    n_draws: int = _DRAWS
-    n_rows: int = _DRAWN_ROWS
+    n_draws: int = START_LEVEL_DRAWS
+    n_rows: int = START_LEVEL_ROWS
     _choices: dict[tuple[str, int], LevelChoice] = field(default_factory=dict)
 
     def of(self, draw: TargetDraw) -> StartLevel:
@@ -80,7 +78,7 @@ class StartLevels:
             level = probed_level(probed_figures(self.storage.probe(), figure), target)
             self.log(f"target '{target.name}' is balanced from level {level}: the probe learns most from it")
             return StartLevel(level, BY_PROBE)
-        levels = self._levels(draw)
+        levels = distinct_levels(draw.n_clusters, draw.parents)
         if len(levels) == 1:
             return StartLevel(1, BY_MEASURES)
         key = (draw.unit, draw.requested)
@@ -90,11 +88,6 @@ class StartLevels:
         scores = ", ".join(f"{score.score:.3f} for level {score.level}" for score in choice.scores)
         self.log(f"target '{target.name}' is balanced from level {choice.level}: the scores are {scores}")
         return StartLevel(choice.level, BY_MEASURES, tuple(asdict(score) for score in choice.scores))
-
-    def _levels(self, draw: TargetDraw) -> list[int]:
-        """The levels to choose among: not those that repeat the clusters of the level below, one by one."""
-        sizes = [draw.n_clusters, *(int(parent.max()) + 1 for parent in draw.parents)]
-        return [1, *(t for t in range(2, len(sizes) + 1) if sizes[t - 1] < sizes[t - 2])]
 
     def _measure(self, draw: TargetDraw, levels: Sequence[int]) -> LevelChoice:
         from curation_assets.algorithms.balance import allowed_share
