@@ -82,5 +82,4 @@ reference: setup ## Write docs/pool_reference.md and docs/pool.schema.json from 
 	$(BIN)/curation-assets schema > docs/pool.schema.json
 
 dev: setup ## Open the Dagster UI on http://localhost:3000, and serve the reports that it links to
-	mkdir -p $(CURATION_STATE)
-	$(BIN)/curation-assets serve --with-parent & exec $(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1
+	exec $(BIN)/curation-assets dev

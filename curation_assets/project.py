@@ -21,7 +21,8 @@ STATE_VARIABLE = "CURATION_STATE"
 DAGSTER_HOME_VARIABLE = "DAGSTER_HOME"
 """Folder that holds Dagster's settings, dagster.yaml."""
 REPORT_PORT_VARIABLE = "CURATION_REPORT_PORT"
-REPORT_HOST = "127.0.0.1"
+LOOPBACK = "127.0.0.1"
+"""Servers of this project listen to this machine only."""
 _REPORT_PORT = 3001
 
 
@@ -82,7 +83,7 @@ def open_home() -> Home:
 
 def report_url(pool: str) -> str:
     """Address of a pool's report while `curation-assets serve` runs on this machine."""
-    return f"http://{REPORT_HOST}:{_report_port()}/{pool}/{CurationReport.PAGE}"
+    return f"http://{LOOPBACK}:{_report_port()}/{pool}/{CurationReport.PAGE}"
 
 
 def _report_port() -> int:

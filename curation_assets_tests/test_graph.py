@@ -11,6 +11,7 @@ import pytest
 
 from curation_assets.defs.io_managers import HandleIOManager
 from curation_assets.defs.pool_definitions import build_definitions
+from curation_assets.defs.run.driver import Driver
 from curation_assets.pools import PoolSpec
 from curation_assets.project import Home
 from curation_assets_tests.projects import SMALL_POOL, Project, make_project, spec_of
@@ -149,3 +150,24 @@ def test_a_downstream_asset_of_ones_own_gets_handles(tmp_path: Path) -> None:
 
     with pytest.raises(TypeError, match="write their own files"):
         dg.materialize([careless], resources={"io_manager": manager})
+
+
+def test_the_configuration_of_a_run_cannot_name_other_folders(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "mine", n_images=24, samples_per_shard=24)
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "emoji").mkdir(parents=True)
+    spec = project.spec
+    folders = {"config": {"storage_root": str(elsewhere), "home_folder": str(elsewhere)}}
+    with dg.DagsterInstance.ephemeral() as instance:
+        driver = Driver(project.home, spec, instance)
+        driver.sync_shards(driver.list_files())
+        job = build_definitions([spec], project.home).resolve_job_def("emoji_all")
+        result = job.execute_in_process(
+            run_config={"resources": {"curation": folders, "io_manager": folders}},
+            instance=instance,
+            asset_selection=[dg.AssetKey(["emoji", "raw_pool"])],
+            partition_key="00000",
+        )
+    assert result.success
+    assert project.storage.output("raw_pool", "00000").facts() is not None
+    assert list((elsewhere / "emoji").iterdir()) == []

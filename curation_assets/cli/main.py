@@ -200,12 +200,32 @@ def plan(**options: Any) -> None:
     show_plan(PlanOptions(**options))
 
 
+@cli.command()
+@click.option(
+    "--port",
+    metavar="N",
+    type=click.IntRange(1, 65535),
+    default=3000,
+    show_default=True,
+    help="Port of the UI.",
+)
+def dev(port: int) -> None:
+    """Open the Dagster UI for the browser of this machine.
+
+    Starts Dagster's web server and daemon, and serves the reports that the UI links to. Pages of other sites, which
+    a browser would let talk to the server, are refused.
+    """
+    from curation_assets.cli.dev import open_ui
+
+    open_ui(port)
+
+
 @cli.command("serve")
 @click.option("--with-parent", is_flag=True, help="End when the process that started this one ends.")
 def serve_reports(with_parent: bool) -> None:
     """Serve reports to the browser of this machine.
 
-    The Dagster UI links to them. `make dev` runs this command beside the UI. CURATION_REPORT_PORT sets the port.
+    The Dagster UI links to them. `dev` runs this command beside the UI. CURATION_REPORT_PORT sets the port.
     """
     from curation_assets.cli.serve import serve
 

@@ -14,7 +14,7 @@ def serve(*, with_parent: bool) -> None:
     Raises:
         PoolSpecError: if the port is taken.
     """
-    from curation_assets.report_server import open_listener, serve_reports
+    from curation_assets.serving.reports import open_listener, serve_reports
 
     home = open_home()
     with open_listener(home.report_port) as listener:

@@ -51,7 +51,7 @@ def _build_asset(spec: PoolSpec, step: Step, sources: list[str]) -> dg.AssetsDef
         retry_policy=_IO_RETRIES if step.partitioned else None,
     )
     def materialize(
-        context: dg.AssetExecutionContext, config: Launch, curation: CurationResource
+        context: dg.AssetExecutionContext, config: Launch, curation: dg.ResourceParam[CurationResource]
     ) -> dg.MaterializeResult:
         try:
             return StepRun(context, curation.pool(spec), step, SHOWN.get(step.kind), config.again).run()

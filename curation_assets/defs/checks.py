@@ -57,7 +57,7 @@ def _build_check(spec: PoolSpec, name: str, check: Check, asset: str) -> dg.Asse
         description=check.description,
         blocking=check.blocking,
     )
-    def evaluate(curation: CurationResource) -> dg.AssetCheckResult:
+    def evaluate(curation: dg.ResourceParam[CurationResource]) -> dg.AssetCheckResult:
         return check.evaluate(curation.pool(spec))
 
     return evaluate

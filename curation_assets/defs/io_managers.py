@@ -5,19 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 import dagster as dg
-from pydantic import Field
 
 from curation_assets.storage.outputs import Output
 from curation_assets.storage.pool_storage import PoolStorage
 
 
-class HandleIOManager(dg.ConfigurableIOManager):
+class HandleIOManager(dg.IOManager):
     """Hands your own assets downstream of a pool the files of their inputs, without loading them.
 
     A partitioned input arrives as a dict from shard key to `Output`, even if there is only one shard.
+
+    Args:
+        storage_root: folder or fsspec URI of everything that the graph makes.
     """
 
-    storage_root: str = Field(description="Folder or fsspec URI of everything the graph makes.")
+    def __init__(self, storage_root: str) -> None:
+        self._storage_root = storage_root
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Refuse values: assets write their own files and return a MaterializeResult.
@@ -34,7 +37,7 @@ class HandleIOManager(dg.ConfigurableIOManager):
     def load_input(self, context: dg.InputContext) -> Output | dict[str, Output]:
         """Handles of the input's files."""
         pool, asset = context.asset_key.path
-        storage = PoolStorage(self.storage_root, pool)
+        storage = PoolStorage(self._storage_root, pool)
         if not context.has_asset_partitions:
             return storage.output(asset)
         return {key: storage.output(asset, key) for key in context.asset_partition_keys}

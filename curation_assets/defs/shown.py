@@ -170,7 +170,7 @@ def _report(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
     return {
         **{f"verdicts/{target}": sentence for target, sentence in verdicts.items()},
         "open": dg.MetadataValue.url(report_url(pool.storage.pool)),
-        "served_by": dg.MetadataValue.md("`make dev`, or `curation-assets serve`, on this machine"),
+        "served_by": dg.MetadataValue.md("`curation-assets dev` or `curation-assets serve`, on this machine"),
         **pictures,
         "report": dg.MetadataValue.path(str(output.path(CurationReport.PAGE))),
     }

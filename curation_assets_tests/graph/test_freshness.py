@@ -3,63 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from curation_assets.formats.base import SourceFile
-from curation_assets.graph.base import ExtraInput, Step
+from curation_assets.graph.base import ExtraInput
 from curation_assets.graph.freshness import Forced, Freshness
 from curation_assets.graph.refit import choose_fit_rows
 from curation_assets.storage.evaluation import save_evaluation_listing
 from curation_assets.storage.labels import save_labels_sight
-from curation_assets.storage.outputs import Recipe, timestamp
+from curation_assets.storage.outputs import timestamp
 from curation_assets.storage.pool_storage import PoolStorage
-from curation_assets.storage.shards import Shard
 from curation_assets.storage.tables import RawPool
-
-
-def shard(key: str, version: str = "1") -> Shard:
-    return Shard(key, (SourceFile(f"{key}.tar", 10, version),))
-
-
-def whole(name: str, *inputs: str, settings: Any = None, version: str = "1", **more: Any) -> Step:
-    """A step with one output."""
-    return Step(name, version, inputs, settings or {}, **more)
-
-
-def per_shard(name: str, *inputs: str, **more: Any) -> Step:
-    """A step with an output per shard."""
-    return whole(name, *inputs, partitioned=True, **more)
-
-
-FILES: dict[str, Any] = {"extra_inputs": (ExtraInput.SHARD_FILES,)}
-FITS: dict[str, Any] = {"level": 1, "fits_tree": True, "on_fit_rows": True}
-STEPS = {
-    "raw_pool": per_shard("raw_pool", settings={"colour": "red"}, **FILES),
-    "fit": whole("fit", "raw_pool", settings={"k": 3}),
-    "assign": per_shard("assign", "raw_pool", "fit"),
-}
-
-
-def make(
-    storage: PoolStorage, freshness: Freshness, name: str, key: str | None, content: str, **parts: str
-) -> None:
-    recipe = freshness.recipe(name, key)
-    assert isinstance(recipe, Recipe)
-    with storage.output(name, key).writing(recipe) as writer:
-        writer.text("txt", content)
-        writer.parts.update(parts)
-
-
-def made_pool(folder: Path, shards: list[Shard]) -> PoolStorage:
-    storage = PoolStorage(str(folder), "p")
-    for entry in shards:
-        make(storage, Freshness(storage, STEPS, shards), "raw_pool", entry.key, f"rows of {entry.key}")
-    make(storage, Freshness(storage, STEPS, shards), "fit", None, "centroids")
-    for entry in shards:
-        make(storage, Freshness(storage, STEPS, shards), "assign", entry.key, "clusters")
-    return storage
+from curation_assets_tests.graph.stored_steps import (
+    FILES,
+    FITS,
+    STEPS,
+    TREE,
+    curate,
+    made_pool,
+    make,
+    per_shard,
+    shard,
+    whole,
+)
 
 
 def test_everything_is_up_to_date_after_it_was_made(tmp_path: Path) -> None:
@@ -151,33 +118,6 @@ def test_what_is_to_be_made_again_is_until_it_was_made_since(tmp_path: Path) -> 
     make(storage, Freshness(storage, STEPS, shards), "fit", None, "centroids")
     assert Freshness(storage, STEPS, shards, again).outdated() == {}
     assert not Freshness(storage, STEPS, shards, again).is_forced("fit", None)
-
-
-TREE = {
-    "raw_pool": per_shard("raw_pool", **FILES),
-    "embeddings": per_shard("embeddings", "raw_pool", settings={"encoder": "one"}, gives_fit_rows=True),
-    "level_1_clusters": whole("level_1_clusters", "embeddings", settings={"k": 3}, **FITS),
-    "level_1_assign": per_shard("level_1_assign", "embeddings", "level_1_clusters", level=1),
-    "level_2_clusters": whole(
-        "level_2_clusters", "level_1_clusters", settings={"k": 2}, level=2, fits_tree=True
-    ),
-}
-
-
-def curate(storage: PoolStorage, shards: list[Shard], steps: dict[str, Step] = TREE) -> None:
-    """Make whatever is out of date, as the runner does; embeddings follow their file's version."""
-    for name, step in steps.items():
-        for key in Freshness(storage, steps, shards).outdated().get(name, {}):
-            freshness = Freshness(storage, steps, shards)
-            if name == "level_1_clusters":
-                choose_fit_rows(storage, freshness)
-                freshness = Freshness(storage, steps, shards)
-            recipe = freshness.recipe(name, key)
-            assert recipe is not None
-            with storage.output(name, key).writing(recipe) as writer:
-                content = freshness.shards[key].source_digest if key else str(recipe.inputs)
-                writer.text("txt", f"{name} {content} {step.settings}")
-                writer.summary["n_rows"] = 10
 
 
 def test_the_tree_stands_while_shards_come_change_and_go(tmp_path: Path) -> None:
@@ -372,42 +312,3 @@ def test_facts_of_many_shards_are_read_together_and_those_of_few_alone(
         assert many.recipe("assign", key) == few.recipe("assign", key)
         assert many.facts("assign", key) == few.facts("assign", key) is not None
         assert many.reason("assign", key) is None
-
-
-def test_an_output_whose_file_is_lost_is_made_again_and_nothing_after_it(tmp_path: Path) -> None:
-    shards = [shard("a"), shard("b")]
-    storage = made_pool(tmp_path, shards)
-    storage.output("raw_pool", "b").path("txt").unlink()
-    storage.output("fit").path("txt").write_text("centr")
-    freshness = Freshness(storage, STEPS, shards)
-    assert freshness.reason("raw_pool", "b") == "stored file txt is missing"
-    assert freshness.reason("fit", None) == "stored file txt has another size than recorded"
-    assert freshness.reason("assign", "a") is None
-    assert freshness.outdated()["assign"]["a"] == "upstream is out of date: fit"
-    assert freshness.is_merely_lost("fit", None)
-    make(storage, freshness, "raw_pool", "b", "rows of b")
-    make(storage, freshness, "fit", None, "centroids")
-    assert Freshness(storage, STEPS, shards).outdated() == {}
-    storage.output("fit").path("txt").unlink()
-    steps = {**STEPS, "fit": whole("fit", "raw_pool", settings={"k": 4})}
-    other = Freshness(storage, steps, shards)
-    assert other.reason("fit", None) == "k changed from 3 to 4; stored file txt is missing"
-    assert not other.is_merely_lost("fit", None)
-
-
-def test_a_lost_fit_is_repeated_on_its_rows_or_made_anew_if_they_are_gone(tmp_path: Path) -> None:
-    storage = PoolStorage(str(tmp_path), "p")
-    curate(storage, [shard("a"), shard("b")])
-    now = [shard("a"), shard("b"), shard("c")]
-    curate(storage, now)
-    rows = storage.fit_rows()
-    storage.output("level_1_clusters").path("txt").unlink()
-    freshness = Freshness(storage, TREE, now)
-    assert freshness.is_merely_lost("level_1_clusters", None)
-    assert freshness.fit_rows() == rows
-    fewer = [shard("a"), shard("c")]
-    freshness = Freshness(storage, TREE, fewer)
-    assert freshness.fit_rows() is None
-    assert not freshness.is_merely_lost("level_1_clusters", None)
-    reason = "input embeddings changed; stored file txt is missing"
-    assert freshness.reason("level_1_clusters", None) == reason

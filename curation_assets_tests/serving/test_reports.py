@@ -18,7 +18,7 @@ import uvicorn
 
 from curation_assets.errors import PoolSpecError
 from curation_assets.project import find_home, report_url
-from curation_assets.report_server import open_listener, report_app
+from curation_assets.serving.reports import open_listener, report_app
 from curation_assets.storage.outputs import Recipe
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets_tests.projects import environment_of, run_command

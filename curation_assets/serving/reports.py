@@ -24,14 +24,14 @@ from starlette.routing import Route
 from curation_assets.errors import PoolSpecError
 from curation_assets.locations import is_local
 from curation_assets.pools.spec import POOL_NAME_PATTERN
-from curation_assets.project import REPORT_HOST, REPORT_PORT_VARIABLE
+from curation_assets.project import LOOPBACK, REPORT_PORT_VARIABLE
 from curation_assets.storage.outputs import Output
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.tables import CurationReport
 
 _MEDIA_TYPES = {".html": "text/html; charset=utf-8", ".png": "image/png", ".svg": "image/svg+xml"}
 # A page of another site that has its name point at this machine is refused by the Host header.
-_HOSTS = [REPORT_HOST, "localhost"]
+_HOSTS = [LOOPBACK, "localhost"]
 _HEADERS = {
     # Samples of a pool come from anywhere: nothing in a report may run, load or send anything.
     "Content-Security-Policy": "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; "
@@ -111,10 +111,10 @@ def open_listener(port: int) -> socket.socket:
         PoolSpecError: if the port is taken.
     """
     try:
-        return socket.create_server((REPORT_HOST, port))
+        return socket.create_server((LOOPBACK, port))
     except OSError as error:
         raise PoolSpecError(
-            f"cannot serve reports on {REPORT_HOST}:{port}: {error.strerror}. If another project serves its reports "
+            f"cannot serve reports on {LOOPBACK}:{port}: {error.strerror}. If another project serves its reports "
             f"there, set {REPORT_PORT_VARIABLE} to another port, for both runs and the server"
         ) from error
 
