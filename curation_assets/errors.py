@@ -17,5 +17,9 @@ class StaleInputError(CurationError):
     """A step cannot run because its inputs are missing or out of date."""
 
 
+class DamagedFileError(CurationError):
+    """A stored file is not what was written."""
+
+
 class PoolBusyError(CurationError):
     """Another process is already running the same pool."""

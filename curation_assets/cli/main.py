@@ -91,6 +91,19 @@ def status(pool: str | None, no_listing: bool) -> None:
 
 
 @cli.command()
+@click.option("--pool", metavar="NAME", help="Name of the pool (default: all pools).")
+@click.option("--repair", is_flag=True, help="Remove what is damaged, so that the next run makes it again.")
+def verify(pool: str | None, repair: bool) -> None:
+    """Read everything that is stored, and name what is missing, cut or changed.
+
+    Compares each file with the digest that was recorded when it was written.
+    """
+    from curation_assets.cli.verify import verify as verify_pools
+
+    sys.exit(verify_pools(pool, repair=repair))
+
+
+@cli.command()
 @click.argument("sample_id")
 @click.option("--pool", metavar="NAME", help="Pool to search (default: all pools).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

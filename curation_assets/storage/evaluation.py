@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from upath import UPath
 
 from curation_assets.formats.base import SourceFile
-from curation_assets.storage.atomic import read_whole, write_text
+from curation_assets.storage.documents import RELISTED, read_document, write_document
 from curation_assets.storage.fingerprint import combined_digest, fingerprint
 
 LISTING_FILE: Final = "evaluation_sets.json"
@@ -23,7 +22,7 @@ def save_evaluation_listing(pool_folder: UPath, listing: Listing) -> None:
     """Store the digest of each evaluation set's files; the file is not rewritten if nothing changed."""
     sets = _entries(listing)
     if _load(pool_folder) != sets:
-        write_text(pool_folder / LISTING_FILE, json.dumps({"sets": sets}, indent=1))
+        write_document(pool_folder / LISTING_FILE, {"sets": sets})
 
 
 def evaluation_files_changed(pool_folder: UPath, listing: Listing) -> bool:
@@ -52,7 +51,5 @@ def _entries(listing: Listing) -> dict[str, Any]:
 
 
 def _load(pool_folder: UPath) -> dict[str, Any] | None:
-    try:
-        return dict(json.loads(read_whole(pool_folder / LISTING_FILE))["sets"])
-    except FileNotFoundError:
-        return None
+    document = read_document(pool_folder / LISTING_FILE, RELISTED.format(pool=pool_folder.name))
+    return document and dict(document["sets"])

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from upath import UPath
 
-from curation_assets.storage.atomic import read_whole, write_text
+from curation_assets.storage.documents import read_document, write_document
 from curation_assets.storage.fingerprint import combined_digest
 
 FIT_ROWS_FILE = "fit_rows.json"
+_REMEDY = (
+    "remove it with `curation-assets verify --pool {pool} --repair`; the next run takes the present rows for those of "
+    "the tree, and fits the tree again if they differ"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +56,13 @@ class FitRows:
 
 
 def load_fit_rows(pool_folder: UPath) -> FitRows | None:
-    """The rows of the current tree; None before the first fit."""
-    try:
-        document = json.loads(read_whole(pool_folder / FIT_ROWS_FILE))
-    except FileNotFoundError:
+    """The rows of the current tree; None before the first fit.
+
+    Raises:
+        DamagedFileError: if the file is damaged.
+    """
+    document = read_document(pool_folder / FIT_ROWS_FILE, _REMEDY.format(pool=pool_folder.name))
+    if document is None:
         return None
     shards = {key: FittedShard(**shard) for key, shard in document.pop("shards").items()}
     return FitRows(shards=shards, **document)
@@ -65,4 +71,4 @@ def load_fit_rows(pool_folder: UPath) -> FitRows | None:
 def save_fit_rows(pool_folder: UPath, rows: FitRows) -> None:
     """Store what the next fit reads; sets `decided_at`."""
     document = asdict(rows) | {"decided_at": datetime.now(UTC).isoformat(timespec="seconds")}
-    write_text(pool_folder / FIT_ROWS_FILE, json.dumps(document, indent=1))
+    write_document(pool_folder / FIT_ROWS_FILE, document)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Final
 
 from upath import UPath
 
 from curation_assets.formats.base import SourceFile
-from curation_assets.storage.atomic import read_whole, write_text
+from curation_assets.storage.documents import RELISTED, read_document, write_document
 from curation_assets.storage.fingerprint import fingerprint
 
 SIGHT_FILE: Final = "labels_table.json"
@@ -19,7 +18,7 @@ def save_labels_sight(pool_folder: UPath, file: SourceFile) -> None:
     digest = _digest(file)
     if load_labels_digest(pool_folder) != digest:
         document = {"path": file.path, "size_bytes": file.size_bytes, "digest": digest}
-        write_text(pool_folder / SIGHT_FILE, json.dumps(document, indent=1))
+        write_document(pool_folder / SIGHT_FILE, document)
 
 
 def labels_changed(pool_folder: UPath, file: SourceFile) -> bool:
@@ -29,10 +28,8 @@ def labels_changed(pool_folder: UPath, file: SourceFile) -> bool:
 
 def load_labels_digest(pool_folder: UPath) -> str | None:
     """A digest that changes with the table; None before it was seen."""
-    try:
-        return str(json.loads(read_whole(pool_folder / SIGHT_FILE))["digest"])
-    except FileNotFoundError:
-        return None
+    document = read_document(pool_folder / SIGHT_FILE, RELISTED.format(pool=pool_folder.name))
+    return None if document is None else str(document["digest"])
 
 
 def _digest(file: SourceFile) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -12,7 +11,7 @@ from upath import UPath
 
 from curation_assets.errors import PoolSpecError
 from curation_assets.formats.base import SourceFile
-from curation_assets.storage.atomic import read_whole, write_text
+from curation_assets.storage.documents import RELISTED, read_document, write_document
 from curation_assets.storage.fingerprint import fingerprint
 
 SHARDS_FILE = "shards.json"
@@ -123,9 +122,8 @@ def _stem(path: str) -> str:
 
 def load_shards(pool_folder: UPath) -> list[Shard]:
     """The shards of the last listing; empty before the first listing."""
-    try:
-        document = json.loads(read_whole(pool_folder / SHARDS_FILE))
-    except FileNotFoundError:
+    document = read_document(pool_folder / SHARDS_FILE, RELISTED.format(pool=pool_folder.name))
+    if document is None:
         return []
     return [
         Shard(entry["key"], tuple(SourceFile(**file) for file in entry["files"]), entry.get("set_aside", ""))
@@ -135,5 +133,4 @@ def load_shards(pool_folder: UPath) -> list[Shard]:
 
 def save_shards(pool_folder: UPath, shards: Sequence[Shard]) -> None:
     """Store the list of shards."""
-    text = json.dumps({"shards": [asdict(shard) for shard in shards]}, indent=1)
-    write_text(pool_folder / SHARDS_FILE, text)
+    write_document(pool_folder / SHARDS_FILE, {"shards": [asdict(shard) for shard in shards]})

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from curation_assets.locations import is_local
-from curation_assets.storage.atomic import link_or_copy, read_whole, remove_folder, write_text
+from curation_assets.storage.atomic import link_or_copy, remove_folder
+from curation_assets.storage.documents import LIST, read_document, write_document
 from curation_assets.storage.outputs import FACTS, Facts, Output, timestamp
 from curation_assets.storage.pool_storage import PoolStorage
 
 TREES, HISTORY = "trees", "history.json"
+_REMEDY = "`curation-assets verify --pool {pool} --repair` writes it again from the archived trees"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +37,22 @@ class TreeArchive:
         self._folder = storage.folder / TREES
 
     def history(self) -> list[TreeRecord]:
-        """Every archived tree, in the order of use."""
-        try:
-            entries = json.loads(read_whole(self._folder / HISTORY))
-        except FileNotFoundError:
-            return []
-        return [TreeRecord(**entry) for entry in entries]
+        """Every archived tree, in the order of use.
+
+        Raises:
+            DamagedFileError: if the history is damaged.
+        """
+        document = read_document(self._folder / HISTORY, _REMEDY.format(pool=self._storage.pool))
+        return [TreeRecord(**entry) for entry in document[LIST]] if document else []
+
+    def rebuild_history(self) -> None:
+        """Write the history again from the archived trees; each counts as in use since its level 1 was made."""
+        records = []
+        for folder in self._folder.iterdir():
+            facts = self.storage(folder.name).clusters(1).facts() if folder.is_dir() else None
+            if facts:
+                records.append(TreeRecord(folder.name, facts.made_at, "its reason is lost"))
+        self._write_history(sorted(records, key=lambda record: record.since))
 
     def previous(self, version: str) -> TreeRecord | None:
         """The tree in use before `version`."""
@@ -77,10 +88,13 @@ class TreeArchive:
             earlier = [record for record in history if record.version != version]
             history = [*earlier, TreeRecord(version, timestamp(), reason)]
             dropped, history = history[:-most], history[-most:]
-            write_text(self._folder / HISTORY, json.dumps([asdict(record) for record in history], indent=1))
+            self._write_history(history)
             for record in dropped:
                 remove_folder(self._folder / record.version)
         return n_new
+
+    def _write_history(self, history: Sequence[TreeRecord]) -> None:
+        write_document(self._folder / HISTORY, {LIST: [asdict(record) for record in history]})
 
 
 def _link(source: Output, target: Output) -> bool:

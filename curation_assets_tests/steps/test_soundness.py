@@ -14,6 +14,7 @@ from curation_assets.errors import CurationError
 from curation_assets.pools import PoolSpec
 from curation_assets.steps.soundness import miscounted_shards, require_usable_pool, unsound_embeddings
 from curation_assets.steps.tree.fit import LevelFit
+from curation_assets.storage.documents import unsealed
 from curation_assets_tests.steps.drawn_pool import RECIPE, Pool, png, write_tar
 
 
@@ -62,7 +63,7 @@ def test_unsound_embeddings_are_found_in_the_files(pool: Pool, value: float, wor
 def test_shards_of_other_weights_are_named_and_stop_fit_and_draw(pool: Pool) -> None:
     for shard, weights in (("a", "1111"), ("b", "2222")):
         path = Path(str(pool.storage.output("embeddings", shard).path("facts.json")))
-        facts = json.loads(path.read_text())
+        facts = unsealed(path.read_bytes())
         facts["summary"]["encoder"] = {"model": "m", "weights_sha256": weights}
         path.write_text(json.dumps(facts))
     assert unsound_embeddings(pool.spec, pool.storage) == {

@@ -83,7 +83,7 @@ def test_death_between_files_and_facts_counts_as_missing(
         raise SystemExit
 
     with monkeypatch.context() as patch:
-        patch.setattr(outputs, "write_text", die)
+        patch.setattr(outputs, "write_document", die)
         with pytest.raises(SystemExit):
             write(output, 2)
     assert output.facts() is None
