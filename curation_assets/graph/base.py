@@ -77,6 +77,11 @@ class Step:
     after: tuple[str, ...] = ()
     """Steps that run before this one without deciding its content."""
 
+    @property
+    def reads_every_vector(self) -> bool:
+        """Whether it reads the embeddings of its rows to the last one; other steps look at samples of them."""
+        return self.partitioned or self.on_fit_rows or self.cleans
+
     def __post_init__(self) -> None:
         if not self.kind:
             object.__setattr__(self, "kind", self.name)

@@ -84,3 +84,21 @@ def test_a_damaged_listing_ends_in_one_line_with_the_remedy(project: Project, na
         assert f"{name} is damaged" in output
         assert "curation-assets verify --pool emoji --repair" in output
         assert "Traceback" not in output
+
+
+def test_a_step_does_not_read_what_rotted(project: Project) -> None:
+    folder = Path(str(project.storage.folder))
+    for name, first, failing in (
+        ("embeddings/00001.npy", "level_1", "level_1_initial"),
+        ("level_2_clusters/centroids.npy", "level_2_assign", "level_2_assign"),
+        ("level_1_assign/00002.parquet", "selection", "selection"),
+    ):
+        path = folder / name
+        before = path.read_bytes()
+        flip(path)
+        code, output = project.run("backfill", "--pool", "emoji", "--from", first)
+        assert code == 1
+        assert failing in output
+        assert f"{name} has other bytes than were written" in output, output
+        assert "curation-assets verify --pool emoji --repair" in output
+        path.write_bytes(before)

@@ -21,7 +21,7 @@ from curation_assets.defs.run.executors import steps_share_a_process
 from curation_assets.defs.run.gate import gate_of
 from curation_assets.defs.run.tags import FORCED_TAG, forced_of, is_planned
 from curation_assets.engines import Engine, LocalEngine, build_engine
-from curation_assets.errors import StaleInputError
+from curation_assets.errors import DamagedFileError, StaleInputError
 from curation_assets.graph.base import ExtraInput, Step
 from curation_assets.graph.freshness import Forced, Freshness
 from curation_assets.graph.refit import choose_fit_rows
@@ -32,7 +32,9 @@ from curation_assets.steps.context import PoolAccess, Report, StepContext
 from curation_assets.steps.listing import take_in_files
 from curation_assets.steps.registry import StepCode, code_of
 from curation_assets.steps.shard_task import MakeShard, ShardItem, ShardOutcome
+from curation_assets.storage.intact import damaged_file
 from curation_assets.storage.outputs import Facts, Output, Recipe, timestamp
+from curation_assets.storage.tables import Embedded
 
 Shown = Callable[[PoolAccess, Output], Mapping[str, Any]]
 """Makes pictures and tables for the UI from a stored output."""
@@ -116,8 +118,8 @@ class StepRun:
                     items.append(self._item(freshness, key, len(made) + len(failures) + len(items)))
                 else:
                     made[key] = known
-            except StaleInputError as error:
-                failures[key] = ShardOutcome(None, f"StaleInputError: {error}")
+            except (StaleInputError, DamagedFileError) as error:
+                failures[key] = ShardOutcome(None, f"{type(error).__name__}: {error}")
                 self.context.log.error(f"shard '{key}': {error}")
         engine = self.engine if items else LocalEngine()
         new: list[Facts] = []
@@ -157,7 +159,9 @@ class StepRun:
             raise StaleInputError(
                 f"'{key}' is no longer a shard of pool '{self.pool.spec.name}': list its files again"
             )
-        return ShardItem(shard, self._recipe(freshness, key), position)
+        recipe = self._recipe(freshness, key)
+        self._require_intact(freshness, key)
+        return ShardItem(shard, recipe, position)
 
     def _shards_result(
         self, made: Mapping[str, Facts], failures: Mapping[str, ShardOutcome], tried: set[str]
@@ -200,6 +204,8 @@ class StepRun:
             freshness = self.freshness()
         with progress.task(name, 1, self.context.log.info) as report:
             known = self._known(freshness, None)
+            if known is None:
+                self._require_intact(freshness, None)
             facts = known or self._make(freshness, report)
             report(1.0, "up to date" if known else "done")
         if known:
@@ -258,6 +264,25 @@ class StepRun:
         """Show figures on another step, or on one of its shards."""
         key = dg.AssetKey([self.pool.spec.name, step])
         self.context.log_event(dg.AssetObservation(key, partition=shard, metadata=figures))
+
+    def _require_intact(self, freshness: Freshness, key: str | None) -> None:
+        """Refuse inputs that are not what was written.
+
+        Raises:
+            DamagedFileError: naming the file and the remedy.
+        """
+        storage = self.pool.storage
+        for name in self.step.inputs:
+            if name == Embedded.asset and not self.step.reads_every_vector:
+                continue
+            of_shards = freshness.steps[name].partitioned
+            for shard in (list(freshness.shards) if key is None else [key]) if of_shards else [None]:
+                facts = freshness.facts(name, shard)
+                if facts and (damage := damaged_file(storage.output(name, shard), facts)):
+                    raise DamagedFileError(
+                        f"{damage}: `curation-assets verify --pool {storage.pool} --repair` removes what is damaged, "
+                        f"and the next run makes it again"
+                    )
 
     def _recipe(self, freshness: Freshness, key: str | None) -> Recipe:
         recipe = freshness.recipe(self.step.name, key)
