@@ -16,7 +16,7 @@ from curation_assets.report.comparison import (
     StartLevelSummary,
     subset_words,
 )
-from curation_assets.report.formatting import FILTERS, change, decimal, image_source, percent
+from curation_assets.report.formatting import FILTERS, change, decimal, percent
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +87,15 @@ class ComparisonView:
     """The comparison of one target."""
 
     table: TableView
-    panels: str
+    panels: Sequence[str]
+    """SVG, one for each measure."""
     headline: Headline
     explanation: str
     """Of every measure."""
 
 
-def view_comparison(comparison: ComparisonSummary) -> ComparisonView:
-    """The table, figure and headline of one target."""
+def view_comparison(comparison: ComparisonSummary, name: str) -> ComparisonView:
+    """The table, figures and headline of one target; the name begins the ids of its figures."""
     keys = comparison.keys
     best = {key: comparison.best_baseline(key) for key in keys}
     rows = [
@@ -110,7 +111,7 @@ def view_comparison(comparison: ComparisonSummary) -> ComparisonView:
         for subset in comparison.subsets
     ]
     columns = [_column(key) for key in keys]
-    panels = image_source(comparison_figures.comparison_panels(comparison))
+    panels = comparison_figures.comparison_svgs(comparison, name)
     texts = [MEASURES[name] for name in dict.fromkeys(key.measure for key in keys)]
     explanation = " ".join(f"{text.name}: {text.explanation}." for text in texts)
     return ComparisonView(TableView(columns, rows), panels, _headline(comparison), explanation)

@@ -96,8 +96,11 @@ class DuplicateGroup:
 
     kept: SampleView
     removed: Sequence[SampleView]
-    """The most similar first; possibly not all of them."""
+    """The least similar first, since they are the nearest to the threshold; possibly not all of them."""
     n_removed: int
+    lowest_similarity: float | None = None
+    """Cosine similarity of the least similar copy; None if every copy has equal content."""
+    highest_similarity: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,9 @@ class DuplicatesSummary:
     """Kind of evidence -> removed samples."""
     n_groups: int
     groups: Sequence[DuplicateGroup]
-    """The largest ones first."""
+    """Those with the least similar copy first, then those of equal content, the largest first."""
+    threshold: float | None = None
+    """Cosine similarity from which embeddings count as copies."""
 
     @property
     def n_removed(self) -> int:

@@ -1,16 +1,23 @@
-"""Plots of a curation as PNG bytes; the same values give the same bytes."""
+"""Plots of a curation: PNG for the UI, SVG panels for the page. The same values give the same bytes."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from curation_assets.report import style
+from curation_assets.report import style, svg
 from curation_assets.report.data import LevelSummary, SampleView, TargetSummary
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_SETS = ("pool", "random", "balanced")
+_NARROW_LABEL = 22
+"""Characters of a label beside the axis of a narrow panel."""
 
 
 def cluster_size_curves(levels: Sequence[LevelSummary]) -> bytes:
@@ -20,7 +27,19 @@ def cluster_size_curves(levels: Sequence[LevelSummary]) -> bytes:
     clusters share one pair of axes. A level of equally large clusters is flat at 1. The finest level comes first.
     """
     figure = style.figure(11, 3.9)
-    axes = figure.subplots()
+    _draw_sizes(figure.subplots(), levels)
+    return style.png(figure)
+
+
+def cluster_size_svg(levels: Sequence[LevelSummary], name: str) -> str:
+    """Returns `cluster_size_curves` as a panel of the page; see `svg.svg` for the name."""
+    figure = svg.panel(2.7)
+    _draw_sizes(figure.subplots(), levels)
+    label = "Cluster sizes of each level relative to their mean, from the largest cluster to the smallest."
+    return svg.svg(figure, name, label, svg.ramp_colours(len(levels)))
+
+
+def _draw_sizes(axes: Axes, levels: Sequence[LevelSummary]) -> None:
     axes.axhline(1, color=style.MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
     colours = style.ramp(len(levels))
     for level, colour in zip(levels, colours, strict=True):
@@ -39,7 +58,6 @@ def cluster_size_curves(levels: Sequence[LevelSummary]) -> bytes:
     style.plain_ticks(axes.xaxis, "{:g}%")
     style.plain_ticks(axes.yaxis, "{:g}\u00d7")
     style.legend(axes, loc="upper right")
-    return style.png(figure)
 
 
 def label_balance(target: TargetSummary, top: int = 24) -> bytes:
@@ -56,54 +74,83 @@ def label_balance(target: TargetSummary, top: int = 24) -> bytes:
     """
     if top < 1:
         raise ValueError(f"top is {top}: choose 1 or more labels")
-    ranked = sorted(target.label_counts.items(), key=lambda item: (-item[1][0], item[0]))
-    counts = np.array([row for _, row in ranked], dtype=np.float64).reshape(-1, 3)
-    shares = 100 * counts / np.maximum(counts.sum(axis=0), 1)
-    named = min(top, len(ranked))
+    labels, shares = _ranked_labels(target)
+    named = min(top, len(labels))
     figure = style.figure(11, max(3.6, 1.0 + 0.215 * named))
     left, right = figure.subplots(1, 2, width_ratios=[1.25, 1])
+    _draw_named_labels(left, [style.short(label) for label in labels[:named]], shares)
+    _draw_label_ranks(right, shares)
+    return style.png(figure)
 
+
+def label_balance_svgs(target: TargetSummary, name: str, top: int = 24) -> list[str]:
+    """Returns the two halves of `label_balance` as panels of the page; see `svg.svg` for the name."""
+    labels, shares = _ranked_labels(target)
+    short = [style.short(label, _NARROW_LABEL) for label in labels[:top]]
+    left = svg.panel(0.9 + 0.185 * max(8, len(short)))
+    _draw_named_labels(left.subplots(), short, shares)
+    right = svg.panel(2.7)
+    _draw_label_ranks(right.subplots(), shares)
+    sets = "in the pool, in a random subset and in the balanced subset"
+    return [
+        svg.svg(left, f"{name}-named", f"Shares of the most frequent labels {sets}."),
+        svg.svg(right, f"{name}-ranks", f"Shares of all labels by rank {sets}."),
+    ]
+
+
+def _ranked_labels(target: TargetSummary) -> tuple[list[str], np.ndarray]:
+    """Labels, the pool's most frequent first, and their percentages in the pool, random and balanced subset."""
+    ranked = sorted(target.label_counts.items(), key=lambda item: (-item[1][0], item[0]))
+    counts = np.array([row for _, row in ranked], dtype=np.float64).reshape(-1, 3)
+    return [label for label, _ in ranked], 100 * counts / np.maximum(counts.sum(axis=0), 1)
+
+
+def _draw_named_labels(axes: Axes, labels: Sequence[str], shares: np.ndarray) -> None:
+    named = len(labels)
     rows = np.arange(named)
-    left.hlines(rows, shares[:named].min(axis=1), shares[:named].max(axis=1), color=style.GRID, linewidth=2.5)
+    axes.hlines(rows, shares[:named].min(axis=1), shares[:named].max(axis=1), color=style.GRID, linewidth=2.5)
     # The pool's ring stays visible around the dot of the random subset, which should be near its middle.
-    markers: tuple[tuple[str, dict[str, Any]], ...] = (
-        ("pool", {"marker": "o", "s": 46, "facecolors": "none", "linewidths": 1.4}),
-        ("random", {"marker": "o", "s": 13}),
-        ("balanced", {"marker": "D", "s": 26}),
+    markers: tuple[dict[str, Any], ...] = (
+        {"marker": "o", "s": 46, "facecolors": "none", "linewidths": 1.4},
+        {"marker": "o", "s": 13},
+        {"marker": "D", "s": 26},
     )
-    for column, (name, marker) in enumerate(markers):
+    for column, (name, marker) in enumerate(zip(_SETS, markers, strict=True)):
         colour = style.subset_colour(name)
-        left.scatter(
+        axes.scatter(
             shares[:named, column],
             rows,
             label=name,
             zorder=3,
             **({"facecolors": colour, "edgecolors": colour} | marker),
         )
+    axes.set_yticks(rows, labels, parse_math=False)
+    axes.set_ylim(named - 0.4, -0.6)
+    axes.set_xlim(left=0)
+    title = f"{named:,} most frequent labels" if named < len(shares) else "Every label"
+    style.finish(axes, "share of samples", "", grid="x", title=title)
+    axes.xaxis.set_major_formatter("{x:g}%")
+    style.legend(axes, loc="lower right")
+
+
+def _draw_label_ranks(axes: Axes, shares: np.ndarray) -> None:
+    for column, name in enumerate(_SETS):
         present = np.sort(shares[shares[:, column] > 0, column])[::-1]
-        right.plot(
+        axes.plot(
             np.arange(1, present.size + 1),
             present,
-            color=colour,
+            color=style.subset_colour(name),
             linewidth=2.2 if name == "balanced" else 1.6,
             label=f"{name}: {present.size:,} {style.plural('label', present.size)}",
         )
-    left.set_yticks(rows, [style.short(label) for label, _ in ranked[:named]], parse_math=False)
-    left.set_ylim(named - 0.4, -0.6)
-    left.set_xlim(left=0)
-    title = f"The pool's {named:,} most frequent labels" if named < len(ranked) else "Every label"
-    style.finish(left, "share of samples", "", grid="x", title=title)
-    left.xaxis.set_major_formatter("{x:g}%")
     if shares.any():
-        right.set(xscale="log", yscale="log")
+        axes.set(xscale="log", yscale="log")
     style.finish(
-        right, "label rank within each set", "share of samples", grid="both", title="All labels by rank"
+        axes, "label rank within each set", "share of samples", grid="both", title="All labels by rank"
     )
-    style.plain_ticks(right.xaxis, "{:,.0f}")
-    style.plain_ticks(right.yaxis, "{:g}%")
-    style.legend(left, loc="lower right")
-    style.legend(right, loc="lower left")
-    return style.png(figure)
+    style.plain_ticks(axes.xaxis, "{:,.0f}")
+    style.plain_ticks(axes.yaxis, "{:g}%")
+    style.legend(axes, loc="lower left")
 
 
 def inertia_curve(inertias: Sequence[Sequence[float]]) -> bytes:

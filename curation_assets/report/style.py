@@ -102,10 +102,10 @@ def legend(axes: Axes, loc: Literal["upper right", "lower right", "lower left"])
         axes.legend(loc=loc, frameon=False, fontsize=FONT_POINTS, labelcolor=INK)
 
 
-def short(label: str) -> str:
+def short(label: str, characters: int = _LABEL_CHARACTERS) -> str:
     """Returns a label on one line, shortened to fit beside an axis."""
     text = " ".join(label.split())
-    return text if len(text) <= _LABEL_CHARACTERS else text[: _LABEL_CHARACTERS - 1] + "…"
+    return text if len(text) <= characters else text[: characters - 1] + "…"
 
 
 def plural(noun: str, count: int) -> str:

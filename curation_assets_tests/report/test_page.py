@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from html import escape
 from html.parser import HTMLParser
-from typing import Any
 
 import pytest
 
-from curation_assets.report import comparison_figures, figures, formatting
+from curation_assets.report import formatting, svg
 from curation_assets.report.data import (
     AtlasSummary,
     ContaminationSummary,
@@ -59,28 +59,15 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _each_figure_is_drawn_once() -> Iterator[None]:
-    # Drawing takes most of a rendering's time, and test_figures looks at the figures themselves.
+def _figures_are_not_drawn() -> Iterator[None]:
+    # Drawing takes most of a rendering's time, and test_svg looks at the figures themselves.
     with pytest.MonkeyPatch.context() as patch:
-        for module, name in (
-            (figures, "cluster_size_curves"),
-            (figures, "label_balance"),
-            (comparison_figures, "comparison_panels"),
-            (comparison_figures, "frontier_curves"),
-        ):
-            patch.setattr(module, name, _draw_once(getattr(module, name)))
+        patch.setattr(svg, "svg", _blank)
         yield
 
 
-def _draw_once(draw: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
-    drawn: list[bytes] = []
-
-    def drawn_once(data: Any) -> bytes:
-        if not drawn:
-            drawn.append(draw(data))
-        return drawn[0]
-
-    return drawn_once
+def _blank(figure: object, name: str, label: str, colours: object = None) -> str:
+    return f'<svg role="img" aria-label="{escape(label)}"><path id="{name}-m"/><use href="#{name}-m"/></svg>'
 
 
 def page(**changes: object) -> Page:
@@ -90,6 +77,7 @@ def page(**changes: object) -> Page:
 def test_the_page_is_self_contained() -> None:
     html = render_report(samples.report())
     rendered = Page(html)
+    assert rendered.attributes("svg")
     links = [a["href"] for a in rendered.attributes("a") if not a["href"].startswith("#")]
     assert links == [PAPER]
     assert all(img["src"].startswith("data:image/") for img in rendered.attributes("img"))
@@ -183,8 +171,44 @@ def test_headings_of_tables_have_a_scope(rendered: Page) -> None:
     assert all("scope" in heading for heading in rendered.attributes("th"))
 
 
+def test_the_contents_list_every_section_and_nothing_else() -> None:
+    many = {
+        "frontier": samples.frontier(),
+        "probes": [samples.probe()],
+        "targets": [samples.target("a<b"), samples.target()],
+    }
+    many["fates"] = [FateSummary("selected", 30, {})]
+    many["duplicates"] = DuplicatesSummary(13_000, {}, 0, [])
+    many["atlas"] = AtlasSummary("embedding-atlas x", 1, 1, None)
+    rendered = page(**many)
+    headings = [f"#{heading['id']}" for heading in rendered.attributes("h2")]
+    assert len(headings) > 10
+    assert [a["href"] for a in rendered.attributes("a") if a["href"].startswith("#")][
+        : len(headings)
+    ] == headings
+    assert "<!--" not in render_report(samples.report())
+    ids = [attributes["id"] for _, attributes in rendered.elements if "id" in attributes]
+    references = [use["href"].removeprefix("#") for use in rendered.attributes("use")]
+    assert set(references) <= set(ids)
+
+
+def test_the_ids_of_a_page_are_unique() -> None:
+    targets = [samples.target("small"), samples.target("large")]
+    rendered = page(targets=targets, frontier=samples.frontier())
+    ids = [attributes["id"] for _, attributes in rendered.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+
+
+def test_cells_of_wide_tables_name_their_column(rendered: Page) -> None:
+    html = render_report(samples.report())
+    for table in re.findall(r'<table class="[^"]*stacked.*?</table>', html, re.DOTALL):
+        assert table.count("<td") == table.count("data-column=")
+        names = {" ".join(name.split()) for name in re.findall(r'data-column="([^"]+)"', table)}
+        assert len(names) == len(re.findall(r"<th scope=.col.", table)) - 1
+
+
 def test_hostile_text_is_escaped() -> None:
-    attack = '"><script>alert(1)</script>'
+    attack = '"><script>alert(1)</script><!-- contents -->'
     thumbnail = SampleView(attack, samples.drawings()[0])
     target = dataclasses.replace(
         samples.target(attack), random_sample=[thumbnail], balanced_sample=[thumbnail]
@@ -218,14 +242,16 @@ def test_without_labels_their_parts_vanish() -> None:
     rendered = page(label_name=None, targets=[unlabelled], clusters=[cluster])
     assert "label" not in rendered.text.lower().replace("without labels", "")
     assert "in Vendi score" in rendered.text
-    assert len([img for img in rendered.attributes("img") if "title" not in img]) == 2
+    assert all("title" in img for img in rendered.attributes("img"))
+    assert len(rendered.attributes("svg")) == len(samples.comparison(labels=False).keys) + 1
 
 
 def test_several_targets_get_an_overview_and_a_section_each() -> None:
     rendered = page(targets=[samples.target("small"), samples.target("large", even=1.0)])
     ids = [heading["id"] for heading in rendered.attributes("h2") if "id" in heading]
     assert ids[1:6] == ["pool", "targets", "target-1", "target-2", "levels"]
-    assert [a["href"] for a in rendered.attributes("a")][:2] == ["#target-1", "#target-2"]
+    links = [a["href"] for a in rendered.attributes("a")]
+    assert links.count("#target-1") == links.count("#target-2") == 2
     assert "Target small" in rendered.text
     assert "Target large" in rendered.text
 
@@ -255,16 +281,26 @@ def test_an_empty_pool_is_reported() -> None:
 
 def test_duplicates_and_contamination_are_shown_with_their_twins() -> None:
     views = samples.thumbnails(3, "copy")
-    group = DuplicateGroup(samples.thumbnails(1, "original")[0], views, n_removed=9)
+    group = DuplicateGroup(samples.thumbnails(1, "original")[0], views, 9, 0.9512, 0.98)
+    equal = DuplicateGroup(samples.thumbnails(1, "twin")[0], [], 2)
     pair = EvidencePair(views[0], SampleView("q7"), "semantic", 0.9876)
     rendered = page(
-        duplicates=DuplicatesSummary(13_000, {"exact": 420, "semantic": 160}, 350, [group]),
+        duplicates=DuplicatesSummary(13_000, {"exact": 420, "semantic": 160}, 350, [group, equal], 0.95),
         contamination=[
             ContaminationSummary("quiz", {"semantic": 2}, [pair]),
             ContaminationSummary("other", {}, []),
         ],
     )
-    for shown in ("580 of 13,000 samples (4.5%)", "350 groups", "and 6 more", "0.988", "q7", "Clean:"):
+    for shown in (
+        "580 of 13,000 samples (4.5%)",
+        "350 groups",
+        "9 removed 0.951 to 0.980",
+        "0.988",
+        "q7",
+        "Clean:",
+    ):
+        assert shown in rendered.text
+    for shown in ("2 of 350 groups", "threshold of 0.95", "2 removed equal content"):
         assert shown in rendered.text
     captions = [img["alt"] for img in rendered.attributes("img")]
     assert captions.index("original 0") < captions.index("copy 0")

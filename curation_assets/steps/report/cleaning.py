@@ -16,15 +16,17 @@ from curation_assets.report.data import (
     EvidencePair,
     SampleView,
 )
-from curation_assets.steps.cleaning.duplicate_groups import group_sizes
+from curation_assets.steps.cleaning.duplicates import resolved_threshold
 from curation_assets.steps.report.pool import ReportPool
 from curation_assets.steps.report.samples import PoolViews, evaluation_views
 from curation_assets.storage.fates import KIND_WORDS, SEMANTIC
 from curation_assets.storage.tables import Duplicates
 
-_GROUPS, _GROUP_SAMPLES = 12, 7
+_GROUPS, _GROUP_SAMPLES = 24, 3
 _PAIRS = 8
 _TWIN = ["twin_set", "twin_id"]
+_SIMILARITY = pl.when(pl.col("kind") == SEMANTIC).then(pl.col("similarity"))
+"""Of embeddings; null for copies that were found by their content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +37,10 @@ class Evidence:
     """Columns of `Duplicates.evidence`, and pool_row; None without deduplication."""
     contaminated: pl.DataFrame | None
     groups: pl.DataFrame
-    """The largest groups of duplicates: twin_set, twin_id, n_removed, kept_row (pool row, null if unknown)."""
+    """Groups of duplicates, the nearest to the threshold first: columns of `group_spans`, and kept_row (pool row, null
+    if unknown)."""
     shown: pl.DataFrame
-    """Removed rows of those groups, the most similar first."""
+    """Removed rows of those groups, the least similar first."""
     pairs: pl.DataFrame
     """The closest contaminated rows of every evaluation set."""
 
@@ -60,11 +63,11 @@ def read_evidence(pool: ReportPool) -> Evidence:
         ]
         contaminated = _placed(pool, pl.concat(parts))
     empty = _placed(pool, Duplicates.evidence.empty())
-    groups = _largest_groups(pool, empty if duplicates is None else duplicates)
+    groups = _shown_groups(pool, empty if duplicates is None else duplicates)
     shown = (
         (empty if duplicates is None else duplicates)
         .join(groups.select(_TWIN), on=_TWIN, how="semi")
-        .sort("similarity", "sample_id", descending=[True, False])
+        .sort(_SIMILARITY, "sample_id", nulls_last=True)
     )
     shown = shown.filter(pl.int_range(pl.len()).over(_TWIN) < _GROUP_SAMPLES)
     pairs = (
@@ -76,12 +79,12 @@ def read_evidence(pool: ReportPool) -> Evidence:
 
 
 def summarise_duplicates(pool: ReportPool, evidence: Evidence, views: PoolViews) -> DuplicatesSummary | None:
-    """Counts by kind and the largest groups; None without deduplication."""
+    """Counts by kind, and the groups nearest to the threshold; None without deduplication."""
     if evidence.duplicates is None:
         return None
     shown = evidence.shown.partition_by(_TWIN, as_dict=True, maintain_order=True)
     groups = []
-    for twin_set, twin_id, n_removed, kept_row in evidence.groups.iter_rows():
+    for twin_set, twin_id, n_removed, lowest, highest, kept_row in evidence.groups.iter_rows():
         kept = SampleView(twin_id) if kept_row is None else views.one(kept_row)
         removed = [
             views.one(row, _likeness(kind, similarity))
@@ -89,13 +92,15 @@ def summarise_duplicates(pool: ReportPool, evidence: Evidence, views: PoolViews)
             .select("pool_row", "kind", "similarity")
             .iter_rows()
         ]
-        groups.append(DuplicateGroup(kept, removed, n_removed))
+        groups.append(DuplicateGroup(kept, removed, n_removed, lowest, highest))
+    searches_near = pool.spec.deduplication is not None and pool.spec.deduplication.semantic
     n_contaminated = 0 if evidence.contaminated is None else len(evidence.contaminated)
     return DuplicatesSummary(
         n_candidates=len(pool.index.clusters) - n_contaminated,
         by_kind=_counts(evidence.duplicates),
         n_groups=evidence.duplicates.select(_TWIN).n_unique(),
         groups=groups,
+        threshold=resolved_threshold(pool.spec) if searches_near else None,
     )
 
 
@@ -137,8 +142,21 @@ def _placed(pool: ReportPool, evidence: pl.DataFrame) -> pl.DataFrame:
     return mine.with_columns(pool_row=start + pl.col("row").cast(pl.Int64))
 
 
-def _largest_groups(pool: ReportPool, duplicates: pl.DataFrame) -> pl.DataFrame:
-    groups = group_sizes(duplicates).head(_GROUPS).drop("lowest_similarity")
+def group_spans(duplicates: pl.DataFrame) -> pl.DataFrame:
+    """Every group of duplicates with the span of its similarities, the nearest to the threshold first.
+
+    Returns:
+        Columns twin_set, twin_id, n_removed, lowest, highest (float, null without a copy by embedding). Groups without
+        one come last, the largest first.
+    """
+    spans = duplicates.group_by(_TWIN).agg(
+        pl.len().alias("n_removed"), _SIMILARITY.min().alias("lowest"), _SIMILARITY.max().alias("highest")
+    )
+    return spans.sort("lowest", -pl.col("n_removed").cast(pl.Int64), *_TWIN, nulls_last=True)
+
+
+def _shown_groups(pool: ReportPool, duplicates: pl.DataFrame) -> pl.DataFrame:
+    groups = group_spans(duplicates).head(_GROUPS)
     starts = pool.starts()
     kept: list[int | None] = []
     for twin_set, twin_id in groups.select(_TWIN).iter_rows():
