@@ -103,7 +103,7 @@ def in_postgres(storage: EventLogStorage) -> TypeGuard[SqlEventLogStorage]:
 
 
 def open_instance() -> dg.DagsterInstance:
-    """The instance of DAGSTER_HOME; SQLite storage is opened as `BatchedSqliteStorage`.
+    """The instance of DAGSTER_HOME, which writes events in batches; see `batched`.
 
     Raises:
         CurationError: if the driver of a PostgreSQL storage is not installed.
@@ -118,13 +118,22 @@ def open_instance() -> dg.DagsterInstance:
             "dagster.yaml: `postgresql` needs the package psycopg, which is not installed. Write "
             "`postgresql+psycopg2` instead (in postgres_url or postgres_db.scheme)"
         ) from error
+    found = batched(instance)
+    if found is not instance:
+        instance.dispose()
+    return found
+
+
+def batched(instance: dg.DagsterInstance) -> dg.DagsterInstance:
+    """The same instance, or another on the same files that writes SQLite's events in batches."""
     if in_postgres(instance.event_log_storage):
         # PostgreSQL storage writes batches too, if Dagster passes any.
         os.environ.setdefault(BATCH_SIZE_VARIABLE, str(_EVENTS_PER_TRANSACTION))
+    if not instance.is_persistent:
+        return instance
     ref = instance.get_ref()
     stock = ref.storage_data
     if stock is None or stock.class_name != DagsterSqliteStorage.__name__:
         return instance
-    instance.dispose()
-    batched = stock._replace(module_name=__name__, class_name=BatchedSqliteStorage.__name__)
-    return dg.DagsterInstance.from_ref(ref._replace(storage_data=batched))
+    ours = stock._replace(module_name=__name__, class_name=BatchedSqliteStorage.__name__)
+    return dg.DagsterInstance.from_ref(ref._replace(storage_data=ours))
