@@ -15,11 +15,11 @@ from curation_assets.cli.interrupts import ends_cleanly
 from curation_assets.cli.rebuild import Rebuild
 from curation_assets.cli.terminal import TerminalSink, say
 from curation_assets.cli.workers import run_workers
-from curation_assets.defs.run.dead_runs import PROCESS_TAG, close_dead_runs, process_name
+from curation_assets.defs.run.dead_runs import close_dead_runs, process_tag
 from curation_assets.defs.run.driver import Driver
 from curation_assets.defs.run.event_log import open_instance
 from curation_assets.defs.run.in_process import execute_in_process
-from curation_assets.defs.run.locks import only_runner
+from curation_assets.defs.run.locks import PATIENCE_SECONDS, only_runner
 from curation_assets.defs.run.origin import job_origin
 from curation_assets.defs.run.tags import COMMAND_TAG, POOL_TAG, REASON_TAG, STEPS_TAG
 from curation_assets.defs.run.wave_runner import WaveRunner, name_of
@@ -37,7 +37,11 @@ def open_runner(pool: str, *, parallel: int = 1) -> Iterator[Runner]:
     """
     home = open_home()
     spec = find_spec(home, pool)
-    with ends_cleanly(), open_instance() as instance, only_runner(home, instance, pool):
+    with (
+        ends_cleanly(),
+        open_instance() as instance,
+        only_runner(home, instance, pool, patience=PATIENCE_SECONDS),
+    ):
         yield Runner(Driver(home, spec, instance), Console(), parallel)
 
 
@@ -129,8 +133,7 @@ class Runner:
             COMMAND_TAG: " ".join(["curation-assets", *sys.argv[1:]]),
             STEPS_TAG: name_of(chosen),
             REASON_TAG: plan.wave.summary,
-            PROCESS_TAG: process_name(),
-        }
+        } | process_tag()
         try:
             result = execute_in_process(
                 job, driver.instance, tags=tags, origin=job_origin(driver.home, job.name)

@@ -8,11 +8,11 @@ from typing import TypeAlias
 import dagster as dg
 from pydantic import Field
 
-from curation_assets.defs.run.dead_runs import PROCESS_TAG, close_dead_runs, process_name
+from curation_assets.defs.run.dead_runs import close_dead_runs, process_tag
 from curation_assets.defs.run.driver import Driver
 from curation_assets.defs.run.event_log import batched
 from curation_assets.defs.run.job_names import curate_job
-from curation_assets.defs.run.locks import only_runner
+from curation_assets.defs.run.locks import PATIENCE_SECONDS, only_runner
 from curation_assets.defs.run.outcome import result_lines, warning_lines
 from curation_assets.defs.run.tags import POOL_TAG
 from curation_assets.defs.run.wave_runner import WaveRunner
@@ -96,14 +96,14 @@ def _work(
     def say(line: str, style: str | None = None) -> None:
         (context.log.warning if style else context.log.info)(line)
 
-    instance.add_run_tags(context.run_id, {PROCESS_TAG: process_name()})
-    with only_runner(home, instance, pool):
+    instance.add_run_tags(context.run_id, process_tag())
+    with only_runner(home, instance, pool, patience=PATIENCE_SECONDS):
         close_dead_runs(instance)
         driver = Driver(home, spec, instance)
         if config.list_files:
             for line in driver.take_in_files():
                 say(line)
-        runner = WaveRunner(driver, lambda: build([spec], home), say, parent=context.run)
+        runner = WaveRunner(driver, lambda: build([spec], home), lambda line, style: None, parent=context.run)
         plan = driver.plan()
         if takes_in := bool(config.shards and plan.wave and plan.wave.partitioned):
             succeeded = plan.wave is None or runner.bring_up_to_date(list(plan.wave.outputs), config.shards)

@@ -13,7 +13,7 @@ from functools import cached_property
 import dagster as dg
 
 from curation_assets.defs.partitions import partitions_name, sync_partitions
-from curation_assets.defs.run.dead_runs import PROCESS_TAG, process_name
+from curation_assets.defs.run.dead_runs import process_tag
 from curation_assets.defs.run.tags import (
     FORCED_TAG,
     PARENT_RUN_TAG,
@@ -21,7 +21,6 @@ from curation_assets.defs.run.tags import (
     RANGE_END_TAG,
     RANGE_START_TAG,
     REASON_TAG,
-    STEPS_TAG,
     WAVE_TAG,
     forced_text,
 )
@@ -180,9 +179,9 @@ class Driver:
         """
         tags = {POOL_TAG: self.spec.name, REASON_TAG: run.reason[:_LONGEST_REASON]}
         if in_this_process:
-            tags[PROCESS_TAG] = process_name()
+            tags |= process_tag()
         if parent:
-            tags |= {PARENT_RUN_TAG: parent, WAVE_TAG: wave, STEPS_TAG: " ".join(run.steps)}
+            tags |= {PARENT_RUN_TAG: parent, WAVE_TAG: wave}
         if run.block:
             tags |= {RANGE_START_TAG: run.block[0], RANGE_END_TAG: run.block[1]}
         if self.forced:

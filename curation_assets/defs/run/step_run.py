@@ -16,7 +16,8 @@ from curation_assets.defs.metadata import (
     reused_metadata,
     summary_metadata,
 )
-from curation_assets.defs.run.dead_runs import PROCESS_TAG, process_name
+from curation_assets.defs.run.dead_runs import PROCESS_TAG, process_tag
+from curation_assets.defs.run.event_times import EventTimes
 from curation_assets.defs.run.executors import steps_share_a_process
 from curation_assets.defs.run.gate import gate_of
 from curation_assets.defs.run.tags import FORCED_TAG, forced_of, is_planned
@@ -69,6 +70,11 @@ class StepRun:
         """What makes the step."""
         return code_of(self.step)
 
+    @cached_property
+    def times(self) -> EventTimes:
+        """When each event of the step happened."""
+        return EventTimes()
+
     def run(self) -> dg.MaterializeResult:
         """Make what is not up to date.
 
@@ -77,6 +83,7 @@ class StepRun:
             dagster.Failure: naming every failed shard with its error.
         """
         self._sign()
+        self.context.log.addFilter(self.times)
         keys: list[Any] = list(self.context.partition_keys) if self.step.partitioned else [None]
         refused = self._without_files(keys)
         freshness, gate = self.freshness(), gate_of(self.context.run.run_id)
@@ -125,6 +132,8 @@ class StepRun:
         new: list[Facts] = []
         more = {"tree_version": freshness.tree_version(self.step.level)} if self.step.level else {}
         with progress.task(self.step.name, len(keys), self.context.log.info) as report:
+            if items:
+                report(len(made) + len(failures), f"{len(made):,} up to date" if made else "")
             make = MakeShard(self.pool, self.step, self.code.make, more, report if engine.is_local else None)
             for number, outcome in engine.map(make, items):
                 key = items[number].shard.key
@@ -169,6 +178,7 @@ class StepRun:
         metadata = {
             key: self._metadata(facts, key, is_reused=key not in tried) for key, facts in made.items()
         }
+        self.times.plan(made)
         if failures:
             # Dagster records nothing of a failed run, so what was made is reported here.
             for key in made:
@@ -227,7 +237,7 @@ class StepRun:
         if not steps_share_a_process():
             return
         if PROCESS_TAG not in run.tags and self.context.instance.has_run(run.run_id):
-            self.context.instance.add_run_tags(run.run_id, {PROCESS_TAG: process_name()})
+            self.context.instance.add_run_tags(run.run_id, process_tag())
 
     def freshness(self) -> Freshness:
         """What is out of date now, including what this run rebuilds."""

@@ -40,7 +40,7 @@ class WaveRunner:
     Args:
         driver: plans the waves.
         definitions: assembles the pool's definitions, of which a wave runs some assets.
-        say: tells the user what happens.
+        say: tells the user what happens, besides the events of the parent.
         parallel: processes that share a partitioned wave, started by `run_blocks`.
     """
 
@@ -80,7 +80,7 @@ class WaveRunner:
             plan = plan or self.driver.plan(names, shards)
             wave, refit, plan = plan.wave, plan.refit, None
             if refit:
-                self.say(f"refit from level 1: {refit}", None)
+                self._tell(f"refit from level 1: {refit}")
             if wave is None:
                 return True
             if previous is not None and wave.outputs == previous.outputs:
@@ -100,7 +100,7 @@ class WaveRunner:
         runs = list(self.driver.runs(wave))
         names = list(wave.outputs)
         of_shards = f", {len(wave.shards)} shards" if wave.partitioned else ""
-        self._tell(f"wave {self.wave}{of_shards}: {wave.summary}")
+        self._note(f"wave {self.wave}{of_shards}: {wave.summary}")
         limit = pool_limit(self.driver.instance, [self.driver.steps[name] for name in names])
         n_processes = min(self.parallel, len(wave.shards), limit)
         if n_processes > 1 and self.run_blocks:
@@ -144,7 +144,12 @@ class WaveRunner:
         if run is None or run.status in _CANCELED:
             raise dg.DagsterExecutionInterruptedError
 
-    def _tell(self, line: str, run_id: str = "") -> None:
+    def _tell(self, line: str, style: str | None = None, run_id: str = "") -> None:
+        """Tell the user a line, and note it."""
+        self.say(line, style)
+        self._note(line, run_id)
+
+    def _note(self, line: str, run_id: str = "") -> None:
         """Show a line, with a link to a run, among the events of the parent."""
         if self.parent:
             metadata = {"run": dg.MetadataValue.dagster_run(run_id)} if run_id else {}
@@ -153,7 +158,7 @@ class WaveRunner:
     def _show_checks(self) -> None:
         for name, (passed, description) in self._checks.items():
             if not passed:
-                self.say(f"check {name} did not pass: {description}", "yellow")
+                self._tell(f"check {name} did not pass: {description}", "yellow")
         self._checks.clear()
 
     def _tell_failures(self, result: dg.ExecuteInProcessResult) -> None:
@@ -164,5 +169,4 @@ class WaveRunner:
                 cause = data.error.cause if data.error and data.error.cause else data.error
                 line = f"{event.step_key} failed: {message or (cause.message.strip() if cause else '')}"
                 self.failures.append(line)
-                self._tell(line, result.run_id)
-                self.say(line, "red")
+                self._tell(line, "red", result.run_id)
