@@ -47,6 +47,8 @@ class BatchedEventLog(SqliteEventLogStorage):
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
         """Store events in the database of their run, and asset events also in the index of all runs."""
         of_assets = [event for event in events if event.dagster_event_type in _ASSET_EVENTS]
+        # The UI pages by the order of storage and by time.
+        of_assets.sort(key=lambda event: event.timestamp)
         by_run: dict[str, list[EventLogEntry]] = {}
         for event in of_assets:
             by_run.setdefault(event.run_id, []).append(event)
@@ -95,6 +97,11 @@ class BatchedSqliteStorage(DagsterSqliteStorage):
     ) -> BatchedSqliteStorage:
         """See `ConfigurableClass`."""
         return cls.from_local(inst_data=inst_data, **config_value)
+
+
+def most_events_sorted(storage: EventLogStorage) -> int:
+    """How many events of a step are stored in the order of their times, as Dagster passes them together."""
+    return int(os.environ.get(BATCH_SIZE_VARIABLE, "0")) if isinstance(storage, BatchedEventLog) else 0
 
 
 def in_postgres(storage: EventLogStorage) -> TypeGuard[SqlEventLogStorage]:

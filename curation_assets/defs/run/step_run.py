@@ -73,7 +73,7 @@ class StepRun:
     @cached_property
     def times(self) -> EventTimes:
         """When each event of the step happened."""
-        return EventTimes()
+        return EventTimes(self.context.instance)
 
     def run(self) -> dg.MaterializeResult:
         """Make what is not up to date.
