@@ -11,6 +11,7 @@ from pydantic import Field
 from curation_assets.defs.run.dead_runs import close_dead_runs, process_tag
 from curation_assets.defs.run.driver import Driver
 from curation_assets.defs.run.event_log import batched
+from curation_assets.defs.run.interrupts import noticing_signals
 from curation_assets.defs.run.job_names import curate_job
 from curation_assets.defs.run.locks import PATIENCE_SECONDS, only_runner
 from curation_assets.defs.run.outcome import result_lines, warning_lines
@@ -73,7 +74,8 @@ def work_of(pool: str, home: Home, build: BuildDefinitions) -> Work:
     def work(context: dg.OpExecutionContext, config: Curate) -> None:
         instance = batched(context.instance)
         try:
-            _work(pool, home, build, context, config, instance)
+            with noticing_signals():
+                _work(pool, home, build, context, config, instance)
         except CurationError as error:
             raise dg.Failure(str(error), allow_retries=False) from error
         finally:

@@ -16,6 +16,7 @@ from curation_assets.defs.watch import Attempt, Cursor
 from curation_assets.storage.outputs import FACTS
 from curation_assets.storage.trees import TreeArchive
 from curation_assets_tests.growing import GROWING_POOL, GrowingPool, make_growing_pool, tar_of_another_world
+from curation_assets_tests.projects import materialized
 
 INGEST = ["raw_pool", "embeddings", "level_1_assign", "level_2_assign", "level_3_assign"]
 FITS = {
@@ -130,6 +131,25 @@ def test_output_shards_without_a_changed_row_are_not_written_again(pool: Growing
     assert len(rewritten) < len(before)
     for key in before.keys() - rewritten:
         assert storage.output("balanced_dataset", key).require_facts().made_at == before[key].made_at
+
+
+def test_more_shards_than_one_run_takes_in_are_left_for_the_next(pool: GrowingPool) -> None:
+    pool.project.write_pool({**GROWING_POOL, "watch": {"shards_per_run": 1}})
+    pool.drop("00015", pool.tar(15))
+    pool.drop("00016", pool.tar(13))
+    first = pool.look()
+    assert first.request is not None
+    assert first.request.run_config["ops"]["emoji_run"]["config"]["shards"] == ["00015"]
+    made = materialized(pool.instance, [run.run_id for run in pool.waves(pool.carry_out(first).run_id)])
+    assert made == {(step, "00015") for step in INGEST}
+    looks, _ = pool.follow()
+    assert "of 1 shards" in looks[0].summary
+    assert [look.request is None for look in looks] == [False, True]
+    assert looks[-1].summary == "up to date"
+    for name in ("00015", "00016"):
+        (pool.folder / f"{name}.tar").unlink()
+    pool.project.write_pool(GROWING_POOL)
+    pool.follow()
 
 
 def test_a_file_still_moving_is_left_alone(pool: GrowingPool) -> None:

@@ -46,7 +46,10 @@ class EventTimes(logging.Filter):
 
         An output that is older than the step was up to date: its event is of the step.
         """
-        times = {key: _milliseconds(datetime.fromisoformat(facts.made_at).timestamp()) for key, facts in made.items()}
+        times = {
+            key: _milliseconds(datetime.fromisoformat(facts.made_at).timestamp())
+            for key, facts in made.items()
+        }
         ordered = sorted(made, key=lambda key: max(times[key], self._began_ms))
         earliest = max(self._began_ms, self._last_ms + 1)
         spread = spread_out([times[key] for key in ordered], earliest, _milliseconds(time.time()))

@@ -21,6 +21,8 @@ from dagster._core.execution.context_creation_job import (
 from dagster._core.execution.plan.objects import ErrorSource
 from dagster._core.remote_origin import RemoteJobOrigin
 
+from curation_assets.defs.run.interrupts import stop_if_interrupted
+
 _QUIET: Mapping[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -39,6 +41,7 @@ def execute_in_process(
     Raises:
         dagster.DagsterExecutionInterruptedError: if the run was interrupted or cancelled.
     """
+    stop_if_interrupted()
     ephemeral = job.as_ephemeral_job(resource_defs={}, input_values={}, asset_selection=list(assets) or None)
     in_memory = InMemoryJob(ephemeral)
     plan = create_execution_plan(
@@ -77,6 +80,7 @@ def execute_in_process(
             ),
         )
     )
+    stop_if_interrupted()
     ended = instance.get_run_by_id(run.run_id) or run
     if ended.status == dg.DagsterRunStatus.CANCELED:
         raise dg.DagsterExecutionInterruptedError

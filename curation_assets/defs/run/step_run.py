@@ -20,6 +20,7 @@ from curation_assets.defs.run.dead_runs import PROCESS_TAG, process_tag
 from curation_assets.defs.run.event_times import EventTimes
 from curation_assets.defs.run.executors import steps_share_a_process
 from curation_assets.defs.run.gate import gate_of
+from curation_assets.defs.run.interrupts import stop_if_interrupted
 from curation_assets.defs.run.tags import FORCED_TAG, forced_of, is_planned
 from curation_assets.engines import Engine, LocalEngine, build_engine
 from curation_assets.errors import DamagedFileError, StaleInputError
@@ -82,6 +83,7 @@ class StepRun:
             StaleInputError: if what every output is made from is out of date.
             dagster.Failure: naming every failed shard with its error.
         """
+        stop_if_interrupted()
         self._sign()
         self.context.log.addFilter(self.times)
         keys: list[Any] = list(self.context.partition_keys) if self.step.partitioned else [None]

@@ -42,7 +42,9 @@ def events_tab(instance: dg.DagsterInstance) -> list[tuple[str | None, int]]:
     cursor, before = None, None
     while True:
         page = instance.fetch_materializations(
-            dg.AssetRecordsFilter(dg.AssetKey("rows"), before_timestamp=before), limit=PAGE_SIZE, cursor=cursor
+            dg.AssetRecordsFilter(dg.AssetKey("rows"), before_timestamp=before),
+            limit=PAGE_SIZE,
+            cursor=cursor,
         )
         for record in page.records:
             found.setdefault((record.run_id, int(record.timestamp * 1000)), record.partition_key)
