@@ -60,10 +60,7 @@ def test_a_command_is_one_run_with_named_waves(finished: Project) -> None:
     assert [name.partition(":")[0] for name in names] == [str(i + 1) for i in range(len(names))]
     # The UI shows runs of this job by their assets.
     assert {run.job_name for run in waves} == {"__ASSET_JOB"}
-    assert [key.path[-1] for key in waves[0].asset_selection or ()].sort() == [
-        "raw_pool",
-        "embeddings",
-    ].sort()
+    assert {key.path[-1] for key in waves[0].asset_selection or ()} == {"raw_pool", "embeddings"}
     assert "wave 1: raw_pool … embeddings, 3 shards: not made yet (3)" in lines
     for run in (parent, *waves):
         assert run.remote_job_origin is not None
@@ -89,8 +86,9 @@ def test_a_failed_wave_makes_the_parent_red_with_its_message(project: Project) -
         assert any(line.startswith(message) for line in told(instance, parent))
 
 
-def test_the_job_runs_the_waves_below_its_own_run(project: Project) -> None:
+def test_the_job_runs_the_waves_below_its_own_run(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     project.write_pool(OTHER_SIZE)
+    monkeypatch.setattr("curation_assets.defs.curate.PATIENCE_SECONDS", 0.0)
     with environment_of(project.environment), project.instance() as instance:
         job = build_definitions([project.spec], project.home).resolve_job_def("emoji_curate")
         with only_runner(project.home, instance, "emoji"):
@@ -133,9 +131,8 @@ def test_a_command_that_is_told_to_end_closes_its_runs(project: Project, number:
         output, _ = process.communicate(timeout=60)
         assert process.returncode == 130, output
         parent, _ = parents_of(instance)
-        statuses = [run.status for run in (parent, *waves_of(instance, parent))]
-        assert statuses[0] == dg.DagsterRunStatus.CANCELED, output
-        assert set(statuses) <= {dg.DagsterRunStatus.CANCELED, dg.DagsterRunStatus.SUCCESS}
+        assert parent.status == dg.DagsterRunStatus.CANCELED, output
+        assert all(run.is_finished for run in waves_of(instance, parent))
         storage = instance.event_log_storage
         assert not any(
             storage.get_concurrency_info(key).claimed_slots for key in storage.get_concurrency_keys()
