@@ -135,6 +135,8 @@ def compare(folder: Path, instance: dg.DagsterInstance, options: argparse.Namesp
         # The command holds the pool's lock, so the sensor does nothing meanwhile.
         drop(folder / "raw", number, options.rows)
         commands.append(by_command(dict(os.environ)))
+        # A tick just before the command may have requested a run, which finds nothing to do.
+        wait_until_quiet(instance)
         known = set(instance.get_run_ids())
         drop(folder / "raw", number + 1, options.rows)
         ticks.append(by_sensor(instance, known))
