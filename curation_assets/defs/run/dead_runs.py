@@ -8,7 +8,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from curation_assets.defs.run.tags import PARENT_RUN_TAG
+from curation_assets.defs.run.tags import PARENT_RUN_TAG, PARENT_TAG
 
 # The prefix keeps it from the tags that the UI shows.
 PROCESS_TAG = ".dagster/curation_process"
@@ -19,6 +19,7 @@ ACTIVE_STATUSES = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
+_IN_PROCESS = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
 
 
 def process_name() -> str:
@@ -41,13 +42,18 @@ def close_dead_runs(instance: dg.DagsterInstance) -> int:
     """
     n_closed = 0
     for run in instance.get_runs(dg.RunsFilter(statuses=ACTIVE_STATUSES)):
+        if PARENT_TAG in run.tags and run.status not in _IN_PROCESS:
+            # Executed again, and not begun yet: its tag is a copy that names the process of the first time.
+            continue
         name, _, started = run.tags.get(PROCESS_TAG, "").partition(" ")
         pid, _, host = name.partition("@")
         if pid and host == socket.gethostname() and not _is_alive(int(pid), started):
             instance.report_run_failed(run, f"process {pid} no longer exists; what it finished is kept")
             n_closed += PARENT_RUN_TAG not in run.tags
     for run in instance.get_runs(dg.RunsFilter(statuses=ACTIVE_STATUSES)):
-        if (parent := run.tags.get(PARENT_RUN_TAG)) and _has_ended(instance, parent):
+        parent = run.tags.get(PARENT_RUN_TAG)
+        # A wave that is executed again is on its own.
+        if parent and PARENT_TAG not in run.tags and _has_ended(instance, parent):
             instance.report_run_failed(
                 run, f"run {parent} has ended, of which this is a wave; finished work is kept"
             )

@@ -238,8 +238,10 @@ class StepRun:
         run = self.context.run
         if not steps_share_a_process():
             return
-        if PROCESS_TAG not in run.tags and self.context.instance.has_run(run.run_id):
-            self.context.instance.add_run_tags(run.run_id, process_tag())
+        mine = process_tag()
+        # A run that is executed again has a copy of the tag of the first time.
+        if run.tags.get(PROCESS_TAG) != mine[PROCESS_TAG] and self.context.instance.has_run(run.run_id):
+            self.context.instance.add_run_tags(run.run_id, mine)
 
     def freshness(self) -> Freshness:
         """What is out of date now, including what this run rebuilds."""
