@@ -51,13 +51,13 @@ def test_runs_that_are_executed_again_do_not_end_with_the_process_of_the_first_t
             PARENT_RUN_TAG: ended.run_id,
             "dagster/parent_run_id": ended.run_id,
         }
-        waiting = instance.create_run_for_job(_job, tags=copied, status=dg.DagsterRunStatus.QUEUED)
+        waiting = instance.create_run_for_job(_job, tags=copied, status=dg.DagsterRunStatus.NOT_STARTED)
         begun = instance.create_run_for_job(
             _job, tags={**copied, **process_tag()}, status=dg.DagsterRunStatus.STARTED
         )
         assert close_dead_runs(instance) == 0
         statuses = [instance.get_run_by_id(run.run_id).status for run in (waiting, begun)]  # type: ignore[union-attr]
-    assert statuses == [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTED]
+    assert statuses == [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTED]
 
 
 def test_waves_of_a_run_that_has_ended_are_closed() -> None:
