@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from curation_assets.defs.pool_definitions import build_definitions
+from curation_assets.defs.run.tags import PARENT_RUN_TAG
 from curation_assets.defs.watch import Cursor, Look, Watcher
 from curation_assets.demo.openmoji import write_openmoji_pool
 from curation_assets.formats.webdataset import WebDatasetReader
@@ -74,22 +75,25 @@ class GrowingPool:
         spec, home = self.project.spec, self.project.home
         return Watcher(spec, home, self.instance, self.cursor).look(self.now)
 
-    def carry_out(self, look: Look) -> list[dg.ExecuteInProcessResult]:
+    def carry_out(self, look: Look) -> dg.ExecuteInProcessResult:
         """Run what a look asked for, as the daemon would."""
-        results = []
-        for request in look.requests:
-            assert request.job_name is not None
-            definitions = build_definitions([self.project.spec], self.project.home)
-            results.append(
-                definitions.resolve_job_def(request.job_name).execute_in_process(
-                    instance=self.instance,
-                    asset_selection=request.asset_selection,
-                    tags=request.tags,
-                    raise_on_error=False,
-                    run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-                )
-            )
-        return results
+        request = look.request
+        assert request is not None
+        assert request.job_name is not None
+        definitions = build_definitions([self.project.spec], self.project.home)
+        return definitions.resolve_job_def(request.job_name).execute_in_process(
+            instance=self.instance,
+            tags=request.tags,
+            raise_on_error=False,
+            run_config={
+                **request.run_config,
+                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+            },
+        )
+
+    def waves(self, parent: str) -> list[dg.DagsterRun]:
+        """The runs of the waves of a run, in order."""
+        return self.instance.get_runs(dg.RunsFilter(tags={PARENT_RUN_TAG: parent}))[::-1]
 
     def follow(self, most: int = 12) -> tuple[list[Look], dict[str, set[str | None]]]:
         """Look and carry out until nothing is requested; the looks, and what was materialized by asset."""
@@ -98,10 +102,9 @@ class GrowingPool:
         for _ in range(most):
             look = self.look()
             looks.append(look)
-            if not look.requests:
+            if look.request is None:
                 return looks, made
-            runs = [result.run_id for result in self.carry_out(look)]
-            for asset, partition in materialized(self.instance, runs):
+            for asset, partition in materialized(self.instance, [self.carry_out(look).run_id]):
                 made.setdefault(asset, set()).add(partition)
             self.now += 30
         raise AssertionError(f"still not at rest: {[look.summary for look in looks]}")

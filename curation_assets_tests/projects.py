@@ -17,6 +17,7 @@ import dagster as dg
 import yaml
 
 from curation_assets.cli.main import main
+from curation_assets.defs.run.tags import PARENT_RUN_TAG
 from curation_assets.demo.openmoji import write_openmoji_pool
 from curation_assets.pools import PoolSpec, load_pool_spec
 from curation_assets.project import Home
@@ -141,9 +142,10 @@ def make_project(folder: Path, *, n_images: int = 72, samples_per_shard: int = 2
 
 
 def materialized(instance: dg.DagsterInstance, run_ids: list[str]) -> set[tuple[str, str | None]]:
-    """(asset, partition) of every materialization of the runs, from the event log."""
+    """(asset, partition) of every materialization of the runs and of their waves, from the event log."""
     found = set()
-    for run_id in run_ids:
+    waves = [instance.get_run_ids(dg.RunsFilter(tags={PARENT_RUN_TAG: run_id})) for run_id in run_ids]
+    for run_id in {*run_ids, *(wave for ids in waves for wave in ids)}:
         for record in instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION):
             event = record.dagster_event
             assert event is not None

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from curation_assets.defs.run.tags import PARENT_RUN_TAG
 from curation_assets_tests.projects import Project, materialized
 
 
@@ -36,8 +37,13 @@ def facts_time(project: Project, asset: str, shard: str | None = None) -> str:
 
 
 def new_runs(project: Project, before: set[str]) -> list[str]:
+    """The waves of commands, without their parents."""
     with project.instance() as instance:
-        return [run.run_id for run in instance.get_runs() if run.run_id not in before]
+        return [
+            run.run_id
+            for run in instance.get_runs()
+            if run.run_id not in before and PARENT_RUN_TAG in run.tags
+        ]
 
 
 def test_a_level_and_no_more(project: Project) -> None:

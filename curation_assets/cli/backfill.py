@@ -15,8 +15,9 @@ from curation_assets.cli.choice import (
     steps_between,
     steps_of_shards,
 )
+from curation_assets.cli.interrupts import ends_cleanly
 from curation_assets.cli.rebuild import Rebuild
-from curation_assets.cli.runner import Runner, open_runner
+from curation_assets.cli.runner import Runner, open_runner, waves_of
 from curation_assets.cli.terminal import TerminalSink
 from curation_assets.cli.workers import die_with_parent
 from curation_assets.defs.run.driver import Driver, PlannedRun
@@ -93,11 +94,17 @@ def _chosen(
     return names, missing_shards(freshness, names)
 
 
-def work(pool: str, names: list[str], block: tuple[str, str], forced: str) -> int:
+def work(pool: str, names: list[str], block: tuple[str, str], forced: str, parent: str, wave: str) -> int:
     """Run one block of shards for a backfill in another process, which holds the pool's locks."""
     die_with_parent()
     home, console = open_home(), Console(force_terminal=False)
-    with open_instance() as instance, TerminalSink(console) as sink, progress.shown_in(sink):
+    with (
+        ends_cleanly(),
+        open_instance() as instance,
+        TerminalSink(console) as sink,
+        progress.shown_in(sink),
+    ):
         driver = Driver(home, find_spec(home, pool), instance, forced_of({FORCED_TAG: forced}))
-        run = PlannedRun(names, block, "block of a backfill")
-        return 0 if Runner(driver, console).execute(run) else 1
+        waves = waves_of(driver, console)
+        waves.parent, waves.wave = instance.get_run_by_id(parent), wave
+        return 0 if waves.execute(PlannedRun(names, block, "block of a backfill")) else 1

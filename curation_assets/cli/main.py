@@ -70,11 +70,13 @@ def backfill(**options: Any) -> None:
 @click.option("--first", required=True)
 @click.option("--last", required=True)
 @click.option("--again", "forced", default="")
-def work(pool: str, steps: str, first: str, last: str, forced: str) -> None:
+@click.option("--parent", default="")
+@click.option("--wave", default="")
+def work(pool: str, steps: str, first: str, last: str, forced: str, parent: str, wave: str) -> None:
     """Run one block of shards for `backfill --parallel`."""
     from curation_assets.cli.backfill import work as run_block
 
-    sys.exit(run_block(pool, steps.split(","), (first, last), forced))
+    sys.exit(run_block(pool, steps.split(","), (first, last), forced, parent, wave))
 
 
 @cli.command()

@@ -7,11 +7,9 @@ import time
 from curation_assets.cli.choice import find_step, shards_named
 from curation_assets.cli.rebuild import Rebuild
 from curation_assets.cli.runner import Runner, open_runner
+from curation_assets.defs.run.outcome import result_lines, warning_lines
 from curation_assets.errors import PoolSpecError
 from curation_assets.graph.relations import descendants, descendants_to_force, ingest_steps
-from curation_assets.steps.comparison.verdict import verdict_lines
-from curation_assets.steps.damage import damage_lines, set_aside_lines
-from curation_assets.storage.tables import CurationReport
 
 
 def run_pool(pool: str, *, first: str | None, shards: str | None) -> int:
@@ -32,14 +30,17 @@ def run_pool(pool: str, *, first: str | None, shards: str | None) -> int:
         if begin:
             rebuild = Rebuild(driver.home, pool, ["run", begin, keys])
             runner.force(set(descendants_to_force(driver.steps, begin)) & set(names), rebuild)
-        if not runner.carry_out(names, keys, rebuild):
-            _show_damage(runner)
-            return 1
-        if n := driver.storage.remove_orphans(list(driver.steps)):
-            runner.say(f"removed {n} unfinished outputs of interrupted runs from the object store")
-        _show_result(runner, time.monotonic() - began, whole=keys is None)
-        _show_damage(runner)
-    return 0
+        spec, storage = driver.spec, driver.storage
+        succeeded = runner.carry_out(names, keys, rebuild)
+        if succeeded:
+            if n := storage.remove_orphans(list(driver.steps)):
+                runner.say(f"removed {n} unfinished outputs of interrupted runs from the object store")
+            seconds = time.monotonic() - began
+            for line in result_lines(spec, storage, runner.n_made, seconds, whole=keys is None):
+                runner.say(line)
+        for line in warning_lines(spec, storage):
+            runner.say(line, style="yellow")
+    return 0 if succeeded else 1
 
 
 def _chosen_steps(runner: Runner, begin: str | None, shards: str | None) -> list[str]:
@@ -57,35 +58,3 @@ def _chosen_steps(runner: Runner, begin: str | None, shards: str | None) -> list
             f"--from {' or '.join(read_alone)}"
         )
     return [name for name in read_alone if begin is None or name in descendants(steps, begin)]
-
-
-def _show_result(runner: Runner, seconds: float, *, whole: bool) -> None:
-    pool, storage = runner.driver.spec.name, runner.driver.storage
-    if runner.n_made == 0:
-        runner.say(f"pool '{pool}' is up to date: nothing to do")
-        return
-    runner.say(f"pool '{pool}': {runner.n_made} assets updated in {seconds:.0f} s")
-    facts = storage.output("selection").facts()
-    if not whole or facts is None:
-        return
-    summary = facts.summary
-    for target, size in summary["targets"].items():
-        tokens = f", {summary['tokens'][target]:,} tokens" if "tokens" in summary else ""
-        runner.say(f"  target {target}: {size:,} of {summary['n_rows']:,} samples{tokens}")
-    runner.say(f"  dataset: {storage.output('balanced_dataset').folder}")
-    # Each version has its own folder in an object store, so the asset's folder may hold several.
-    runner.say(f"  release: {storage.output('dataset_release').path('any').parent}")
-    runner.say(f"  report:  {storage.output(CurationReport.asset).path(CurationReport.PAGE)}")
-    compared = storage.comparison().facts()
-    for target, verdict in (compared.summary["verdicts"] if compared else {}).items():
-        first, *others = verdict_lines(verdict)
-        runner.say(f"  {target}: {first}")
-        for line in others:
-            runner.say(f"    {line}")
-
-
-def _show_damage(runner: Runner) -> None:
-    """Rejections by reason, damaged files and the shards that are left out: the last lines, so that they are seen."""
-    driver = runner.driver
-    for line in (*damage_lines(driver.spec, driver.storage), *set_aside_lines(driver.storage)):
-        runner.say(f"  {line}", style="yellow")

@@ -1,13 +1,11 @@
-"""Progress on the console: moving bars in a terminal, plain lines elsewhere."""
+"""Progress on the console: moving bars in a terminal, a line every ten seconds elsewhere."""
 
 from __future__ import annotations
 
 import time
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-
-from curation_assets.progress import LOG_INTERVAL_SECONDS
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 
 def say(console: Console, text: str, style: str | None = None) -> None:
@@ -22,9 +20,7 @@ class TerminalSink:
         self._console = console
         self._bars: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
-        self._totals: dict[str, int] = {}
         self._began: dict[str, float] = {}
-        self._last_line = 0.0
 
     def __enter__(self) -> TerminalSink:
         if self._console.is_terminal:
@@ -33,6 +29,7 @@ class TerminalSink:
                 BarColumn(bar_width=24),
                 TextColumn("{task.percentage:>3.0f}%"),
                 TimeElapsedColumn(),
+                TimeRemainingColumn(),
                 TextColumn("{task.fields[detail]}", style="dim"),
                 console=self._console,
             )
@@ -45,7 +42,7 @@ class TerminalSink:
 
     def begin(self, task: str, total: int) -> None:
         """See `ProgressSink`."""
-        self._totals[task], self._began[task] = total, time.monotonic()
+        self._began[task] = time.monotonic()
         if self._bars:
             self._tasks[task] = self._bars.add_task(task, total=total, detail="")
 
@@ -53,10 +50,11 @@ class TerminalSink:
         """See `ProgressSink`."""
         if self._bars:
             self._bars.update(self._tasks[task], completed=done, detail=detail)
-        elif time.monotonic() - self._last_line >= LOG_INTERVAL_SECONDS:
-            self._last_line = time.monotonic()
-            share = done / max(1, self._totals[task])
-            self._console.print(f"{task:<18} {share:4.0%}  {detail}", highlight=False)
+
+    def line(self, text: str) -> None:
+        """See `ProgressSink`."""
+        if not self._bars:
+            say(self._console, text)
 
     def end(self, task: str) -> None:
         """See `ProgressSink`."""

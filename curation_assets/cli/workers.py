@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from curation_assets.cli.runner import Runner
+    from curation_assets.defs.run.wave_runner import WaveRunner
 
 LIFELINE_VARIABLE = "CURATION_LIFELINE"
 """Set to `stdin` for workers: they end when their standard input closes."""
+_GRACE_SECONDS = 5.0
 _CHUNKS_PER_WORKER = 2
 """More chunks even out shards of unequal size, at one start-up each."""
 
@@ -40,20 +43,36 @@ def split_blocks(
 
 
 def run_workers(
-    runner: Runner, names: Sequence[str], blocks: Sequence[tuple[str, str]], n_processes: int
+    runner: WaveRunner, names: Sequence[str], blocks: Sequence[tuple[str, str]], n_processes: int
 ) -> bool:
     """Run the blocks in several processes; True if all succeeded.
 
     The processes share the cores, and end when this one does, however it ends.
+
+    Raises:
+        dagster.DagsterExecutionInterruptedError: if this process is told to end; the others have ended too.
     """
     chunks = split_blocks(blocks, runner.driver.ordered_shards(), n_processes * _CHUNKS_PER_WORKER)
     threads = max(1, (os.cpu_count() or 1) // n_processes)
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), LIFELINE_VARIABLE: "stdin"}
+    started: list[subprocess.Popen[str]] = []
     with ThreadPoolExecutor(n_processes) as pool:
-        return all(pool.map(lambda chunk: _work(runner, names, chunk, environment), chunks))
+        try:
+            return all(pool.map(lambda chunk: _work(runner, names, chunk, environment, started), chunks))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in started:
+                process.terminate()
+            raise
 
 
-def _work(runner: Runner, names: Sequence[str], chunk: tuple[str, str], environment: dict[str, str]) -> bool:
+def _work(
+    runner: WaveRunner,
+    names: Sequence[str],
+    chunk: tuple[str, str],
+    environment: dict[str, str],
+    started: list[subprocess.Popen[str]],
+) -> bool:
     from curation_assets.defs.run.tags import forced_text
 
     driver = runner.driver
@@ -61,6 +80,7 @@ def _work(runner: Runner, names: Sequence[str], chunk: tuple[str, str], environm
         sys.executable, "-m", "curation_assets.cli.main", "work", "--pool", driver.spec.name,
         "--steps", ",".join(names), "--first", chunk[0], "--last", chunk[1],
         "--again", forced_text(driver.forced) if driver.forced else "",
+        "--parent", runner.parent.run_id if runner.parent else "", "--wave", runner.wave,
     ]  # fmt: skip
     label = chunk[0] if chunk[0] == chunk[1] else f"{chunk[0]}..{chunk[1]}"
     with subprocess.Popen(  # noqa: S603 - our own command line
@@ -71,8 +91,9 @@ def _work(runner: Runner, names: Sequence[str], chunk: tuple[str, str], environm
         stderr=subprocess.STDOUT,
         text=True,
     ) as process:
+        started.append(process)
         for line in process.stdout or ():
-            runner.say(f"[{label}] {line.rstrip()}")
+            runner.say(f"[{label}] {line.rstrip()}", None)
     return process.returncode == 0
 
 
@@ -85,6 +106,9 @@ def die_with_parent() -> None:
         # Not sys.stdin: its lock, held by a waiting thread, would abort the interpreter's shutdown.
         while os.read(0, 1024):
             pass
+        # As if told to end, so that the run is closed and gives its slots back; a step that does not react is cut off.
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(_GRACE_SECONDS)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

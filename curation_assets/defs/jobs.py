@@ -1,15 +1,12 @@
 """Jobs, named for what people do."""
 
-import os
-import subprocess
-import sys
 from typing import TYPE_CHECKING, TypeAlias
 
 import dagster as dg
 
+from curation_assets.defs.curate import BuildDefinitions, build_curate_job, work_of
 from curation_assets.defs.run.executors import chosen_executor
 from curation_assets.defs.run.job_names import (
-    curate_job,
     ingest_job,
     recluster_job,
     resample_job,
@@ -29,23 +26,8 @@ if TYPE_CHECKING:
 Job: TypeAlias = "UnresolvedAssetJobDefinition | dg.JobDefinition"
 
 
-def sensed_jobs(pool: str) -> tuple[str, ...]:
-    """Jobs that the pool's sensor requests runs of."""
-    return ingest_job(pool), resample_job(pool), whole_pool_job(pool)
-
-
-def job_for(spec: PoolSpec, names: set[str]) -> str:
-    """Name of the job that best describes a run of these steps."""
-    steps = pool_steps(spec)
-    if names <= set(ingest_steps(steps)):
-        return ingest_job(spec.name)
-    if names <= set(descendants(steps, "selection")):
-        return resample_job(spec.name)
-    return whole_pool_job(spec.name)
-
-
-def build_jobs(spec: PoolSpec, home: Home) -> list[Job]:
-    """The jobs of a pool."""
+def build_jobs(spec: PoolSpec, home: Home, build: BuildDefinitions) -> list[Job]:
+    """The jobs of a pool; `build` assembles the definitions whose assets the job `<pool>_curate` runs."""
     pool, steps = spec.name, pool_steps(spec)
     jobs: list[Job] = [
         _asset_job(
@@ -66,7 +48,7 @@ def build_jobs(spec: PoolSpec, home: Home) -> list[Job]:
             descendants(steps, "selection"),
             "Draws the targets again from the current tree, without clustering. Choose all partitions.",
         ),
-        _curate(spec, home),
+        build_curate_job(pool, work_of(pool, home, build)),
     ]
     jobs += [_recluster(spec, steps, level) for level in range(1, spec.n_levels + 1)]
     return jobs
@@ -94,35 +76,3 @@ def _asset_job(
         executor_def=chosen_executor(),
         run_tags={POOL_TAG: spec.name, **(tags or {})},
     )
-
-
-def _curate(spec: PoolSpec, home: Home) -> dg.JobDefinition:
-    """Runs the command line in its own process, because a run of assets cannot decide about a refit half-way."""
-
-    @dg.op(name=f"{spec.name}_run", description=f"Runs `curation-assets run --pool {spec.name}`.")
-    def run(context: dg.OpExecutionContext) -> None:
-        command = [sys.executable, "-m", "curation_assets.cli.main", "run", "--pool", spec.name]
-        environment = os.environ | home.environment
-        with subprocess.Popen(  # noqa: S603 - our own command line
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        ) as process:
-            for line in process.stdout or ():
-                context.log.info(line.rstrip())
-        if process.returncode:
-            raise dg.Failure(
-                f"`curation-assets run --pool {spec.name}` ended with code {process.returncode}. Its output is above; "
-                f"finished work is kept",
-                allow_retries=False,
-            )
-
-    @dg.job(
-        name=curate_job(spec.name),
-        description=f"Lists the files of the pool '{spec.name}' and brings everything up to date, including a refit "
-        f"if one is due. The same as `curation-assets run --pool {spec.name}`.",
-        executor_def=dg.in_process_executor,
-        run_tags={POOL_TAG: spec.name},
-    )
-    def curate() -> None:
-        run()
-
-    return curate

@@ -29,7 +29,7 @@ def build_definitions(specs: list[PoolSpec], home: Home, broken: Iterable[Broken
     for spec in specs:
         assets += build_assets(spec)
         checks += build_checks(spec)
-        pool_jobs = build_jobs(spec, home)
+        pool_jobs = build_jobs(spec, home, build_definitions)
         jobs += pool_jobs
         sensors.append(build_sensor(spec, home, pool_jobs))
         schedules += build_schedules(spec, home)

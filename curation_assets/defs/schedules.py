@@ -2,8 +2,8 @@
 
 import dagster as dg
 
-from curation_assets.defs.jobs import curate_job, recluster_job
-from curation_assets.defs.run.driver import Driver
+from curation_assets.defs.run.driver import Driver, PlannedRun
+from curation_assets.defs.run.job_names import curate_job, recluster_job
 from curation_assets.pools import PoolSpec
 from curation_assets.project import Home, why_not_current
 
@@ -39,6 +39,7 @@ def _refit(spec: PoolSpec, home: Home) -> dg.ScheduleDefinition:
             return dg.SkipReason("no rows were added or removed since the last fit")
         ordered = driver.ordered_shards()
         reason = f"scheduled refit on {rows.n_rows:,} rows"
-        return dg.RunRequest(tags=driver.tags((ordered[0], ordered[-1]), reason, in_this_process=False))
+        run = PlannedRun([], (ordered[0], ordered[-1]), reason)
+        return dg.RunRequest(tags=driver.tags(run, in_this_process=False))
 
     return refit

@@ -4,7 +4,8 @@ import time
 
 import dagster as dg
 
-from curation_assets.defs.jobs import Job, sensed_jobs
+from curation_assets.defs.jobs import Job
+from curation_assets.defs.run.job_names import curate_job
 from curation_assets.defs.watch import Cursor, Watcher
 from curation_assets.pools import PoolSpec
 from curation_assets.project import Home, why_not_current
@@ -20,12 +21,12 @@ def build_sensor(spec: PoolSpec, home: Home, jobs: list[Job]) -> dg.SensorDefini
 
     @dg.sensor(
         name=sensor_name(spec.name),
-        jobs=[job for job in jobs if job.name in sensed_jobs(spec.name)],
+        jobs=[job for job in jobs if job.name == curate_job(spec.name)],
         minimum_interval_seconds=spec.watch.interval_seconds,
         default_status=dg.DefaultSensorStatus.STOPPED,
-        description=f"Watches the files of the pool '{spec.name}'. Ingests new and changed shards once they are "
-        f"complete, assigns them to the tree, drops deleted shards from the selection, and refits the tree if it has "
-        f"drifted. Every tick ends in a run or in the reason for not starting one.",
+        description=f"Watches the files of the pool '{spec.name}'. Takes in new and changed shards once they "
+        f"are complete, drops deleted shards from the selection, and refits the tree if it has drifted. Every tick "
+        f"ends in one run of {curate_job(spec.name)}, which does all that is due, or in the reason for none.",
     )
     def arrivals(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         # Runs read the YAML as it is now: with other settings than theirs, what they made would look out of date.
@@ -35,8 +36,8 @@ def build_sensor(spec: PoolSpec, home: Home, jobs: list[Job]) -> dg.SensorDefini
         look = Watcher(spec, home, context.instance, cursor).look(time.time())
         context.log.info(look.summary)
         context.update_cursor(cursor.text())
-        if not look.requests:
+        if look.request is None:
             return dg.SkipReason(look.summary)
-        return dg.SensorResult(run_requests=list(look.requests))
+        return dg.SensorResult(run_requests=[look.request])
 
     return arrivals

@@ -7,15 +7,15 @@ only what these do not tell: files that are still being written, and attempts th
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 
 import dagster as dg
 
-from curation_assets.defs.jobs import job_for
+from curation_assets.defs.curate import Curate, run_step
 from curation_assets.defs.run.arrivals import Unsettled, settle
 from curation_assets.defs.run.dead_runs import ACTIVE_STATUSES, close_dead_runs
-from curation_assets.defs.run.driver import Driver
+from curation_assets.defs.run.driver import Driver, PlannedRun
+from curation_assets.defs.run.job_names import curate_job
 from curation_assets.defs.run.locks import only_runner
 from curation_assets.defs.run.tags import POOL_TAG
 from curation_assets.errors import CurationError, PoolBusyError
@@ -102,10 +102,10 @@ def _is_closed(reader: ShardReader, file: SourceFile) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The result of a look: runs to request, or why there are none."""
+    """The result of a look: a run to request, or why there is none."""
 
     summary: str
-    requests: tuple[dg.RunRequest, ...] = ()
+    request: dg.RunRequest | None = None
 
 
 class Watcher:
@@ -169,7 +169,7 @@ class Watcher:
         self._count_failures(now)
         change = self._driver.sync_shards(arrivals.settled, lambda shard: self._why_set_aside(shard, now))
         look = self._plan(change, now)
-        if not look.requests and look.summary.startswith("up to date") and not self._cursor.attempts:
+        if look.request is None and look.summary.startswith("up to date") and not self._cursor.attempts:
             cursor.quiet = quiet
         return look
 
@@ -225,16 +225,17 @@ class Watcher:
             return self._request_shards(wave, plan.freshness, news, now)
         if waiting := self._backed_off(wave, now):
             return Look(f"{news}{waiting}{self._waiting()}")
-        return self._request(wave, wave.shards, news)
+        return self._request(wave, [], news)
 
     def _request_shards(self, wave: Wave, freshness: Freshness, news: str, now: float) -> Look:
+        """Take in new shards, and do everything that follows unless more of them are left for the next run."""
         chosen = sorted(wave.shards)[: self._spec.watch.shards_per_run]
         for name in chosen:
             key, about = f"shard:{name}", self._attempted(freshness, freshness.shards[name])
             earlier = self._cursor.attempts.get(key)
             n_failures = earlier.n_failures if earlier and earlier.about == about else 0
             self._cursor.attempts[key] = Attempt(about or "", n_failures, now)
-        return self._request(wave, set(chosen), news)
+        return self._request(wave, chosen if len(chosen) < len(wave.shards) else [], news)
 
     def _backed_off(self, wave: Wave, now: float) -> str | None:
         """Why a step that failed is not tried yet; None, and the attempt is recorded, if it is tried now."""
@@ -252,19 +253,21 @@ class Watcher:
         self._cursor.attempts[key] = Attempt(about, failed.n_failures, now)
         return None
 
-    def _request(self, wave: Wave, shards: Collection[str], news: str) -> Look:
-        requests = tuple(
-            dg.RunRequest(
-                # Dagster never runs the same key twice, even if the cursor is lost.
-                run_key=f"{self._spec.name}:{self._cursor.looked_at:.3f}:{i}",
-                job_name=job_for(self._spec, set(run.steps)),
-                asset_selection=[dg.AssetKey([self._spec.name, name]) for name in run.steps],
-                tags=self._driver.tags(run.block, news + run.reason, in_this_process=False),
-            )
-            for i, run in enumerate(self._driver.runs(wave, shards))
+    def _request(self, wave: Wave, shards: list[str], news: str) -> Look:
+        """One run that does all that is due, from this wave on; or only takes in the given shards."""
+        pool = self._spec.name
+        reason = f"{news}{', '.join(wave.outputs)}: {wave.summary}"
+        config = Curate(list_files=False, shards=shards)
+        request = dg.RunRequest(
+            # Dagster never runs the same key twice, even if the cursor is lost.
+            run_key=f"{pool}:{self._cursor.looked_at:.3f}",
+            job_name=curate_job(pool),
+            run_config={"ops": {run_step(pool): {"config": config.model_dump()}}},
+            tags=self._driver.tags(PlannedRun([], None, reason), in_this_process=False),
         )
-        which = f" of {len(shards)} shards" if wave.partitioned else ""
-        return Look(f"{news}{', '.join(wave.outputs)}{which}: {wave.summary}", requests)
+        n_shards = len(shards) or len(wave.shards)
+        which = f" of {n_shards} shards" if wave.partitioned else ""
+        return Look(f"{news}{', '.join(wave.outputs)}{which}: {wave.summary}", request)
 
     def _waiting(self) -> str:
         parts = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -41,7 +42,7 @@ def test_a_worker_ends_with_the_process_that_started_it_and_not_before() -> None
     worker = subprocess.Popen([sys.executable, "-c", code.format(60)], stdin=subprocess.PIPE, env=environment)
     assert worker.stdin is not None
     worker.stdin.close()
-    assert worker.wait(timeout=20) == 1
+    assert worker.wait(timeout=20) == -signal.SIGTERM, "as if told to end, so that it closes its run"
     worker = subprocess.Popen(
         [sys.executable, "-c", code.format(0.1)], stdin=subprocess.PIPE, env=environment
     )

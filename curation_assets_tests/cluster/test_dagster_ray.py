@@ -13,7 +13,8 @@ import dagster as dg
 import pytest
 import yaml
 
-from curation_assets.defs.jobs import ingest_job
+from curation_assets.defs.run.dead_runs import PROCESS_TAG
+from curation_assets.defs.run.job_names import ingest_job
 from curation_assets_tests.cluster.ray_head import RayHead, ray_head, status_of
 from curation_assets_tests.projects import Project, make_project, materialized
 
@@ -76,7 +77,7 @@ def test_every_step_is_a_ray_job_with_the_executor(project: Project, head: RayHe
     with project.instance() as instance:
         run = instance.get_runs(limit=1)[0]
         assert run.status is dg.DagsterRunStatus.SUCCESS
-        assert "curation/process" not in run.tags, "a step's process says nothing of its run"
+        assert PROCESS_TAG not in run.tags, "a step's process says nothing of its run"
         told = [str(log.message) for log in instance.all_logs(run.run_id)]
         assert sum("in Ray job dagster-step-" in line for line in told) >= 2
         assert materialized(instance, [run.run_id]) == {

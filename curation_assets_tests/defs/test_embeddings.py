@@ -12,8 +12,9 @@ import pytest
 from rich.console import Console
 
 from curation_assets import progress
-from curation_assets.cli.runner import Runner
+from curation_assets.cli.runner import waves_of
 from curation_assets.defs.run.driver import Driver, PlannedRun
+from curation_assets.defs.run.wave_runner import WaveRunner
 from curation_assets.encoders import loading
 from curation_assets.graph.steps import pool_steps
 from curation_assets.pools import PoolSpec
@@ -47,24 +48,27 @@ class Lines:
     def update(self, task: str, done: float, detail: str) -> None:
         self.lines.append(f"{task}: {detail}")
 
+    def line(self, text: str) -> None:
+        pass
+
     def end(self, task: str) -> None:
         pass
 
 
 @pytest.fixture
-def runner(tmp_path: Path) -> Iterator[Runner]:
+def runner(tmp_path: Path) -> Iterator[WaveRunner]:
     (tmp_path / "raw").mkdir()
     for key in SHARDS:
         write_tar(tmp_path / "raw" / f"{key}.tar", {f"{key}{i}": png(None, ord(key) + i) for i in range(9)})
     home = Home(tmp_path, str(tmp_path / "curated"), tmp_path / "dagster")
     with dg.DagsterInstance.ephemeral() as instance:
-        made = Runner(Driver(home, drawn_spec(), instance), Console(file=io.StringIO()))
-        made.sync_shards()
-        yield made
+        driver = Driver(home, drawn_spec(), instance)
+        driver.take_in_files()
+        yield waves_of(driver, Console(file=io.StringIO()))
 
 
 def test_several_runs_and_shards_of_one_process_load_the_encoder_once(
-    runner: Runner, monkeypatch: pytest.MonkeyPatch
+    runner: WaveRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loads = []
 

@@ -118,8 +118,9 @@ def test_a_change_of_the_evaluation_files_is_noticed(project: Project, instance:
     fourth = list(drawings(project, "00001").values())[5]
     write_tar(project.folder / "hidden" / "h.tar", {"other": resized(fourth, 0.5)})
     # The sensor sees it at its next tick, and the command line with its next listing.
-    [request] = Watcher(project.spec, project.home, instance, Cursor()).look(time.time()).requests
-    assert request.asset_selection == [dg.AssetKey(["emoji", "evaluation_sets"])]
+    look = Watcher(project.spec, project.home, instance, Cursor()).look(time.time())
+    assert look.request is not None
+    assert look.summary == "evaluation_sets: input source changed"
     outdated = runner(project, instance).driver.freshness().outdated()
     assert outdated["evaluation_sets"] == {None: "input source changed"}
     assert outdated["contaminated"].keys() == {"00000", "00001"}

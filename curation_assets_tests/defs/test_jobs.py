@@ -128,7 +128,7 @@ def test_curate_and_a_scheduled_refit_do_the_whole_work(
 
 def test_every_pool_has_its_own(tmp_path: Path) -> None:
     spec = spec_of()
-    names = [job.name for job in build_jobs(spec, Home(tmp_path, str(tmp_path), tmp_path))]
+    names = [job.name for job in build_jobs(spec, Home(tmp_path, str(tmp_path), tmp_path), build_definitions)]
     assert all(name.startswith("p_") for name in names)
     assert len(names) == len(set(names))
     assert FORCED_TAG.startswith("curation/")

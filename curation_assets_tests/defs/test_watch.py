@@ -16,6 +16,7 @@ from curation_assets.defs.watch import Attempt, Cursor
 from curation_assets.storage.outputs import FACTS
 from curation_assets.storage.trees import TreeArchive
 from curation_assets_tests.growing import GROWING_POOL, GrowingPool, make_growing_pool, tar_of_another_world
+from curation_assets_tests.projects import materialized
 
 INGEST = ["raw_pool", "embeddings", "level_1_assign", "level_2_assign", "level_3_assign"]
 FITS = {
@@ -56,11 +57,20 @@ def test_only_what_arrived_changed_or_went_is_touched(pool: GrowingPool) -> None
     (pool.folder / "00005.tar").unlink()
     half = pool.tar(13)
     pool.drop("00012", half[: len(half) // 2])
+    before = pool.instance.get_run_ids()
     looks, made = pool.follow()
     assert "2 new (00010, 00011), 1 changed (00003), 1 gone (00005)" in looks[0].summary
-    assert {request.job_name for request in looks[0].requests} == {"emoji_ingest_new_shards"}
-    reasons = [request.tags["curation/reason"].split("; ")[-1] for request in looks[0].requests]
+    assert looks[0].request is not None
+    assert looks[0].request.job_name == "emoji_curate"
+    assert len(looks) == 2, "one run does all that is due"
+    parents = pool.instance.get_runs(dg.RunsFilter(job_name="emoji_curate"))
+    [parent] = [run for run in parents if run.run_id not in before]
+    assert parent.status == dg.DagsterRunStatus.SUCCESS
+    first, second, *_, last = pool.waves(parent.run_id)
+    reasons = [run.tags["curation/reason"] for run in (first, second)]
     assert reasons == ["input source changed (1)", "not made yet (2)"], "each run its own shards' reason"
+    assert first.tags["curation/wave"] == second.tags["curation/wave"] == "1: raw_pool … level_3_assign"
+    assert last.tags["curation/wave"].endswith(" … curation_report")
     assert looks[-1].summary == "up to date; waiting for 00012.tar (not complete yet)"
     for step in INGEST:
         assert made[step] == {"00003", "00010", "00011"}, step
@@ -123,10 +133,30 @@ def test_output_shards_without_a_changed_row_are_not_written_again(pool: Growing
         assert storage.output("balanced_dataset", key).require_facts().made_at == before[key].made_at
 
 
+def test_more_shards_than_one_run_takes_in_are_left_for_the_next(pool: GrowingPool) -> None:
+    pool.project.write_pool({**GROWING_POOL, "watch": {"shards_per_run": 1}})
+    pool.drop("00015", pool.tar(15))
+    pool.drop("00016", pool.tar(13))
+    first = pool.look()
+    assert first.request is not None
+    assert first.request.run_config["ops"]["emoji_run"]["config"]["shards"] == ["00015"]
+    made = materialized(pool.instance, [pool.carry_out(first).run_id])
+    assert made == {(step, "00015") for step in INGEST}
+    second = pool.look()
+    assert second.request is not None
+    assert second.request.run_config["ops"]["emoji_run"]["config"]["shards"] == [], "and all that follows"
+    for name in ("00015", "00016"):
+        (pool.folder / f"{name}.tar").unlink()
+    pool.project.write_pool(GROWING_POOL)
+    looks, made = pool.follow()
+    assert not made
+    assert looks[-1].summary.endswith("2 gone (00015, 00016); up to date")
+
+
 def test_a_file_still_moving_is_left_alone(pool: GrowingPool) -> None:
     pool.drop("00013", pool.tar(14), age=2)
     look = pool.look()
-    assert not look.requests
+    assert look.request is None
     assert "00013.tar (size or time still changing)" in look.summary
     # It grows on: the wait starts again.
     pool.drop("00013", pool.tar(14) + bytes(1024), age=0)
@@ -154,8 +184,10 @@ def test_a_shard_like_the_others_does_not_drift_and_one_of_another_world_leads_t
     )["cluster"]
     pool.drop("00099", tar_of_another_world())
     looks, made = pool.follow()
-    words = " ".join(look.summary for look in looks)
-    assert "refit from level 1: drift of shard 00099" in words
+    assert len(looks) == 2, "one run assigns the shard, sees that it drifts, and refits"
+    [parent] = pool.instance.get_runs(dg.RunsFilter(job_name="emoji_curate"), limit=1)
+    told = [log.message for log in pool.instance.all_logs(parent.run_id)]
+    assert any("refit from level 1: drift of shard 00099" in line for line in told)
     assert made.keys() >= FITS
     history = TreeArchive(pool.project.storage).history()
     assert [record.version for record in history][-2:-1] == [before]
@@ -200,15 +232,19 @@ def test_a_failing_shard_is_set_aside_and_tried_again_later(pool: GrowingPool) -
     assert looks[-1].summary == "up to date; waiting for 00020 (failed once)"
     aside = {shard.key: shard.set_aside for shard in pool.project.storage.all_shards() if shard.set_aside}
     assert aside == {"00020": "failed once"}
-    assert not pool.look().requests, "not before its time"
+    assert pool.look().request is None, "not before its time"
     pool.now += 1001
     again = pool.look()
-    assert [request.tags["dagster/asset_partition_range_start"] for request in again.requests] == ["00020"]
-    pool.carry_out(again)
+    result = pool.carry_out(again)
+    [failure] = [event for event in result.all_events if event.is_step_failure]
+    description = failure.step_failure_data.user_failure_data
+    assert description is not None
+    assert "emoji__raw_pool failed: 1 of 1 shards failed" in (description.description or "")
+    assert [run.tags["dagster/asset_partition_range_start"] for run in pool.waves(result.run_id)] == ["00020"]
     pool.now += 1100
     assert "failed 2 times" in pool.look().summary
     pool.now += 1100
-    assert not pool.look().requests, "the second wait is twice as long"
+    assert pool.look().request is None, "the second wait is twice as long"
     # Mended: another content is another attempt, at once.
     (pool.folder / "00020.tar").unlink()
     pool.drop("00020", tar_of_another_world(7))
@@ -222,15 +258,14 @@ def test_a_step_that_fails_is_not_requested_at_every_tick(pool: GrowingPool) -> 
     settings = {"refit": "never", "probe": None, "targets": [{"name": "small", "size": 10_000}]}
     pool.project.write_pool({**GROWING_POOL, **settings})
     look = pool.look()
-    assert [key.path[-1] for key in look.requests[0].asset_selection or ()] == [
-        "selection",
-        "comparison",
-    ]
-    pool.carry_out(look)
+    result = pool.carry_out(look)
+    assert not result.success
+    [wave] = pool.waves(result.run_id)
+    assert {key.path[-1] for key in wave.asset_selection or ()} == {"selection", "comparison"}
     pool.now += 30
     assert "selection failed once: next try in 30 s" in pool.look().summary
     pool.now += 31
-    assert pool.look().requests
+    assert pool.look().request
     pool.project.write_pool({**GROWING_POOL, "refit": "never"})
     looks, _ = pool.follow()
     assert looks[-1].summary == "up to date"
@@ -277,10 +312,11 @@ def test_waits_double_up_to_a_day() -> None:
 
 def test_the_sensor_ends_every_tick_in_a_run_or_a_reason(pool: GrowingPool) -> None:
     from curation_assets.defs.jobs import build_jobs
+    from curation_assets.defs.pool_definitions import build_definitions
     from curation_assets.defs.sensors import build_sensor
 
     spec, home = pool.project.spec, pool.project.home
-    sensor = build_sensor(spec, home, build_jobs(spec, home))
+    sensor = build_sensor(spec, home, build_jobs(spec, home, build_definitions))
     context = dg.build_sensor_context(instance=pool.instance, cursor=pool.cursor.text())
     result = sensor(context)
     assert isinstance(result, dg.SkipReason)
@@ -290,5 +326,6 @@ def test_the_sensor_ends_every_tick_in_a_run_or_a_reason(pool: GrowingPool) -> N
     result = sensor(dg.build_sensor_context(instance=pool.instance, cursor=context.cursor))
     assert isinstance(result, dg.SensorResult)
     [request] = result.run_requests or ()
-    assert request.tags["dagster/asset_partition_range_start"] == "00000"
+    assert request.job_name == "emoji_curate"
+    assert request.run_config["ops"]["emoji_run"]["config"] == {"list_files": False, "shards": []}
     assert "1 changed (00000)" in request.tags["curation/reason"]

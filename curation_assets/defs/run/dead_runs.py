@@ -8,7 +8,10 @@ from pathlib import Path
 
 import dagster as dg
 
-PROCESS_TAG = "curation/process"
+from curation_assets.defs.run.tags import PARENT_RUN_TAG, PARENT_TAG
+
+# The prefix keeps it from the tags that the UI shows.
+PROCESS_TAG = ".dagster/curation_process"
 ACTIVE_STATUSES = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -16,27 +19,44 @@ ACTIVE_STATUSES = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
+_IN_PROCESS = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
 
 
 def process_name() -> str:
-    """This process as a run's tag names it."""
+    """This process, for people."""
     return f"{os.getpid()}@{socket.gethostname()}"
 
 
+def process_tag() -> dict[str, str]:
+    """The tag of a run that this process executes: the process, and when it started."""
+    return {PROCESS_TAG: f"{process_name()} {_start_of(os.getpid())}"}
+
+
 def close_dead_runs(instance: dg.DagsterInstance) -> int:
-    """Mark runs as failed whose process on this machine is gone, and free the slots of every ended run.
+    """Mark runs as failed whose process on this machine is gone, or whose parent has ended; free their slots.
 
     Otherwise the next run would wait for ever for a slot of a Dagster pool that a killed run still holds.
 
     Returns:
-        Runs that were closed.
+        Runs that were closed, not counting the waves of others.
     """
     n_closed = 0
     for run in instance.get_runs(dg.RunsFilter(statuses=ACTIVE_STATUSES)):
-        pid, _, host = run.tags.get(PROCESS_TAG, "").partition("@")
-        if pid and host == socket.gethostname() and not _is_alive(int(pid)):
+        if PARENT_TAG in run.tags and run.status not in _IN_PROCESS:
+            # Executed again, and not begun yet: its tag is a copy that names the process of the first time.
+            continue
+        name, _, started = run.tags.get(PROCESS_TAG, "").partition(" ")
+        pid, _, host = name.partition("@")
+        if pid and host == socket.gethostname() and not _is_alive(int(pid), started):
             instance.report_run_failed(run, f"process {pid} no longer exists; what it finished is kept")
-            n_closed += 1
+            n_closed += PARENT_RUN_TAG not in run.tags
+    for run in instance.get_runs(dg.RunsFilter(statuses=ACTIVE_STATUSES)):
+        parent = run.tags.get(PARENT_RUN_TAG)
+        # A wave that is executed again is on its own.
+        if parent and PARENT_TAG not in run.tags and _has_ended(instance, parent):
+            instance.report_run_failed(
+                run, f"run {parent} has ended, of which this is a wave; finished work is kept"
+            )
     free_leaked_slots(instance)
     return n_closed
 
@@ -51,28 +71,41 @@ def free_leaked_slots(instance: dg.DagsterInstance) -> int:
         info = storage.get_concurrency_info(key)
         holders |= {slot.run_id for slot in info.claimed_slots}
         holders |= {step.run_id for step in info.pending_steps}
-    ended = [
-        run_id for run_id in holders if (run := instance.get_run_by_id(run_id)) is None or run.is_finished
-    ]
+    ended = [run_id for run_id in holders if _has_ended(instance, run_id)]
     for run_id in ended:
         storage.free_concurrency_slots_for_run(run_id)
     return len(ended)
 
 
-def _is_alive(pid: int) -> bool:
+def _has_ended(instance: dg.DagsterInstance, run_id: str) -> bool:
+    return (run := instance.get_run_by_id(run_id)) is None or run.is_finished
+
+
+def _is_alive(pid: int, started: str) -> bool:
+    """Whether the process of this number with this start (empty: not known) still runs."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         return True
-    return not _is_zombie(pid)
+    # A zombie has ended, but its parent has not collected it yet.
+    if _status(pid)[:1] == ["Z"]:
+        return False
+    # Numbers of ended processes are used again, after a restart of the machine or container even soon.
+    return not started or _start_of(pid) == started
 
 
-def _is_zombie(pid: int) -> bool:
-    """Whether a process has ended but its parent has not collected it yet (Linux)."""
+def _status(pid: int) -> list[str]:
+    """Fields of a process after its name, from its state on (Linux); empty if they are not known."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
-        return stat.rpartition(")")[2].split()[0] == "Z"
-    except (OSError, IndexError):
-        return False
+        return stat.rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def _start_of(pid: int) -> str:
+    """When a process started, in ticks since the start of the machine; empty if that is not known."""
+    fields = _status(pid)
+    return fields[19] if len(fields) > 19 else ""

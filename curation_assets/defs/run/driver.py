@@ -13,13 +13,15 @@ from functools import cached_property
 import dagster as dg
 
 from curation_assets.defs.partitions import partitions_name, sync_partitions
-from curation_assets.defs.run.dead_runs import PROCESS_TAG, process_name
+from curation_assets.defs.run.dead_runs import process_tag
 from curation_assets.defs.run.tags import (
     FORCED_TAG,
+    PARENT_RUN_TAG,
     POOL_TAG,
     RANGE_END_TAG,
     RANGE_START_TAG,
     REASON_TAG,
+    WAVE_TAG,
     forced_text,
 )
 from curation_assets.formats.base import SourceFile
@@ -116,6 +118,18 @@ class Driver:
         sync_partitions(self.instance, self.spec, shards)
         return replace(change, shards=shards)
 
+    def take_in_files(self) -> list[str]:
+        """List the files as they are now; every shard takes part. Returns what changed, in words."""
+        files = self.list_files()
+        aside = [shard.key for shard in self.storage.all_shards() if shard.set_aside]
+        change = self.sync_shards(files)
+        news = (
+            [f"{len(change.shards)} shards of {len(files)} files: {change.summary}"] if change.summary else []
+        )
+        if aside:
+            news.append(f"set aside by the sensor until now, and tried again: {', '.join(aside)}")
+        return news
+
     def freshness(self, shards: Sequence[Shard] | None = None) -> Freshness:
         """What is out of date now, of the given shards or else of those that take part."""
         shards = self.storage.shards() if shards is None else shards
@@ -152,19 +166,24 @@ class Driver:
             inside = set(ordered[ordered.index(first) : ordered.index(last) + 1])
             yield PlannedRun(names, (first, last), wave.summary_of(inside))
 
-    def tags(self, block: Block | None, reason: str, *, in_this_process: bool) -> dict[str, str]:
+    def tags(
+        self, run: PlannedRun, *, in_this_process: bool, parent: str = "", wave: str = ""
+    ) -> dict[str, str]:
         """Tags of one run.
 
         Args:
-            block: for partitioned steps.
-            reason: why it runs.
+            run: what it makes and why.
             in_this_process: whether this process executes the run, so that the run ends with it.
+            parent: id of the run that it is a wave of.
+            wave: number and name of the wave.
         """
-        tags = {POOL_TAG: self.spec.name, REASON_TAG: reason[:_LONGEST_REASON]}
+        tags = {POOL_TAG: self.spec.name, REASON_TAG: run.reason[:_LONGEST_REASON]}
         if in_this_process:
-            tags[PROCESS_TAG] = process_name()
-        if block:
-            tags |= {RANGE_START_TAG: block[0], RANGE_END_TAG: block[1]}
+            tags |= process_tag()
+        if parent:
+            tags |= {PARENT_RUN_TAG: parent, WAVE_TAG: wave}
+        if run.block:
+            tags |= {RANGE_START_TAG: run.block[0], RANGE_END_TAG: run.block[1]}
         if self.forced:
             tags[FORCED_TAG] = forced_text(self.forced)
         return tags

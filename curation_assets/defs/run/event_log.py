@@ -47,6 +47,8 @@ class BatchedEventLog(SqliteEventLogStorage):
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
         """Store events in the database of their run, and asset events also in the index of all runs."""
         of_assets = [event for event in events if event.dagster_event_type in _ASSET_EVENTS]
+        # The UI pages by the order of storage and by time.
+        of_assets.sort(key=lambda event: event.timestamp)
         by_run: dict[str, list[EventLogEntry]] = {}
         for event in of_assets:
             by_run.setdefault(event.run_id, []).append(event)
@@ -97,13 +99,18 @@ class BatchedSqliteStorage(DagsterSqliteStorage):
         return cls.from_local(inst_data=inst_data, **config_value)
 
 
+def most_events_sorted(storage: EventLogStorage) -> int:
+    """How many events of a step are stored in the order of their times, as Dagster passes them together."""
+    return int(os.environ.get(BATCH_SIZE_VARIABLE, "0")) if isinstance(storage, BatchedEventLog) else 0
+
+
 def in_postgres(storage: EventLogStorage) -> TypeGuard[SqlEventLogStorage]:
     """Whether events are stored in PostgreSQL; checked by class name, as dagster-postgres is an extra."""
     return any(base.__name__ == "PostgresEventLogStorage" for base in type(storage).__mro__)
 
 
 def open_instance() -> dg.DagsterInstance:
-    """The instance of DAGSTER_HOME; SQLite storage is opened as `BatchedSqliteStorage`.
+    """The instance of DAGSTER_HOME, which writes events in batches; see `batched`.
 
     Raises:
         CurationError: if the driver of a PostgreSQL storage is not installed.
@@ -118,13 +125,22 @@ def open_instance() -> dg.DagsterInstance:
             "dagster.yaml: `postgresql` needs the package psycopg, which is not installed. Write "
             "`postgresql+psycopg2` instead (in postgres_url or postgres_db.scheme)"
         ) from error
+    found = batched(instance)
+    if found is not instance:
+        instance.dispose()
+    return found
+
+
+def batched(instance: dg.DagsterInstance) -> dg.DagsterInstance:
+    """The same instance, or another on the same files that writes SQLite's events in batches."""
     if in_postgres(instance.event_log_storage):
         # PostgreSQL storage writes batches too, if Dagster passes any.
         os.environ.setdefault(BATCH_SIZE_VARIABLE, str(_EVENTS_PER_TRANSACTION))
+    if not instance.is_persistent:
+        return instance
     ref = instance.get_ref()
     stock = ref.storage_data
     if stock is None or stock.class_name != DagsterSqliteStorage.__name__:
         return instance
-    instance.dispose()
-    batched = stock._replace(module_name=__name__, class_name=BatchedSqliteStorage.__name__)
-    return dg.DagsterInstance.from_ref(ref._replace(storage_data=batched))
+    ours = stock._replace(module_name=__name__, class_name=BatchedSqliteStorage.__name__)
+    return dg.DagsterInstance.from_ref(ref._replace(storage_data=ours))

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -21,18 +22,40 @@ from curation_assets.project import Home
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
+PATIENCE_SECONDS = 5.0
+"""A tick of the sensor rarely takes longer."""
+_LOOK_AGAIN_SECONDS = 0.2
 # By default PostgreSQL waits two hours before it drops a machine that is gone, and its lock with it.
 _KEEPALIVES = {"tcp_keepalives_idle": 30, "tcp_keepalives_interval": 10, "tcp_keepalives_count": 3}
 
 
 @contextmanager
-def only_runner(home: Home, instance: dg.DagsterInstance, pool: str) -> Iterator[None]:
+def only_runner(
+    home: Home, instance: dg.DagsterInstance, pool: str, *, patience: float = 0.0
+) -> Iterator[None]:
     """Hold the pool's locks: the file lock first, then the one in PostgreSQL if Dagster stores its runs there.
+
+    Args:
+        home: of the project.
+        instance: of the project.
+        pool: name.
+        patience: seconds to wait for another process; a tick of the sensor holds the lock for a moment.
 
     Raises:
         PoolBusyError: if another process, on this machine or another, holds one of them.
     """
-    with _file_lock(home, pool), _postgres_lock(instance, pool):
+    deadline = time.monotonic() + patience
+    with ExitStack() as locks:
+        while True:
+            try:
+                locks.enter_context(_file_lock(home, pool))
+                locks.enter_context(_postgres_lock(instance, pool))
+                break
+            except PoolBusyError:
+                locks.close()
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(_LOOK_AGAIN_SECONDS)
         yield
 
 

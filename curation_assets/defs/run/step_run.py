@@ -16,9 +16,11 @@ from curation_assets.defs.metadata import (
     reused_metadata,
     summary_metadata,
 )
-from curation_assets.defs.run.dead_runs import PROCESS_TAG, process_name
+from curation_assets.defs.run.dead_runs import PROCESS_TAG, process_tag
+from curation_assets.defs.run.event_times import EventTimes
 from curation_assets.defs.run.executors import steps_share_a_process
 from curation_assets.defs.run.gate import gate_of
+from curation_assets.defs.run.interrupts import stop_if_interrupted
 from curation_assets.defs.run.tags import FORCED_TAG, forced_of, is_planned
 from curation_assets.engines import Engine, LocalEngine, build_engine
 from curation_assets.errors import DamagedFileError, StaleInputError
@@ -69,6 +71,11 @@ class StepRun:
         """What makes the step."""
         return code_of(self.step)
 
+    @cached_property
+    def times(self) -> EventTimes:
+        """When each event of the step happened."""
+        return EventTimes(self.context.instance)
+
     def run(self) -> dg.MaterializeResult:
         """Make what is not up to date.
 
@@ -76,7 +83,9 @@ class StepRun:
             StaleInputError: if what every output is made from is out of date.
             dagster.Failure: naming every failed shard with its error.
         """
+        stop_if_interrupted()
         self._sign()
+        self.context.log.addFilter(self.times)
         keys: list[Any] = list(self.context.partition_keys) if self.step.partitioned else [None]
         refused = self._without_files(keys)
         freshness, gate = self.freshness(), gate_of(self.context.run.run_id)
@@ -125,6 +134,8 @@ class StepRun:
         new: list[Facts] = []
         more = {"tree_version": freshness.tree_version(self.step.level)} if self.step.level else {}
         with progress.task(self.step.name, len(keys), self.context.log.info) as report:
+            if items:
+                report(len(made) + len(failures), f"{len(made):,} up to date" if made else "")
             make = MakeShard(self.pool, self.step, self.code.make, more, report if engine.is_local else None)
             for number, outcome in engine.map(make, items):
                 key = items[number].shard.key
@@ -169,6 +180,7 @@ class StepRun:
         metadata = {
             key: self._metadata(facts, key, is_reused=key not in tried) for key, facts in made.items()
         }
+        self.times.plan(made)
         if failures:
             # Dagster records nothing of a failed run, so what was made is reported here.
             for key in made:
@@ -226,8 +238,10 @@ class StepRun:
         run = self.context.run
         if not steps_share_a_process():
             return
-        if PROCESS_TAG not in run.tags and self.context.instance.has_run(run.run_id):
-            self.context.instance.add_run_tags(run.run_id, {PROCESS_TAG: process_name()})
+        mine = process_tag()
+        # A run that is executed again has a copy of the tag of the first time.
+        if run.tags.get(PROCESS_TAG) != mine[PROCESS_TAG] and self.context.instance.has_run(run.run_id):
+            self.context.instance.add_run_tags(run.run_id, mine)
 
     def freshness(self) -> Freshness:
         """What is out of date now, including what this run rebuilds."""

@@ -9,6 +9,14 @@ from curation_assets.storage.outputs import timestamp
 
 POOL_TAG = "curation/pool"
 REASON_TAG = "curation/reason"
+PARENT_RUN_TAG = "curation/parent"
+"""Id of the run that this one is a wave of."""
+COMMAND_TAG = "curation/command"
+"""The command line that started the waves."""
+WAVE_TAG = "curation/wave"
+"""Number of the wave, its first and its last step."""
+STEPS_TAG = "curation/steps"
+"""The first and last step that the waves may make."""
 # Stored with every run of a job: its value stays.
 FORCED_TAG = "curation/again"
 """Steps that a run rebuilds even if they are up to date: a timestamp, then their names, separated by spaces."""

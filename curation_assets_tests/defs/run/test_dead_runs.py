@@ -8,7 +8,14 @@ from pathlib import Path
 
 import dagster as dg
 
-from curation_assets.defs.run.dead_runs import PROCESS_TAG, close_dead_runs, free_leaked_slots, process_name
+from curation_assets.defs.run.dead_runs import (
+    PROCESS_TAG,
+    close_dead_runs,
+    free_leaked_slots,
+    process_name,
+    process_tag,
+)
+from curation_assets.defs.run.tags import PARENT_RUN_TAG
 
 
 def test_runs_of_dead_processes_are_closed_and_others_left() -> None:
@@ -16,14 +23,58 @@ def test_runs_of_dead_processes_are_closed_and_others_left() -> None:
     gone.wait()
     host = process_name().partition("@")[2]
     with dg.DagsterInstance.ephemeral() as instance:
-        owners = (f"{gone.pid}@{host}", process_name(), f"{gone.pid}@elsewhere")
+        mine = process_tag()[PROCESS_TAG]
+        # The third process has our number, but started at another time: before the machine was restarted.
+        owners = (
+            f"{gone.pid}@{host} 1",
+            mine,
+            f"{process_name()} 1",
+            process_name(),
+            f"{gone.pid}@elsewhere 1",
+        )
         runs = [
             instance.create_run_for_job(_job, tags={PROCESS_TAG: owner}, status=dg.DagsterRunStatus.STARTED)
             for owner in owners
         ]
-        assert close_dead_runs(instance) == 1
+        assert close_dead_runs(instance) == 2
         statuses = [instance.get_run_by_id(run.run_id).status for run in runs]  # type: ignore[union-attr]
-    assert statuses == [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTED]
+    failed, started = dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.STARTED
+    assert statuses == [failed, started, failed, started, started]
+
+
+def test_runs_that_are_executed_again_do_not_end_with_the_process_of_the_first_time() -> None:
+    host = process_name().partition("@")[2]
+    with dg.DagsterInstance.ephemeral() as instance:
+        ended = instance.create_run_for_job(_job, status=dg.DagsterRunStatus.FAILURE)
+        copied = {
+            PROCESS_TAG: f"999999999@{host} 1",
+            PARENT_RUN_TAG: ended.run_id,
+            "dagster/parent_run_id": ended.run_id,
+        }
+        waiting = instance.create_run_for_job(_job, tags=copied, status=dg.DagsterRunStatus.NOT_STARTED)
+        begun = instance.create_run_for_job(
+            _job, tags={**copied, **process_tag()}, status=dg.DagsterRunStatus.STARTED
+        )
+        assert close_dead_runs(instance) == 0
+        statuses = [instance.get_run_by_id(run.run_id).status for run in (waiting, begun)]  # type: ignore[union-attr]
+    assert statuses == [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTED]
+
+
+def test_waves_of_a_run_that_has_ended_are_closed() -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        parents = [
+            instance.create_run_for_job(_job, status=status)
+            for status in (dg.DagsterRunStatus.CANCELED, dg.DagsterRunStatus.STARTED)
+        ]
+        waves = [
+            instance.create_run_for_job(
+                _job, tags={PARENT_RUN_TAG: parent.run_id} | process_tag(), status=dg.DagsterRunStatus.STARTED
+            )
+            for parent in parents
+        ]
+        assert close_dead_runs(instance) == 0, "waves are not counted"
+        statuses = [instance.get_run_by_id(run.run_id).status for run in waves]  # type: ignore[union-attr]
+    assert statuses == [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.STARTED]
 
 
 @dg.job

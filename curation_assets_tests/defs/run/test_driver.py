@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from curation_assets.defs.partitions import partitions_name
-from curation_assets.defs.run.dead_runs import PROCESS_TAG, process_name
+from curation_assets.defs.run.dead_runs import process_tag
 from curation_assets.defs.run.driver import Driver, PlannedRun
 from curation_assets.defs.run.tags import forced_of
 from curation_assets.graph.freshness import Forced
@@ -51,15 +51,22 @@ def test_blocks_are_joined_unless_that_would_rebuild_the_shards_between_them(dri
 
 def test_tags_say_why_a_run_is_there_and_who_executes_it(driver: Driver) -> None:
     driver.forced = Forced(frozenset({"tree", "drift"}), "2026")
-    tags = driver.tags(("00", "05"), "x" * 600, in_this_process=True)
+    tags = driver.tags(
+        PlannedRun(["tree"], ("00", "05"), "x" * 600), in_this_process=True, parent="id", wave="2: tree"
+    )
     assert tags == {
         "curation/pool": "p",
         "curation/reason": "x" * 500,
         "curation/again": "2026 drift tree",
         "dagster/asset_partition_range_start": "00",
         "dagster/asset_partition_range_end": "05",
-        PROCESS_TAG: process_name(),
+        "curation/parent": "id",
+        "curation/wave": "2: tree",
+        **process_tag(),
     }
     assert forced_of(tags) == driver.forced
     driver.forced = None
-    assert set(driver.tags(None, "why", in_this_process=False)) == {"curation/pool", "curation/reason"}
+    assert set(driver.tags(PlannedRun([], None, "why"), in_this_process=False)) == {
+        "curation/pool",
+        "curation/reason",
+    }

@@ -8,9 +8,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from curation_assets.defs.jobs import curate_job, ingest_job, whole_pool_job
 from curation_assets.defs.pool_definitions import build_definitions
 from curation_assets.defs.run.executors import chosen_executor, executor_name, steps_share_a_process
+from curation_assets.defs.run.job_names import curate_job, ingest_job, whole_pool_job
 from curation_assets.errors import CurationError
 from curation_assets.pools import load_pool_spec
 from curation_assets.project import Home

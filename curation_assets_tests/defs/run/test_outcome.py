@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-from curation_assets.cli.run import _show_damage, _show_result
+from curation_assets.defs.run.outcome import result_lines, warning_lines
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import Shard
 from curation_assets_tests.projects import spec_of
@@ -15,15 +14,12 @@ from curation_assets_tests.steps.making import RECIPE
 
 
 def said(folder: Path, **verdicts: Any) -> list[str]:
-    storage, lines = PoolStorage(str(folder), "pool"), []
+    storage = PoolStorage(str(folder), "pool")
     with storage.output("selection").writing(RECIPE) as writer:
         writer.summary.update(targets=dict.fromkeys(verdicts, 10), n_rows=100)
     if verdicts:
         store_comparison(storage, **verdicts)
-    driver = SimpleNamespace(spec=spec_of(), storage=storage)
-    runner: Any = SimpleNamespace(driver=driver, n_made=3, say=lines.append)
-    _show_result(runner, 1.0, whole=True)
-    return lines
+    return list(result_lines(spec_of(), storage, 3, 1.0, whole=True))
 
 
 def test_a_run_ends_with_the_verdict(tmp_path: Path) -> None:
@@ -43,15 +39,11 @@ def test_without_a_comparison_a_run_ends_with_its_report(tmp_path: Path) -> None
 
 
 def test_a_run_ends_with_what_could_not_be_used(tmp_path: Path) -> None:
-    storage, lines = PoolStorage(str(tmp_path), "pool"), []
+    storage = PoolStorage(str(tmp_path), "pool")
     storage.save_shards([Shard("a", ()), Shard("b", (), "failed once")])
     with storage.output("raw_pool", "a").writing(RECIPE) as writer:
         writer.summary.update(n_rows=9, rejections={"not_an_image": 2})
-    runner: Any = SimpleNamespace(
-        driver=SimpleNamespace(spec=spec_of(), storage=storage), say=lambda line, style: lines.append(line)
-    )
-    _show_damage(runner)
-    assert lines == [
+    assert list(warning_lines(spec_of(), storage)) == [
         "  rejected: 2 of 9 samples (not_an_image: 2)",
         "  curated without shard b: failed once",
     ]

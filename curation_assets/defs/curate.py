@@ -1,0 +1,129 @@
+"""The job `<pool>_curate`: its one step runs the waves that bring a pool up to date, in its own process."""
+
+# Dagster reads the annotations of an op's function: they must not be strings.
+import time
+from collections.abc import Callable
+from typing import TypeAlias
+
+import dagster as dg
+from pydantic import Field
+
+from curation_assets.defs.run.dead_runs import close_dead_runs, process_tag
+from curation_assets.defs.run.driver import Driver
+from curation_assets.defs.run.event_log import batched
+from curation_assets.defs.run.interrupts import noticing_signals
+from curation_assets.defs.run.job_names import curate_job
+from curation_assets.defs.run.locks import PATIENCE_SECONDS, only_runner
+from curation_assets.defs.run.outcome import result_lines, warning_lines
+from curation_assets.defs.run.tags import POOL_TAG
+from curation_assets.defs.run.wave_runner import WaveRunner
+from curation_assets.errors import CurationError
+from curation_assets.pools import PoolSpec
+from curation_assets.project import Home, find_spec
+
+BuildDefinitions: TypeAlias = Callable[[list[PoolSpec], Home], dg.Definitions]
+
+
+class Curate(dg.Config):
+    """What the launch dialog asks for."""
+
+    list_files: bool = Field(
+        default=True,
+        description="List the pool's files first, and take in all of them. The sensor has listed them: it leaves out "
+        "files that are still being written, and shards that wait after a failure.",
+    )
+    shards: list[str] = Field(
+        default=[],
+        description="Only take in these shards: read and embed them, and assign them to the tree if there is one. "
+        "Empty: bring everything up to date.",
+    )
+
+
+Work: TypeAlias = Callable[[dg.OpExecutionContext, Curate], None]
+
+
+def run_step(pool: str) -> str:
+    """Name of the one step of the job."""
+    return f"{pool}_run"
+
+
+def build_curate_job(pool: str, work: Work) -> dg.JobDefinition:
+    """The job, or the same job with other work: the command line runs its waves as a run of it."""
+
+    @dg.op(name=run_step(pool), description=f"Does what `curation-assets run --pool {pool}` does.")
+    def run(context: dg.OpExecutionContext, config: Curate) -> None:
+        work(context, config)
+
+    @dg.job(
+        name=curate_job(pool),
+        description=f"Lists the files of the pool '{pool}' and brings everything up to date, including a refit if one "
+        f"is due. The same as `curation-assets run --pool {pool}`. Each wave of assets is a run of its own, with the "
+        f"tag curation/parent.",
+        executor_def=dg.in_process_executor,
+        run_tags={POOL_TAG: pool},
+    )
+    def curate() -> None:
+        run()
+
+    return curate
+
+
+def work_of(pool: str, home: Home, build: BuildDefinitions) -> Work:
+    """What the job does in a process that Dagster started: list, plan and run the waves."""
+
+    def work(context: dg.OpExecutionContext, config: Curate) -> None:
+        instance = batched(context.instance)
+        try:
+            with noticing_signals():
+                _work(pool, home, build, context, config, instance)
+        except CurationError as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
+        finally:
+            if instance is not context.instance:
+                instance.dispose()
+
+    return work
+
+
+def _work(
+    pool: str,
+    home: Home,
+    build: BuildDefinitions,
+    context: dg.OpExecutionContext,
+    config: Curate,
+    instance: dg.DagsterInstance,
+) -> None:
+    spec, began = find_spec(home, pool), time.monotonic()
+
+    def say(line: str, style: str | None = None) -> None:
+        (context.log.warning if style else context.log.info)(line)
+
+    instance.add_run_tags(context.run_id, process_tag())
+    with only_runner(home, instance, pool, patience=PATIENCE_SECONDS):
+        close_dead_runs(instance)
+        driver = Driver(home, spec, instance)
+        if config.list_files:
+            for line in driver.take_in_files():
+                say(line)
+        runner = WaveRunner(driver, lambda: build([spec], home), lambda line, style: None, parent=context.run)
+        plan = driver.plan()
+        if takes_in := bool(config.shards and plan.wave and plan.wave.partitioned):
+            succeeded = plan.wave is None or runner.bring_up_to_date(list(plan.wave.outputs), config.shards)
+        else:
+            succeeded = runner.bring_up_to_date(None, plan=plan)
+        if not succeeded:
+            raise failure(runner)
+        driver.storage.remove_orphans(list(driver.steps))
+        seconds = time.monotonic() - began
+        for line in result_lines(spec, driver.storage, runner.n_made, seconds, whole=not takes_in):
+            say(line)
+        for line in warning_lines(spec, driver.storage):
+            say(line, "yellow")
+
+
+def failure(runner: WaveRunner) -> dg.Failure:
+    """What the parent ends with if a wave failed: the messages of the failed steps."""
+    return dg.Failure(
+        "\n".join([*runner.failures, "Finished work is kept: the next run makes only the rest"]),
+        allow_retries=False,
+    )

@@ -1,0 +1,63 @@
+"""Where the UI finds the job of a run: the code location, which runs of the command line name too.
+
+Without it a run is missing from the timeline and from the history of its job.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+# Private: Dagster exports nothing to name a code location with. The tests of this module ask its GraphQL server.
+from dagster._core.remote_origin import (
+    RegisteredCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
+
+from curation_assets.project import DAGSTER_HOME_VARIABLE, Home
+
+WORKSPACE = "workspace.yaml"
+DEFINITIONS = "curation_assets.definitions"
+_LOCATION = "curation_assets"
+_REPOSITORY = "__repository__"
+"""Name that Dagster gives to the definitions of a module."""
+
+
+def job_origin(home: Home, job: str) -> RemoteJobOrigin:
+    """Where the UI finds a job of this project."""
+    location = RegisteredCodeLocationOrigin(location_name(home))
+    return RemoteJobOrigin(RemoteRepositoryOrigin(location, _REPOSITORY), job)
+
+
+def location_name(home: Home) -> str:
+    """Name of the project's code location, from workspace.yaml in the project folder or in DAGSTER_HOME.
+
+    The location of our definitions, or else the first; `curation_assets` if there is no such file.
+    """
+    for folder in (home.folder, Path(os.environ.get(DAGSTER_HOME_VARIABLE) or home.folder)):
+        found = _locations(folder / WORKSPACE)
+        if found:
+            return next((name for name, module in found if module == DEFINITIONS), found[0][0])
+    return _LOCATION
+
+
+def _locations(path: Path) -> list[tuple[str, str]]:
+    """Name and module of each code location of a file; none if it cannot be read, which Dagster reports itself."""
+    try:
+        entries = yaml.safe_load(path.read_text(encoding="utf-8"))["load_from"]
+        return [found for entry in entries if (found := _name_and_module(entry))]
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError):
+        return []
+
+
+def _name_and_module(entry: dict[str, Any]) -> tuple[str, str] | None:
+    [(_, target)] = entry.items()
+    if isinstance(target, str):
+        return target, target
+    module = str(target.get("module_name", ""))
+    name = target.get("location_name") or module
+    return (str(name), module) if name else None
