@@ -27,7 +27,8 @@ AFTER_A_CHANGE: dict[str, Wrong] = {
     "run the job of the level above": clicks(REMEDY, job="emoji_recluster_from_level_3", shards=SHARDS),
     "run the job that ingests": clicks(REMEDY, job="emoji_ingest_new_shards", shards=SHARDS),
     "run a check of the selection alone": clicks(
-        f"not checked: selection follows level_2_initial, which is out of date (n_clusters changed from 8 to 7): {REMEDY}",
+        "not checked: selection follows level_2_initial, which is out of date (n_clusters changed from 8 to 7): "
+        + REMEDY,
         "selection",
         checks=["targets_are_exact"],
     ),

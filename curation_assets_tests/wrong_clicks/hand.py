@@ -22,8 +22,6 @@ from curation_assets_tests.asset_backfills import workspace_of
 from curation_assets_tests.projects import Project
 
 SHARDS = ["00000", "00001", "00002"]
-ASSETS = "__ASSET_JOB"
-"""The job of the button *Materialize*."""
 _AT_ONCE = """
 run_launcher:
   module: dagster._core.launcher.sync_in_memory_run_launcher
@@ -31,7 +29,13 @@ run_launcher:
 run_coordinator:
   module: dagster._core.run_coordinator
   class: DefaultRunCoordinator
+event_log_storage:
+  module: dagster._core.storage.event_log.in_memory
+  class: InMemoryEventLogStorage
 """
+"""What is launched is carried out in this process before the launch returns, and kept in memory."""
+ASSETS = "__ASSET_JOB"
+"""The job of the button *Materialize*."""
 _LAUNCH = """mutation Launch($params: ExecutionParams!) { launchPipelineExecution(executionParams: $params) {
   __typename ... on LaunchRunSuccess { run { runId } } ... on Error { message }
   ... on RunConfigValidationInvalid { errors { message } }
@@ -244,6 +248,7 @@ def hand_on(finished: Project, folder: Path, *, with_run: bool = False) -> Itera
     settings = project.home.dagster_state / "dagster.yaml"
     settings.write_text(settings.read_text() + _AT_ONCE)
     with project.instance() as instance, ExitStack() as stack:
+        instance.add_dynamic_partitions("emoji_shards", SHARDS)
         hand = Hand(project, instance, finished, "", stack)
         [hand.old_run] = hand.materialize("selection").run_ids if with_run else [""]
         yield hand

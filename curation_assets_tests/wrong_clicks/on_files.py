@@ -143,6 +143,6 @@ ON_FILES: dict[str, Wrong] = {
         "balanced_dataset",
     ),
     "delete everything made and draw": without(
-        shutil.rmtree, "which does not exist yet: materialize", "selection"
+        shutil.rmtree, "have not been listed yet: run the job emoji_curate", "selection"
     ),
 }
