@@ -86,6 +86,11 @@ class DevServer:
         data: dict[str, Any] = answer["data"]
         return data
 
+    def reload(self) -> None:
+        """Load the definitions again, as the button *Reload definitions* does."""
+        answer = self.graphql(_RELOAD, name="curation_assets")["reloadRepositoryLocation"]
+        assert answer["__typename"] == "WorkspaceLocationEntry", answer
+
 
 def environment(project: Project) -> dict[str, str]:
     """What the Makefile exports, for this project: DAGSTER_HOME is the folder that holds dagster.yaml."""
@@ -155,6 +160,9 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+_RELOAD = """mutation Reload($name: String!) { reloadRepositoryLocation(repositoryLocationName: $name) {
+  __typename
+} }"""
 _REPORT_PORT = _free_port()
 _READY = """{
   workspaceOrError { ... on Workspace { locationEntries {

@@ -58,6 +58,7 @@ def test_no_run_mixes_with_another(server: DevServer, tmp_path_factory: pytest.T
     scratch.write_pool(with_clusters(5))
     assert scratch.run("run", "--pool", "emoji")[0] == 0
     assert digests(project) == digests(scratch)
+    server.reload()
 
 
 def launch(server: DevServer, names: Sequence[str], tags: dict[str, str]) -> str:
