@@ -132,14 +132,9 @@ def dev_server(project: Project) -> Iterator[DevServer]:
     """What `make dev` starts, until the block is left."""
     port = _free_port()
     server = DevServer(project, f"http://127.0.0.1:{port}", project.folder / "dagster_dev.log")
-    python = sys.executable
-    command = (
-        f"{python} -m curation_assets.cli.main serve --with-parent & "
-        f"exec {python} -m dagster dev --workspace workspace.yaml --host 127.0.0.1 --port {port}"
-    )
     with server.log.open("w") as log:
         process = subprocess.Popen(
-            ["bash", "-c", command],
+            [sys.executable, "-m", "curation_assets.cli.main", "dev", "--port", str(port)],
             cwd=project.folder,
             env=environment(project),
             stdin=subprocess.DEVNULL,
