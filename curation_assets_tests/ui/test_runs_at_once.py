@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
 import pytest
 
-from curation_assets.defs.run.tags import POOL_TAG, RANGE_END_TAG, RANGE_START_TAG
+from curation_assets.defs.run.tags import POOL_TAG
 from curation_assets.graph.steps import pool_steps
 from curation_assets_tests.asset_backfills import follow
 from curation_assets_tests.projects import make_project
-from curation_assets_tests.test_clicking import SHARDS, digests
+from curation_assets_tests.test_clicking import digests
 from curation_assets_tests.ui.dev_server import WATCHED_POOL, DevServer, wait_for
+from curation_assets_tests.ui.launching import end_of, errors, launch, status
 
 pytestmark = pytest.mark.ui
 
-LAUNCH = """mutation Launch($params: ExecutionParams!) { launchPipelineExecution(executionParams: $params) {
-  __typename ... on LaunchRunSuccess { run { runId } } ... on Error { message }
-} }"""
 TERMINATE = """mutation Terminate($id: String!) { terminateRun(runId: $id) { __typename } }"""
 _LONGEST_RUN = 180
 
@@ -61,58 +58,9 @@ def test_no_run_mixes_with_another(server: DevServer, tmp_path_factory: pytest.T
     server.reload()
 
 
-def launch(server: DevServer, names: Sequence[str], tags: dict[str, str]) -> str:
-    """*Materialize* of some assets, over all shards: the id of the run."""
-    steps = pool_steps(server.project.spec)
-    if any(steps[name].partitioned for name in names):
-        tags = tags | {RANGE_START_TAG: SHARDS[0], RANGE_END_TAG: SHARDS[-1]}
-    params = {
-        "selector": {
-            "repositoryLocationName": "curation_assets",
-            "repositoryName": "__repository__",
-            "pipelineName": "__ASSET_JOB",
-            "assetSelection": [{"path": ["emoji", name]} for name in names],
-        },
-        "mode": "default",
-        "executionMetadata": {"tags": [{"key": key, "value": value} for key, value in tags.items()]},
-    }
-    answer = server.graphql(LAUNCH, params=params)["launchPipelineExecution"]
-    assert answer["__typename"] == "LaunchRunSuccess", answer
-    return str(answer["run"]["runId"])
-
-
-def status(server: DevServer, run_id: str) -> str:
-    with server.instance() as instance:
-        run = instance.get_run_by_id(run_id)
-    assert run is not None
-    return run.status.value
-
-
-def end_of(server: DevServer, run_id: str) -> str:
-    """The status of a run when it has ended."""
-    ended = {"SUCCESS", "FAILURE", "CANCELED"}
-
-    def look() -> str | None:
-        found = status(server, run_id)
-        return found if found in ended else None
-
-    return wait_for("a run to end", look, _LONGEST_RUN)
-
-
 def has_made(server: DevServer, run_id: str, name: str) -> bool:
     with server.instance() as instance:
         records = instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_SUCCESS)
     return any(
         record.dagster_event and record.dagster_event.step_key == f"emoji__{name}" for record in records
     )
-
-
-def errors(server: DevServer, run_id: str) -> list[str]:
-    """What the failed steps of a run say."""
-    said = []
-    with server.instance() as instance:
-        for record in instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE):
-            event = record.dagster_event
-            data = event.step_failure_data.user_failure_data if event else None
-            said.append(str(data.description if data else event))
-    return said
