@@ -55,7 +55,7 @@ test-ray: setup-ray ## Test the Ray engine on a simulated cluster (SHORT=1 leave
 
 test-ui: setup ## Test the Dagster UI in an installed Chromium (CURATION_SCREENSHOTS=FOLDER keeps the pictures; LONG=1)
 	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS),ui]'
-	$(BIN)/python -m pytest -m 'ui$(if $(LONG),, and not slow)' curation_assets_tests/ui curation_assets_tests/wrong_clicks
+	$(BIN)/python -m pytest -m 'ui$(if $(LONG),, and not slow)' curation_assets_tests/wrong_clicks curation_assets_tests/ui
 
 test-postgres: setup ## Test Dagster's storage in PostgreSQL (needs Debian's package postgresql)
 	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS),postgres]'

@@ -5,8 +5,8 @@ The sentences of the three tables are the list: `pytest --collect-only` shows th
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ from curation_assets_tests.wrong_clicks.hand import Hand, Shown, Wrong, hand_on
 from curation_assets_tests.wrong_clicks.on_files import ON_FILES
 from curation_assets_tests.wrong_clicks.on_settings import ON_SETTINGS
 
+Digests = dict[tuple[str, str | None], str]
 ALONE = ON_FILES | ON_SETTINGS
 LONG = {
     "read an empty file",
@@ -90,20 +91,32 @@ def test_alone(wrong: Wrong, hand: Hand) -> None:
     assert_red(hand, wrong, wrong.do(hand))
 
 
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Digests]:
+    """What a YAML gives in a new project."""
+
+    @functools.cache
+    def from_scratch(text: str) -> Digests:
+        project = make_project(tmp_path_factory.mktemp("scratch"))
+        (project.home.pools_folder / "emoji.yaml").write_text(text)
+        assert project.run("run", "--pool", "emoji")[0] == 0
+        return digests(project)
+
+    return from_scratch
+
+
 @pytest.mark.ui
 @pytest.mark.slow
 @pytest.mark.parametrize("wrong", ALONE.values(), ids=ALONE)
 def test_a_run_afterwards_is_as_from_scratch(
-    wrong: Wrong, hand: Hand, tmp_path_factory: pytest.TempPathFactory
+    wrong: Wrong, hand: Hand, scratch: Callable[[str], Digests]
 ) -> None:
     wrong.do(hand)
     wrong.mend(hand)
     code, output = hand.project.run("run", "--pool", "emoji")
     assert code == 0, output
-    scratch = make_project(tmp_path_factory.mktemp("scratch"))
-    shutil.copy(hand.project.home.pools_folder / "emoji.yaml", scratch.home.pools_folder / "emoji.yaml")
-    assert scratch.run("run", "--pool", "emoji")[0] == 0
-    assert digests(hand.project) == digests(scratch)
+    text = (hand.project.home.pools_folder / "emoji.yaml").read_text()
+    assert digests(hand.project) == scratch(text)
 
 
 def test_what_is_harmless_stays_as_it_is(hand: Hand) -> None:
