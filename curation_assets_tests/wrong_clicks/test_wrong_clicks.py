@@ -6,6 +6,7 @@ The sentences of the three tables are the list: `pytest --collect-only` shows th
 from __future__ import annotations
 
 import functools
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -129,3 +130,10 @@ def test_what_is_harmless_stays_as_it_is(hand: Hand) -> None:
     assert not shown.red
     assert not shown.made
     assert hand.project.modified_times() == before
+
+
+def test_the_check_of_everything_does_not_pass_while_files_cannot_be_listed(hand: Hand) -> None:
+    shutil.rmtree(hand.raw("00000").parent)
+    shown = hand.materialize("curation_report", checks=["nothing_is_out_of_date"])
+    assert "the files are not listed: source.path is" in shown.warnings["nothing_is_out_of_date"]
+    assert not shown.passed_checks
