@@ -26,6 +26,7 @@ ALONE = ON_FILES | ON_SETTINGS
 LONG = {
     "read an empty file",
     "read a shard of random bytes",
+    "draw after one shard was read again",
     "draw after one shard of the fit was embedded again",
     "write the dataset from a cut file",
     "write the dataset from a deleted file",
@@ -40,6 +41,7 @@ LONG = {
     "change a target and draw again over one partition",
     "change the outputs and release",
     "backfill one partition with all that follows",
+    "stop a run midway and draw",
     "edit the YAML between the runs of a backfill",
     "re-execute from failure with other settings",
 }
