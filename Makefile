@@ -53,9 +53,9 @@ test: setup ## Run the tests, in two processes
 test-ray: setup-ray ## Test the Ray engine on a simulated cluster (SHORT=1 leaves out slow tests)
 	$(BIN)/python -m pytest -m 'ray$(if $(SHORT), and not slow)' curation_assets_tests/engines/ray
 
-test-ui: setup ## Test the Dagster UI in an installed Chromium (CURATION_SCREENSHOTS=FOLDER keeps the pictures)
+test-ui: setup ## Test the Dagster UI in an installed Chromium (CURATION_SCREENSHOTS=FOLDER keeps the pictures; LONG=1)
 	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS),ui]'
-	$(BIN)/python -m pytest -m ui curation_assets_tests/ui
+	$(BIN)/python -m pytest -m 'ui$(if $(LONG),, and not slow)' curation_assets_tests/wrong_clicks curation_assets_tests/ui
 
 test-postgres: setup ## Test Dagster's storage in PostgreSQL (needs Debian's package postgresql)
 	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS),postgres]'

@@ -96,7 +96,7 @@ ROOMS: dict[str, set[str]] = {
     "defs/broken_pools": {"pools"},
     "defs/shown": {"storage", "steps", "project", "defs/metadata", "defs/run"},
     "defs/assets": {"errors", "graph", "pools", "defs/partitions", "defs/resources", "defs/run", "defs/shown"},
-    "defs/checks": {*_STORED, "steps", "defs/metadata", "defs/resources"},
+    "defs/checks": {*_STORED, "steps", "defs/metadata", "defs/resources", "defs/run"},
     "defs/curate": {"errors", "pools", "project", "defs/run"},
     "defs/jobs": {"graph", "pools", "project", "defs/curate", "defs/run"},
     "defs/watch": {*_STORED, "project", "defs/curate", "defs/partitions", "defs/run"},

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from curation_assets.defs.partitions import pool_partitions
 from curation_assets.defs.resources import CurationResource
+from curation_assets.defs.run.request import require_sound_request
 from curation_assets.defs.run.step_run import StepRun
 from curation_assets.defs.shown import SHOWN
 from curation_assets.errors import CurationError
@@ -33,13 +34,13 @@ class Launch(dg.Config):
 def build_assets(spec: PoolSpec) -> list[dg.AssetsDefinition]:
     """The assets of a pool, one for each of its steps."""
     steps = pool_steps(spec)
-    return [_build_asset(spec, step, direct_inputs(steps, step.name)) for step in steps.values()]
+    return [_build_asset(spec, step, steps) for step in steps.values()]
 
 
-def _build_asset(spec: PoolSpec, step: Step, sources: list[str]) -> dg.AssetsDefinition:
+def _build_asset(spec: PoolSpec, step: Step, steps: dict[str, Step]) -> dg.AssetsDefinition:
     @dg.asset(
         key=[spec.name, step.name],
-        deps=[dg.AssetKey([spec.name, source]) for source in sources],
+        deps=[dg.AssetKey([spec.name, source]) for source in direct_inputs(steps, step.name)],
         partitions_def=pool_partitions(spec.name) if step.partitioned else None,
         # One run holds a range of shards, and the fan-in after them: see docs/dagster.md.
         backfill_policy=dg.BackfillPolicy.single_run(),
@@ -54,7 +55,9 @@ def _build_asset(spec: PoolSpec, step: Step, sources: list[str]) -> dg.AssetsDef
         context: dg.AssetExecutionContext, config: Launch, curation: dg.ResourceParam[CurationResource]
     ) -> dg.MaterializeResult:
         try:
-            return StepRun(context, curation.pool(spec), step, SHOWN.get(step.kind), config.again).run()
+            pool = curation.pool(spec)
+            require_sound_request(context, pool.storage, step, steps)
+            return StepRun(context, pool, step, SHOWN.get(step.kind), config.again).run()
         except CurationError as error:
             # The error names a remedy; another try would only meet it again.
             raise dg.Failure(description=str(error), allow_retries=False) from error

@@ -8,6 +8,7 @@ import polars as pl
 
 from curation_assets.defs.metadata import table
 from curation_assets.defs.resources import CurationResource
+from curation_assets.defs.run.gate import gate_of
 from curation_assets.errors import CurationError
 from curation_assets.graph.freshness import Freshness
 from curation_assets.graph.steps import pool_steps
@@ -18,6 +19,7 @@ from curation_assets.steps.context import PoolAccess
 from curation_assets.steps.damage import damaged_files, rejections_by_shard, total_rejections
 from curation_assets.steps.dataset.accounts import audit_ledger, missed_targets
 from curation_assets.steps.dataset.clean_selection import contaminated_selection
+from curation_assets.steps.ingest.sample_labels import label_names, unknown_labels
 from curation_assets.steps.listing import look_at_files
 from curation_assets.steps.soundness import miscounted_shards, unsound_embeddings
 from curation_assets.steps.tree.levels import LEVEL_FIGURES, level_lines
@@ -38,6 +40,8 @@ class Check:
     """Only for pools that are decontaminated."""
     also: str = ""
     """Another asset that has the check too."""
+    at_any_time: bool = False
+    """Whether it has something to say of an asset that is out of date."""
 
 
 def build_checks(spec: PoolSpec) -> list[dg.AssetChecksDefinition]:
@@ -57,8 +61,18 @@ def _build_check(spec: PoolSpec, name: str, check: Check, asset: str) -> dg.Asse
         description=check.description,
         blocking=check.blocking,
     )
-    def evaluate(curation: dg.ResourceParam[CurationResource]) -> dg.AssetCheckResult:
-        return check.evaluate(curation.pool(spec))
+    def evaluate(
+        context: dg.AssetCheckExecutionContext, curation: dg.ResourceParam[CurationResource]
+    ) -> dg.AssetCheckResult:
+        pool = curation.pool(spec)
+        if not check.at_any_time:
+            steps, storage = pool_steps(spec), pool.storage
+            void = gate_of(context.run.run_id).why_check_is_void(
+                spec.name, lambda: Freshness(storage, steps, storage.shards()), asset
+            )
+            if void:
+                return dg.AssetCheckResult(passed=False, description=void)
+        return check.evaluate(pool)
 
     return evaluate
 
@@ -77,6 +91,20 @@ def _files_are_readable(pool: PoolAccess) -> dg.AssetCheckResult:
         description=words,
         metadata={"n_files": len(files), **table("files", [asdict(file) for file in files[:_ROWS_SHOWN]])},
     )
+
+
+def _labels_are_found(pool: PoolAccess) -> dg.AssetCheckResult:
+    unknown = unknown_labels(pool.spec, pool.storage)
+    words = (
+        "every label field is found" if pool.spec.source.label_fields else "source.label_fields names none"
+    )
+    if unknown:
+        there = ", ".join(label_names(pool.storage, pool.reader)) or "none"
+        words = (
+            f"no sample has the label {' or '.join(unknown)} of source.label_fields: correct the name or remove it; "
+            f"the first sample has: {there}"
+        )
+    return dg.AssetCheckResult(passed=not unknown, description=words, metadata={"not_found": unknown})
 
 
 def _rejections_are_few(pool: PoolAccess) -> dg.AssetCheckResult:
@@ -168,7 +196,7 @@ def _nothing_is_out_of_date(pool: PoolAccess) -> dg.AssetCheckResult:
     if aside:
         words.append(f"curated without {', '.join(aside)}, which failed")
     return dg.AssetCheckResult(
-        passed=not rows and not aside and not look.is_news,
+        passed=not rows and not aside and not look.is_news and not look.skipped,
         severity=dg.AssetCheckSeverity.WARN,
         description="; ".join([*words, *look.lines()]),
         metadata={"set_aside": aside, **table("out_of_date", rows)},
@@ -281,6 +309,11 @@ CHECKS: Mapping[str, Check] = {
         "Every file of the pool could be read to its end. The check names the others with the reason.",
         _files_are_readable,
     ),
+    "labels_are_found": Check(
+        "raw_pool",
+        "Every entry of `source.label_fields` is a label of some sample.",
+        _labels_are_found,
+    ),
     "rejections_are_few": Check(
         "raw_pool",
         "No shard has a larger share of rejected samples than `source.max_rejected_share`. Failed downloads do not "
@@ -326,5 +359,6 @@ CHECKS: Mapping[str, Check] = {
         "Everything in the pool is up to date with its files, which the check lists. If not, it names what is not, and "
         "why. Run it at any time.",
         _nothing_is_out_of_date,
+        at_any_time=True,
     ),
 }

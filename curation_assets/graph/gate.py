@@ -61,6 +61,15 @@ def stale_inputs(
     return stale
 
 
+def first_stale(freshness: Freshness, name: str) -> StaleInput | None:
+    """Where it starts that a step is out of date, in any of its outputs; None if it is up to date."""
+    step = freshness.steps[name]
+    needed = _needed(freshness, step, freshness.keys_of(step), takes_all_rows=False, passed={})
+    needed[name] = set(freshness.keys_of(step))
+    found = freshness.outdated(needed)
+    return _traced(freshness, name, next(iter(found[name])), found) if name in found else None
+
+
 def _needed(
     freshness: Freshness, step: Step, keys: Collection[str | None], takes_all_rows: bool, passed: Passed
 ) -> dict[str, set[str | None]]:

@@ -13,11 +13,11 @@ import pytest
 from rich.console import Console
 
 from curation_assets.cli.runner import Runner
-from curation_assets.defs.checks import build_checks
+from curation_assets.defs.checks import CHECKS, build_checks
 from curation_assets.defs.pool_definitions import build_definitions
-from curation_assets.defs.resources import CurationResource
 from curation_assets.defs.run.driver import Driver
 from curation_assets.defs.watch import Cursor, Watcher
+from curation_assets.steps.context import PoolAccess
 from curation_assets.storage.evaluation import load_evaluation_digest
 from curation_assets.storage.tables import Selection
 from curation_assets_tests.projects import SMALL_POOL, Project, make_project
@@ -93,7 +93,7 @@ def test_the_check_fails_when_a_contaminated_row_is_smuggled_in(
     [check] = [made for made in build_checks(project.spec) if "selection_is_clean" in str(made.check_keys)]
     assert next(iter(check.check_specs)).blocking
     storage = project.storage
-    curation = CurationResource(home_folder=str(project.folder), storage_root=project.home.storage_root)
+    pool = PoolAccess(project.spec, storage, str(project.folder))
     twin = storage.output("contaminated", "00001").table("evidence.parquet").row(0, named=True)
     rows = storage.output("embeddings", "00001").table("rows.parquet").with_row_index("row")
     rows = rows.select(pl.lit("small").alias("target"), pl.lit("00001").alias("shard"), pl.all())
@@ -102,8 +102,7 @@ def test_the_check_fails_when_a_contaminated_row_is_smuggled_in(
     for selected, passes in ((clean, True), (smuggled, False)):
         with storage.output("selection").writing(RECIPE) as writer:
             Selection.selected.write(writer, selected)
-        result = check(curation)
-        assert isinstance(result, dg.AssetCheckResult)
+        result = CHECKS["selection_is_clean"].evaluate(pool)
         assert result.passed is passes
         assert result.metadata["comparisons"].value == 6 * 4
         assert result.metadata["closest_cosine"].value < 0.98  # type: ignore[operator]

@@ -10,7 +10,7 @@ import pytest
 
 from curation_assets.graph.base import Step
 from curation_assets.graph.freshness import Forced, Freshness
-from curation_assets.graph.gate import Passed, StaleInput, stale_inputs
+from curation_assets.graph.gate import Passed, StaleInput, first_stale, stale_inputs
 from curation_assets.storage.outputs import timestamp
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import Shard
@@ -103,6 +103,18 @@ def test_the_gate_agrees_with_what_is_out_of_date(steps: dict[str, Step], tmp_pa
             expected = {key for key in freshness.keys_of(step) if freshness.outdated_inputs(step, key, found)}
             if name != "level_1_clusters":
                 assert set(stale) == expected, (changed, name)
+
+
+def test_where_it_starts_that_a_step_is_out_of_date(tmp_path: Path) -> None:
+    storage = curated(tmp_path)
+    steps = {**TREE, "level_1_clusters": replace(TREE["level_1_clusters"], settings={"k": 4})}
+    freshness = Freshness(storage, steps, AB)
+    assert first_stale(freshness, "embeddings") is None
+    own = StaleInput("level_1_clusters", "level_1_clusters", "k changed from 3 to 4", None)
+    assert first_stale(freshness, "level_1_clusters") == own
+    assert first_stale(freshness, "level_1_assign") == replace(own, name="level_1_assign")
+    missing = StaleInput("level_1_assign", "raw_pool", "not made yet", "c")
+    assert first_stale(Freshness(storage, TREE, [*AB, shard("c")]), "level_1_assign") == missing
 
 
 def test_what_has_passed_is_not_judged_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """First of the fixtures: without a browser nothing else is worth starting."""
     with open_browser() as found:
         yield found
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
     with dev_server(make_curated_project(tmp_path_factory.mktemp("project"))) as running:
         yield running
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def screenshots(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     chosen = os.environ.get("CURATION_SCREENSHOTS")
     folder = Path(chosen).resolve() if chosen else tmp_path_factory.mktemp("screenshots")

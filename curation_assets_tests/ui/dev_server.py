@@ -86,6 +86,11 @@ class DevServer:
         data: dict[str, Any] = answer["data"]
         return data
 
+    def reload(self) -> None:
+        """Load the definitions again, as the button *Reload definitions* does."""
+        answer = self.graphql(_RELOAD, name="curation_assets")["reloadRepositoryLocation"]
+        assert answer["__typename"] == "WorkspaceLocationEntry", answer
+
 
 def environment(project: Project) -> dict[str, str]:
     """What the Makefile exports, for this project: DAGSTER_HOME is the folder that holds dagster.yaml."""
@@ -127,14 +132,9 @@ def dev_server(project: Project) -> Iterator[DevServer]:
     """What `make dev` starts, until the block is left."""
     port = _free_port()
     server = DevServer(project, f"http://127.0.0.1:{port}", project.folder / "dagster_dev.log")
-    python = sys.executable
-    command = (
-        f"{python} -m curation_assets.cli.main serve --with-parent & "
-        f"exec {python} -m dagster dev --workspace workspace.yaml --host 127.0.0.1 --port {port}"
-    )
     with server.log.open("w") as log:
         process = subprocess.Popen(
-            ["bash", "-c", command],
+            [sys.executable, "-m", "curation_assets.cli.main", "dev", "--port", str(port)],
             cwd=project.folder,
             env=environment(project),
             stdin=subprocess.DEVNULL,
@@ -155,6 +155,9 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+_RELOAD = """mutation Reload($name: String!) { reloadRepositoryLocation(repositoryLocationName: $name) {
+  __typename
+} }"""
 _REPORT_PORT = _free_port()
 _READY = """{
   workspaceOrError { ... on Workspace { locationEntries {

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from curation_assets.errors import ShardError
 from curation_assets.formats import ROW_FORMATS, RowFormat, build_writer, output_suffix
 from curation_assets.formats.base import RawSample
 from curation_assets.pools import PoolSpec
 from curation_assets.steps.context import StepContext
 from curation_assets.steps.dataset.embedding_dataset import copy_rows
+from curation_assets.steps.ingest.accepted import is_as_read, samples_gone
 from curation_assets.storage.tables import LABEL_PREFIX, BalancedDataset
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def write_dataset(step: StepContext) -> None:
     Writes one file per target and format that holds samples; none for a target without samples of this shard.
 
     Raises:
-        ShardError: if a selected sample is no longer where the raw pool found it.
+        ShardError: if a selected sample is no longer where the raw pool found it, or has other content.
     """
     spec, storage, writer, shard = step.spec, step.storage, step.writer, step.shard
     formats = row_formats(spec)
@@ -45,10 +45,7 @@ def write_dataset(step: StepContext) -> None:
         else:
             n_written = _copy(step, records, str(target), schema)
         if n_written != len(part):
-            raise ShardError(
-                f"shard '{shard.key}': {len(part) - n_written} selected samples are no longer in its "
-                f"files: run raw_pool again"
-            )
+            raise samples_gone(shard.key, len(part) - n_written, "selected samples")
     writer.summary.update(n_written=n_selected, formats=list(formats))
     step.report(1.0, f"{sum(n_selected.values()):,} samples")
 
@@ -60,7 +57,10 @@ def row_formats(spec: PoolSpec) -> Sequence[RowFormat]:
 
 def _copy(step: StepContext, records: pl.DataFrame, target: str, schema: pa.Schema) -> int:
     by_place = {
-        (row["source_file"], row.pop("offset")): {**row, "source_shard": step.shard.key}
+        (row["source_file"], row.pop("offset")): (
+            row.pop("content_sha256"),
+            row | {"source_shard": step.shard.key},
+        )
         for row in records.iter_rows(named=True)
     }
     n_written = 0
@@ -78,7 +78,10 @@ def _copy(step: StepContext, records: pl.DataFrame, target: str, schema: pa.Sche
         ]
         for file in step.shard.files:
             for item in step.pool.reader.read(file.path):
-                if isinstance(item, RawSample) and (record := by_place.get((file.path, item.offset))):
+                if not isinstance(item, RawSample):
+                    continue
+                digest, record = by_place.get((file.path, item.offset), (None, None))
+                if record and is_as_read(item, digest):
                     for dataset_writer in files:
                         dataset_writer.write(item, record)
                     n_written += 1
@@ -91,7 +94,7 @@ def _records(selected: pl.DataFrame, raw: pl.DataFrame, schema: pa.Schema) -> pl
     return (
         selected.join(raw.drop("sample_id"), on="raw_row", maintain_order="left")
         .rename({"file": "source_file", "member": "source_member"})
-        .select("sample_id", "source_file", "source_member", "offset", *columns)
+        .select("sample_id", "source_file", "source_member", "offset", "content_sha256", *columns)
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -48,26 +49,44 @@ def accepted_rows(raw_pool: RawPool) -> pl.DataFrame:
     return raw_pool.samples.read().with_row_index("raw_row").filter(pl.col("reason").is_null())
 
 
+def is_as_read(sample: RawSample, content_sha256: str | None) -> bool:
+    """Whether the raw pool found this content at this place; None for a sample without content of its own."""
+    return content_sha256 is None or hashlib.sha256(sample.content).hexdigest() == content_sha256
+
+
+def samples_gone(shard: str, n_samples: int, which: str = "samples of the raw pool") -> ShardError:
+    """The files of a shard have changed since the raw pool read them."""
+    return ShardError(
+        f"shard '{shard}': {n_samples} {which} are no longer in its files: run raw_pool again, with everything "
+        f"downstream of it"
+    )
+
+
 def accepted_samples(
     reader: ShardReader, shard: Shard, accepted: pl.DataFrame
 ) -> Iterator[tuple[int, RawSample]]:
     """Stream the samples of `accepted`, each with its `raw_row`.
 
     Raises:
-        ShardError: at the end, if samples of the raw pool are no longer in the files; or if storage fails.
+        ShardError: at the end, if samples of the raw pool are no longer in the files, or have other content; or if
+            storage fails.
     """
-    places = zip(accepted["file"], accepted["offset"], accepted["raw_row"], strict=True)
-    expected = {(file, offset): row for file, offset, row in places}
+    columns = ("file", "offset", "raw_row", "content_sha256")
+    expected = {
+        (file, offset): (row, digest)
+        for file, offset, row, digest in zip(*(accepted[name] for name in columns), strict=True)
+    }
     n_found = 0
     for file in shard.files:
         for item in reader.read(file.path):
-            if isinstance(item, RawSample) and (file.path, item.offset) in expected:
+            if not isinstance(item, RawSample) or (file.path, item.offset) not in expected:
+                continue
+            row, digest = expected[file.path, item.offset]
+            if is_as_read(item, digest):
                 n_found += 1
-                yield expected[file.path, item.offset], item
+                yield row, item
     if missing := len(expected) - n_found:
-        raise ShardError(
-            f"shard '{shard.key}': {missing} samples of the raw pool are no longer in its files: run raw_pool again"
-        )
+        raise samples_gone(shard.key, missing)
 
 
 def windows(

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import polars as pl
 
-from curation_assets.errors import ShardError
-from curation_assets.steps.ingest.accepted import ShardSource
+from curation_assets.steps.ingest.accepted import ShardSource, samples_gone
 from curation_assets.steps.ingest.embedded_rows import EmbeddedRows
 from curation_assets.steps.ingest.read_ahead import ReadAhead
 from curation_assets.steps.ingest.throughput import Throughput
@@ -55,9 +54,7 @@ def take_embeddings(
             if on_progress:
                 on_progress(rows.n_seen, throughput.line(rows.n_seen))
     if missing := len(table) - rows.n_seen:
-        raise ShardError(
-            f"shard '{shard.key}': {missing} samples of the raw pool are no longer in its files: run raw_pool again"
-        )
+        raise samples_gone(shard.key, missing)
     with throughput.writing():
         rows.finish(table)
     writer.summary.update(

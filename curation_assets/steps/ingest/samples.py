@@ -10,13 +10,14 @@ import polars as pl
 
 from curation_assets.formats.base import RawSample, ShardReader
 from curation_assets.pools import EmbeddingsSource, SourceSettings
+from curation_assets.steps.ingest.accepted import is_as_read, samples_gone
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.tables import LABEL_PREFIX
 
 
 @dataclass(frozen=True, slots=True)
 class PoolSample:
-    """One row of the raw pool, with its sample if it is needed and still in its file."""
+    """One row of the raw pool, with its sample if there is one to be read."""
 
     shard: str
     raw_row: int
@@ -44,7 +45,7 @@ def read_pool_samples(
         wanted: rows of the raw pool by shard.
 
     Raises:
-        ShardError: if a file is missing or storage fails.
+        ShardError: if a sample is no longer in its file as the raw pool found it, a file is missing, or storage fails.
     """
     reads = not isinstance(source, EmbeddingsSource) or source.text_field is not None
     shards = {shard.key: shard for shard in storage.shards()}
@@ -52,16 +53,23 @@ def read_pool_samples(
         raw = storage.raw_pool(key).samples.read().with_row_index("raw_row")
         records = raw.filter(pl.col("raw_row").is_in(list(raw_rows))).rows(named=True)
         places = {(record["file"], record["offset"]): record for record in records}
+        n_gone = 0
         for file in shards[key].files if reads else ():
             left = sum(name == file.path for name, _ in places)
             if not left:
                 continue
             for item in reader.read(file.path):
                 if isinstance(item, RawSample) and (record := places.pop((file.path, item.offset), None)):
+                    if not is_as_read(item, record["content_sha256"]):
+                        n_gone += 1
                     yield PoolSample(key, record["raw_row"], record, item)
                     left -= 1
                     if not left:
                         break
+        # A rejected file, or one without samples, has rows without a place.
+        n_gone += sum(reads and record["offset"] is not None for record in places.values())
+        if n_gone:
+            raise samples_gone(key, n_gone)
         for record in places.values():
             yield PoolSample(key, record["raw_row"], record, None)
 

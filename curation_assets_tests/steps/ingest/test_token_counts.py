@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,14 +114,20 @@ def test_a_shard_without_texts_has_no_counts(tmp_path: Path) -> None:
 
 def test_a_file_that_changed_is_noticed(held: Held, tmp_path: Path) -> None:
     source = source_of(held, tmp_path, TEXTS)
-    held.files["b.jsonl"] = ["x"]
+    whole = held.files["b.jsonl"]
+    for changed, n_gone in ((whole[:1], 1), (["x", *whole[1:]], 1), (["x"], 2)):
+        held.files["b.jsonl"] = changed
+        with pytest.raises(
+            ShardError,
+            match=rf"shard 's': {n_gone} samples .* no longer in its files: run raw_pool again, with",
+        ):
+            counted(source, tmp_path, "words")
+    held.files["b.jsonl"] = whole
+    strict = replace(source, settings=TEXTS.model_copy(update={"max_text_bytes": 20}))
     with pytest.raises(
-        ShardError, match=r"shard 's': 1 samples .* no longer in its files: run raw_pool again"
+        ShardError, match=r"a\.jsonl, row 3: accepted .* but now text_too_large.*run raw_pool"
     ):
-        counted(source, tmp_path, "words")
-    held.files["b.jsonl"] = ["x", " "]
-    with pytest.raises(ShardError, match=r"b\.jsonl, row 1: accepted .* but now empty_text.*run raw_pool"):
-        counted(source, tmp_path, "words")
+        counted(strict, tmp_path, "words")
 
 
 def test_embeddings_bring_their_counts(tmp_path: Path) -> None:
