@@ -29,9 +29,9 @@ def validate_pool(path: Path, rows: int | None, dimension: int | None) -> None:
             file lies in the folder of the pools but is not used.
     """
     from curation_assets.steps.cleaning.evaluation_sets import list_evaluation_sets
-    from curation_assets.steps.comparison.labels_table import find_labels_table
+    from curation_assets.steps.comparison.labels_table import find_labels_table, read_labels_table
     from curation_assets.steps.context import PoolAccess
-    from curation_assets.steps.feasibility import require_sound_start
+    from curation_assets.steps.feasibility import require_sound_evaluation_sets, require_sound_start
 
     home = open_home()
     spec = load_pool_spec(path)
@@ -44,10 +44,16 @@ def validate_pool(path: Path, rows: int | None, dimension: int | None) -> None:
     say(console, f"{path}: valid{size}")
     if warning:
         say(console, warning, "yellow")
-    for name, listed in list_evaluation_sets(pool.evaluation_readers).items():
+    evaluation_sets = list_evaluation_sets(pool.evaluation_readers)
+    require_sound_evaluation_sets(pool, evaluation_sets)
+    for name, listed in evaluation_sets.items():
         say(console, f"evaluation set {name}: {len(listed):,} files")
-    if (labels := find_labels_table(pool)) is not None:
-        say(console, f"table of labels {labels.path}: {labels.size_bytes / 1e6:,.1f} MB")
+    if (labels := find_labels_table(pool)) is not None and spec.probe and spec.probe.labels:
+        n_labels = len(read_labels_table(spec.probe.labels, home.folder))
+        say(
+            console,
+            f"table of labels {labels.path}: {labels.size_bytes / 1e6:,.1f} MB, {n_labels:,} labelled ids",
+        )
     if rows is None and (embedded := embedded_size(pool.storage)):
         rows, dimension = embedded[0], dimension or embedded[1]
     if rows is None:

@@ -13,7 +13,8 @@ Similarity = Annotated[float, Field(gt=0.0, le=1.0)]
 """A cosine similarity; two samples at or above it count as the same."""
 # A command may have empty arguments; its own check names what is missing.
 _FREE_TEXTS = ("description", "command")
-_SWITCHES = ("exact", "semantic", "centring")
+# A size in bytes has a check of its own.
+_TRUTHS = ("exact", "semantic", "centring", "memory_budget")
 _LARGEST = 2**63 - 1
 
 
@@ -41,7 +42,7 @@ class Settings(BaseModel):
     def _numbers_are_numbers(cls, values: Any) -> Any:
         """A bare yes is true in YAML, and true would count as 1."""
         for name, value in values.items() if isinstance(values, dict) else ():
-            if isinstance(value, bool) and name in cls.model_fields and name not in _SWITCHES:
+            if isinstance(value, bool) and name in cls.model_fields and name not in _TRUTHS:
                 raise ValueError(f"{name} is {str(value).lower()}, which is no value of this key")
         return values
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from itertools import islice
+from pathlib import Path
 
 import polars as pl
 
 from curation_assets.errors import CurationError, PoolSpecError
-from curation_assets.formats.base import RawSample, Rejection, SourceFile
+from curation_assets.formats.base import RawSample, Rejection, ShardReader, SourceFile
 from curation_assets.pools import EmbeddingsSource
+from curation_assets.steps.comparison.labels_table import read_labels_table
 from curation_assets.steps.context import PoolAccess
 from curation_assets.steps.soundness import require_few_rejections
 from curation_assets.storage.tables import LABEL_PREFIX, RawPool, TokenCounts
@@ -26,8 +28,8 @@ def require_feasible_pool(pool: PoolAccess) -> None:
     `require_feasible` looks again before the first fit.
 
     Raises:
-        PoolSpecError: if level 1 has more clusters than the pool has samples, a target is too large, or no sample has
-            a label field.
+        PoolSpecError: if level 1 has more clusters than the pool has samples, a target is too large, no sample has a
+            label field, or the table of labels lacks a column.
         CurationError: if too many samples are rejected.
     """
     storage, spec = pool.storage, pool.spec
@@ -35,13 +37,16 @@ def require_feasible_pool(pool: PoolAccess) -> None:
     facts = storage.shard_facts(RawPool.asset)
     if not keys or not all(key in facts for key in keys):
         return
-    require_few_rejections(spec, storage)
+    # Embeddings may still be those of earlier files.
+    require_few_rejections(spec, storage, [RawPool.asset])
     summaries = [facts[key].summary for key in keys]
     spec.require_feasible(sum(summary["n_accepted"] for summary in summaries))
     if spec.modality == "text":
         # No tokenizer makes more tokens than bytes.
         spec.require_tokens(_n_tokens(pool, keys) or sum(summary["size_bytes"] for summary in summaries))
     _require_labels(pool, keys)
+    if spec.probe and spec.probe.labels and storage.probe().facts() is None:
+        read_labels_table(spec.probe.labels, Path(pool.home_folder))
 
 
 def require_sound_start(pool: PoolAccess, files: Sequence[SourceFile]) -> str:
@@ -59,25 +64,51 @@ def require_sound_start(pool: PoolAccess, files: Sequence[SourceFile]) -> str:
     """
     if not files or isinstance(pool.spec.source, EmbeddingsSource):
         return ""
-    found = list(islice(pool.reader.read(files[0].path), _SAMPLES_LOOKED_AT))
-    samples = [item for item in found if isinstance(item, RawSample)]
-    rejections = [item for item in found if isinstance(item, Rejection)]
-    if not samples and rejections:
-        first = rejections[0]
-        raise PoolSpecError(
-            f"none of the first {len(found)} samples of {files[0].path} is usable, e.g. '{first.sample_id}': "
-            f"{first.reason.value}: {first.detail}"
-        )
+    samples, is_whole = _first_samples(pool.reader, files)
     present = _fields(samples)
     missing = [name for name in pool.spec.source.label_fields if name not in present]
     for name in missing:
         message = _no_such_field(
             name, present, f"none of the first {len(samples)} samples of {files[0].path}"
         )
-        if get_close_matches(name, present) or (len(found) < _SAMPLES_LOOKED_AT and len(files) == 1):
+        if get_close_matches(name, present) or (is_whole and len(files) == 1):
             raise PoolSpecError(message)
         return message
     return ""
+
+
+def require_sound_evaluation_sets(pool: PoolAccess, listed: Mapping[str, Sequence[SourceFile]]) -> None:
+    """Look at the first samples of every evaluation set.
+
+    Args:
+        pool: the pool.
+        listed: the files of its evaluation sets, by name.
+
+    Raises:
+        PoolSpecError: if none of them is usable.
+    """
+    sets = pool.spec.decontamination.evaluation_sets if pool.spec.decontamination else ()
+    for entry in sets:
+        if listed[entry.name] and not isinstance(entry.source, EmbeddingsSource):
+            _first_samples(
+                pool.evaluation_readers[entry.name], listed[entry.name], f"evaluation set {entry.name}: "
+            )
+
+
+def _first_samples(
+    reader: ShardReader, files: Sequence[SourceFile], prefix: str = ""
+) -> tuple[list[RawSample], bool]:
+    """The first usable samples of the first file, and whether these are all of its samples."""
+    found = list(islice(reader.read(files[0].path), _SAMPLES_LOOKED_AT))
+    samples = [item for item in found if isinstance(item, RawSample)]
+    rejections = [item for item in found if isinstance(item, Rejection)]
+    if not samples and rejections:
+        first = rejections[0]
+        raise PoolSpecError(
+            f"{prefix}none of the first {len(found)} samples of {files[0].path} is usable, e.g. "
+            f"'{first.sample_id}': {first.reason.value}: {first.detail}"
+        )
+    return samples, len(found) < _SAMPLES_LOOKED_AT
 
 
 def _n_tokens(pool: PoolAccess, keys: Sequence[str]) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 
@@ -30,21 +30,26 @@ def require_usable_pool(spec: PoolSpec, storage: PoolStorage) -> None:
             embedded with different weights.
     """
     require_one_encoder(storage)
-    require_few_rejections(spec, storage)
+    require_few_rejections(spec, storage, (RawPool.asset, Embedded.asset))
     require_admissible_tokens(spec, storage)
 
 
-def require_few_rejections(spec: PoolSpec, storage: PoolStorage) -> None:
+def require_few_rejections(spec: PoolSpec, storage: PoolStorage, assets: Sequence[str]) -> None:
     """Refuse a pool of which a larger share of the samples is rejected than it allows.
 
     Samples that could not be downloaded do not count, see `require_usable_pool`.
+
+    Args:
+        spec: the pool.
+        storage: its outputs.
+        assets: the raw pool, or the raw pool and the embeddings if they were made from it.
 
     Raises:
         CurationError: naming the share and the most frequent reasons.
     """
     rejections: Counter[str] = Counter()
     n_rows = 0
-    for asset in (RawPool.asset, Embedded.asset):
+    for asset in assets:
         for facts in storage.shard_facts(asset).values():
             rejections.update(facts.summary["rejections"])
             n_rows += facts.summary["n_rows"] if asset == RawPool.asset else 0

@@ -23,8 +23,8 @@ def tar_bytes() -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         member = tarfile.TarInfo("a.txt")
-        member.size = 3_000
-        tar.addfile(member, io.BytesIO(b"x" * 3_000))
+        member.size = 18_000
+        tar.addfile(member, io.BytesIO(b"x" * 18_000))
     return buffer.getvalue()
 
 

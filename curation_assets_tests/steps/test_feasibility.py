@@ -12,7 +12,11 @@ from curation_assets.errors import CurationError, PoolSpecError
 from curation_assets.formats import build_reader
 from curation_assets.pools import PoolSpec
 from curation_assets.steps.context import PoolAccess
-from curation_assets.steps.feasibility import require_feasible_pool, require_sound_start
+from curation_assets.steps.feasibility import (
+    require_feasible_pool,
+    require_sound_evaluation_sets,
+    require_sound_start,
+)
 from curation_assets.steps.registry import STEPS
 from curation_assets.steps.soundness import require_admissible_tokens
 from curation_assets.storage.outputs import Recipe
@@ -141,3 +145,23 @@ def test_a_misspelt_label_is_refused_with_the_near_names(tmp_path: Path) -> None
     pool = read(pool_of(tmp_path, [*rows[:-1], {**rows[-1], "rare": "yes"}], source=source), tmp_path)
     require_feasible_pool(pool)
     assert "'rare', which none of the first 5 samples" in require_sound_start(pool, pool.reader.list_files())
+
+
+def test_the_table_of_labels_is_read_before_encoding(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("id,specis\na:0,cat\n")
+    probe = {"labels": {"path": "labels.csv", "label_field": "species"}}
+    pool = read(pool_of(tmp_path, ROWS, probe=probe), tmp_path)
+    with pytest.raises(PoolSpecError, match=r"probe.labels.label_field is 'species', but .* id, specis"):
+        require_feasible_pool(pool)
+
+
+def test_an_evaluation_set_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "trivia").mkdir()
+    (tmp_path / "trivia" / "a.jsonl").write_text('{"question": "why?"}\n')
+    source = {"format": "jsonl", "path": "trivia"}
+    pool = pool_of(
+        tmp_path, ROWS, decontamination={"evaluation_sets": [{"name": "trivia", "source": source}]}
+    )
+    listed = {name: reader.list_files() for name, reader in pool.evaluation_readers.items()}
+    with pytest.raises(PoolSpecError, match=r"evaluation set trivia: none of .* usable.* there are question"):
+        require_sound_evaluation_sets(pool, listed)
