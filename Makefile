@@ -7,9 +7,26 @@ EXTRAS := demo,dev
 STAMP := $(VENV)/.installed
 RAY_STAMP := $(STAMP)-ray
 
+# A shortened demo has a project of its own: another number of samples would rewrite the files of the full one.
+DEMO_HOME = $(CURDIR)$(if $(DEMO_LIMIT),/data/demo-$(DEMO_LIMIT))
+
+DEV_OPTIONS = $(if $(DEMO_LIMIT), DEMO_LIMIT=$(DEMO_LIMIT))
+
 export DAGSTER_HOME := $(CURDIR)
 export CURATION_HOME := $(CURDIR)
 export CURATION_STATE ?= $(CURDIR)/data/dagster
+
+# PyTorch's ordinary build for Linux on x86 brings 4.5 GB of CUDA. Without a GPU its CPU build is taken, which uv finds;
+# where it is out of reach, the ordinary one is. CUDA=1 asks for that one.
+ifndef CUDA
+CPU_TORCH = if test "$$(uname -sm)" = "Linux x86_64" && ! nvidia-smi > /dev/null 2>&1 \
+	&& ! $(BIN)/python -m pip show --quiet torch > /dev/null 2>&1; then \
+	echo "No GPU answers: installing the CPU build of PyTorch"; \
+	{ $(BIN)/python -m pip install --quiet uv && UV_HTTP_RETRIES=0 $(BIN)/uv pip install --quiet \
+	--python $(BIN)/python --torch-backend=cpu torch torchvision; } > /dev/null 2>&1 \
+	|| echo "It is out of reach: the ordinary build is installed, which takes 4.5 GB more"; \
+	$(BIN)/python -m pip uninstall --quiet --yes uv > /dev/null 2>&1; true; fi
+endif
 
 .PHONY: help setup setup-ray demo demo-text demo-ray test test-ray test-ui test-postgres test-s3 test-cluster test-gpu check reference dev
 
@@ -22,21 +39,28 @@ $(STAMP): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(if $(CPU_TORCH),@$(CPU_TORCH))
 	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS)]'
 	rm -f $(VENV)/.installed-*
 	touch $@
 
-demo: setup ## Curate 4,495 images, from raw files to the report (DEMO_LIMIT=1500 takes about a minute)
+ifdef DEMO_LIMIT
+demo demo-text demo-ray dev: export CURATION_HOME = $(DEMO_HOME)
+demo demo-text demo-ray dev: export CURATION_STATE = $(DEMO_HOME)/data/dagster
+demo demo-text demo-ray dev: export CURATION_STORAGE = $(DEMO_HOME)/data/curated
+endif
+
+demo: setup ## Curate 4,495 images, from raw files to the report (DEMO_LIMIT=600 is a quick look)
 	$(BIN)/curation-assets prepare openmoji $(if $(DEMO_LIMIT),--limit $(DEMO_LIMIT))
 	$(BIN)/curation-assets run --pool emoji
 	@echo
-	@echo "Open the report above in a browser, or the graph with: make dev"
+	@echo "Open the report above in a browser, or the graph with: make dev$(DEV_OPTIONS)"
 
-demo-text: setup ## Curate 20,000 docstrings of the installed packages (DEMO_LIMIT=5000 takes about a minute)
+demo-text: setup ## Curate 20,000 docstrings of the installed packages (DEMO_LIMIT=600 is a quick look)
 	$(BIN)/curation-assets prepare docstrings $(if $(DEMO_LIMIT),--limit $(DEMO_LIMIT))
 	$(BIN)/curation-assets run --pool docstrings
 	@echo
-	@echo "Open the report above in a browser, or the graph with: make dev"
+	@echo "Open the report above in a browser, or the graph with: make dev$(DEV_OPTIONS)"
 
 setup-ray: $(RAY_STAMP)
 

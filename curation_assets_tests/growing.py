@@ -118,7 +118,7 @@ def make_growing_pool(
     write_openmoji_pool(rendered, samples_per_shard=n_parts * shard_size, limit=n_parts * shard_size)
     from upath import UPath
 
-    reader = WebDatasetReader(UPath(rendered), WebDatasetSource(path=""))
+    reader = WebDatasetReader(UPath(rendered), WebDatasetSource(path="."))
     samples = [
         (item.sample_id, dict(item.parts))  # type: ignore[union-attr]
         for file in reader.list_files()

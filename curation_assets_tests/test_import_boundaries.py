@@ -72,6 +72,7 @@ ROOMS: dict[str, set[str]] = {
     "steps/soundness": _STORED,
     "steps/context": {*_STORED, "engines", "encoders"},
     "steps/damage": _STORED,
+    "steps/feasibility": {*_STORED, "steps/context", "steps/soundness", "steps/comparison"},
     "steps/listing": {*_STORED, "steps/context", "steps/cleaning", "steps/comparison"},
     "steps/shard_task": {*_STORED, "steps/context"},
     "steps/ingest": _STEPS,
@@ -84,7 +85,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "steps/registry": {
         *_STORED, "steps/context", "steps/ingest", "steps/cleaning", "steps/tree", "steps/dataset",
-        "steps/comparison", "steps/report",
+        "steps/comparison", "steps/report", "steps/feasibility",
     },
     "defs/__init__": set(),
     "defs/io_managers": {"storage"},

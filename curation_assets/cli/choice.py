@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from curation_assets.errors import PoolSpecError
@@ -85,18 +86,23 @@ def shards_named(every: Sequence[str], text: str) -> list[str]:
 
     Args:
         every: keys of all shards, in canonical order.
-        text: keys separated by commas; `a..b` stands for all from a to b.
+        text: keys separated by commas; `a..b` stands for all from a to b. A key that has commas or dots itself is
+            named alone.
 
     Raises:
         PoolSpecError: if a shard does not exist, with the range of those that do.
     """
+    if text in every:
+        return [text]
     chosen: set[str] = set()
     for part in (part.strip() for part in text.split(",")):
-        first, dots, last = part.partition("..")
+        first, dots, last = (part, "", "") if part in every else part.partition("..")
         for key in (first, last) if dots else (part,):
             if key not in every:
                 known = f"{len(every)}: {every[0]} to {every[-1]}" if every else "none yet"
-                raise PoolSpecError(f"--shards {key}: no such shard; there are {known}")
+                close = get_close_matches(key, every)
+                hint = f"; similar: {', '.join(close)}" if close else ""
+                raise PoolSpecError(f"--shards {key}: no such shard; there are {known}{hint}")
         if dots:
             chosen.update(key for key in every if first <= key <= last)
         else:

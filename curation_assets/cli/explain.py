@@ -103,10 +103,12 @@ def _path_table(story: Story) -> Table:
     """The sample's cluster at every level, top level first, with the quota of each target."""
     table = Table()
     for column in ("level", "cluster", "distance"):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     for target in story.targets:
         taken = ", selected" if target.selected else ""
-        table.add_column(f"{target.name}: {target.requested:,} {target.unit}{taken}", justify="right")
+        table.add_column(
+            f"{target.name}: {target.requested:,} {target.unit}{taken}", justify="right", overflow="fold"
+        )
     for step in reversed(story.clusters):
         shares = [
             f"{share.quota:,} of {share.size:,} ({'sum' if share.navigates else f'{share.share:.1%}'})"

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
 
+from curation_assets.cli.tables import Sheet
 from curation_assets.cli.terminal import say
 from curation_assets.cli.up_to_date import say_if_outdated, why_outdated
 from curation_assets.project import find_spec, open_home
@@ -51,7 +51,7 @@ def show_frontier(pool: str, *, every_measure: bool, as_json: bool) -> None:
     shown = keys if every_measure else _most_telling(keys)
     for key in shown:
         say(console, f"\n{panel_title(key)}: {MEASURES[key.measure].explanation}")
-        console.print(_table(key, [line for line in lines if line.key == key], facts, target.evenness))
+        _sheet(key, [line for line in lines if line.key == key], facts, target.evenness).show(console)
     hidden = len(keys) - len(shown)
     say(
         console,
@@ -70,11 +70,9 @@ def _most_telling(keys: Sequence[Key]) -> list[Key]:
     return [key for key in keys if key.measure in wanted and key.field in (None, *fields[:1])]
 
 
-def _table(key: Key, lines: Sequence[FrontierLine], facts: Mapping[str, Any], evenness: float) -> Table:
+def _sheet(key: Key, lines: Sequence[FrontierLine], facts: Mapping[str, Any], evenness: float) -> Sheet:
     """One measure of the random subset, the paper's rule and the pool's rule, at every size."""
-    table = Table()
-    for name in ("size", "share", "random", "paper's rule", f"evenness {evenness:g}", "from level"):
-        table.add_column(name, justify="right")
+    sheet = Sheet(("size", "share", "random", "paper's rule", f"evenness {evenness:g}", "from level"))
     values = {
         (line.subset, size): figure.mean
         for line in lines
@@ -82,8 +80,8 @@ def _table(key: Key, lines: Sequence[FrontierLine], facts: Mapping[str, Any], ev
     }
     for size, level in sorted((int(size), level) for size, level in facts["start_levels"].items()):
         found = [_value(key, values.get((subset, size))) for subset in _SUBSETS]
-        table.add_row(f"{size:,}", f"{size / facts['n_admissible']:.1%}", *found, str(level))
-    return table
+        sheet.add(f"{size:,}", f"{size / facts['n_admissible']:.1%}", *found, str(level))
+    return sheet
 
 
 def _value(key: Key, value: float | None) -> str:

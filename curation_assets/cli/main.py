@@ -250,7 +250,11 @@ def serve_reports(with_parent: bool) -> None:
 @cli.command()
 @click.argument("demo", type=click.Choice(["openmoji", "docstrings"]))
 @click.option("--folder", type=click.Path(path_type=Path), help="Folder to write to (default: in data/raw).")
-@click.option("--limit", **_INT, help="Write only the first N samples.")
+@click.option(
+    "--limit",
+    **_INT,
+    help="Write only the first N samples, and a pool planned for them if the project has none.",
+)
 def prepare(demo: str, folder: Path | None, limit: int | None) -> None:
     """Write the source files of a demo pool."""
     from curation_assets.cli.prepare import prepare_demo

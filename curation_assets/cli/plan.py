@@ -9,10 +9,10 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.table import Table
 
 from curation_assets.algorithms.settings import DEFAULT_MEMORY_BUDGET
 from curation_assets.cli.numbers import duration, size
+from curation_assets.cli.tables import Sheet
 from curation_assets.cli.terminal import say
 from curation_assets.errors import PoolSpecError
 from curation_assets.graph.levels import dropped_line, level_specs, why_dropped
@@ -90,7 +90,7 @@ def show_plan(options: PlanOptions) -> None:
         print(json.dumps(_as_json(priced), indent=2))
         return
     console = Console()
-    console.print(_table(priced))
+    _sheet(priced).show(console)
     assumptions = (f"- {line}" for line in _assumptions(priced, options))
     for line in (*_dropped(priced), *_totals(priced), "", "assumptions", *assumptions):
         say(console, line)
@@ -210,21 +210,21 @@ def _hardware(options: PlanOptions, workload: Workload, device: str) -> Hardware
     )
 
 
-def _table(priced: PricedPlan) -> Table:
+def _sheet(priced: PricedPlan) -> Sheet:
     from curation_assets.algorithms.costs.duration import stage_time
 
     workload = priced.workload
-    table = Table(
+    sheet = Sheet(
+        ("level", "stage", "rows", "clusters", "times", "distances", "disk", "network", "time"),
         title=f"{priced.title}: {workload.n_rows:,} rows of {workload.dimension:,} dimensions",
-        title_justify="left",
+        texts=("stage",),
+        less_needed=("times", "network", "disk", "distances"),
     )
-    for column in ("level", "stage", "rows", "clusters", "times", "distances", "disk", "network", "time"):
-        table.add_column(column, justify="left" if column == "stage" else "right")
     if priced.embed_rate:
-        table.add_row("", "embed", f"{workload.n_rows:,}", *[""] * 5, duration(priced.embedding_seconds))
+        sheet.add("", "embed", f"{workload.n_rows:,}", *[""] * 5, duration(priced.embedding_seconds))
     before = 0
     for stage in priced.expected.stages:
-        table.add_row(
+        sheet.add(
             "" if stage.level == before else str(stage.level),
             stage.stage,
             f"{stage.n_rows:,}",
@@ -236,7 +236,7 @@ def _table(priced: PricedPlan) -> Table:
             duration(stage_time(stage, workload.dimension, priced.hardware).total),
         )
         before = stage.level
-    return table
+    return sheet
 
 
 def _dropped(priced: PricedPlan) -> Iterator[str]:

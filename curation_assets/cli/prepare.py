@@ -12,16 +12,21 @@ from curation_assets.project import open_home
 
 
 def prepare_demo(demo: str, folder: Path | None, limit: int | None) -> None:
-    """Render the OpenMoji drawings, or gather docstrings of the installed packages; existing files are kept."""
+    """Render the OpenMoji drawings, or gather docstrings of the installed packages; existing files are kept.
+
+    With a limit, the project gets a pool planned for it, unless it has one of that name.
+    """
     from curation_assets.demo.docstrings import DEFAULT_LIMIT, write_docstring_pool
     from curation_assets.demo.openmoji import write_openmoji_pool
+    from curation_assets.demo.small_pools import write_small_pool
 
     if demo == "openmoji":
         pool, task, what, write = "emoji", "render_emoji", "images", partial(write_openmoji_pool, limit=limit)
     else:
         pool, task, what = "docstrings", "gather_docstrings", "docstrings"
         write = partial(write_docstring_pool, limit=limit or DEFAULT_LIMIT)
-    target = folder or open_home().folder / "data" / "raw" / pool
+    home = open_home()
+    target = folder or home.folder / "data" / "raw" / pool
     console = Console()
     with TerminalSink(console) as sink:
         sink.begin(task, 1)
@@ -32,3 +37,5 @@ def prepare_demo(demo: str, folder: Path | None, limit: int | None) -> None:
         shards = write(target, on_progress=report)
         sink.end(task)
     say(console, f"{len(shards)} shards in {target}")
+    if limit is not None and folder is None and (path := write_small_pool(home.pools_folder, pool, limit)):
+        say(console, f"settings of {limit:,} {what} in {path}")

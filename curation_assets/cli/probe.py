@@ -8,8 +8,8 @@ import click
 import polars as pl
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
+from curation_assets.cli.tables import Sheet
 from curation_assets.cli.terminal import say
 from curation_assets.cli.up_to_date import say_if_outdated, why_outdated
 from curation_assets.errors import PoolSpecError
@@ -52,21 +52,22 @@ def show_probe(pool: str, *, as_json: bool) -> None:
     console = Console()
     say_if_outdated(console, spec, "probe", reason)
     for probe in read_probes(storage):
-        console.print(_table(spec.name, probe))
+        _sheet(spec.name, probe).show(console)
         for line in _losses(probe):
             say(console, line)
 
 
-def _table(pool: str, probe: ProbeSummary) -> Table:
-    table = Table(title=f"{pool}: subsets of the size of target {probe.target}", title_justify="left")
-    table.add_column("subset")
-    for name in probe.names:
-        table.add_column(escape(_PROBES.get(name, name)), justify="right")
+def _sheet(pool: str, probe: ProbeSummary) -> Sheet:
+    sheet = Sheet(
+        ("subset", *(escape(_PROBES.get(name, name)) for name in probe.names)),
+        title=f"{pool}: subsets of the size of target {probe.target}",
+        texts=("subset",),
+    )
     for row in probe.rows:
         words = subset_words(row.subset) + (" (the target)" if row.is_chosen else "")
         values = [_value(name, figure) for name, figure in zip(probe.names, row.figures, strict=True)]
-        table.add_row(words, *values, style="bold" if row.is_chosen else None)
-    return table
+        sheet.add(words, *values, style="bold" if row.is_chosen else None)
+    return sheet
 
 
 def _value(name: str, figure: Figure | None) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
+from curation_assets.cli.tables import Sheet
 from curation_assets.cli.terminal import say
 from curation_assets.graph.base import Step
 from curation_assets.graph.freshness import Freshness
@@ -44,7 +44,7 @@ def show_status(pool: str | None, *, list_files: bool = True) -> None:
         look = look_at_files(access, "" if list_files else "--no-listing was given")
         shards = [shard for shard in look.change.shards if not shard.set_aside]
         freshness = Freshness(storage, pool_steps(spec), shards)
-        console.print(_status_table(spec, freshness))
+        _status_sheet(spec, freshness).show(console)
         for line in look.lines():
             say(console, line, style="yellow")
         for line in damage_lines(spec, storage):
@@ -55,19 +55,20 @@ def show_status(pool: str | None, *, list_files: bool = True) -> None:
         say(console, problem, "red")
 
 
-def _status_table(spec: PoolSpec, freshness: Freshness) -> Table:
+def _status_sheet(spec: PoolSpec, freshness: Freshness) -> Sheet:
     outdated = freshness.outdated()
-    table = Table(title=f"{spec.name}: {len(freshness.shards)} shards", title_justify="left")
-    table.add_column("asset")
-    table.add_column("up to date", justify="right")
-    table.add_column("why out of date")
+    sheet = Sheet(
+        ("asset", "up to date", "why out of date"),
+        title=f"{spec.name}: {len(freshness.shards)} shards",
+        texts=("asset", "why out of date"),
+    )
     for step in freshness.steps.values():
         n_outputs = len(freshness.keys_of(step))
         reasons = outdated.get(step.name, {})
         why = why_not(step, reasons, n_outputs) if n_outputs else "no shards; run the pool"
         style = "green" if n_outputs and not reasons else "yellow"
-        table.add_row(step.name, f"[{style}]{n_outputs - len(reasons)}/{n_outputs}[/]", escape(why))
-    return table
+        sheet.add(step.name, f"[{style}]{n_outputs - len(reasons)}/{n_outputs}[/]", escape(why))
+    return sheet
 
 
 def why_not(step: Step, reasons: Mapping[str | None, str], n_outputs: int) -> str:

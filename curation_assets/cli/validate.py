@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
+from curation_assets.cli.tables import Sheet
 from curation_assets.cli.terminal import say
 from curation_assets.errors import PoolSpecError
 from curation_assets.graph.levels import dropped_line, level_specs, why_dropped
@@ -29,8 +29,9 @@ def validate_pool(path: Path, rows: int | None, dimension: int | None) -> None:
             file lies in the folder of the pools but is not used.
     """
     from curation_assets.steps.cleaning.evaluation_sets import list_evaluation_sets
-    from curation_assets.steps.comparison.labels_table import find_labels_table
+    from curation_assets.steps.comparison.labels_table import find_labels_table, read_labels_table
     from curation_assets.steps.context import PoolAccess
+    from curation_assets.steps.feasibility import require_sound_evaluation_sets, require_sound_start
 
     home = open_home()
     spec = load_pool_spec(path)
@@ -38,12 +39,21 @@ def validate_pool(path: Path, rows: int | None, dimension: int | None) -> None:
     pool = PoolAccess(spec, home.storage(spec.name), str(home.folder))
     console = Console()
     files = pool.reader.list_files() if rows is None else []
+    warning = require_sound_start(pool, files)
     size = f"; {len(files)} files, {sum(file.size_bytes for file in files) / 1e6:,.1f} MB" if files else ""
     say(console, f"{path}: valid{size}")
-    for name, listed in list_evaluation_sets(pool.evaluation_readers).items():
+    if warning:
+        say(console, warning, "yellow")
+    evaluation_sets = list_evaluation_sets(pool.evaluation_readers)
+    require_sound_evaluation_sets(pool, evaluation_sets)
+    for name, listed in evaluation_sets.items():
         say(console, f"evaluation set {name}: {len(listed):,} files")
-    if (labels := find_labels_table(pool)) is not None:
-        say(console, f"table of labels {labels.path}: {labels.size_bytes / 1e6:,.1f} MB")
+    if (labels := find_labels_table(pool)) is not None and spec.probe and spec.probe.labels:
+        n_labels = len(read_labels_table(spec.probe.labels, home.folder))
+        say(
+            console,
+            f"table of labels {labels.path}: {labels.size_bytes / 1e6:,.1f} MB, {n_labels:,} labelled ids",
+        )
     if rows is None and (embedded := embedded_size(pool.storage)):
         rows, dimension = embedded[0], dimension or embedded[1]
     if rows is None:
@@ -70,18 +80,17 @@ def _show_plan(console: Console, spec: PoolSpec, rows: int, dimension: int) -> N
 
     spec.require_feasible(rows)
     levels = level_specs(spec, rows)
-    table = Table(
-        title=f"{spec.name}: plan for {rows:,} samples of {dimension:,} dimensions", title_justify="left"
+    sheet = Sheet(
+        ("level", "inputs", "clusters", "resampling steps", "kept per cluster"),
+        title=f"{spec.name}: plan for {rows:,} samples of {dimension:,} dimensions",
     )
-    for column in ("level", "inputs", "clusters", "resampling steps", "kept per cluster"):
-        table.add_column(column, justify="right")
     n_inputs = spec.n_rows_of_fit(rows)
     for t, level in enumerate(levels, start=1):
         steps = level.steps_at(t)
         kept = f"{level.kept_per_cluster(n_inputs):,}" if steps else "-"
-        table.add_row(str(t), f"{n_inputs:,}", f"{level.n_clusters:,}", str(steps), kept)
+        sheet.add(str(t), f"{n_inputs:,}", f"{level.n_clusters:,}", str(steps), kept)
         n_inputs = level.n_clusters
-    console.print(table)
+    sheet.show(console)
     if len(levels) < spec.n_levels:
         say(console, dropped_line(len(levels) + 1, spec.n_levels, why_dropped(levels)), "yellow")
     workload = Workload(

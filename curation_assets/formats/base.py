@@ -109,7 +109,11 @@ class ShardReader(ABC):
         """
 
     def is_closed(self, file: SourceFile) -> bool:
-        """Whether a file ends as its format requires; a file that is still being written usually does not."""
+        """Whether a file ends as its format requires; a file that is still being written usually does not.
+
+        A file that does not begin as its format requires never becomes complete. It counts as closed, so that its
+        shard reports what is wrong.
+        """
         return True
 
     @abstractmethod

@@ -18,8 +18,8 @@ from curation_assets.formats.arrow_types import without_nanoseconds
 from curation_assets.formats.base import RawSample, Rejection, RejectionReason, SourceFile
 from curation_assets.formats.listing import PatternReader, list_matching_files
 from curation_assets.formats.metadata_tables import id_text, parquet_errors
-from curation_assets.formats.npy import NpyHeader, read_npy_header, read_npy_rows
-from curation_assets.formats.opening import ends_with, open_file, storage_errors
+from curation_assets.formats.npy import NPY_MAGIC, NpyHeader, read_npy_header, read_npy_rows
+from curation_assets.formats.opening import ends_with, first_bytes, open_file, storage_errors
 from curation_assets.formats.parquet_batches import MAGIC
 from curation_assets.locations import full_path
 from curation_assets.pools import EmbeddingsSource
@@ -67,8 +67,14 @@ class EmbeddingsReader(PatternReader[EmbeddingsSource]):
         return [replace(file, version=f"{file.version}+{versions[file.path]}") for file in arrays]
 
     def is_closed(self, file: SourceFile) -> bool:
-        """Whether the array has the length that its header gives, and its Parquet exists and is complete."""
+        """Whether the array has the length that its header gives, and its Parquet exists and is complete.
+
+        Also if the file does not begin as arrays do.
+        """
         try:
+            head = first_bytes(self._root, file.path, len(NPY_MAGIC))
+            if len(head) == len(NPY_MAGIC) and head != NPY_MAGIC:
+                return True
             with open_file(self._root, file.path) as handle:
                 whole = file.size_bytes >= read_npy_header(handle, file.path).file_bytes
             return whole and ends_with(self._root, table_path(file.path, self._source.layout), MAGIC)

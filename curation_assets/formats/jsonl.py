@@ -19,7 +19,7 @@ from curation_assets.formats.base import (
 )
 from curation_assets.formats.compression import COMPRESSION_OF_SUFFIX, open_decompressed, stream_faults
 from curation_assets.formats.listing import PatternReader
-from curation_assets.formats.opening import ends_with, open_file
+from curation_assets.formats.opening import ends_with, first_bytes, open_file
 from curation_assets.formats.rows import RowIds
 from curation_assets.locations import shows_whole_files
 from curation_assets.pools.source import JsonlSource
@@ -28,16 +28,23 @@ from curation_assets.pools.source import JsonlSource
 ESCAPED_GROWTH = 3
 ROOM_FOR_OTHER_FIELDS = 2**20
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_BYTES_LOOKED_AT = 64
 
 
 class JsonlReader(PatternReader[JsonlSource]):
     """Streams the lines of .jsonl, .jsonl.gz and .jsonl.zst; lines count from 0, including blank lines."""
 
     def is_closed(self, file: SourceFile) -> bool:
-        """Whether a plain file ends with a line break; for a compressed file that is too costly to check."""
+        """Whether a plain file ends with a line break, or does not begin with an object.
+
+        For a compressed file that is too costly to check.
+        """
         if file.path.endswith(tuple(COMPRESSION_OF_SUFFIX)) or shows_whole_files(self._root):
             return True
-        return file.size_bytes > 0 and ends_with(self._root, file.path, b"\n")
+        if not file.size_bytes:
+            return False
+        head = first_bytes(self._root, file.path, _BYTES_LOOKED_AT).removeprefix(_BYTE_ORDER_MARK).lstrip()
+        return bool(head and not head.startswith(b"{")) or ends_with(self._root, file.path, b"\n")
 
     def read(self, file: str) -> Iterator[RawSample | Rejection]:
         """See `ShardReader.read`; peak memory is one line, at most three times `max_text_bytes` and 1 MiB.

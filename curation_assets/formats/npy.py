@@ -13,6 +13,7 @@ from upath import UPath
 from curation_assets.errors import ShardError
 from curation_assets.locations import is_local
 
+NPY_MAGIC = b"\x93NUMPY"
 CHUNK_BYTES = 16 * 2**20
 _REMEDY = "save it again as float16 of shape (samples, dimension) with numpy.save(..., allow_pickle=False)"
 

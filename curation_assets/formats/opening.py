@@ -48,6 +48,17 @@ def ends_with(root: UPath, file: str, ending: bytes) -> bool:
         return bool(root.fs.tail(full_path(root, file), len(ending)) == ending)
 
 
+def first_bytes(root: UPath, file: str, n_bytes: int) -> bytes:
+    """The first bytes of a file, fewer if it is shorter; none while they are only reserved, which reads as zeros.
+
+    Raises:
+        ShardError: if the file does not exist or storage fails.
+    """
+    with storage_errors(file):
+        found = bytes(root.fs.head(full_path(root, file), n_bytes))
+    return found if found.strip(b"\0") else b""
+
+
 class StorageFile(io.RawIOBase):
     """A file whose storage raises only `ShardError`; any other error comes from the file's content.
 

@@ -22,7 +22,7 @@ from curation_assets.formats.base import (
 )
 from curation_assets.formats.image_extensions import IMAGE_EXTENSIONS, sniff_extension
 from curation_assets.formats.listing import PatternReader
-from curation_assets.formats.opening import ends_with, open_file
+from curation_assets.formats.opening import ends_with, first_bytes, open_file
 from curation_assets.formats.parquet_batches import MAGIC, first_line, open_batches
 from curation_assets.formats.rows import RowIds
 from curation_assets.locations import shows_whole_files
@@ -33,8 +33,11 @@ class ParquetReader(PatternReader[ParquetSource]):
     """Streams the rows of Parquet files; `offset` is a row's number in its file, from 0."""
 
     def is_closed(self, file: SourceFile) -> bool:
-        """Whether a file ends in Parquet's magic bytes."""
+        """Whether a file ends in Parquet's magic bytes, or does not begin with them."""
         if shows_whole_files(self._root):
+            return True
+        head = first_bytes(self._root, file.path, len(MAGIC))
+        if len(head) == len(MAGIC) and head != MAGIC:
             return True
         return file.size_bytes > 2 * len(MAGIC) and ends_with(self._root, file.path, MAGIC)
 

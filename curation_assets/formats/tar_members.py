@@ -13,6 +13,8 @@ from curation_assets.formats.base import DamagedFileError, RejectionReason
 from curation_assets.formats.compression import COMPRESSED_MAGIC
 from curation_assets.formats.opening import StorageFile
 
+BLOCK_BYTES = tarfile.BLOCKSIZE
+
 
 @dataclass(frozen=True, slots=True)
 class TarMember:
@@ -22,6 +24,17 @@ class TarMember:
     offset: int
     """Byte offset of its data inside the tar."""
     content: bytes
+
+
+def is_no_header(block: bytes) -> bool:
+    """Whether the first block of a file shows that it is no tar; an incomplete or empty block shows nothing."""
+    if len(block) < BLOCK_BYTES:
+        return False
+    try:
+        tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
+        return True
+    return False
 
 
 def iterate_members(file: StorageFile) -> Iterator[TarMember]:

@@ -17,8 +17,8 @@ from curation_assets.formats.base import (
 from curation_assets.formats.image_extensions import IMAGE_EXTENSIONS
 from curation_assets.formats.img2dataset import failed_downloads
 from curation_assets.formats.listing import PatternReader
-from curation_assets.formats.opening import ends_with, open_file
-from curation_assets.formats.tar_members import TarMember, iterate_members
+from curation_assets.formats.opening import ends_with, first_bytes, open_file
+from curation_assets.formats.tar_members import BLOCK_BYTES, TarMember, is_no_header, iterate_members
 from curation_assets.locations import shows_whole_files
 from curation_assets.pools.source import WebDatasetSource
 
@@ -34,11 +34,16 @@ class WebDatasetReader(PatternReader[WebDatasetSource]):
     """Streams the tars of a folder; a sample's id is its WebDataset key (for img2dataset, its number)."""
 
     def is_closed(self, file: SourceFile) -> bool:
-        """Whether an uncompressed tar ends in its two empty blocks; object stores show only whole files."""
+        """Whether an uncompressed tar ends in its two empty blocks, or does not begin with a header.
+
+        Object stores show only whole files.
+        """
         if not file.path.endswith(".tar") or shows_whole_files(self._root):
             return True
         if file.size_bytes < len(END_OF_TAR):
             return False
+        if is_no_header(first_bytes(self._root, file.path, BLOCK_BYTES)):
+            return True
         return ends_with(self._root, file.path, END_OF_TAR)
 
     def read(self, file: str) -> Iterator[RawSample | Rejection]:

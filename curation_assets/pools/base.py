@@ -2,18 +2,57 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 Auto = Literal["auto"]
 Modality = Literal["image", "text", "embedding"]
 """What a sample is. An 'embedding' sample has no bytes, only its vector and its metadata."""
 Similarity = Annotated[float, Field(gt=0.0, le=1.0)]
 """A cosine similarity; two samples at or above it count as the same."""
+# A command may have empty arguments; its own check names what is missing.
+_FREE_TEXTS = ("description", "command")
+# A size in bytes has a check of its own.
+_TRUTHS = ("exact", "semantic", "centring", "memory_budget")
+_LARGEST = 2**63 - 1
 
 
 class Settings(BaseModel):
-    """Base of all settings: frozen, and unknown keys are refused."""
+    """Base of all settings: frozen, and unknown keys are refused.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    So are values that no step can work with: blank texts, yes or no for a number, infinities, and integers of more
+    than 64 bits.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def _value_makes_sense(cls, value: Any, info: ValidationInfo) -> Any:
+        for part in value if isinstance(value, tuple) else (value,):
+            if isinstance(part, str) and not part.strip() and info.field_name not in _FREE_TEXTS:
+                raise ValueError("the text is empty: give a value, or remove the key to use its default")
+            if isinstance(part, int) and abs(part) > _LARGEST:
+                raise ValueError(f"the number is too large: choose at most {_LARGEST}")
+        return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _numbers_are_numbers(cls, values: Any) -> Any:
+        """A bare yes is true in YAML, and true would count as 1."""
+        for name, value in values.items() if isinstance(values, dict) else ():
+            if isinstance(value, bool) and name in cls.model_fields and name not in _TRUTHS:
+                raise ValueError(f"{name} is {str(value).lower()}, which is no value of this key")
+        return values
+
+
+def require_different(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Check that a list names nothing twice.
+
+    Raises:
+        ValueError: naming what is there twice.
+    """
+    if twice := sorted({value for value in values if values.count(value) > 1}):
+        raise ValueError(f"the list names '{twice[0]}' twice: remove one")
+    return values

@@ -2,7 +2,24 @@
 
 from __future__ import annotations
 
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator
+
 from curation_assets.errors import PoolSpecError
+
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:[0-9]{1,3})?")
+
+
+def _named_device(value: str) -> str:
+    if not _DEVICE.fullmatch(value):
+        raise ValueError("choose auto, cpu, cuda, cuda:N or mps")
+    return value
+
+
+Device = Annotated[str, AfterValidator(_named_device)]
+"""A device setting; whether this machine has the device shows when it is used."""
 
 
 def resolve_device(device: str, setting: str) -> str:

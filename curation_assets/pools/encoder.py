@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from curation_assets.pools.base import Auto, Settings
+from curation_assets.pools.device import Device
 
 # They change the speed, and at most the last bits of an embedding.
 _NOT_DECISIVE = {"batch_size", "device", "decode_threads"}
@@ -35,7 +36,7 @@ class ImageEncoderSettings(ReadAheadSettings):
 
     precision: Precision = Field("float32", description=_PRECISION, examples=["auto"])
     batch_size: PositiveInt = Field(64, description="Images per forward pass.", examples=[256])
-    device: str = Field("auto", description=_DEVICE, examples=["cuda:1"])
+    device: Device = Field("auto", description=_DEVICE, examples=["cuda:1"])
 
 
 class BundledEncoderSettings(ImageEncoderSettings):
@@ -96,7 +97,7 @@ class SentenceTransformersEncoderSettings(ReadAheadSettings):
     )
     precision: Precision = Field("auto", description=_PRECISION, examples=["float32"])
     batch_size: PositiveInt = Field(32, description="Texts per forward pass.", examples=[64])
-    device: str = Field("auto", description=_DEVICE, examples=["cpu"])
+    device: Device = Field("auto", description=_DEVICE, examples=["cpu"])
 
 
 TEXT_ENCODERS = (SentenceTransformersEncoderSettings,)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Discriminator, Field, PositiveInt, Tag, field_validator
 
-from curation_assets.pools.base import Settings
+from curation_assets.pools.base import Settings, require_different
 
 _AUTHORITY = re.compile(r"([\w+.-]*)://([^@]*)@")
 # In `abfs://container@account.dfs.core.windows.net` the part before the @ names a container.
@@ -53,6 +53,11 @@ class _Source(Settings):
         description="Stop before the first fit if a larger share of the samples is rejected.",
         examples=[0.1],
     )
+
+    @field_validator("label_fields")
+    @classmethod
+    def _labels_differ(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return require_different(value)
 
     @field_validator("path")
     @classmethod

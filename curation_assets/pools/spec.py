@@ -10,8 +10,9 @@ from pydantic import Field, NonNegativeInt, PositiveInt, ValidationInfo, field_v
 
 from curation_assets.algorithms.settings import DEFAULT_MAX_SHARE, DEFAULT_MEMORY_BUDGET
 from curation_assets.errors import PoolSpecError
-from curation_assets.pools.base import Modality, Settings
+from curation_assets.pools.base import Modality, Settings, require_different
 from curation_assets.pools.cleaning import DecontaminationSettings, DeduplicationSettings
+from curation_assets.pools.device import Device
 from curation_assets.pools.encoder import TEXT_ENCODERS, EncoderSettings
 from curation_assets.pools.engine import EngineSettings
 from curation_assets.pools.levels import LevelSettings, PreprocessingSettings
@@ -138,7 +139,7 @@ class PoolSpec(Settings):
     seed: NonNegativeInt = Field(
         0, description="Seed of all random choices. The same seed gives the same dataset.", examples=[1]
     )
-    fit_device: str = Field(
+    fit_device: Device = Field(
         "auto",
         description="Device of the fits: `auto`, `cpu`, `cuda` or `cuda:N`. `auto` uses CUDA if torch sees it.",
         examples=["cpu"],
@@ -163,6 +164,12 @@ class PoolSpec(Settings):
                 "a pool's name starts with a lower-case letter, has only lower-case letters, digits and underscores, "
                 "and is at most 40 characters long: rename the file, or set name"
             )
+        return value
+
+    @field_validator("outputs")
+    @classmethod
+    def _outputs_differ(cls, value: tuple[OutputFormat, ...] | None) -> tuple[OutputFormat, ...] | None:
+        require_different(value or ())
         return value
 
     @field_validator("refit", mode="before")
@@ -370,8 +377,19 @@ class PoolSpec(Settings):
         if n_clusters != "auto" and n_clusters > n_samples:
             raise PoolSpecError(
                 f"pool '{self.name}': levels[0].n_clusters is {n_clusters:,}, but the pool has only "
-                f"{n_samples:,} samples: choose from 1 to {n_samples:,}"
+                f"{n_samples:,} samples: choose from 1 to {n_samples:,}, set n_clusters to auto at every level, or add "
+                f"files first"
             )
         for target in self.targets:
             if target.tokens is None:
                 target.resolve(n_samples)
+
+    def require_tokens(self, n_tokens: int) -> None:
+        """Check the targets in tokens.
+
+        Raises:
+            PoolSpecError: if a target has more tokens than the samples.
+        """
+        for target in self.targets:
+            if target.tokens is not None:
+                target.resolve(n_tokens)

@@ -131,13 +131,13 @@ class TargetSettings(Settings):
             if self.tokens > n_admissible:
                 raise PoolSpecError(
                     f"targets.{self.name}.tokens is {self.tokens:,}, but the admissible samples of the pool have "
-                    f"only {n_admissible:,} tokens: choose from 1 to {n_admissible:,}"
+                    f"only {n_admissible:,} tokens: choose from 1 to {n_admissible:,}, or set fraction"
                 )
             return self.tokens
         size = self.size if self.size is not None else round((self.fraction or 0.0) * n_admissible)
         if size > n_admissible:
             raise PoolSpecError(
                 f"targets.{self.name}.size is {size:,}, but the pool has only {n_admissible:,} admissible "
-                f"samples: choose a size from 1 to {n_admissible:,}"
+                f"samples: choose a size from 1 to {n_admissible:,}, or set fraction"
             )
         return max(size, 1)

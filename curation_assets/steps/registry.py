@@ -20,7 +20,8 @@ from curation_assets.steps.dataset.balanced_dataset import write_dataset
 from curation_assets.steps.dataset.dataset_release import write_release
 from curation_assets.steps.dataset.ledger import write_ledger
 from curation_assets.steps.dataset.selection import select
-from curation_assets.steps.ingest.embeddings import embed_shard, require_feasible_pool
+from curation_assets.steps.feasibility import require_feasible_pool
+from curation_assets.steps.ingest.embeddings import embed_shard
 from curation_assets.steps.ingest.raw_pool import ingest_shard
 from curation_assets.steps.ingest.throughput import throughput_line
 from curation_assets.steps.ingest.token_counts import count_tokens
@@ -49,8 +50,8 @@ STEPS: Mapping[str, StepCode] = {
     "embeddings": StepCode(embed_shard, before=require_feasible_pool, summarise=throughput_line),
     "token_counts": StepCode(count_tokens),
     "evaluation_sets": StepCode(read_evaluation_sets, before=take_evaluation_listing),
-    "contaminated": StepCode(find_contaminated),
-    "duplicates": StepCode(find_duplicates),
+    "contaminated": StepCode(find_contaminated, before=require_feasible_pool),
+    "duplicates": StepCode(find_duplicates, before=require_feasible_pool),
     "admitted": StepCode(admit_shard),
     "initial": StepCode(fit_initial),
     "resampled": StepCode(fit_resampled),

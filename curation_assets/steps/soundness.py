@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 
@@ -30,9 +30,26 @@ def require_usable_pool(spec: PoolSpec, storage: PoolStorage) -> None:
             embedded with different weights.
     """
     require_one_encoder(storage)
+    require_few_rejections(spec, storage, (RawPool.asset, Embedded.asset))
+    require_admissible_tokens(spec, storage)
+
+
+def require_few_rejections(spec: PoolSpec, storage: PoolStorage, assets: Sequence[str]) -> None:
+    """Refuse a pool of which a larger share of the samples is rejected than it allows.
+
+    Samples that could not be downloaded do not count, see `require_usable_pool`.
+
+    Args:
+        spec: the pool.
+        storage: its outputs.
+        assets: the raw pool, or the raw pool and the embeddings if they were made from it.
+
+    Raises:
+        CurationError: naming the share and the most frequent reasons.
+    """
     rejections: Counter[str] = Counter()
     n_rows = 0
-    for asset in (RawPool.asset, Embedded.asset):
+    for asset in assets:
         for facts in storage.shard_facts(asset).values():
             rejections.update(facts.summary["rejections"])
             n_rows += facts.summary["n_rows"] if asset == RawPool.asset else 0
@@ -44,6 +61,27 @@ def require_usable_pool(spec: PoolSpec, storage: PoolStorage) -> None:
             f"{share:.0%} of the {n_rows:,} samples of pool '{spec.name}' are rejected ({reasons}), more than "
             f"source.max_rejected_share = {spec.source.max_rejected_share:.0%}: fix the files or raise it"
         )
+
+
+def require_admissible_tokens(spec: PoolSpec, storage: PoolStorage) -> None:
+    """Refuse a target of more tokens than the rows of the tree have, before the tree is fitted.
+
+    Raises:
+        PoolSpecError: naming the target and the tokens there are.
+    """
+    if not any(target.tokens is not None for target in spec.targets):
+        return
+    n_tokens = 0
+    for shard in storage.shards():
+        rows = storage.embedded(shard.key).rows.read("raw_row")["raw_row"]
+        if spec.is_cleaned:
+            rows = rows[storage.admitted(shard.key).kept.read()]
+        counts = storage.token_counts(shard.key)
+        if counts.facts() is None:
+            return
+        table = counts.counts.read("raw_row", "n_tokens")
+        n_tokens += int(table.filter(table["raw_row"].is_in(rows.implode()))["n_tokens"].sum())
+    spec.require_tokens(n_tokens)
 
 
 def shards_of_other_weights(storage: PoolStorage) -> dict[str, str]:

@@ -96,3 +96,17 @@ def test_missing_shards_lack_an_output() -> None:
     freshness = _Standing(stands=True, made={"raw_pool": {"a", "b"}, "embeddings": {"b"}})
     assert missing_shards(freshness, ["raw_pool", "embeddings"]) == ["a"]
     assert missing_shards(freshness, ["raw_pool"]) == []
+
+
+def test_a_key_that_exists_is_taken_before_commas_and_dots_are_read() -> None:
+    every = ["a,b", "c", "v1..2__x"]
+    assert shards_named(every, "a,b") == ["a,b"]
+    assert shards_named(every, "v1..2__x") == ["v1..2__x"]
+    assert shards_named(every, "c,v1..2__x") == ["c", "v1..2__x"]
+    with pytest.raises(PoolSpecError, match=r"--shards v1..3__x|--shards v1: no such shard"):
+        shards_named(every, "v1..3__x")
+
+
+def test_a_misspelt_shard_has_near_names() -> None:
+    with pytest.raises(PoolSpecError, match=r"--shards part-01: no such shard; .*; similar: part_01"):
+        shards_named(["part_01", "other"], "part-01")

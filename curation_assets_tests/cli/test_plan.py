@@ -106,7 +106,7 @@ def test_without_gpus_this_machine_is_measured() -> None:
 
 def test_a_wrong_fit_device_is_named(project: Project) -> None:
     project.write_pool({**SMALL_POOL, "fit_device": "gpu"})
-    with pytest.raises(PoolSpecError, match=r"^fit_device is 'gpu': choose auto"):
+    with pytest.raises(PoolSpecError, match=r"fit_device: choose auto, cpu, .*, got 'gpu'"):
         plan("--pool", "emoji", "--rows", "1000", "--dim", "64")
 
 

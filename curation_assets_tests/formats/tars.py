@@ -35,7 +35,7 @@ def tar_bytes(members: Members, *, tar_format: int = tarfile.PAX_FORMAT) -> byte
 
 def read_bytes(folder: Path, content: bytes, name: str = "0.tar") -> list[RawSample | Rejection]:
     (folder / name).write_bytes(content)
-    return list(WebDatasetReader(UPath(folder), WebDatasetSource(path="")).read(name))
+    return list(WebDatasetReader(UPath(folder), WebDatasetSource(path=".")).read(name))
 
 
 def summary(results: Iterable[RawSample | Rejection]) -> list[str]:

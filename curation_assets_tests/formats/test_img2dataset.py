@@ -25,7 +25,7 @@ DOWNLOADS = [
 
 
 def read(folder: Path, file: str = "00000.tar") -> list[RawSample | Rejection]:
-    return list(WebDatasetReader(UPath(folder), WebDatasetSource(path="")).read(file))
+    return list(WebDatasetReader(UPath(folder), WebDatasetSource(path=".")).read(file))
 
 
 def test_what_failed_to_download_follows_the_samples(tmp_path):
@@ -50,7 +50,7 @@ def test_only_the_tars_are_listed_and_the_counts_agree_with_the_tool(tmp_path):
     downloads = [Download(f"https://a.example/{n}", error="timeout" if n % 3 else None) for n in range(250)]
     for shard in range(2):
         write_shard(tmp_path, downloads, shard)
-    reader = WebDatasetReader(UPath(tmp_path), WebDatasetSource(path=""))
+    reader = WebDatasetReader(UPath(tmp_path), WebDatasetSource(path="."))
     files = [file.path for file in reader.list_files()]
     assert files == ["00000.tar", "00001.tar"]
     for file in files:
@@ -100,7 +100,7 @@ def test_a_broken_parquet_is_recorded(tmp_path, content):
 
 def test_failing_storage_of_the_parquet_is_an_error(monkeypatch, tmp_path):
     write_shard(tmp_path, DOWNLOADS)
-    reader = WebDatasetReader(UPath(tmp_path), WebDatasetSource(path=""))
+    reader = WebDatasetReader(UPath(tmp_path), WebDatasetSource(path="."))
     whole = (tmp_path / "00000.tar").read_bytes()
 
     def open_tar_only(path: str, mode: str) -> io.BytesIO:
@@ -119,6 +119,6 @@ def test_it_may_lie_on_any_fsspec_file_system(tmp_path):
     root.mkdir(parents=True, exist_ok=True)
     for path in tmp_path.iterdir():
         (root / path.name).write_bytes(path.read_bytes())
-    reader = WebDatasetReader(UPath("memory://downloads"), WebDatasetSource(path="", pattern="**/*.tar"))
+    reader = WebDatasetReader(UPath("memory://downloads"), WebDatasetSource(path=".", pattern="**/*.tar"))
     assert [file.path for file in reader.list_files()] == ["x/00000.tar"]
     assert summary(reader.read("x/00000.tar")) == summary(read(tmp_path))

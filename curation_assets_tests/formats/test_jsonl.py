@@ -51,7 +51,7 @@ def compress(content: bytes, name: str) -> bytes:
 
 def read(folder: Path, content: bytes, name: str = "a.jsonl", **source: Any) -> list[RawSample | Rejection]:
     (folder / name).write_bytes(content)
-    return list(JsonlReader(UPath(folder), JsonlSource(path="", format="jsonl", **source)).read(name))
+    return list(JsonlReader(UPath(folder), JsonlSource(path=".", format="jsonl", **source)).read(name))
 
 
 def texts_of(results: list[RawSample | Rejection]) -> list[str]:
@@ -195,7 +195,7 @@ def test_a_byte_order_mark_is_left_out_and_windows_line_ends_are_fine(tmp_path):
 def test_a_line_beyond_the_limit_is_rejected_without_being_held(tmp_path):
     long = 40 * 2**20
     (tmp_path / "a.jsonl").write_bytes(GOOD + b'{"text": "' + b"x" * long + b'"}\n' + GOOD)
-    reader = JsonlReader(UPath(tmp_path), JsonlSource(path="", format="jsonl", max_text_bytes=1000))
+    reader = JsonlReader(UPath(tmp_path), JsonlSource(path=".", format="jsonl", max_text_bytes=1000))
     tracemalloc.start()
     results = list(reader.read("a.jsonl"))
     peak = tracemalloc.get_traced_memory()[1]
@@ -306,7 +306,7 @@ def test_a_pool_may_lie_on_any_fsspec_file_system():
 def test_failing_storage_is_not_taken_for_a_damaged_file(monkeypatch, tmp_path):
     for name in ("a.jsonl", "a.jsonl.gz", "a.jsonl.zst"):
         (tmp_path / name).write_bytes(compress(MANY, name))
-        reader = JsonlReader(UPath(tmp_path), JsonlSource(path="", format="jsonl"))
+        reader = JsonlReader(UPath(tmp_path), JsonlSource(path=".", format="jsonl"))
         monkeypatch.setattr(reader._root.fs, "open", lambda path, mode: FailingFile(Path(path).read_bytes()))
         with pytest.raises(ShardError, match="connection reset"):
             list(reader.read(name))
@@ -324,7 +324,7 @@ class FailingFile(io.BytesIO):
 def test_memory_does_not_grow_with_the_file(tmp_path):
     for name in ("a.jsonl", "a.jsonl.gz", "a.jsonl.zst"):
         (tmp_path / name).write_bytes(compress(jsonl({"text": "x" * 1000}) * 5000, name))
-        samples = JsonlReader(UPath(tmp_path), JsonlSource(path="", format="jsonl")).read(name)
+        samples = JsonlReader(UPath(tmp_path), JsonlSource(path=".", format="jsonl")).read(name)
         next(samples)
         tracemalloc.start()
         assert sum(1 for _ in samples) == 4999

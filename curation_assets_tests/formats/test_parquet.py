@@ -38,7 +38,7 @@ FORMATS = {
 
 
 def source_of(modality: str, **changes: Any) -> ParquetSource:
-    return ParquetSource.model_validate({"path": "", "format": "parquet", "modality": modality, **changes})
+    return ParquetSource.model_validate({"path": ".", "format": "parquet", "modality": modality, **changes})
 
 
 def read(path: Path, modality: str = "text", **changes: Any) -> list[RawSample | Rejection]:

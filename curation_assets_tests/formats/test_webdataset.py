@@ -256,7 +256,7 @@ def test_a_damaged_header_with_a_valid_checksum_never_raises(tmp_path):
 
 def test_a_missing_file_raises(tmp_path):
     with pytest.raises(ShardError, match=r"7\.tar: no such file"):
-        list(WebDatasetReader(UPath(tmp_path), WebDatasetSource(path="")).read("7.tar"))
+        list(WebDatasetReader(UPath(tmp_path), WebDatasetSource(path=".")).read("7.tar"))
 
 
 class FailingFile(io.BytesIO):
@@ -269,7 +269,7 @@ class FailingFile(io.BytesIO):
 
 
 def test_failing_storage_is_not_taken_for_a_damaged_tar(monkeypatch, tmp_path):
-    reader = WebDatasetReader(UPath(tmp_path), WebDatasetSource(path=""))
+    reader = WebDatasetReader(UPath(tmp_path), WebDatasetSource(path="."))
     monkeypatch.setattr(reader._root.fs, "open", lambda *_: FailingFile(tar_bytes(THREE)))
     with pytest.raises(ShardError, match="connection reset"):
         list(reader.read("0.tar"))
@@ -278,7 +278,7 @@ def test_failing_storage_is_not_taken_for_a_damaged_tar(monkeypatch, tmp_path):
 def test_memory_does_not_grow_with_the_file(tmp_path: Path):
     path = tmp_path / "0.tar"
     path.write_bytes(tar_bytes((f"{n:05}.png", b"x" * 10_000) for n in range(1000)))
-    samples = WebDatasetReader(UPath(tmp_path), WebDatasetSource(path="")).read("0.tar")
+    samples = WebDatasetReader(UPath(tmp_path), WebDatasetSource(path=".")).read("0.tar")
     next(samples)
     tracemalloc.start()
     assert sum(1 for _ in samples) == 999
@@ -289,7 +289,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path):
 
 def read_texts(folder: Path, members: list[tuple[str, bytes]]) -> list[RawSample | Rejection]:
     (folder / "0.tar").write_bytes(tar_bytes(members))
-    return list(WebDatasetReader(UPath(folder), WebDatasetSource(path="", modality="text")).read("0.tar"))
+    return list(WebDatasetReader(UPath(folder), WebDatasetSource(path=".", modality="text")).read("0.tar"))
 
 
 def test_a_text_pool_takes_the_txt_member_and_keeps_the_image(tmp_path):
@@ -314,7 +314,7 @@ def test_tars_of_the_webdataset_library_are_read_back(tmp_path):
         for n, text in enumerate(SCRIPTS):
             writer.write({"__key__": f"{n:04}", "txt": text, "png": PNG, "json": {"n": n, "text": text}})
     for modality in ("image", "text"):
-        reader = WebDatasetReader(UPath(tmp_path), WebDatasetSource(path="", modality=modality))
+        reader = WebDatasetReader(UPath(tmp_path), WebDatasetSource(path=".", modality=modality))
         files = reader.list_files()
         assert len(files) == -(-len(SCRIPTS) // 4)
         assert all(reader.is_closed(file) for file in files)

@@ -47,14 +47,14 @@ def test_an_unknown_device_is_named(device: str, setting: str) -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        BundledEncoderSettings(kind="bundled", device="gpu"),
-        SentenceTransformersEncoderSettings(kind="sentence_transformers", model="any", device="gpu"),
+        BundledEncoderSettings(kind="bundled", device="cuda:99"),
+        SentenceTransformersEncoderSettings(kind="sentence_transformers", model="any", device="cuda:99"),
     ],
     ids=lambda settings: settings.kind,
 )
 @pytest.mark.parametrize("load", [build_encoder, EncoderCache().load])
 def test_encoders_report_encoder_device(settings: Any, load: Any) -> None:
-    with pytest.raises(PoolSpecError, match=r"^encoder\.device is 'gpu'"):
+    with pytest.raises(PoolSpecError, match=r"^encoder\.device is 'cuda:99'"):
         load(settings)
 
 

@@ -52,7 +52,8 @@ def _project(rows: np.ndarray, seed: int) -> np.ndarray:
         perplexity=min(_PERPLEXITY, (len(rows) - 1) / 3),
         learning_rate="auto",
         max_iter=_ITERATIONS,
-        random_state=seed,
+        # scikit-learn takes 32 bits.
+        random_state=seed % 2**32,
         n_jobs=1,
     ).fit_transform(reduced)
     return np.asarray(projected, dtype=np.float32)

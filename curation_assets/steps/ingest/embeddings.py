@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-from curation_assets.steps.context import PoolAccess, StepContext
+from curation_assets.steps.context import StepContext
 from curation_assets.steps.ingest.accepted import ShardSource
 from curation_assets.steps.ingest.decoded_windows import resolve_decode_threads
 from curation_assets.steps.ingest.embed import embed_samples
 from curation_assets.steps.ingest.precomputed import take_embeddings
-
-
-def require_feasible_pool(pool: PoolAccess) -> None:
-    """Refuse settings that the pool's size rules out, before hours of encoding.
-
-    Raises:
-        PoolSpecError: if level 1 has more clusters than the pool has samples, or a target is too large.
-    """
-    facts = [pool.storage.raw_pool(shard.key).facts() for shard in pool.storage.shards()]
-    if all(facts):
-        pool.spec.require_feasible(sum(fact.summary["n_accepted"] for fact in facts if fact))
 
 
 def embed_shard(step: StepContext) -> None:

@@ -27,6 +27,11 @@ def test_the_same_rows_give_the_same_picture() -> None:
     np.testing.assert_array_equal(project(rows, seed=3), project(rows.copy(), seed=3))
 
 
+def test_a_seed_may_have_more_bits_than_the_projection_takes() -> None:
+    rows, _ = blobs(20)
+    np.testing.assert_array_equal(project(rows, seed=2**32 + 3), project(rows, seed=3))
+
+
 @pytest.mark.parametrize("n", [0, 1, 2, 5, 8, 9, 40])
 def test_few_rows_have_a_place(n: int) -> None:
     rows, _ = blobs(n)

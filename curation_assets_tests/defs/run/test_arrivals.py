@@ -80,12 +80,12 @@ def test_a_tar_is_closed_by_its_two_empty_blocks(tmp_path: Path) -> None:
     whole = tar_bytes([("a.png", b"x" * 700)])
     for name, content in (("whole", whole), ("half", whole[:1024]), ("empty", b"")):
         (tmp_path / f"{name}.tar").write_bytes(content)
-    reader = WebDatasetReader(UPath(tmp_path), WebDatasetSource(path=""))
+    reader = WebDatasetReader(UPath(tmp_path), WebDatasetSource(path="."))
     closed = {entry.path: reader.is_closed(entry) for entry in reader.list_files()}
     assert closed == {"whole.tar": True, "half.tar": False, "empty.tar": False}
     memory = UPath("memory://arrivals")
     (memory / "half.tar").write_bytes(whole[:1024])
-    reader = WebDatasetReader(memory, WebDatasetSource(path=""))
+    reader = WebDatasetReader(memory, WebDatasetSource(path="."))
     assert [reader.is_closed(entry) for entry in reader.list_files()] == [True], (
         "stores show whole files only"
     )
