@@ -14,6 +14,7 @@ from curation_assets.formats.base import RawSample, Rejection, ShardReader, Sour
 from curation_assets.pools import EmbeddingsSource
 from curation_assets.steps.comparison.labels_table import read_labels_table
 from curation_assets.steps.context import PoolAccess
+from curation_assets.steps.ingest.repeated_ids import require_distinct_ids
 from curation_assets.steps.soundness import require_few_rejections
 from curation_assets.storage.tables import LABEL_PREFIX, RawPool, TokenCounts
 
@@ -47,6 +48,19 @@ def require_feasible_pool(pool: PoolAccess) -> None:
     _require_labels(pool, keys)
     if spec.probe and spec.probe.labels and storage.probe().facts() is None:
         read_labels_table(spec.probe.labels, Path(pool.home_folder))
+
+
+def require_encodable_pool(pool: PoolAccess) -> None:
+    """`require_feasible_pool`, and no id that stands for different samples.
+
+    Raises:
+        PoolSpecError: as `require_feasible_pool`; if files repeat each other's ids.
+        CurationError: if too many samples are rejected.
+    """
+    require_feasible_pool(pool)
+    storage = pool.storage
+    made = [shard.key for shard in storage.shards() if storage.raw_pool(shard.key).facts()]
+    require_distinct_ids(storage, pool.spec.source, made)
 
 
 def require_sound_start(pool: PoolAccess, files: Sequence[SourceFile]) -> str:

@@ -20,7 +20,7 @@ from curation_assets.steps.dataset.balanced_dataset import write_dataset
 from curation_assets.steps.dataset.dataset_release import write_release
 from curation_assets.steps.dataset.ledger import write_ledger
 from curation_assets.steps.dataset.selection import select
-from curation_assets.steps.feasibility import require_feasible_pool
+from curation_assets.steps.feasibility import require_encodable_pool, require_feasible_pool
 from curation_assets.steps.ingest.embeddings import embed_shard
 from curation_assets.steps.ingest.raw_pool import ingest_shard
 from curation_assets.steps.ingest.throughput import throughput_line
@@ -47,7 +47,7 @@ class StepCode:
 
 STEPS: Mapping[str, StepCode] = {
     "raw_pool": StepCode(ingest_shard),
-    "embeddings": StepCode(embed_shard, before=require_feasible_pool, summarise=throughput_line),
+    "embeddings": StepCode(embed_shard, before=require_encodable_pool, summarise=throughput_line),
     "token_counts": StepCode(count_tokens),
     "evaluation_sets": StepCode(read_evaluation_sets, before=take_evaluation_listing),
     "contaminated": StepCode(find_contaminated, before=require_feasible_pool),

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 
 import numpy as np
 from upath import UPath
 
-from curation_assets.errors import PoolSpecError
 from curation_assets.formats.base import SourceFile
-from curation_assets.storage.documents import RELISTED, read_document, write_document
+from curation_assets.storage.atomic import read_whole
+from curation_assets.storage.documents import RELISTED, read_document, unsealed, write_document
 from curation_assets.storage.fingerprint import fingerprint
+from curation_assets.storage.shard_keys import new_keys
 
 SHARDS_FILE = "shards.json"
+LEFT_OUT_FILE = "left_out.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +42,7 @@ def group_files(
     shards in the order of their paths. Adding files never changes an existing shard.
 
     Returns:
-        Shards in the order of their keys.
-
-    Raises:
-        PoolSpecError: if two shards would get the same name.
+        Shards in the order of their keys; see `new_keys` for those of new shards.
     """
     listed = {file.path: file for file in files}
     shards = [
@@ -53,17 +51,10 @@ def group_files(
         if (kept := tuple(listed.pop(file.path) for file in shard.files if file.path in listed))
     ]
     new = sorted(listed.values(), key=lambda file: file.path)
-    for start in range(0, len(new), files_per_shard):
-        group = tuple(new[start : start + files_per_shard])
-        shards.append(Shard(_key(group), group))
-    shards.sort(key=lambda shard: shard.key)
-    for left, right in pairwise(shards):
-        if left.key == right.key:
-            raise PoolSpecError(
-                f"the files {left.files[0].path} and {right.files[0].path} give the same shard name "
-                f"'{left.key}': rename one of them"
-            )
-    return shards
+    groups = [tuple(new[start : start + files_per_shard]) for start in range(0, len(new), files_per_shard)]
+    keys = new_keys([[file.path for file in group] for group in groups], [shard.key for shard in shards])
+    shards += map(Shard, keys, groups)
+    return sorted(shards, key=lambda shard: shard.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,17 +100,6 @@ def locate(starts: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return shard, rows - starts[shard]
 
 
-def _key(group: tuple[SourceFile, ...]) -> str:
-    first, last = (_stem(file.path) for file in (group[0], group[-1]))
-    return first if len(group) == 1 else f"{first}-{last}"
-
-
-def _stem(path: str) -> str:
-    folder, _, name = path.rpartition("/")
-    stem = name.split(".", 1)[0] or name
-    return "__".join([*folder.split("/"), stem]) if folder else stem
-
-
 def load_shards(pool_folder: UPath) -> list[Shard]:
     """The shards of the last listing; empty before the first listing."""
     document = read_document(pool_folder / SHARDS_FILE, RELISTED.format(pool=pool_folder.name))
@@ -134,3 +114,22 @@ def load_shards(pool_folder: UPath) -> list[Shard]:
 def save_shards(pool_folder: UPath, shards: Sequence[Shard]) -> None:
     """Store the list of shards."""
     write_document(pool_folder / SHARDS_FILE, {"shards": [asdict(shard) for shard in shards]})
+
+
+def load_left_out(pool_folder: UPath) -> dict[str, dict[str, int]]:
+    """What the last listing left out: cause -> extension -> how many files.
+
+    Empty before a listing, and while the file is damaged: the next listing writes it again.
+    """
+    try:
+        document = unsealed(read_whole(pool_folder / LEFT_OUT_FILE))
+        return {cause: {kind: int(n) for kind, n in kinds.items()} for cause, kinds in document.items()}
+    except (FileNotFoundError, ValueError, AttributeError, TypeError):
+        return {}
+
+
+def save_left_out(pool_folder: UPath, left_out: Mapping[str, Mapping[str, int]]) -> None:
+    """Store what a listing left out, if it differs from what is stored."""
+    counts = {cause: dict(kinds) for cause, kinds in left_out.items()}
+    if counts != load_left_out(pool_folder):
+        write_document(pool_folder / LEFT_OUT_FILE, counts)
