@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
@@ -13,8 +13,8 @@ Similarity = Annotated[float, Field(gt=0.0, le=1.0)]
 """A cosine similarity; two samples at or above it count as the same."""
 # A command may have empty arguments; its own check names what is missing.
 _FREE_TEXTS = ("description", "command")
-# A size in bytes has a check of its own.
-_TRUTHS = ("exact", "semantic", "centring", "memory_budget")
+# The check of a size in bytes has better words for a truth value.
+_SAYS_MORE = ("memory_budget",)
 _LARGEST = 2**63 - 1
 
 
@@ -42,7 +42,10 @@ class Settings(BaseModel):
     def _numbers_are_numbers(cls, values: Any) -> Any:
         """A bare yes is true in YAML, and true would count as 1."""
         for name, value in values.items() if isinstance(values, dict) else ():
-            if isinstance(value, bool) and name in cls.model_fields and name not in _TRUTHS:
+            field = cls.model_fields.get(name)
+            if field is None or not isinstance(value, bool) or name in _SAYS_MORE:
+                continue
+            if bool not in (field.annotation, *get_args(field.annotation)):
                 raise ValueError(f"{name} is {str(value).lower()}, which is no value of this key")
         return values
 

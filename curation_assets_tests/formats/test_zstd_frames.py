@@ -23,7 +23,7 @@ SKIPPED = b"\x52\x2a\x4d\x18" + struct.pack("<I", 10) + b"x" * 10
 
 def read(folder: Path, content: bytes) -> list[str]:
     (folder / "a.jsonl.zst").write_bytes(content)
-    source = JsonlSource(format="jsonl", path="")
+    source = JsonlSource(format="jsonl", path=".")
     return summary(JsonlReader(UPath(folder), source).read("a.jsonl.zst"))
 
 

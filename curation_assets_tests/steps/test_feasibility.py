@@ -13,6 +13,7 @@ from curation_assets.formats import build_reader
 from curation_assets.pools import PoolSpec
 from curation_assets.steps.context import PoolAccess
 from curation_assets.steps.feasibility import (
+    require_encodable_pool,
     require_feasible_pool,
     require_sound_evaluation_sets,
     require_sound_start,
@@ -58,9 +59,9 @@ def read(pool: PoolAccess, folder: Path, *shards: str) -> PoolAccess:
 ROWS = [{"text": f"entry {i}", "topic": "t"} for i in range(10)]
 
 
-@pytest.mark.parametrize("step", ["embeddings", "contaminated", "duplicates"])
-def test_steps_that_take_long_ask_first(step: str) -> None:
-    assert STEPS[step].before is require_feasible_pool
+def test_steps_that_take_long_ask_first() -> None:
+    assert STEPS["embeddings"].before is require_encodable_pool
+    assert STEPS["contaminated"].before is STEPS["duplicates"].before is require_feasible_pool
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from curation_assets.errors import ShardError
-from curation_assets.formats.base import RawSample, Rejection, ShardReader, SourceFile
+from curation_assets.formats.accounts import Account
+from curation_assets.formats.base import Listing, RawSample, Rejection, ShardReader, SourceFile
 from curation_assets.steps.ingest.sample_labels import label_names, unknown_labels
 from curation_assets.storage.outputs import Recipe
 from curation_assets.storage.pool_storage import PoolStorage
@@ -46,10 +47,10 @@ def test_a_label_that_no_sample_has_is_named(
 class Held(ShardReader):
     """The first file cannot be read; the second has a rejection before its sample."""
 
-    def list_files(self) -> list[SourceFile]:
-        return []
+    def look(self) -> Listing:
+        return Listing([])
 
-    def read(self, file: str) -> Iterator[RawSample | Rejection]:
+    def read(self, file: str, account: Account | None = None) -> Iterator[RawSample | Rejection]:
         if file == "a.tar":
             raise ShardError("a.tar: no such file")
         yield Rejection("0", file, None, "empty_text", "")  # type: ignore[arg-type]

@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 
 from curation_assets.errors import ShardError
-from curation_assets.formats.base import RawSample, Rejection, ShardReader, SourceFile
+from curation_assets.formats.accounts import Account
+from curation_assets.formats.base import Listing, RawSample, Rejection, ShardReader, SourceFile
 from curation_assets.pools.source import JsonlSource
 from curation_assets.steps.ingest.samples import read_pool_samples
 from curation_assets.storage.outputs import Recipe
@@ -25,10 +26,10 @@ class Held(ShardReader):
     def __init__(self, *texts: str) -> None:
         self.texts = texts
 
-    def list_files(self) -> list[SourceFile]:
-        return [SourceFile("a.jsonl", 1, "1")]
+    def look(self) -> Listing:
+        return Listing([SourceFile("a.jsonl", 1, "1")])
 
-    def read(self, file: str) -> Iterator[RawSample | Rejection]:
+    def read(self, file: str, account: Account | None = None) -> Iterator[RawSample | Rejection]:
         for i, text in enumerate(self.texts):
             yield RawSample(f"{i}", file, f"row {i}", i, text.encode(), {})
 
