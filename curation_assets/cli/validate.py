@@ -9,6 +9,8 @@ from rich.table import Table
 
 from curation_assets.cli.terminal import say
 from curation_assets.errors import PoolSpecError
+from curation_assets.formats.accounts import left_out_lines
+from curation_assets.formats.base import Listing
 from curation_assets.graph.levels import dropped_line, level_specs, why_dropped
 from curation_assets.pools import PoolSpec, load_pool_spec, read_pools
 from curation_assets.project import Home, embedded_size, open_home
@@ -37,9 +39,12 @@ def validate_pool(path: Path, rows: int | None, dimension: int | None) -> None:
     _require_used(home, path)
     pool = PoolAccess(spec, home.storage(spec.name), str(home.folder))
     console = Console()
-    files = pool.reader.list_files() if rows is None else []
+    listing = pool.reader.look() if rows is None else Listing([])
+    files = listing.files
     size = f"; {len(files)} files, {sum(file.size_bytes for file in files) / 1e6:,.1f} MB" if files else ""
     say(console, f"{path}: valid{size}")
+    for line in left_out_lines(listing.left_out):
+        say(console, line)
     for name, listed in list_evaluation_sets(pool.evaluation_readers).items():
         say(console, f"evaluation set {name}: {len(listed):,} files")
     if (labels := find_labels_table(pool)) is not None:

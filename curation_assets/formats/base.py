@@ -6,7 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from curation_assets.formats.accounts import Account
 
 
 class RejectionReason(StrEnum):
@@ -20,6 +23,8 @@ class RejectionReason(StrEnum):
     INVALID_UTF8 = "invalid_utf8"
     EMPTY_TEXT = "empty_text"
     TEXT_TOO_LARGE = "text_too_large"
+    UNREADABLE_MEMBER = "unreadable_member"
+    INVALID_ID = "invalid_id"
     MISSING_FIELD = "missing_field"
     DOWNLOAD_FAILED = "download_failed"
     INVALID_JSON = "invalid_json"
@@ -97,30 +102,49 @@ class DamagedFileError(_RejectionError):
         self.member = member
 
 
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The files of a pool, and what lies beside them."""
+
+    files: list[SourceFile]
+    """Sorted by path."""
+    left_out: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Files that are not of the pool: cause -> extension -> how many; see `accounts`."""
+
+
 class ShardReader(ABC):
     """Lists the files of a pool and streams their samples."""
 
     @abstractmethod
-    def list_files(self) -> list[SourceFile]:
-        """Every file of the pool, sorted by path.
+    def look(self) -> Listing:
+        """Every file of the pool, and counts of what was seen beside them.
 
         Raises:
-            PoolSpecError: if the pool's folder does not exist or holds no matching file.
+            PoolSpecError: if the pool's folder does not exist, holds no matching file, or a folder below it cannot be
+                listed: a listing is whole or fails, so that nothing counts as removed that was not seen.
         """
+
+    def list_files(self) -> list[SourceFile]:
+        """The files of `look`."""
+        return self.look().files
 
     def is_closed(self, file: SourceFile) -> bool:
         """Whether a file ends as its format requires; a file that is still being written usually does not."""
         return True
 
     @abstractmethod
-    def read(self, file: str) -> Iterator[RawSample | Rejection]:
+    def read(self, file: str, account: Account | None = None) -> Iterator[RawSample | Rejection]:
         """Stream one file in its own order, holding one sample in memory at a time.
 
         Every fault inside the file (truncation, a member that cannot be parsed, a repeated id, no sample at all)
         is yielded as a `Rejection`.
 
+        Args:
+            file: `SourceFile.path`.
+            account: a fresh one, which gets what became of everything in the file; complete when the stream ends.
+
         Raises:
-            ShardError: if the file does not exist or storage fails.
+            ShardError: if the file does not exist or storage fails, or if something in the file has no fate.
         """
 
 

@@ -14,13 +14,14 @@ import pyarrow.parquet as pq
 from upath import UPath
 
 from curation_assets.errors import PoolSpecError, ShardError
-from curation_assets.formats.arrow_types import without_nanoseconds
-from curation_assets.formats.base import RawSample, Rejection, RejectionReason, SourceFile
+from curation_assets.formats.accounts import Account
+from curation_assets.formats.arrow.batches import MAGIC
+from curation_assets.formats.arrow.metadata_tables import id_text, parquet_errors
+from curation_assets.formats.arrow.types import without_nanoseconds
+from curation_assets.formats.base import Listing, RawSample, Rejection, RejectionReason, SourceFile
 from curation_assets.formats.listing import PatternReader, list_matching_files
-from curation_assets.formats.metadata_tables import id_text, parquet_errors
 from curation_assets.formats.npy import NpyHeader, read_npy_header, read_npy_rows
 from curation_assets.formats.opening import ends_with, open_file, storage_errors
-from curation_assets.formats.parquet_batches import MAGIC
 from curation_assets.locations import full_path
 from curation_assets.pools import EmbeddingsSource
 
@@ -50,12 +51,13 @@ class EmbeddingsReader(PatternReader[EmbeddingsSource]):
                 f"found from its name"
             )
 
-    def list_files(self) -> list[SourceFile]:
-        """See `ShardReader.list_files`: the arrays; a file's version changes with its Parquet too."""
-        arrays = list_matching_files(self._root, self._pattern)
+    def look(self) -> Listing:
+        """See `ShardReader.look`: the arrays; a file's version changes with its Parquet too."""
+        listing = list_matching_files(self._root, self._pattern, belongs_to=self.belongs_to)
+        arrays = listing.files
         pattern = table_path(self._pattern, self._source.layout)
         try:
-            tables = {file.path: file for file in list_matching_files(self._root, pattern)}
+            tables = {file.path: file for file in list_matching_files(self._root, pattern).files}
         except PoolSpecError:
             # An array without Parquet is reported when it is read.
             tables = {}
@@ -64,7 +66,12 @@ class EmbeddingsReader(PatternReader[EmbeddingsSource]):
             for path in (file.path for file in arrays)
             for table in [tables.get(table_path(path, self._source.layout))]
         }
-        return [replace(file, version=f"{file.version}+{versions[file.path]}") for file in arrays]
+        files = [replace(file, version=f"{file.version}+{versions[file.path]}") for file in arrays]
+        return Listing(files, listing.left_out)
+
+    def belongs_to(self, path: str) -> str | None:
+        """See `PatternReader.belongs_to`: the array of a Parquet."""
+        return path.removesuffix(_TABLE_SUFFIX) + _ARRAY_SUFFIX if path.endswith(_TABLE_SUFFIX) else None
 
     def is_closed(self, file: SourceFile) -> bool:
         """Whether the array has the length that its header gives, and its Parquet exists and is complete."""
@@ -75,7 +82,7 @@ class EmbeddingsReader(PatternReader[EmbeddingsSource]):
         except ShardError:
             return False
 
-    def read(self, file: str) -> Iterator[RawSample | Rejection]:
+    def read(self, file: str, account: Account | None = None) -> Iterator[RawSample | Rejection]:
         """See `ShardReader.read`; peak memory is a batch of metadata rows, and the ids of the file.
 
         Raises:
@@ -86,12 +93,15 @@ class EmbeddingsReader(PatternReader[EmbeddingsSource]):
         stem = file.removesuffix(_ARRAY_SUFFIX)
         if self._source.layout == "clip_retrieval":
             stem = stem.removeprefix("img_emb/")
+        account = account or Account()
+        account.n_seen += header.n_rows
         first_rows: dict[str, int] = {}
         row = 0
         for batch in self._metadata_batches(file, header):
             for attributes in without_nanoseconds(batch).to_pylist():
-                yield self._sample(file, stem, row, attributes, first_rows)
+                yield account.took(self._sample(file, stem, row, attributes, first_rows))
                 row += 1
+        account.require_balance(file)
         if row == 0:
             yield Rejection(file, file, None, RejectionReason.EMPTY_FILE, "the array has no row")
 
@@ -197,7 +207,7 @@ class EmbeddingsReader(PatternReader[EmbeddingsSource]):
         """The first readable array of the pool, and its dimension; looked up once."""
         if self._first is None:
             self._first = (file, dimension)
-            for listed in list_matching_files(self._root, self._pattern):
+            for listed in list_matching_files(self._root, self._pattern).files:
                 try:
                     with open_file(self._root, listed.path) as handle:
                         self._first = (listed.path, read_npy_header(handle, listed.path).dimension)

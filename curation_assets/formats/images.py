@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from io import BytesIO
 
 import numpy as np
-from PIL import Image
+from PIL import Image, features
 
 from curation_assets.formats.base import RejectedSampleError, RejectionReason
 
 # The only decoders of Pillow that see untrusted bytes; its EPS reader, for example, runs Ghostscript.
-DECODERS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+DECODERS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", *(["AVIF"] if features.check("avif") else []))
 EXIF_ORIENTATION = 0x0112
 SIGNATURE_PIXELS = 8
 UPRIGHT_BY_ORIENTATION = {

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from curation_assets.formats.accounts import Account
 from curation_assets.formats.attributes import encode_attributes
 from curation_assets.formats.base import (
     DamagedFileError,
@@ -18,6 +18,7 @@ from curation_assets.formats.base import (
     SourceFile,
 )
 from curation_assets.formats.compression import COMPRESSION_OF_SUFFIX, open_decompressed, stream_faults
+from curation_assets.formats.json_documents import parse_json
 from curation_assets.formats.listing import PatternReader
 from curation_assets.formats.opening import ends_with, open_file
 from curation_assets.formats.rows import RowIds
@@ -39,25 +40,26 @@ class JsonlReader(PatternReader[JsonlSource]):
             return True
         return file.size_bytes > 0 and ends_with(self._root, file.path, b"\n")
 
-    def read(self, file: str) -> Iterator[RawSample | Rejection]:
+    def read(self, file: str, account: Account | None = None) -> Iterator[RawSample | Rejection]:
         """See `ShardReader.read`; peak memory is one line, at most three times `max_text_bytes` and 1 MiB.
 
         Of a cut or damaged stream, every whole line before the fault is read.
         """
         judge = _Judge(file, self._source)
-        n_results = 0
+        account = account or Account()
         with open_file(self._root, file) as handle:
             try:
                 stream = open_decompressed(handle, file)
                 for line in _lines(stream, judge.most_bytes):
                     if not line.content.strip():
                         continue
-                    n_results += 1
-                    yield judge.conclude(line)
+                    account.n_seen += 1
+                    yield account.took(judge.conclude(line))
             except DamagedFileError as damage:
                 yield Rejection(file, file, None, damage.reason, damage.detail)
                 return
-        if not n_results:
+        account.require_balance(file)
+        if not account.n_seen:
             yield Rejection(file, file, None, RejectionReason.EMPTY_FILE, "the file has no line with content")
 
 
@@ -134,27 +136,11 @@ class _Judge:
 
 
 def _parse_object(content: bytes) -> dict[str, Any]:
-    try:
-        values = json.loads(content.decode("utf-8"), parse_constant=_no_number)
-        if b"\\ud" in content or b"\\uD" in content:
-            # An escaped lone surrogate is valid JSON, but a table cannot hold it.
-            json.dumps(values, ensure_ascii=False).encode("utf-8")
-    except UnicodeDecodeError as error:
-        detail = f"invalid UTF-8 at byte {error.start:,} of the line: {error.reason}"
-        raise RejectedSampleError(RejectionReason.INVALID_UTF8, detail) from error
-    except UnicodeEncodeError as error:
-        detail = f"a text has the lone surrogate {error.object[error.start]!a}, which no UTF-8 has"
-        raise RejectedSampleError(RejectionReason.INVALID_JSON, detail) from error
-    except (ValueError, RecursionError) as error:
-        raise RejectedSampleError(RejectionReason.INVALID_JSON, f"not JSON: {error}") from error
+    values = parse_json(content, " of the line")
     if not isinstance(values, dict):
         detail = f"expected an object, got {type(values).__name__}"
         raise RejectedSampleError(RejectionReason.INVALID_JSON, detail)
     return values
-
-
-def _no_number(_name: str) -> None:
-    """NaN and infinity, which Python writes although JSON lacks them, count as null."""
 
 
 def _text_of(values: dict[str, Any], field: str) -> str:

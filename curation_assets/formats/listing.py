@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import glob
 import hashlib
-from collections.abc import Collection, Mapping
+import itertools
+import operator
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, Generic, Protocol, TypeVar
 
+from fsspec.utils import glob_translate
 from upath import UPath
 
 from curation_assets.errors import PoolSpecError
-from curation_assets.formats.base import ShardReader, SourceFile
-from curation_assets.locations import is_local
+from curation_assets.formats.accounts import Cause, LeftOutCounts
+from curation_assets.formats.base import Listing, ShardReader, SourceFile
+from curation_assets.formats.local_walk import EntryKind, cannot_be_listed, local_version, walk_folder
+from curation_assets.locations import OBJECT_STORES, is_local
 
 # Names of facts that change with a file's content, in object stores, HTTP, WebDAV and memory.
 VERSION_FIELDS = ("etag", "generation", "versionid", "content_md5", "md5", "mtime", "last_modified")
 WEAKER_VERSION_FIELDS = ("lastmodified", "modified", "updated", "created")
 # pyarrow, Spark and Hive skip both; img2dataset and Spark keep unfinished work under such names.
 HIDDEN_PREFIXES = (".", "_")
+# Checksums, indexes, signatures and states of downloads, which lie beside the files that they are about.
+SIDECAR_SUFFIXES = (
+    ".md5", ".sha1", ".sha256", ".sha512", ".crc", ".crc32", ".idx", ".index", ".sig", ".asc", ".lock", ".etag",
+    ".aria2", ".done", ".torrent",
+)  # fmt: skip
 TEMPORARY_SUFFIXES = ("~", ".tmp", ".temp", ".part", ".partial", ".crdownload")
 
 
@@ -30,6 +41,9 @@ class PatternSettings(Protocol):
         """Glob below the pool's folder."""
 
 
+_OF_KIND = {
+    EntryKind.FOLDER: Cause.FOLDER, EntryKind.AGAIN: Cause.LISTED_ALREADY, EntryKind.SPECIAL: Cause.SPECIAL,
+}  # fmt: skip
 Source = TypeVar("Source", bound=PatternSettings)
 
 
@@ -45,9 +59,13 @@ class PatternReader(ShardReader, Generic[Source]):
         self._root = root
         self._source = source
 
-    def list_files(self) -> list[SourceFile]:
-        """See `ShardReader.list_files`; without hidden and unfinished files."""
-        return list_matching_files(self._root, self._source.pattern)
+    def look(self) -> Listing:
+        """See `ShardReader.look`; hidden and unfinished files are left out, and those that only describe another."""
+        return list_matching_files(self._root, self._source.pattern, belongs_to=self.belongs_to)
+
+    def belongs_to(self, path: str) -> str | None:
+        """The file of the pool that a file which does not match the pattern belongs to, if any."""
+        return None
 
 
 def resolve_location(path: str, home: Path) -> UPath:
@@ -63,42 +81,127 @@ def resolve_location(path: str, home: Path) -> UPath:
 
 
 def list_matching_files(
-    root: UPath, pattern: str, *, extensions: Collection[str] | None = None
-) -> list[SourceFile]:
-    """List the files below `root` that match a glob, sorted by path.
+    root: UPath,
+    pattern: str,
+    *,
+    extensions: Collection[str] | None = None,
+    belongs_to: Callable[[str], str | None] = lambda _: None,
+) -> Listing:
+    """List the files below `root` that match a glob.
 
-    Files and folders whose names start with `.` or `_`, and unfinished downloads, are skipped.
+    Files and folders whose names start with `.` or `_`, unfinished downloads, and sidecars such as checksums are left
+    out. On this machine links to folders are followed; elsewhere only what matches the pattern is seen.
 
     Args:
         root: the pool's folder.
         pattern: glob below it; `**` crosses folders.
         extensions: to list, lower-case and without dot; None lists all.
+        belongs_to: gives for a file that does not match the file of the pool that is read with it; such a pair is
+            not counted as left out.
 
     Raises:
-        PoolSpecError: if `root` does not exist, no file matches, or a name is not valid UTF-8.
+        PoolSpecError: if `root` does not exist, no file matches, a folder cannot be listed, or a name is not valid
+            UTF-8.
     """
-    file_system, folder = root.fs, root.path.rstrip("/")
     # fsspec caches listings, and a sensor's process lives for days.
-    file_system.invalidate_cache()
-    if not file_system.isdir(folder or "/"):
+    root.fs.invalidate_cache()
+    if not root.fs.isdir(root.path.rstrip("/") or "/"):
         raise PoolSpecError(f"source.path is '{root}', which is not a folder: create it or correct the path")
-    found: Mapping[str, Mapping[str, Any]] = file_system.glob(f"{glob.escape(folder)}/{pattern}", detail=True)
-    files = []
-    for full_path, facts in found.items():
-        path = full_path.removeprefix(folder).strip("/")
-        if facts["type"] == "directory" or _is_hidden_or_temporary(path):
-            continue
-        if extensions is not None and PurePosixPath(path).suffix.lower().removeprefix(".") not in extensions:
-            continue
-        _require_unicode(path)
-        files.append(SourceFile(path, int(facts.get("size") or 0), _version(root, full_path, facts)))
+    files, left_out, beside = [], LeftOutCounts(), []
+    for file, cause in _seen(root, pattern):
+        path = file.path
+        if cause is None:
+            cause = _why_left_out(path, extensions)
+        if cause is Cause.NOT_MATCHED and (owner := belongs_to(path)):
+            beside.append((path, owner))
+        elif cause is not None:
+            left_out.add(cause, path)
+        else:
+            _require_unicode(path)
+            files.append(file)
+    paths = {file.path for file in files}
+    for path, owner in beside:
+        if owner not in paths:
+            left_out.add(Cause.NOT_MATCHED, path)
     if not files:
         only = "" if extensions is None else f" with an extension of {' '.join(extensions)}"
         raise PoolSpecError(
             f"source.pattern is '{pattern}', which matches no file{only} in '{root}' (names that start with '.' or "
             f"'_' or end in {', '.join(TEMPORARY_SUFFIXES)} are skipped): correct the pattern or add files"
         )
-    return sorted(files, key=lambda file: file.path)
+    return Listing(sorted(files, key=lambda file: file.path), left_out.counts())
+
+
+def _seen(root: UPath, pattern: str) -> Iterator[tuple[SourceFile, Cause | None]]:
+    """Every file that is seen, with the cause if its place or kind rules it out."""
+    folder = root.path.rstrip("/")
+    if root.protocol in OBJECT_STORES:
+        # They list keys, not folders: one request for a thousand.
+        found: Mapping[str, Mapping[str, Any]] = root.fs.glob(f"{glob.escape(folder)}/{pattern}", detail=True)
+        for full_path, facts in found.items():
+            if facts["type"] != "directory":
+                path = full_path.removeprefix(folder).strip("/")
+                yield SourceFile(path, int(facts.get("size") or 0), _version(root, full_path, facts)), None
+        return
+    parts = PurePosixPath(pattern).parts
+    depth = None if any("**" in part for part in parts) else len(parts)
+    fixed = list(itertools.takewhile(lambda part: not glob.has_magic(part), parts[:-1]))
+    matches = re.compile(glob_translate(f"/{pattern}")).match
+
+    def enters(path: str) -> bool:
+        names = path.split("/")
+        return not _is_hidden(names[-1]) and all(map(operator.eq, names, fixed))
+
+    walk = (
+        walk_folder(folder or "/", depth, enters) if is_local(root) else _walk_remotely(root, depth, enters)
+    )
+    for file, kind in walk:
+        hidden = _is_hidden(PurePosixPath(file.path).name)
+        cause = _OF_KIND.get(kind)
+        if hidden and cause is Cause.FOLDER:
+            cause = Cause.HIDDEN
+        if cause is None and not matches(f"/{file.path}"):
+            cause = Cause.HIDDEN if hidden else Cause.NOT_MATCHED
+        yield file, cause
+
+
+def _walk_remotely(
+    root: UPath, depth: int | None, enters: Callable[[str], bool]
+) -> Iterator[tuple[SourceFile, EntryKind]]:
+    """As `walk_folder`; fsspec's own walk and glob leave out what they cannot list."""
+    prefix = f"{root.path.rstrip('/')}/"
+    folders = [("", 1)]
+    while folders:
+        folder, level = folders.pop()
+        try:
+            entries = root.fs.ls(f"{prefix}{folder}".rstrip("/") or "/", detail=True)
+        except OSError as error:
+            raise cannot_be_listed(folder or str(root), error) from error
+        for facts in sorted(entries, key=lambda facts: str(facts["name"])):
+            path = str(facts["name"]).rstrip("/").removeprefix(prefix.rstrip("/")).strip("/")
+            file = SourceFile(path, int(facts.get("size") or 0), _version(root, str(facts["name"]), facts))
+            if facts["type"] != "directory":
+                yield file, EntryKind.FILE
+            elif path and path != folder and enters(path) and (depth is None or level < depth):
+                folders.append((path, level + 1))
+            elif path and path != folder:
+                yield file, EntryKind.FOLDER
+
+
+def _why_left_out(path: str, extensions: Collection[str] | None) -> Cause | None:
+    pure = PurePosixPath(path)
+    if any(map(_is_hidden, pure.parts)):
+        return Cause.HIDDEN
+    if path.endswith(TEMPORARY_SUFFIXES):
+        return Cause.UNFINISHED
+    ending = pure.suffix.lower()
+    if extensions is not None and ending.removeprefix(".") not in extensions:
+        return Cause.UNKNOWN_EXTENSION
+    return Cause.SIDECAR if ending in SIDECAR_SUFFIXES else None
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(HIDDEN_PREFIXES)
 
 
 def list_one_file(path: UPath) -> SourceFile | None:
@@ -123,20 +226,10 @@ def _require_unicode(path: str) -> None:
         ) from None
 
 
-def _is_hidden_or_temporary(path: str) -> bool:
-    return path.endswith(TEMPORARY_SUFFIXES) or any(
-        part.startswith(HIDDEN_PREFIXES) for part in PurePosixPath(path).parts
-    )
-
-
 def _version(root: UPath, path: str, facts: Mapping[str, Any]) -> str:
     if is_local(root):
-        try:
-            # fsspec's mtime is a float, which is too coarse for nanoseconds.
-            return str(Path(path).stat().st_mtime_ns)
-        except FileNotFoundError:
-            # A broken link, or a removed file; reading it fails its shard only.
-            return "missing"
+        # fsspec's mtime is a float, which is too coarse for nanoseconds.
+        return local_version(path)
     by_name = {name.lower().replace("-", "_"): value for name, value in facts.items()}
     for names in (VERSION_FIELDS, WEAKER_VERSION_FIELDS):
         if known := [f"{name}={by_name[name]}" for name in names if by_name.get(name)]:

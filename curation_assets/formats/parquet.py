@@ -10,7 +10,9 @@ from typing import Any
 import pyarrow as pa
 
 from curation_assets.errors import ShardError
-from curation_assets.formats.arrow_types import holds_binary, is_id, is_image, is_text, times_as_text
+from curation_assets.formats.accounts import Account
+from curation_assets.formats.arrow.batches import MAGIC, first_line, open_batches
+from curation_assets.formats.arrow.types import holds_binary, is_id, is_image, is_text, times_as_text
 from curation_assets.formats.attributes import encode_attributes
 from curation_assets.formats.base import (
     DamagedFileError,
@@ -23,7 +25,6 @@ from curation_assets.formats.base import (
 from curation_assets.formats.image_extensions import IMAGE_EXTENSIONS, sniff_extension
 from curation_assets.formats.listing import PatternReader
 from curation_assets.formats.opening import ends_with, open_file
-from curation_assets.formats.parquet_batches import MAGIC, first_line, open_batches
 from curation_assets.formats.rows import RowIds
 from curation_assets.locations import shows_whole_files
 from curation_assets.pools.source import ParquetSource
@@ -38,7 +39,7 @@ class ParquetReader(PatternReader[ParquetSource]):
             return True
         return file.size_bytes > 2 * len(MAGIC) and ends_with(self._root, file.path, MAGIC)
 
-    def read(self, file: str) -> Iterator[RawSample | Rejection]:
+    def read(self, file: str, account: Account | None = None) -> Iterator[RawSample | Rejection]:
         """See `ShardReader.read`; peak memory is a few batches of about 16 MiB (or one row), and the largest page.
 
         Most writers cut pages at 1 MiB or 1,024 rows.
@@ -46,6 +47,7 @@ class ParquetReader(PatternReader[ParquetSource]):
         Raises:
             ShardError: also if a column that the source names is missing or of the wrong type.
         """
+        account = account or Account()
         with open_file(self._root, file) as handle:
             try:
                 batches = open_batches(handle)
@@ -53,10 +55,12 @@ class ParquetReader(PatternReader[ParquetSource]):
                 judge = _Judge(file, self._source, layout)
                 for first_row, batch in batches.iterate(layout.columns):
                     for i, values in enumerate(_python_rows(batch)):
-                        yield judge.conclude(first_row + i, values)
+                        yield account.took(judge.conclude(first_row + i, values))
             except DamagedFileError as error:
                 yield Rejection(file, file, None, error.reason, error.detail)
                 return
+        account.n_seen += batches.n_rows
+        account.require_balance(file)
         if not batches.n_rows:
             yield Rejection(file, file, None, RejectionReason.EMPTY_FILE, "the file has no rows")
 

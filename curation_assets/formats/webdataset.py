@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from typing import Any
 
+from curation_assets.formats.accounts import Account, Cause
 from curation_assets.formats.base import (
     DamagedFileError,
     RawSample,
@@ -14,14 +15,17 @@ from curation_assets.formats.base import (
     RejectionReason,
     SourceFile,
 )
-from curation_assets.formats.image_extensions import IMAGE_EXTENSIONS
-from curation_assets.formats.img2dataset import failed_downloads
+from curation_assets.formats.image_extensions import IMAGE_EXTENSIONS, sniff_extension
+from curation_assets.formats.json_documents import parse_json
 from curation_assets.formats.listing import PatternReader
-from curation_assets.formats.opening import ends_with, open_file
-from curation_assets.formats.tar_members import TarMember, iterate_members
+from curation_assets.formats.opening import StorageFile, ends_with, open_file
+from curation_assets.formats.tar.groups import Group, Grouping, is_library_entry, split_member_name
+from curation_assets.formats.tar.img2dataset import failed_downloads
+from curation_assets.formats.tar.members import TarMember, UnreadMember, iterate_members
 from curation_assets.locations import shows_whole_files
 from curation_assets.pools.source import WebDatasetSource
 
+_IMG2DATASET_ENDINGS = (".parquet", "_stats.json")
 END_OF_TAR = bytes(1024)
 # Extensions of a sample's content, and the reason if no member has one of them.
 _CONTENT = {
@@ -33,6 +37,11 @@ _CONTENT = {
 class WebDatasetReader(PatternReader[WebDatasetSource]):
     """Streams the tars of a folder; a sample's id is its WebDataset key (for img2dataset, its number)."""
 
+    def belongs_to(self, path: str) -> str | None:
+        """See `PatternReader.belongs_to`: the tar of what img2dataset writes beside it."""
+        stem = next((path.removesuffix(end) for end in _IMG2DATASET_ENDINGS if path.endswith(end)), None)
+        return None if stem is None else f"{stem}.tar"
+
     def is_closed(self, file: SourceFile) -> bool:
         """Whether an uncompressed tar ends in its two empty blocks; object stores show only whole files."""
         if not file.path.endswith(".tar") or shows_whole_files(self._root):
@@ -41,7 +50,7 @@ class WebDatasetReader(PatternReader[WebDatasetSource]):
             return False
         return ends_with(self._root, file.path, END_OF_TAR)
 
-    def read(self, file: str) -> Iterator[RawSample | Rejection]:
+    def read(self, file: str, account: Account | None = None) -> Iterator[RawSample | Rejection]:
         """See `ShardReader.read`; peak memory is one sample and one member.
 
         Of a cut or damaged tar, every whole sample is read first. Then the sample that the cut is in is rejected,
@@ -49,120 +58,123 @@ class WebDatasetReader(PatternReader[WebDatasetSource]):
         the tar come last.
         """
         with open_file(self._root, file) as handle:
-            yield from _read_samples(file, iterate_members(handle), self._source.modality)
+            yield from _Samples(file, self._source.modality, account or Account()).read(handle)
         yield from failed_downloads(self._root, file)
 
 
 READER = WebDatasetReader
 
 
-def split_member_name(name: str) -> tuple[str, str] | None:
-    """Key and lower-case extension as WebDataset splits them; None for a name that belongs to no sample.
+class _Samples:
+    """Decides which members of one tar are samples."""
 
-    The key is the path up to the first dot of its last component: `a/b.seg.png` gives `a/b` and `seg.png`. Names
-    without a dot, hidden names and the library's `__meta__` entries belong to no sample.
-    """
-    folder, slash, base = name.rpartition("/")
-    stem, dot, extension = base.partition(".")
-    top = name.split("/", 1)[0]
-    if not stem or not dot or (len(top) >= 4 and top.startswith("__") and top.endswith("__")):
-        return None
-    return f"{folder}{slash}{stem}", extension.lower()
-
-
-class _Group:
-    """Consecutive members of one key."""
-
-    def __init__(self, key: str) -> None:
-        self.key = key
-        self.members: dict[str, TarMember] = {}
-
-    def takes(self, key: str, extension: str) -> bool:
-        # A repeated extension starts another sample with the same key.
-        return key == self.key and extension not in self.members
-
-    def first_of(self, extensions: tuple[str, ...]) -> TarMember | None:
-        for extension in extensions:
-            if extension in self.members:
-                return self.members[extension]
-        # `photo.v2.jpg` has the extension `v2.jpg`.
-        endings = tuple(f".{extension}" for extension in extensions)
-        return next(
-            (member for extension, member in self.members.items() if extension.endswith(endings)), None
-        )
-
-
-def _read_samples(file: str, members: Iterator[TarMember], modality: str) -> Iterator[RawSample | Rejection]:
-    judge = _Judge(file, modality)
-    group: _Group | None = None
-    try:
-        for member in members:
-            name = split_member_name(member.name)
-            if name is None:
-                continue
-            if group is None or not group.takes(*name):
-                if group is not None:
-                    yield judge.conclude(group)
-                group = _Group(name[0])
-            group.members[name[1]] = member
-    except DamagedFileError as damage:
-        yield from judge.conclude_damaged(group, damage)
-        return
-    if group is None:
-        yield judge.reject(file, None, RejectionReason.EMPTY_FILE, "the tar holds no sample")
-    else:
-        yield judge.conclude(group)
-
-
-class _Judge:
-    """Decides which groups of one file are samples."""
-
-    def __init__(self, file: str, modality: str) -> None:
+    def __init__(self, file: str, modality: str, account: Account) -> None:
         self._file = file
         self._extensions, self._none_found = _CONTENT[modality]
+        self._sniffs = modality == "image"
+        self._account = account
+        self._groups = Grouping(self._extensions)
         self._first_members: dict[str, str] = {}
         self._usual: set[str] | None = None
         """Extensions that every sample so far has."""
 
-    def conclude(self, group: _Group) -> RawSample | Rejection:
-        extensions = set(group.members)
-        self._usual = extensions if self._usual is None else self._usual & extensions
-        content = group.first_of(self._extensions)
-        some_member = content or next(iter(group.members.values()))
+    def read(self, handle: StorageFile) -> Iterator[RawSample | Rejection]:
         try:
-            self._refuse_duplicate(group.key, some_member.name)
+            for member in iterate_members(handle):
+                self._account.n_seen += 1
+                if (name := self._name_of(member)) is not None:
+                    for group in self._groups.add(*name, member):
+                        yield from self._conclude(group)
+        except DamagedFileError as damage:
+            yield from self._conclude_damaged(damage)
+        else:
+            for group in self._groups.close():
+                yield from self._conclude(group)
+            if not self._account.n_rows + self._account.n_rejected:
+                yield Rejection(
+                    self._file, self._file, None, RejectionReason.EMPTY_FILE, "the tar holds no sample"
+                )
+        self._account.require_balance(self._file)
+
+    def _name_of(self, member: TarMember | UnreadMember) -> tuple[str, str] | None:
+        """Key and extension of a member; None for one that is left out, which is counted."""
+        if (name := split_member_name(member.name)) is not None:
+            return name
+        base = member.name.rpartition("/")[2]
+        if base.startswith(".") or not base or is_library_entry(member.name):
+            cause = Cause.HIDDEN_MEMBER
+        elif isinstance(member, UnreadMember):
+            cause = Cause.LINK if member.is_link else Cause.SPECIAL
+        else:
+            # The names of downloads are often bare hashes.
+            found = sniff_extension(member.content, strictly=True) if self._sniffs else None
+            if found is not None:
+                return member.name, found
+            cause = Cause.UNKNOWN_EXTENSION
+        self._account.left_out.add(cause, member.name)
+        return None
+
+    def _conclude(self, group: Group) -> Iterator[RawSample | Rejection]:
+        content = group.content
+        if group.key in self._first_members and content and "." in content[0]:
+            # `score_0.95.jpg` and `score_0.97.jpg` have one key, even if they are apart.
+            for part in group.apart():
+                yield self._judge(part)
+        else:
+            yield self._judge(group)
+
+    def _judge(self, group: Group) -> RawSample | Rejection:
+        self._usual = set(group.members) if self._usual is None else self._usual & set(group.members)
+        found = group.content
+        content: TarMember | None = found[1] if found else None
+        stands_for_it: TarMember | UnreadMember = content or group.unread_content or group.some_member
+        place = stands_for_it.name
+        if content is not None:
+            for unread in group.unread.values():
+                self._account.left_out.add(Cause.LINK if unread.is_link else Cause.SPECIAL, unread.name)
+        n_parts = len(group) - 1 - (len(group.unread) if content else 0)
+        try:
+            self._refuse_duplicate(group.key, place)
             if content is None:
-                found = ", ".join(member.name for member in group.members.values())
-                detail = f"no member is one of {' '.join(self._extensions)}; there are {found}"
-                raise RejectedSampleError(self._none_found, detail)
-            json_member = group.members.get("json")
-            attributes = {} if json_member is None else _parse_json_object(json_member)
+                raise self._no_content(group)
+            attributes = _attributes(group, found[0] if found else "")
         except RejectedSampleError as error:
-            return self.reject(group.key, some_member.name, error.reason, error.detail)
-        parts = {extension: member.content for extension, member in group.members.items()}
-        return RawSample(
+            rejection = Rejection(group.key, self._file, place, error.reason, error.detail)
+            return self._account.took(rejection, n_parts)
+        parts = {ending: member.content for ending, member in group.members.items()}
+        sample = RawSample(
             group.key, self._file, content.name, content.offset, content.content, parts, attributes
         )
+        return self._account.took(sample, n_parts)
 
-    def conclude_damaged(
-        self, group: _Group | None, damage: DamagedFileError
-    ) -> Iterator[RawSample | Rejection]:
-        cut = split_member_name(damage.member) if damage.member else None
+    def _no_content(self, group: Group) -> RejectedSampleError:
+        if unread := group.unread_content:
+            return RejectedSampleError(RejectionReason.UNREADABLE_MEMBER, f"{unread.name} {unread.why}")
+        found = ", ".join(group.names)
+        detail = f"no member is one of {' '.join(self._extensions)}; there are {found}"
+        return RejectedSampleError(self._none_found, detail)
+
+    def _conclude_damaged(self, damage: DamagedFileError) -> Iterator[RawSample | Rejection]:
+        for whole in self._groups.cut(damage.member):
+            yield from self._conclude(whole)
+        cut = self._groups.split(damage.member) if damage.member else None
+        group = self._groups.open
         group_is_cut = group is not None and (group.takes(*cut) if cut else self._looks_cut(group))
         if group is not None and group_is_cut:
-            yield self.reject(group.key, damage.member, damage.reason, damage.detail)
+            rejection = Rejection(group.key, self._file, damage.member, damage.reason, damage.detail)
+            yield self._account.took(rejection, len(group) - 1)
             if cut:
                 return
-        elif group is not None:
-            yield self.conclude(group)
-        yield self.reject(cut[0] if cut else self._file, damage.member, damage.reason, damage.detail)
+        else:
+            for last in self._groups.close():
+                yield from self._conclude(last)
+        # What is cut is no member that was seen.
+        sample_id = cut[0] if cut else self._file
+        yield Rejection(sample_id, self._file, damage.member, damage.reason, damage.detail)
 
-    def reject(self, sample_id: str, member: str | None, reason: RejectionReason, detail: str) -> Rejection:
-        return Rejection(sample_id, self._file, member, reason, detail)
-
-    def _looks_cut(self, group: _Group) -> bool:
+    def _looks_cut(self, group: Group) -> bool:
         """Whether the group before a cut lacks an extension that all samples before it have."""
-        return group.first_of(self._extensions) is None or not (self._usual or set()) <= set(group.members)
+        return group.content is None or not (self._usual or set()) <= set(group.members)
 
     def _refuse_duplicate(self, key: str, member: str) -> None:
         first = self._first_members.setdefault(key, member)
@@ -171,17 +183,18 @@ class _Judge:
             raise RejectedSampleError(RejectionReason.DUPLICATE_ID, detail)
 
 
-def _parse_json_object(member: TarMember) -> dict[str, Any]:
+def _attributes(group: Group, extension: str) -> dict[str, Any]:
+    """The sample's JSON: `photo.json`, or for `photo.v2.jpg` also `photo.v2.json`.
+
+    A document that is no object, such as a list of boxes, is kept under the name `json`.
+    """
+    dotted = f"{extension.rpartition('.')[0]}.json"
+    member = group.members.get("json") or group.members.get(dotted)
+    if member is None:
+        return {}
     try:
-        attributes = json.loads(member.content.decode("utf-8-sig"))
-        if b"\\u" in member.content:
-            # An escaped lone surrogate is valid JSON, but a table cannot hold it.
-            json.dumps(attributes, ensure_ascii=False).encode("utf-8")
-    except (ValueError, RecursionError) as error:
-        raise RejectedSampleError(RejectionReason.INVALID_JSON, f"{member.name}: {error}") from error
-    if not isinstance(attributes, dict):
-        kind = type(attributes).__name__
-        raise RejectedSampleError(
-            RejectionReason.INVALID_JSON, f"{member.name}: expected an object, got {kind}"
-        )
-    return attributes
+        value = parse_json(member.content.removeprefix(BOM_UTF8))
+    except RejectedSampleError as error:
+        detail = f"{member.name}: {error.detail}"
+        raise RejectedSampleError(RejectionReason.INVALID_JSON, detail) from error
+    return value if isinstance(value, dict) else {"json": value}

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from curation_assets.formats.accounts import LeftOut, LeftOutCounts, left_out_lines
 from curation_assets.formats.base import RejectionReason
 from curation_assets.pools import PoolSpec
+from curation_assets.storage.left_out import load_left_out
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.tables import Embedded, RawPool
 
@@ -109,7 +111,10 @@ def total_rejections(by_shard: Mapping[str, Rejections]) -> Rejections:
 
 
 def damage_lines(spec: PoolSpec, storage: PoolStorage) -> Iterator[str]:
-    """What could not be used, for people; nothing if all of the pool is."""
+    """What could not be used or is left out, for people; nothing if all of the pool is used."""
+    files_left_out, members_left_out = left_out_of_pool(storage)
+    yield from left_out_lines(files_left_out)
+    yield from left_out_lines(members_left_out, "member")
     every = total_rejections(rejections_by_shard(storage))
     if every.reasons:
         yield f"rejected: {every.reasons.total():,} of {every.n_samples:,} samples ({every.words})"
@@ -118,6 +123,16 @@ def damage_lines(spec: PoolSpec, storage: PoolStorage) -> Iterator[str]:
         yield f"damaged: {file.file} ({file.reason}: {file.detail})"
     if len(files) > _FILES_SHOWN:
         yield f"and {len(files) - _FILES_SHOWN} more damaged files: see the check files_are_readable of raw_pool"
+
+
+def left_out_of_pool(storage: PoolStorage) -> tuple[LeftOut, LeftOut]:
+    """What is left out of the pool: files of the last listing, and members of its files."""
+    members = LeftOutCounts()
+    made = storage.shard_facts(RawPool.asset)
+    for shard in storage.all_shards():
+        if shard.key in made:
+            members.merge(made[shard.key].summary.get("left_out", {}))
+    return load_left_out(storage.folder), members.counts()
 
 
 def set_aside_lines(storage: PoolStorage) -> Iterator[str]:

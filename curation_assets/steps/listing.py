@@ -10,6 +10,7 @@ from curation_assets.steps.comparison.labels_table import find_labels_table
 from curation_assets.steps.context import PoolAccess
 from curation_assets.storage.evaluation import evaluation_files_changed
 from curation_assets.storage.labels import labels_changed
+from curation_assets.storage.left_out import save_left_out
 from curation_assets.storage.shards import ListingChange, relisted
 
 _NAMES_SHOWN = 3
@@ -84,7 +85,9 @@ def take_in_files(pool: PoolAccess, keys: Sequence[str], warn: Callable[[str], N
         PoolSpecError: if the folder does not exist or holds no matching file.
     """
     known = {shard.key: shard for shard in pool.storage.all_shards()}
-    change = relisted(pool.reader.list_files(), pool.spec.source.files_per_shard, list(known.values()))
+    listing = pool.reader.look()
+    save_left_out(pool.storage.folder, listing.left_out)
+    change = relisted(listing.files, pool.spec.source.files_per_shard, list(known.values()))
     now = {shard.key: shard for shard in change.shards}
     chosen = set(keys)
     taken = known | {key: shard for key, shard in now.items() if key in known or key in chosen}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,9 @@ GOOD = b'{"id": "g", "text": "good"}\n'
 ZSTD = pa.compress(GOOD * 500, codec="zstd", asbytes=True)
 PARQUET = io.BytesIO()
 pq.write_table(pa.table({"text": ["good"] * 100}), PARQUET)
+_LINK = tarfile.TarInfo("a.png")
+_LINK.type, _LINK.linkname = tarfile.SYMTYPE, "b.png"
+LINKED = _LINK.tobuf() + bytes(1024)
 BAD_FILES = [
     BadInput(
         "a folder that does not exist",
@@ -61,6 +65,16 @@ BAD_FILES = [
         "a folder without images",
         read("a.txt", b"x", format="folder", modality="image"),
         Refused(PoolSpecError, ("no file with an extension of jpg",)),
+    ),
+    BadInput(
+        "an id with a line break",
+        jsonl(b'{"id": "a\\nb", "text": "x"}\n', GOOD, id_field="id"),
+        Recorded("invalid_id", ("'a\\nb' has a line break", "source.id_field"), 1),
+    ),
+    BadInput(
+        "a tar with a link to what it does not hold",
+        read("a.tar", LINKED),
+        Recorded("unreadable_member", ("a.png is a symbolic link to b.png", "tar --dereference")),
     ),
     BadInput(
         "an empty text file",

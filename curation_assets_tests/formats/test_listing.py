@@ -10,6 +10,7 @@ from upath import UPath
 
 from curation_assets.errors import PoolSpecError, ShardError
 from curation_assets.formats import build_reader
+from curation_assets.formats.accounts import left_out_lines
 from curation_assets.formats.base import ShardReader
 from curation_assets.formats.listing import list_one_file, resolve_location
 from curation_assets.locations import full_path, is_local, shows_whole_files
@@ -120,14 +121,157 @@ def test_an_etag_is_preferred_to_times(monkeypatch):
     root.mkdir(parents=True, exist_ok=True)
 
     def glob_with(**facts):
-        entry = {"/etag-pool/a.tar": {"type": "file", "size": 1, **facts}}
-        monkeypatch.setattr(type(root.fs), "glob", lambda *_, **__: entry)
+        entry = {"name": "/etag-pool/a.tar", "type": "file", "size": 1, **facts}
+        monkeypatch.setattr(type(root.fs), "ls", lambda *_, **__: [entry])
         return build_reader(WebDatasetSource(path="memory://etag-pool"), Path()).list_files()[0].version
 
     assert glob_with(ETag='"1"', LastModified="now") == glob_with(ETag='"1"', LastModified="later")
     assert glob_with(ETag='"1"') != glob_with(ETag='"2"')
     assert glob_with(**{"last-modified": "now"}) != glob_with(**{"last-modified": "later"})
     assert glob_with() == "size=1"
+
+
+def look(folder: Path, **source) -> tuple[list[str], dict[str, dict[str, int]]]:
+    reader = build_reader(
+        SOURCES[source.setdefault("format", "webdataset")](path=str(folder), **source), Path()
+    )
+    listing = reader.look()
+    return [file.path for file in listing.files], dict(listing.left_out)
+
+
+def test_what_is_left_out_is_counted_by_cause_and_extension(tmp_path):
+    fill(
+        tmp_path,
+        "a.tar",
+        "a.parquet",
+        "a_stats.json",
+        "b.parquet",
+        "README.md",
+        "_c.tar",
+        "d.tar.part",
+        "x/e.tar",
+    )
+    fill(tmp_path, ".git/config", "LICENSE")
+    os.mkfifo(tmp_path / "pipe.tar")
+    assert look(tmp_path) == (
+        ["a.tar"],
+        {
+            "of another kind (pipe, socket, device)": {".tar": 1},
+            "that source.pattern does not enter": {"x": 1},
+            "that source.pattern does not match": {".md": 1, ".parquet": 1, ".part": 1, "no extension": 1},
+            "named with '.' or '_' at the beginning": {".tar": 1, "no extension": 1},
+        },
+    )  # fmt: skip
+
+
+def test_a_folder_of_images_counts_other_extensions(tmp_path):
+    fill(tmp_path, "a.jfif", "b.PGM", "c.avif", "d.jp2", "e.jp2", "f.heic", "0af3", "g.png.tmp", "h.png.md5")
+    files, left_out = look(tmp_path, format="folder", modality="image")
+    assert files == ["a.jfif", "b.PGM", "c.avif"]
+    assert left_out == {
+        "named like an unfinished download": {".tmp": 1},
+        "without a known extension": {".heic": 1, ".jp2": 2, ".md5": 1, "no extension": 1},
+    }
+
+
+def test_sidecars_are_no_files_of_the_pool(tmp_path):
+    fill(tmp_path, "a.jsonl", "a.jsonl.md5", "a.jsonl.gz", "a.jsonl.gz.idx")
+    assert look(tmp_path, format="jsonl") == (
+        ["a.jsonl", "a.jsonl.gz"],
+        {"beside another file that it describes": {".idx": 1, ".md5": 1}},
+    )
+
+
+def test_left_out_files_are_told_in_words():
+    counts = {
+        "without a known extension": {".jp2": 8, ".heic": 6},
+        "that source.pattern does not enter": {"x": 1},
+    }
+    assert list(left_out_lines(counts)) == [
+        "1 folder that source.pattern does not enter was left out: x 1",
+        "14 files without a known extension were left out: .jp2 8, .heic 6",
+    ]
+
+
+def test_many_endings_are_counted_together(tmp_path):
+    fill(tmp_path, "a.tar", *(f"b.x{n}" for n in range(50)))
+    (kinds,) = look(tmp_path)[1].values()
+    assert len(kinds) == 31
+    assert sum(kinds.values()) == 50
+
+
+def test_linked_folders_are_entered_once(tmp_path):
+    fill(tmp_path / "disk", "c/2.tar")
+    pool = tmp_path / "pool"
+    fill(pool, "a/0.tar", "b/1.tar")
+    (pool / "c").symlink_to(tmp_path / "disk" / "c")
+    (pool / "d").symlink_to(tmp_path / "disk")
+    (pool / "a" / "loop").symlink_to(pool)
+    (pool / "A").symlink_to(pool / "a")
+    assert look(pool, pattern="**/*.tar") == (
+        ["a/0.tar", "b/1.tar", "c/2.tar"],
+        {"to a folder that is listed already": {"A": 1, "c": 1, "loop": 1}},
+    )
+
+
+def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path, monkeypatch):
+    fill(tmp_path, "2022/a.tar", "2023/a.tar")
+    scandir = os.scandir
+
+    def failing(path):
+        if str(path).endswith("2023"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", failing)
+    with pytest.raises(
+        PoolSpecError, match=r"the folder '2023' of the pool cannot be listed \(PermissionError"
+    ):
+        list_paths(tmp_path, "**/*.tar")
+    # The pattern does not lead there.
+    assert list_paths(tmp_path, "2022/*.tar") == ["2022/a.tar"]
+
+
+def test_a_remote_folder_that_cannot_be_listed_is_an_error(monkeypatch):
+    root = UPath("memory://unlistable")
+    for name in ("a", "b"):
+        (root / name).mkdir(parents=True, exist_ok=True)
+        (root / name / "0.tar").write_bytes(ONE)
+    ls = type(root.fs).ls
+
+    def failing(self, path, *args, **kwargs):
+        if path.endswith("/b"):
+            raise OSError("stale handle")
+        return ls(self, path, *args, **kwargs)
+
+    monkeypatch.setattr(type(root.fs), "ls", failing)
+    with pytest.raises(PoolSpecError, match=r"cannot be listed \(OSError: stale handle\)"):
+        list_paths(str(root), "**/*.tar")
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "*.tar",
+        "**/*.tar",
+        "*/*.tar",
+        "x/*.tar",
+        "x/**/*.tar",
+        "**/y/*.tar",
+        "?.tar",
+        "[ab].tar",
+        "**",
+        "x*/**",
+    ],
+)
+def test_patterns_match_as_those_of_fsspec(tmp_path, pattern):
+    fill(tmp_path, "a.tar", "b.tar", "cc.tar", "x/a.tar", "x/y/b.tar", "xx/y/z/c.tar", "y/d.tar", "e.txt")
+    root = UPath(tmp_path)
+    found = root.fs.glob(f"{tmp_path}/{pattern}", detail=True).items()
+    expected = sorted(
+        Path(path).relative_to(tmp_path).as_posix() for path, facts in found if facts["type"] == "file"
+    )
+    assert list_paths(tmp_path, pattern) == expected
 
 
 def test_a_missing_folder_and_an_empty_one_name_the_remedy(tmp_path):

@@ -82,17 +82,9 @@ def test_the_image_is_found_by_extension_in_any_case(tmp_path):
     assert all(sample.content == PNG for sample in samples)
 
 
-def test_members_that_are_no_files_are_skipped(tmp_path):
+def test_pax_headers_are_no_members(tmp_path):
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", pax_headers={"comment": "global"}) as tar:
-        for name, kind in [
-            ("d.jpg", tarfile.DIRTYPE),
-            ("l.jpg", tarfile.SYMTYPE),
-            ("h.jpg", tarfile.LNKTYPE),
-        ]:
-            header = tarfile.TarInfo(name)
-            header.type, header.linkname = kind, "0.png"
-            tar.addfile(header)
         header = tarfile.TarInfo("0.png")
         header.size, header.pax_headers = len(PNG), {"comment": "of this one"}
         tar.addfile(header, io.BytesIO(PNG))
@@ -116,7 +108,6 @@ def test_names_that_are_no_utf8_become_writable_text(tmp_path):
     [
         b"{",
         b'{"a": "\xff"}',
-        b"[1]",
         b"",
         b'{"a": "\\ud800"}',
         b"[" * 100_000,
@@ -127,6 +118,13 @@ def test_bad_json_rejects_its_sample_only(tmp_path, document):
     results = read_bytes(tmp_path, tar_bytes([("a.png", PNG), ("a.json", document), *make_sample("b")]))
     assert summary(results) == ["a: invalid_json", "b"]
     assert "a.json" in results[0].detail
+
+
+@pytest.mark.parametrize("document", ["[1, 2]", '"a caption"', "null", "3"])
+def test_json_that_is_no_object_goes_along_with_its_sample(tmp_path, document):
+    (sample,) = read_bytes(tmp_path, tar_bytes([("a.png", PNG), ("a.json", document.encode())]))
+    assert (sample.sample_id, sample.parts["json"]) == ("a", document.encode())
+    assert sample.attributes == {"json": json.loads(document)}
 
 
 def test_a_sample_without_image_is_rejected(tmp_path):

@@ -20,6 +20,7 @@ from curation_assets.steps.damage import (
     set_aside_lines,
     total_rejections,
 )
+from curation_assets.storage.left_out import LEFT_OUT_FILE, load_left_out, save_left_out
 from curation_assets.storage.outputs import Recipe
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import Shard
@@ -136,3 +137,25 @@ def test_a_sound_pool_passes(tmp_path: Path) -> None:
     assert few.description == "25.0% of 4 samples are rejected"
     strict = PoolAccess(spec_of(source={"path": "raw", "max_rejected_share": 0.1}), storage)
     assert not CHECKS["rejections_are_few"].evaluate(strict).passed
+
+
+def test_what_is_left_out_is_said_with_the_damage(tmp_path: Path) -> None:
+    storage = PoolStorage(str(tmp_path), "p")
+    storage.save_shards([shard("a")])
+    save_left_out(storage.folder, {"without a known extension": {".jp2": 8, ".heic": 6}})
+    with storage.output("raw_pool", "a").writing(Recipe({}, {}, "1")) as writer:
+        RawPool.samples.write(writer, RawPool.samples.empty())
+        left_out = {"without a known extension": {"no extension": 2}}
+        writer.summary.update(n_rows=0, rejections={}, left_out=left_out)
+    assert list(damage_lines(spec_of(), storage)) == [
+        "14 files without a known extension were left out: .jp2 8, .heic 6",
+        "2 members without a known extension were left out: no extension 2",
+    ]
+
+
+def test_a_damaged_record_of_what_is_left_out_counts_as_none(tmp_path: Path) -> None:
+    storage = PoolStorage(str(tmp_path), "p")
+    for content in ("", "{", "[1]", '{"a": 1}'):
+        storage.folder.mkdir(parents=True, exist_ok=True)
+        (storage.folder / LEFT_OUT_FILE).write_text(content)
+        assert load_left_out(storage.folder) == {}

@@ -34,6 +34,7 @@ from curation_assets.project import Home
 from curation_assets.steps.cleaning.evaluation_sets import take_evaluation_listing
 from curation_assets.steps.comparison.labels_table import take_labels_sight
 from curation_assets.steps.context import PoolAccess
+from curation_assets.storage.left_out import save_left_out
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import ListingChange, Shard, relisted
 
@@ -94,10 +95,11 @@ class Driver:
         Raises:
             PoolSpecError: if a folder does not exist or holds no matching file, or the table does not exist.
         """
-        files = self.pool.reader.list_files()
+        listing = self.pool.reader.look()
+        save_left_out(self.storage.folder, listing.left_out)
         take_evaluation_listing(self.pool)
         take_labels_sight(self.pool)
-        return files
+        return listing.files
 
     def sync_shards(
         self, files: Sequence[SourceFile], why_set_aside: Callable[[Shard], str] = lambda _: ""

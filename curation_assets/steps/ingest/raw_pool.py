@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from curation_assets.formats.accounts import Account, LeftOutCounts
 from curation_assets.formats.base import RawSample, RejectedSampleError, Rejection, RejectionReason
 from curation_assets.formats.decoding import inspect_sample
 from curation_assets.pools import SourceSettings
@@ -26,8 +27,14 @@ def ingest_shard(step: StepContext) -> None:
     """
     settings, shard, writer = step.spec.source, step.shard, step.writer
     first_seen: dict[str, str] = {}
-    items = (item for file in shard.files for item in step.pool.reader.read(file.path))
-    rows = [_row(item, settings, first_seen) for item in items]
+    left_out = LeftOutCounts()
+    rows = []
+    for file in shard.files:
+        account = Account()
+        rows += [
+            _row(item, settings, first_seen) for item in step.pool.reader.read(file.path, account=account)
+        ]
+        left_out.merge(account.left_out.counts())
     labels = {f"{LABEL_PREFIX}{name}": pl.String for name in settings.label_fields}
     table = pl.DataFrame(rows, schema={**RawPool.samples.schema, **labels}, orient="row")
     RawPool.samples.write(writer, table)
@@ -43,6 +50,8 @@ def ingest_shard(step: StepContext) -> None:
         n_rejected=sum(rejections.values()),
         rejections=dict(sorted(rejections.items())),
         size_bytes=int(table["size_bytes"].sum() or 0),
+        n_left_out=left_out.total,
+        left_out=left_out.counts(),
     )
     n_accepted, n_rejected = writer.summary["n_accepted"], writer.summary["n_rejected"]
     step.report(1.0, f"{n_accepted:,} accepted, {n_rejected:,} rejected")

@@ -14,7 +14,15 @@ from upath import UPath
 from curation_assets.encoders.base import Encoder
 from curation_assets.encoders.tokenizers import build_tokenizer
 from curation_assets.errors import ShardError
-from curation_assets.formats.base import RawSample, Rejection, RejectionReason, ShardReader, SourceFile
+from curation_assets.formats.accounts import Account
+from curation_assets.formats.base import (
+    Listing,
+    RawSample,
+    Rejection,
+    RejectionReason,
+    ShardReader,
+    SourceFile,
+)
 from curation_assets.pools import PoolSpec
 from curation_assets.pools.source import EmbeddingsSource, JsonlSource
 from curation_assets.steps.ingest import accepted
@@ -40,10 +48,10 @@ class Held(ShardReader):
     def __init__(self, files: dict[str, Sequence[Any]]) -> None:
         self.files = files
 
-    def list_files(self) -> list[SourceFile]:
-        return [SourceFile(name, 1, "1") for name in self.files]
+    def look(self) -> Listing:
+        return Listing([SourceFile(name, 1, "1") for name in self.files])
 
-    def read(self, file: str) -> Iterator[RawSample | Rejection]:
+    def read(self, file: str, account: Account | None = None) -> Iterator[RawSample | Rejection]:
         for i, item in enumerate(self.files[file]):
             if item is None:
                 yield Rejection(f"{file}:{i}", file, f"row {i}", RejectionReason.INVALID_JSON, "no object")

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from upath import UPath
 
+from curation_assets.formats.arrow.batches import open_batches
 from curation_assets.formats.base import DamagedFileError, Rejection, RejectionReason
 from curation_assets.formats.opening import StorageFile, storage_errors
-from curation_assets.formats.parquet_batches import open_batches
 from curation_assets.locations import full_path
 
 SUCCESS = "success"
