@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from upath import UPath
 
 from curation_assets.errors import PoolSpecError, ShardError
-from curation_assets.formats.accounts import Account
+from curation_assets.formats.accounts import Account, Cause
 from curation_assets.formats.arrow.batches import MAGIC
 from curation_assets.formats.arrow.metadata_tables import id_text, parquet_errors
 from curation_assets.formats.arrow.types import without_nanoseconds
@@ -67,7 +67,10 @@ class EmbeddingsReader(PatternReader[EmbeddingsSource]):
             for table in [tables.get(table_path(path, self._source.layout))]
         }
         files = [replace(file, version=f"{file.version}+{versions[file.path]}") for file in arrays]
-        return Listing(files, listing.left_out)
+        left_out = {cause: dict(kinds) for cause, kinds in listing.left_out.items()}
+        if self._source.layout == "clip_retrieval" and (folders := left_out.get(Cause.FOLDER)):
+            folders.pop("metadata", None)
+        return Listing(files, {cause: kinds for cause, kinds in left_out.items() if kinds})
 
     def belongs_to(self, path: str) -> str | None:
         """See `PatternReader.belongs_to`: the array of a Parquet."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import tempfile
@@ -46,13 +47,14 @@ def read_all_whole(folder: UPath, paths: Sequence[str]) -> dict[str, bytes]:
     Raises:
         OSError: if the store fails for one of them.
     """
-    if not paths:
-        return {}
+    # fsspec would take brackets in a name for a pattern.
+    plain = [path for path in paths if not glob.has_magic(path)]
     # Older clients answer a list of one path with its content instead of a mapping.
-    if len(paths) == 1:
-        answers: Mapping[str, bytes | Exception] = {paths[0]: _content_or_error(folder, paths[0])}
-    else:
-        answers = folder.fs.cat(list(paths), on_error="return", start=0)
+    plain = plain if len(plain) > 1 else []
+    single = sorted(set(paths) - set(plain))
+    answers: dict[str, bytes | Exception] = {path: _content_or_error(folder, path) for path in single}
+    if plain:
+        answers |= folder.fs.cat(plain, on_error="return", start=0)
     contents = {}
     for path, answer in answers.items():
         if isinstance(answer, FileNotFoundError):
@@ -171,13 +173,27 @@ def remove_folder(folder: UPath) -> None:
     if is_local(folder):
         shutil.rmtree(str(folder), ignore_errors=True)
     elif folder.exists():
-        folder.fs.rm(folder.path, recursive=True)
+        remove_remote(folder, folder.path)
+
+
+def remove_remote(folder: UPath, path: str) -> None:
+    """Remove a folder of the file system of `folder` with its contents; its name is no pattern."""
+    if not glob.has_magic(path):
+        folder.fs.rm(path, recursive=True)
+        return
+    found = folder.fs.find(path, withdirs=True, detail=True)
+    # Deepest first. Object stores have no folders.
+    for name, facts in sorted(found.items(), reverse=True):
+        if facts["type"] != "directory":
+            folder.fs.rm_file(name)
+        elif folder.protocol not in OBJECT_STORES:
+            folder.fs.rmdir(name)
 
 
 def remove_folders(within: UPath, prefix: str, but: str = "") -> None:
     """Remove the folders whose names begin with a prefix, except one."""
-    for folder in within.glob(f"{prefix}*") if within.exists() else ():
-        if folder.name != but:
+    for folder in list(within.iterdir()) if within.exists() else ():
+        if folder.name.startswith(prefix) and folder.name != but:
             remove_folder(folder)
 
 

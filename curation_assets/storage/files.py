@@ -89,7 +89,7 @@ class StoredTable(StoredFile):
         """
         path = self.path
         if is_local(path):
-            lazy = pl.scan_parquet(Path(str(path))).filter(pl.col(column) == value)
+            lazy = pl.scan_parquet(Path(str(path)), glob=False).filter(pl.col(column) == value)
             return (lazy.select(columns) if columns else lazy).collect()
         import pyarrow.parquet as pq
 

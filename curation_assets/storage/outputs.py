@@ -168,7 +168,8 @@ class Output:
         """A stored Parquet table, or some of its columns."""
         path = self.path(name)
         source = Path(str(path)) if is_local(path) else io.BytesIO(path.fs.cat_file(path.path))
-        return pl.read_parquet(source, columns=columns)
+        # A key may have brackets, which polars would take for a pattern.
+        return pl.read_parquet(source, columns=columns, glob=False)
 
     @contextmanager
     def writing(self, recipe: Recipe, leftovers: Leftovers | None = None) -> Iterator[OutputWriter]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import glob
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from upath import UPath
 
 from curation_assets.errors import StaleInputError
 from curation_assets.locations import is_local
-from curation_assets.storage.atomic import open_root, read_all_whole
+from curation_assets.storage.atomic import open_root, read_all_whole, remove_remote
 from curation_assets.storage.embeddings import ShardedEmbeddings
 from curation_assets.storage.fingerprint import combined_digest
 from curation_assets.storage.fit_rows import FitRows, load_fit_rows
@@ -129,7 +130,7 @@ class PoolStorage:
                         found[name.removesuffix(suffix)] = file.read()
         else:
             folder.fs.invalidate_cache(folder.path)
-            paths = folder.fs.glob(f"{folder.path}/*{suffix}")
+            paths = folder.fs.glob(f"{glob.escape(folder.path)}/*{suffix}")
             contents = read_all_whole(folder, paths)
             found = {path.rpartition("/")[2].removesuffix(suffix): data for path, data in contents.items()}
         # The garbage collector would walk through all of them many times, and nothing here is cyclic.
@@ -183,7 +184,7 @@ class PoolStorage:
             own = self.output(asset).facts()
             named = {facts.version for facts in [*self.shard_facts(asset).values(), *([own] if own else [])]}
             for name in set(old) - named:
-                folder.fs.rm(f"{folder.path}/{name}", recursive=True)
+                remove_remote(folder, f"{folder.path}/{name}")
                 n_removed += 1
         return n_removed
 

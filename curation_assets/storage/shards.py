@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 
 import numpy as np
 from upath import UPath
 
-from curation_assets.errors import PoolSpecError
 from curation_assets.formats.base import SourceFile
 from curation_assets.storage.documents import RELISTED, read_document, write_document
 from curation_assets.storage.fingerprint import fingerprint
+from curation_assets.storage.shard_keys import new_keys
 
 SHARDS_FILE = "shards.json"
 
@@ -41,10 +40,7 @@ def group_files(
     shards in the order of their paths. Adding files never changes an existing shard.
 
     Returns:
-        Shards in the order of their keys.
-
-    Raises:
-        PoolSpecError: if two shards would get the same name.
+        Shards in the order of their keys; see `new_keys` for those of new shards.
     """
     listed = {file.path: file for file in files}
     shards = [
@@ -53,17 +49,10 @@ def group_files(
         if (kept := tuple(listed.pop(file.path) for file in shard.files if file.path in listed))
     ]
     new = sorted(listed.values(), key=lambda file: file.path)
-    for start in range(0, len(new), files_per_shard):
-        group = tuple(new[start : start + files_per_shard])
-        shards.append(Shard(_key(group), group))
-    shards.sort(key=lambda shard: shard.key)
-    for left, right in pairwise(shards):
-        if left.key == right.key:
-            raise PoolSpecError(
-                f"the files {left.files[0].path} and {right.files[0].path} give the same shard name "
-                f"'{left.key}': rename one of them"
-            )
-    return shards
+    groups = [tuple(new[start : start + files_per_shard]) for start in range(0, len(new), files_per_shard)]
+    keys = new_keys([[file.path for file in group] for group in groups], [shard.key for shard in shards])
+    shards += map(Shard, keys, groups)
+    return sorted(shards, key=lambda shard: shard.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,17 +96,6 @@ def locate(starts: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray
     """Shard number and row inside the shard of pool rows, int64 (m,); `starts` is int64 (n_shards + 1,)."""
     shard = np.searchsorted(starts, rows, side="right") - 1
     return shard, rows - starts[shard]
-
-
-def _key(group: tuple[SourceFile, ...]) -> str:
-    first, last = (_stem(file.path) for file in (group[0], group[-1]))
-    return first if len(group) == 1 else f"{first}-{last}"
-
-
-def _stem(path: str) -> str:
-    folder, _, name = path.rpartition("/")
-    stem = name.split(".", 1)[0] or name
-    return "__".join([*folder.split("/"), stem]) if folder else stem
 
 
 def load_shards(pool_folder: UPath) -> list[Shard]:

@@ -7,9 +7,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from curation_assets.storage.atomic import remove_folder
 from curation_assets.storage.outputs import Recipe
 from curation_assets.storage.pool_storage import PoolStorage
-from curation_assets.storage.tables import Selection
+from curation_assets.storage.tables import RawPool, Selection
 
 SHARDS = [f"s{number:02}" for number in range(30)]
 
@@ -51,3 +52,23 @@ def test_parts_are_those_of_the_whole_table(tmp_path: Path, place: str, statisti
         assert part.equals(table.filter(pl.col("target") == target).select("sample_id"))
     parts = [selection.selected.part("shard", shard) for shard in SHARDS]
     assert sum(part.height for part in parts) == table.height > 50
+
+
+@pytest.mark.parametrize("place", ["local", "memory"])
+@pytest.mark.parametrize("folder", ["pool", "pool [dev]*"])
+def test_no_name_is_a_pattern(tmp_path: Path, place: str, folder: str) -> None:
+    root = str(tmp_path / folder) if place == "local" else f"memory://{tmp_path.name}/{folder}"
+    storage, keys = PoolStorage(root, "p"), ["news[1]", "news1", "q?", "qa", "c*", "cd", "a#b%20c d"]
+    for number, key in enumerate(keys):
+        with storage.raw_pool(key).writing(Recipe({}, {}, key)) as writer:
+            table = RawPool.samples.empty().select("sample_id", "size_bytes")
+            row = pl.DataFrame({"sample_id": [key], "size_bytes": [number]}, schema=table.schema)
+            RawPool.samples.write(writer, row)
+    for number, key in enumerate(keys):
+        samples = storage.raw_pool(key).samples
+        assert samples.read().rows() == [(key, number)]
+        assert samples.part("sample_id", key, "size_bytes")["size_bytes"].to_list() == [number]
+    made = storage.shard_facts(RawPool.asset)
+    assert {key: facts.code_version for key, facts in made.items()} == dict(zip(keys, keys, strict=True))
+    remove_folder(storage.folder / RawPool.asset)
+    assert storage.shard_facts(RawPool.asset) == {}

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from upath import UPath
 
-from curation_assets.errors import PoolSpecError
 from curation_assets.formats.base import SourceFile
 from curation_assets.storage.shards import Shard, group_files, load_shards, relisted, save_shards
 
@@ -21,8 +19,6 @@ def files(*names: str, version: str = "1") -> list[SourceFile]:
 def test_keys_come_from_the_files() -> None:
     assert [shard.key for shard in group_files(files("b", "a/x", "c"), 1)] == ["a__x", "b", "c"]
     assert [shard.key for shard in group_files(files("00", "01", "02"), 2)] == ["00-01", "02"]
-    with pytest.raises(PoolSpecError, match=r"x.tar and x.tar.bak give the same shard name 'x'"):
-        group_files([*files("x"), SourceFile("x.tar.bak", 1, "1")], 1)
 
 
 def test_known_groups_stay_when_files_come_change_and_go() -> None:
@@ -38,6 +34,17 @@ def test_known_groups_stay_when_files_come_change_and_go() -> None:
     after = {shard.key: shard.source_digest for shard in shards}
     assert before["00-02"] == after["00-02"]
     assert before["04-06"] != after["04-06"]
+
+
+def test_files_that_were_away_form_a_shard_with_a_free_name() -> None:
+    known = group_files(files("part0", "part1", "part2"), 3)
+    away = group_files(files("part1"), 3, known)
+    assert [shard.key for shard in away] == ["part0-part2"]
+    back = group_files(files("part0", "part1", "part2"), 3, away)
+    assert [len(shard.files) for shard in back] == [1, 2]
+    assert back[0].key == "part0-part2"
+    assert back[1].key.startswith("part0-part2-")
+    assert back == group_files(files("part0", "part1", "part2"), 3, back)
 
 
 @given(st.sets(st.integers(0, 60), min_size=1), st.sets(st.integers(0, 60)), st.integers(1, 4))

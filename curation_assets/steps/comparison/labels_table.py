@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -149,16 +150,18 @@ def _read(path: UPath, settings: LabelsTable) -> pl.DataFrame:
     """The columns that are asked for, of those that exist; all if one of them does not."""
     suffix, wanted = path.suffix.lower(), [settings.id_field, settings.label_field]
     with storage_errors(settings.path):
-        source = Path(str(path)) if is_local(path) else io.BytesIO(path.fs.cat_file(path.path))
+        # polars takes brackets in the name of JSON lines for a pattern.
+        is_name = is_local(path) and not (suffix == ".jsonl" and glob.has_magic(str(path)))
+        source = Path(str(path)) if is_name else io.BytesIO(path.fs.cat_file(path.path))
     try:
         if suffix == ".parquet":
-            table = pl.scan_parquet(source)
+            table = pl.scan_parquet(source, glob=False)
         elif suffix == ".jsonl":
             table = pl.scan_ndjson(source, infer_schema_length=None)
         else:
             # Everything is text, so that the id 007 stays what it is.
             separator = "\t" if suffix == ".tsv" else ","
-            table = pl.scan_csv(source, separator=separator, infer_schema=False)
+            table = pl.scan_csv(source, separator=separator, infer_schema=False, glob=False)
         columns = table.collect_schema().names()
         return table.select(wanted if set(wanted) <= set(columns) else columns).collect()
     except (pl.exceptions.PolarsError, OSError) as error:
