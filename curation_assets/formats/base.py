@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from curation_assets.formats.accounts import Account
+
+
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+_OBJECT = re.compile(r"<([\w.]+) object>")
 
 
 class RejectionReason(StrEnum):
@@ -76,12 +81,20 @@ class Rejection:
     reason: RejectionReason
     detail: str
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "detail", repeatable(self.detail))
+
+
+def repeatable(detail: str) -> str:
+    """The text of an error without the addresses of objects, which are others in every process."""
+    return _OBJECT.sub(r"<\1>", _ADDRESS.sub("", detail))
+
 
 class _RejectionError(Exception):
     def __init__(self, reason: RejectionReason, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
         self.reason = reason
-        self.detail = detail
+        self.detail = repeatable(detail)
+        super().__init__(f"{reason}: {self.detail}")
 
 
 class RejectedSampleError(_RejectionError):

@@ -12,8 +12,10 @@ from typing import BinaryIO, cast
 
 import pyarrow as pa
 
+from curation_assets.errors import ShardError
 from curation_assets.formats.base import DamagedFileError, RejectionReason
 from curation_assets.formats.opening import StorageFile
+from curation_assets.formats.zstd_frames import MOST_WINDOW, is_zstd, window_of
 
 COMPRESSED_MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
@@ -30,12 +32,21 @@ def open_decompressed(file: StorageFile, path: str) -> io.BufferedReader:
 
     Raises:
         DamagedFileError: EMPTY_FILE, or UNREADABLE_FILE for another compression or UTF-16.
+        ShardError: if it is sound but takes more memory to decompress than is allowed.
     """
     head = file.read(8)
     file.seek(0)
     if not head:
         raise DamagedFileError(RejectionReason.EMPTY_FILE, "the file has no bytes")
     found = next((name for magic, name in COMPRESSED_MAGIC.items() if head.startswith(magic)), "none")
+    if is_zstd(head):
+        found = "zstd"
+        if (window := window_of(file)) > MOST_WINDOW:
+            raise ShardError(
+                f"{path}: is compressed with a zstd window of {window / 2**20:,.0f} MiB, more than "
+                f"{MOST_WINDOW / 2**20:,.0f}: compress it again without --long, e.g. with zstd -d --long=31 -c FILE | "
+                f"zstd -o NEW"
+            )
     expected = COMPRESSION_OF_SUFFIX.get(PurePosixPath(path).suffix, found)
     if found != expected:
         detail = (
@@ -66,6 +77,9 @@ def stream_faults() -> Iterator[None]:
         if isinstance(error, EOFError) or "Truncated" in str(error):
             detail = "the compressed stream ends before its end marker: what follows is lost"
             raise DamagedFileError(RejectionReason.TRUNCATED_FILE, detail) from error
+        if "too much memory" in str(error):
+            detail = "a part is compressed with a zstd window above 128 MiB: compress it again without --long"
+            raise DamagedFileError(RejectionReason.UNREADABLE_FILE, detail) from error
         detail = f"the compressed stream is damaged ({error}): what follows is lost"
         raise DamagedFileError(RejectionReason.UNREADABLE_FILE, detail) from error
 

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from io import BytesIO
 
 import numpy as np
-from PIL import Image, features
+from PIL import Image, UnidentifiedImageError, features
 
 from curation_assets.formats.base import RejectedSampleError, RejectionReason
+from curation_assets.formats.first_bytes import what_begins_so
+from curation_assets.formats.png_chunks import without_large_texts
 
 # The only decoders of Pillow that see untrusted bytes; its EPS reader, for example, runs Ghostscript.
 DECODERS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", *(["AVIF"] if features.check("avif") else []))
@@ -98,11 +100,14 @@ def pixel_signatures(images: Sequence[Image.Image]) -> np.ndarray:
 
 
 @contextmanager
-def _faults_as(reason: RejectionReason) -> Iterator[None]:
+def _faults_as(reason: RejectionReason, content: bytes = b"") -> Iterator[None]:
     try:
         yield
     except (RejectedSampleError, MemoryError):
         raise
+    except UnidentifiedImageError as error:
+        # Pillow's words name an object in memory, and nothing of its content.
+        raise RejectedSampleError(reason, what_begins_so(content)) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise RejectedSampleError(RejectionReason.IMAGE_TOO_LARGE, str(error)) from error
     except Exception as error:
@@ -117,8 +122,8 @@ def _open(content: bytes, max_pixels: int) -> Image.Image:
         Image.MAX_IMAGE_PIXELS = max_pixels
     if not content:
         raise RejectedSampleError(RejectionReason.NOT_AN_IMAGE, "the member has no bytes")
-    with _faults_as(RejectionReason.NOT_AN_IMAGE):
-        image = Image.open(BytesIO(content), formats=DECODERS)
+    with _faults_as(RejectionReason.NOT_AN_IMAGE, content):
+        image = Image.open(BytesIO(without_large_texts(content)), formats=DECODERS)
     if image.width < 1 or image.height < 1:
         raise RejectedSampleError(RejectionReason.NOT_AN_IMAGE, f"{image.width} x {image.height} pixels")
     if image.width * image.height > max_pixels:

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from curation_assets.formats.base import RejectedSampleError, RejectionReason
+from curation_assets.formats.base import RejectedSampleError, Rejection, RejectionReason
 from curation_assets.formats.images import ImageHeader, decode_image, read_image_header, thumbnail
+from curation_assets.formats.png_chunks import without_large_texts
 from curation_assets_tests.formats.tars import image_bytes
 
 LIMIT = 10_000
@@ -46,7 +47,77 @@ def reason_of(function, content: bytes, max_pixels: int = LIMIT) -> RejectionRea
 EVERY_FUNCTION = pytest.mark.parametrize("function", [read_image_header, decode_image, thumbnail])
 
 
-@pytest.mark.parametrize("image_format", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM"])
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"\n <!DOCTYPE html><title>404</title>", r"begins with b'\n <!DOCTYPE html': a web page"),
+        (b"<svg xmlns=''>", "SVG, which is not decoded"),
+        (b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC, which is not decoded"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000, which is not decoded"),
+        (b"\0\0\0\x20ftypisom", "a video"),
+        (bytes(100), "100 bytes, all of them zero"),
+        (b"something else", "begins with b'something else': no image format"),
+    ],
+)
+def test_what_is_no_image_is_named_the_same_in_every_process(content, words):
+    with pytest.raises(RejectedSampleError) as caught:
+        read_image_header(content, LIMIT)
+    assert words in caught.value.detail
+    assert "0x" not in caught.value.detail
+
+
+def test_the_address_of_an_object_is_in_no_rejection():
+    text = "cannot read <_io.BytesIO object at 0x7fcf1c8e8f40> of <X at 0xAB>"
+    expected = "cannot read <_io.BytesIO> of <X>"
+    assert Rejection("a", "f", None, RejectionReason.CORRUPT_IMAGE, text).detail == expected
+    assert RejectedSampleError(RejectionReason.CORRUPT_IMAGE, text).detail == expected
+
+
+def png_with(*chunks: tuple[bytes, bytes]) -> bytes:
+    """A PNG with more chunks, half of them before its pixels and half behind."""
+    content = image_bytes("red", (9, 7))
+    begin, end = content.index(b"IDAT") - 4, content.index(b"IEND") - 4
+    coded = [
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
+    ]
+    half = len(coded) // 2
+    return b"".join([content[:begin], *coded[:half], content[begin:end], *coded[half:], content[end:]])
+
+
+LARGE = zlib.compress(b"x" * 3_000_000)
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [(b"zTXt", b"key\0\0" + LARGE)] * 2,
+        [(b"iTXt", b"key\0\1\0\0\0" + LARGE)] * 2,
+        [(b"iCCP", b"profile\0\0" + LARGE), (b"zTXt", b"key\0\0" + LARGE)],
+        [(b"tEXt", b"key\0" + b"x" * 2_000_000)] * 80,
+        [(b"zTXt", b"key\0\0broken")] * 2,
+    ],
+    ids=["zTXt", "iTXt", "iCCP", "much plain text", "broken"],
+)
+def test_texts_and_profiles_of_a_png_do_not_hide_its_pixels(chunks):
+    content = png_with(*chunks)
+    assert read_image_header(content, LIMIT).width == 9
+    assert decode_image(content, LIMIT).getpixel((4, 3)) == (255, 0, 0)
+    assert thumbnail(content, LIMIT)
+
+
+def test_small_texts_stay_and_a_png_without_large_ones_is_not_copied():
+    content = png_with((b"zTXt", b"key\0\0" + zlib.compress(b"small")), (b"tEXt", b"key\0text"))
+    assert without_large_texts(content) is content
+    large = png_with((b"tEXt", b"key\0text"), (b"zTXt", b"key\0\0" + LARGE))
+    assert without_large_texts(large) == large.replace(
+        large[large.index(b"zTXt") - 4 : large.index(b"IEND") - 4], b""
+    )
+    assert without_large_texts(b"GIF89a") == b"GIF89a"
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF"])
 def test_every_format_decodes_to_rgb(image_format):
     content = image_bytes("white", (9, 7), image_format)
     assert read_image_header(content, LIMIT) == ImageHeader(9, 7, image_format)
