@@ -17,11 +17,20 @@ from curation_assets.errors import PoolSpecError, ShardError
 from curation_assets.formats.accounts import Account, Cause
 from curation_assets.formats.arrow.batches import MAGIC
 from curation_assets.formats.arrow.metadata_tables import id_text, parquet_errors
-from curation_assets.formats.arrow.types import without_nanoseconds
-from curation_assets.formats.base import Listing, RawSample, Rejection, RejectionReason, SourceFile
+from curation_assets.formats.arrow.rows import in_known_zones, python_rows
+from curation_assets.formats.arrow.types import most_exact, without_nanoseconds
+from curation_assets.formats.base import (
+    Listing,
+    RawSample,
+    RejectedSampleError,
+    Rejection,
+    RejectionReason,
+    SourceFile,
+)
 from curation_assets.formats.listing import PatternReader, list_matching_files
 from curation_assets.formats.npy import NpyHeader, read_npy_header, read_npy_rows
 from curation_assets.formats.opening import ends_with, open_file, storage_errors
+from curation_assets.formats.rows import inexact_id, whole_number
 from curation_assets.locations import full_path
 from curation_assets.pools import EmbeddingsSource
 
@@ -45,6 +54,8 @@ class EmbeddingsReader(PatternReader[EmbeddingsSource]):
         super().__init__(root, source)
         self._pattern = source.pattern if source.layout == "folder" else CLIP_RETRIEVAL_ARRAYS
         self._first: tuple[str, int] | None = None
+        self._id_types: dict[str, pa.DataType] = {}
+        """By array."""
         if not self._pattern.endswith(_ARRAY_SUFFIX):
             raise PoolSpecError(
                 f"source.pattern is '{self._pattern}': end it in {_ARRAY_SUFFIX}; the Parquet beside each array is "
@@ -100,9 +111,9 @@ class EmbeddingsReader(PatternReader[EmbeddingsSource]):
         account.n_seen += header.n_rows
         first_rows: dict[str, int] = {}
         row = 0
-        for batch in self._metadata_batches(file, header):
-            for attributes in without_nanoseconds(batch).to_pylist():
-                yield account.took(self._sample(file, stem, row, attributes, first_rows))
+        for batch in self._metadata_batches(file, header, self._wanted_columns()):
+            for values in python_rows(without_nanoseconds(in_known_zones(batch))):
+                yield account.took(self._sample(file, stem, row, values, first_rows))
                 row += 1
         account.require_balance(file)
         if row == 0:
@@ -162,7 +173,22 @@ class EmbeddingsReader(PatternReader[EmbeddingsSource]):
             start += batch.num_rows
         return pa.concat_tables([part.replace_schema_metadata(None) for part in parts])
 
-    def _metadata_batches(self, file: str, header: NpyHeader) -> Iterator[pa.RecordBatch]:
+    def _wanted_columns(self) -> list[str]:
+        """The columns that samples need; a bad value in another one is nobody's."""
+        return list(dict.fromkeys(name for _, name in self._named_columns()))
+
+    def _named_columns(self) -> Iterator[tuple[str, str]]:
+        """Setting and column of each column that the source names."""
+        settings = self._source
+        for key in ("id_field", "text_field", "token_count_field"):
+            if (name := getattr(settings, key)) is not None:
+                yield key, name
+        yield from (("label_fields", name) for name in settings.label_fields)
+
+    def _metadata_batches(
+        self, file: str, header: NpyHeader, columns: list[str] | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Batches of some columns, or of all."""
         table = table_path(file, self._source.layout)
         with self._parquet(file) as parquet:
             if parquet.metadata.num_rows != header.n_rows:
@@ -170,16 +196,31 @@ class EmbeddingsReader(PatternReader[EmbeddingsSource]):
                     f"{file}: has {header.n_rows:,} rows, but {table} has {parquet.metadata.num_rows:,}; they must be "
                     f"row-aligned: write both again"
                 )
-            self._require_columns(table, parquet.schema_arrow.names)
-            yield from parquet.iter_batches(_BATCH_ROWS)
+            self._require_columns(table, parquet.schema_arrow)
+            if self._source.id_field is not None:
+                self._id_types[file] = parquet.schema_arrow.field(self._source.id_field).type
+            if columns is None or columns:
+                yield from parquet.iter_batches(_BATCH_ROWS, columns=columns)
+                return
+        for start in range(0, header.n_rows, _BATCH_ROWS):
+            # Rows without a column.
+            n_rows = min(_BATCH_ROWS, header.n_rows - start)
+            yield pa.RecordBatch.from_struct_array(pa.array([{}] * n_rows, pa.struct([])))
 
     def _sample(
-        self, file: str, stem: str, row: int, attributes: dict[str, Any], first_rows: dict[str, int]
+        self,
+        file: str,
+        stem: str,
+        row: int,
+        values: dict[str, Any] | RejectedSampleError,
+        first_rows: dict[str, int],
     ) -> RawSample | Rejection:
         member = f"row {row}"
         sample_id = f"{stem}:{row}"
+        if isinstance(values, RejectedSampleError):
+            return Rejection(sample_id, file, member, values.reason, values.detail)
         if self._source.id_field is not None:
-            found = id_text(attributes[self._source.id_field])
+            found = self._id_of(file, row, values[self._source.id_field])
             if found is None:
                 detail = f"the column '{self._source.id_field}' is null or empty in {member}"
                 return Rejection(sample_id, file, member, RejectionReason.MISSING_FIELD, detail)
@@ -188,7 +229,17 @@ class EmbeddingsReader(PatternReader[EmbeddingsSource]):
             if first != row:
                 detail = f"the id was met before in this file, first in row {first}"
                 return Rejection(sample_id, file, member, RejectionReason.DUPLICATE_ID, detail)
-        return RawSample(sample_id, file, member, row, b"", {}, attributes)
+        return RawSample(sample_id, file, member, row, b"", {}, values)
+
+    def _id_of(self, file: str, row: int, value: Any) -> str | None:
+        if not isinstance(value, float) or value != value:
+            return id_text(value)
+        kind = self._id_types[file]
+        try:
+            return whole_number(value, most_exact(kind))
+        except ValueError as error:
+            table = table_path(file, self._source.layout)
+            raise inexact_id(table, str(self._source.id_field), str(kind), row, error) from error
 
     def _require_dimension(self, file: str, dimension: int) -> None:
         settings = self._source
@@ -220,19 +271,12 @@ class EmbeddingsReader(PatternReader[EmbeddingsSource]):
                     continue
         return self._first
 
-    def _require_columns(self, table: str, columns: list[str]) -> None:
-        settings = self._source
-        wanted = [
-            ("id_field", settings.id_field),
-            ("text_field", settings.text_field),
-            ("token_count_field", settings.token_count_field),
-            *(("label_fields", name) for name in settings.label_fields),
-        ]
-        for setting, name in wanted:
-            if name is not None and name not in columns:
+    def _require_columns(self, table: str, schema: pa.Schema) -> None:
+        for setting, name in self._named_columns():
+            if name not in schema.names:
                 raise ShardError(
                     f"{table}: source.{setting} names the column '{name}', which is missing: choose from "
-                    f"{', '.join(columns)}"
+                    f"{', '.join(schema.names)}"
                 )
 
     @contextmanager

@@ -11,8 +11,17 @@ import pyarrow as pa
 
 from curation_assets.errors import ShardError
 from curation_assets.formats.accounts import Account
-from curation_assets.formats.arrow.batches import MAGIC, first_line, open_batches
-from curation_assets.formats.arrow.types import holds_binary, is_id, is_image, is_text, times_as_text
+from curation_assets.formats.arrow.batches import MAGIC, open_batches
+from curation_assets.formats.arrow.rows import in_known_zones, python_rows
+from curation_assets.formats.arrow.types import (
+    holds_binary,
+    is_float,
+    is_id,
+    is_image,
+    is_text,
+    most_exact,
+    times_as_text,
+)
 from curation_assets.formats.attributes import encode_attributes
 from curation_assets.formats.base import (
     DamagedFileError,
@@ -54,7 +63,7 @@ class ParquetReader(PatternReader[ParquetSource]):
                 layout = _Layout.of(batches.schema, self._source, file)
                 judge = _Judge(file, self._source, layout)
                 for first_row, batch in batches.iterate(layout.columns):
-                    for i, values in enumerate(_python_rows(batch)):
+                    for i, values in enumerate(python_rows(times_as_text(in_known_zones(batch)))):
                         yield account.took(judge.conclude(first_row + i, values))
             except DamagedFileError as error:
                 yield Rejection(file, file, None, error.reason, error.detail)
@@ -74,6 +83,8 @@ class _Layout:
     """Column of images or texts."""
     columns: list[str]
     """Columns that are read: the content and all that JSON can represent."""
+    float_ids: tuple[str, int] | None
+    """See `RowIds`; None if there is no column of ids, or none of floats."""
 
     @classmethod
     def of(cls, schema: pa.Schema, source: ParquetSource, file: str) -> _Layout:
@@ -92,7 +103,10 @@ class _Layout:
         for name in source.label_fields:
             _require_column(schema, "label_fields", name, lambda kind: not holds_binary(kind), "labels", file)
         others = [field.name for field in schema if not holds_binary(field.type) and field.name != content]
-        return cls(content, [content, *others])
+        ids = None if source.id_field is None else schema.field(source.id_field).type
+        return cls(
+            content, [content, *others], (str(ids), most_exact(ids)) if ids and is_float(ids) else None
+        )
 
 
 def _require_column(schema: pa.Schema, key: str, name: str, wanted: Any, kind: str, file: str) -> None:
@@ -110,22 +124,6 @@ def _require_column(schema: pa.Schema, key: str, name: str, wanted: Any, kind: s
         )
 
 
-def _python_rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | Exception]:
-    """The rows of a batch, with an error in place of a row that Python cannot represent."""
-    batch = times_as_text(batch)
-    try:
-        yield from batch.to_pylist()
-        return
-    except (ValueError, OverflowError, pa.ArrowException):
-        # Text that is not UTF-8, or dates that Python cannot represent: find the rows at fault.
-        pass
-    for i in range(batch.num_rows):
-        try:
-            yield batch.slice(i, 1).to_pylist()[0]
-        except (ValueError, OverflowError, pa.ArrowException) as error:
-            yield error
-
-
 class _Judge:
     """Decides which rows of one file are samples."""
 
@@ -133,14 +131,14 @@ class _Judge:
         self._file = file
         self._source = source
         self._layout = layout
-        self._ids = RowIds(file, source.id_field, "row")
+        self._ids = RowIds(file, source.id_field, "row", layout.float_ids)
 
-    def conclude(self, row: int, values: dict[str, Any] | Exception) -> RawSample | Rejection:
+    def conclude(self, row: int, values: dict[str, Any] | RejectedSampleError) -> RawSample | Rejection:
         sample_id = self._ids.fallback(row)
         member = f"row {row}"
         try:
-            if isinstance(values, Exception):
-                raise _rejected_row(values)
+            if isinstance(values, RejectedSampleError):
+                raise values
             sample_id = self._ids.take(row, values)
             self._ids.refuse_duplicate(sample_id, row)
             attributes = {name: value for name, value in values.items() if name != self._layout.content}
@@ -176,13 +174,6 @@ def _missing_content(column: str, path: str | None, values: Mapping[str, Any]) -
     else:
         detail = f"the column '{column}' is null"
     return RejectedSampleError(RejectionReason.MISSING_FIELD, detail)
-
-
-def _rejected_row(error: Exception) -> RejectedSampleError:
-    if isinstance(error, UnicodeDecodeError):
-        detail = f"invalid UTF-8 at byte {error.start:,} of a text: {error.reason}"
-        return RejectedSampleError(RejectionReason.INVALID_UTF8, detail)
-    return RejectedSampleError(RejectionReason.INVALID_JSON, f"a value cannot be read: {first_line(error)}")
 
 
 def _extension_of(path: str | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,7 +41,8 @@ def whole(reader: EmbeddingsReader, file: str) -> np.ndarray:
 
 def test_a_row_of_metadata_is_a_sample(tmp_path: Path) -> None:
     arrays = write_clip_retrieval(tmp_path, [5, 3])
-    reader = build_reader(settings(id_field="url", label_fields=("concept",)), tmp_path)
+    columns = {"id_field": "url", "text_field": "caption", "label_fields": ("concept", "width")}
+    reader = build_reader(settings(**columns), tmp_path)
     assert isinstance(reader, EmbeddingsReader)
     assert [file.path for file in reader.list_files()] == [FIRST, "img_emb/img_emb_1.npy"]
     samples = list(reader.read("img_emb/img_emb_1.npy"))
@@ -55,6 +57,7 @@ def test_a_row_of_metadata_is_a_sample(tmp_path: Path) -> None:
     assert (sample.content, dict(sample.parts)) == (b"", {})
     assert sample.attributes["caption"] == "Nr. 2 · ü 猫"
     assert sample.attributes["width"] == 202
+    assert set(sample.attributes) == {"url", "caption", "concept", "width"}
     np.testing.assert_array_equal(whole(reader, FIRST), arrays[0])
 
 
@@ -99,7 +102,7 @@ def test_the_version_moves_with_either_file(tmp_path: Path) -> None:
 
 
 def test_missing_and_repeated_ids_are_rejected(tmp_path: Path) -> None:
-    write_clip_retrieval(tmp_path, [5], key=["a", None, "", "a", "b"], number=[1.5, float("nan"), 3, 4, 5])
+    write_clip_retrieval(tmp_path, [5], key=["a", None, "", "a", "b"], number=[2.0, float("nan"), 3, 4, 5])
     found = list(reader_of(tmp_path, id_field="key").read(FIRST))
     assert [item.sample_id for item in found if isinstance(item, RawSample)] == ["a", "b"]
     assert [
@@ -112,13 +115,69 @@ def test_missing_and_repeated_ids_are_rejected(tmp_path: Path) -> None:
         ("a", "row 3", RejectionReason.DUPLICATE_ID, "the id was met before in this file, first in row 0"),
     ]
     ids = [item.sample_id for item in reader_of(tmp_path, id_field="number").read(FIRST)]
-    assert ids == ["1.5", "img_emb_0:1", "3.0", "4.0", "5.0"]
+    assert ids == ["2", "img_emb_0:1", "3", "4", "5"]
+
+
+def bad_values() -> dict[str, pa.Array]:
+    """Columns of three rows, whose second row cannot be read."""
+    texts = pa.StringArray.from_buffers(
+        3, pa.py_buffer(struct.pack("<4i", 0, 1, 2, 3)), pa.py_buffer(b"a\xffc")
+    )
+    return {"utf8": texts, "date": pa.array([0, 5_000_000, 1], pa.date32())}
+
+
+def test_a_bad_value_in_a_column_nobody_asked_for_is_nobodys(tmp_path: Path) -> None:
+    zone = pa.array([0, 1, 2], pa.timestamp("us", "tzutc()"))
+    write_clip_retrieval(tmp_path, [3], **bad_values(), zone=zone)
+    assert len(list(reader_of(tmp_path).read(FIRST))) == 3
+    samples = list(reader_of(tmp_path, id_field="image_path", label_fields=("zone",)).read(FIRST))
+    assert [sample.sample_id for sample in samples] == ["000000000", "000000001", "000000002"]
+    assert str(samples[1].attributes["zone"]) == "1970-01-01 00:00:00.000001+00:00"
+
+
+@pytest.mark.parametrize(
+    ("column", "reason", "words"),
+    [
+        ("utf8", RejectionReason.INVALID_UTF8, "invalid UTF-8 at byte 0 of a text: invalid start byte"),
+        ("date", RejectionReason.INVALID_JSON, "a value cannot be read: OverflowError"),
+    ],
+)
+def test_a_bad_value_rejects_its_row_alone(tmp_path: Path, column: str, reason: str, words: str) -> None:
+    write_clip_retrieval(tmp_path, [3], **bad_values())
+    for changes in ({"label_fields": (column,)}, {"text_field": column}):
+        good, bad, last = reader_of(tmp_path, **changes).read(FIRST)
+        assert isinstance(good, RawSample)
+        assert isinstance(last, RawSample)
+        assert isinstance(bad, Rejection)
+        assert (bad.reason, bad.member) == (reason, "row 1")
+        assert bad.detail.startswith(words)
+        assert bad.detail.endswith(f"(column '{column}')")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "words"),
+    [
+        (pa.array([1.0, 2.0**53]), r"type double.* in row 1 9007199254740992\.0 is no exact whole number"),
+        (pa.array([1.0, 1.5]), r"in row 1 1\.5 is no exact"),
+        (pa.array([1.0, float("inf")]), r"in row 1 inf is no exact"),
+        (
+            pa.array([1.0, 2.0**24], pa.float32()),
+            r"type float.*exact below 16,777,216\): write ids as text or int64",
+        ),
+    ],
+)
+def test_floats_that_are_no_exact_numbers_are_no_ids(tmp_path: Path, numbers: pa.Array, words: str) -> None:
+    write_clip_retrieval(tmp_path, [2], number=numbers)
+    with pytest.raises(
+        ShardError, match=rf"metadata/metadata_0\.parquet: source\.id_field is 'number'.*{words}"
+    ):
+        list(reader_of(tmp_path, id_field="number").read(FIRST))
 
 
 def test_ids_may_be_numbers_and_times_lose_no_sample(tmp_path: Path) -> None:
     moment = pa.array([1_700_000_000_123_456_789], pa.timestamp("ns", "UTC"))
     write_clip_retrieval(tmp_path, [1], number=[12345678901234567], at=moment)
-    [sample] = reader_of(tmp_path, id_field="number").read(FIRST)
+    [sample] = reader_of(tmp_path, id_field="number", label_fields=("at",)).read(FIRST)
     assert isinstance(sample, RawSample)
     assert sample.sample_id == "12345678901234567"
     assert sample.attributes["at"] == datetime(2023, 11, 14, 22, 13, 20, 123456, UTC)
@@ -284,7 +343,7 @@ FAULTS: list[tuple[str, Callable[[Path], Any], dict[str, Any], str]] = [
         {},
         r"metadata_0.parquet: cannot be read as Parquet .*: write it again",
     ),
-    ("damaged metadata", _damaged_page, {}, r"metadata_0.parquet: .* write it again"),
+    ("damaged metadata", _damaged_page, {"id_field": "image_path"}, r"metadata_0.parquet: .* write it again"),
     (
         "no id column",
         lambda _: None,

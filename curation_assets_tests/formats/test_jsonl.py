@@ -161,7 +161,6 @@ def test_a_bad_line_is_rejected_alone(tmp_path, line, reason, words):
         ({"text": "a"}, "the id field 'id' is missing"),
         ({"text": "a", "id": None}, "is None"),
         ({"text": "a", "id": ""}, "is ''"),
-        ({"text": "a", "id": 1.5}, "is 1.5, expected a text or a whole number"),
         ({"text": "a", "id": True}, "is True"),
         ({"text": "a", "id": {"n": "x" * 100}}, "..., expected"),
     ],
@@ -170,6 +169,49 @@ def test_a_line_without_a_usable_id_is_rejected(tmp_path, document, words):
     results = read(tmp_path, GOOD + jsonl(document), id_field="id")
     assert summary(results) == ["g", "a:1: missing_field"]
     assert words in results[1].detail
+
+
+@pytest.mark.parametrize("value", [1.5, 2.0**53, -(2.0**60)])
+def test_a_float_that_is_no_exact_number_is_no_id(tmp_path, value):
+    results = read(tmp_path, GOOD + jsonl({"text": "a", "id": value}), id_field="id")
+    assert summary(results) == ["g", "a:1: invalid_id"]
+    assert f"the id field 'id' is {value!r}, expected a text or a whole number" in results[1].detail
+
+
+def test_whole_floats_are_the_numbers_that_they_stand_for(tmp_path):
+    lines = [jsonl({"text": "a", "id": value}) for value in (1000001.0, 1000001, -0.0)]
+    assert summary(read(tmp_path, b"".join(lines), id_field="id")) == [
+        "1000001",
+        "1000001: duplicate_id",
+        "0",
+    ]
+
+
+@pytest.mark.parametrize("id_value", ["a\nb", "a\rb", "\n"])
+def test_an_id_with_a_line_break_is_rejected_when_it_is_read(tmp_path, id_value):
+    results = read(tmp_path, GOOD + jsonl({"text": "a", "id": id_value}), id_field="id")
+    assert [type(result).__name__ for result in results] == ["RawSample", "Rejection"]
+    assert results[1].reason == "invalid_id"
+    assert "has a line break" in results[1].detail
+
+
+def _from_deep_below(depth, function):
+    return function() if depth == 0 else _from_deep_below(depth - 1, function)
+
+
+def test_which_lines_are_nested_too_deeply_does_not_depend_on_the_caller(tmp_path):
+    lines = [b'{"text": "a", "m": ' + b"[" * n + b'"[[["' + b"]" * n + b"}\n" for n in range(190, 210)]
+    content = b"".join(lines)
+    expected = ["invalid_json"] * 10
+    for depth in (0, 400):
+        results = _from_deep_below(depth, lambda: read(tmp_path, content))
+        assert [result.reason for result in results if isinstance(result, Rejection)] == expected
+
+
+def test_brackets_in_texts_are_no_levels(tmp_path):
+    text = "[{" * 5000 + '\\" ]'
+    (sample,) = read(tmp_path, jsonl({"text": text, "boxes": [[1, 2]] * 500}))
+    assert sample.content.decode() == text
 
 
 def test_a_repeated_id_is_rejected_naming_the_first(tmp_path):

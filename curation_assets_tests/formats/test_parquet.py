@@ -344,3 +344,25 @@ def test_memory_is_bounded_by_a_batch_not_by_the_row_group(tmp_path):
     assert n_rows == 100_000
     assert python_peak < 10e6
     assert arrow_peak < 10e6
+
+
+def test_times_of_an_unknown_zone_are_those_of_utc(tmp_path):
+    moments = pa.array([0, 1], pa.timestamp("s", "tzutc()"))
+    inner = pa.array([{"at": 0}, None], pa.struct([("at", pa.timestamp("s", "tzutc()"))]))
+    path = write(tmp_path, {"text": ["a", "b"], "at": moments})
+    first, _ = read(path, modality="text")
+    assert first.attributes["at"] == "1970-01-01 00:00:00.000Z"
+    # Inside a struct they cannot be read; that concerns the row only.
+    results = read(write(tmp_path, {"text": ["a", "b"], "inner": inner}), modality="text")
+    assert summary(results) == ["0:0: invalid_json", "0:1"]
+    assert results[0].detail.endswith("(column 'inner')")
+
+
+def test_whole_floats_are_ids_and_others_are_an_error(tmp_path):
+    path = write(tmp_path, {"text": ["a", "b"], "n": [1000001.0, 2.0]})
+    assert summary(read(path, modality="text", id_field="n")) == ["1000001", "2"]
+    path = write(tmp_path, {"text": ["a", "b"], "n": [1.0, 2.0**60]})
+    with pytest.raises(
+        ShardError, match=r"0\.parquet: source\.id_field is 'n', a column of type double.*in row 1"
+    ):
+        read(path, modality="text", id_field="n")

@@ -11,7 +11,8 @@ import polars as pl
 from PIL import Image
 
 from curation_assets.encoders.base import Encoder
-from curation_assets.formats.base import RawSample, Rejection, ShardReader, SourceFile
+from curation_assets.formats.accounts import Account
+from curation_assets.formats.base import Listing, RawSample, Rejection, ShardReader, SourceFile
 from curation_assets.pools import PoolSpec
 from curation_assets.steps.cleaning.evaluation_sets import embed_evaluation_sets
 from curation_assets.steps.ingest.accepted import ShardSource
@@ -28,10 +29,10 @@ class Held(ShardReader):
     def __init__(self, files: Mapping[str, Mapping[str, bytes | Sequence[float]]]) -> None:
         self._files = files
 
-    def list_files(self) -> list[SourceFile]:
-        return [SourceFile(name, len(samples), "1") for name, samples in sorted(self._files.items())]
+    def look(self) -> Listing:
+        return Listing([SourceFile(name, len(samples), "1") for name, samples in sorted(self._files.items())])
 
-    def read(self, file: str) -> Iterator[RawSample | Rejection]:
+    def read(self, file: str, account: Account | None = None) -> Iterator[RawSample | Rejection]:
         for i, (name, content) in enumerate(self._files[file].items()):
             held = content if isinstance(content, bytes) else b""
             yield RawSample(name, file, f"row {i}", i, held, {})

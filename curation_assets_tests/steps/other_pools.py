@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from curation_assets.encoders.base import Encoder
-from curation_assets.formats.base import RawSample, Rejection, ShardReader, SourceFile
+from curation_assets.formats.accounts import Account
+from curation_assets.formats.base import Listing, RawSample, Rejection, ShardReader, SourceFile
 from curation_assets.steps.ingest.embed import embed_samples
 from curation_assets_tests.formats.embedded import write_clip_retrieval
 from curation_assets_tests.steps.drawn_pool import RECIPE, Pool
@@ -64,10 +65,11 @@ class _Lines(ShardReader):
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def list_files(self) -> list[SourceFile]:
-        return [SourceFile(path.name, path.stat().st_size, "1") for path in sorted(self._folder.iterdir())]
+    def look(self) -> Listing:
+        paths = sorted(self._folder.iterdir())
+        return Listing([SourceFile(path.name, path.stat().st_size, "1") for path in paths])
 
-    def read(self, file: str) -> Iterator[RawSample | Rejection]:
+    def read(self, file: str, account: Account | None = None) -> Iterator[RawSample | Rejection]:
         for number, line in enumerate((self._folder / file).read_text(encoding="utf-8").splitlines()):
             document = json.loads(line)
             text = document.pop("text").encode()

@@ -29,8 +29,20 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def is_id(kind: pa.DataType) -> bool:
-    """Text or whole numbers."""
-    return bool(types.is_integer(_plain(kind)) or (is_text(kind) and not is_binary(kind)))
+    """Text or numbers; of floats, see `most_exact`."""
+    plain = _plain(kind)
+    return bool(types.is_integer(plain) or is_float(kind) or (is_text(kind) and not is_binary(kind)))
+
+
+def is_float(kind: pa.DataType) -> bool:
+    """Floats of any size."""
+    return bool(types.is_floating(_plain(kind)))
+
+
+def most_exact(kind: pa.DataType) -> int:
+    """Whole numbers of a float type are exact below this."""
+    plain = _plain(kind)
+    return 2**11 if types.is_float16(plain) else 2**24 if types.is_float32(plain) else 2**53
 
 
 def holds_binary(kind: pa.DataType) -> bool:
