@@ -58,7 +58,7 @@ class WebDatasetReader(PatternReader[WebDatasetSource]):
         the tar come last.
         """
         with open_file(self._root, file) as handle:
-            yield from _Samples(file, self._source.modality, account or Account()).read(handle)
+            yield from _Samples(file, self._source, account or Account()).read(handle)
         yield from failed_downloads(self._root, file)
 
 
@@ -68,10 +68,11 @@ READER = WebDatasetReader
 class _Samples:
     """Decides which members of one tar are samples."""
 
-    def __init__(self, file: str, modality: str, account: Account) -> None:
+    def __init__(self, file: str, source: WebDatasetSource, account: Account) -> None:
         self._file = file
-        self._extensions, self._none_found = _CONTENT[modality]
-        self._sniffs = modality == "image"
+        self._prefix = f"{file.removesuffix('.tar')}/" if source.ids == "file_and_key" else ""
+        self._extensions, self._none_found = _CONTENT[source.modality]
+        self._sniffs = source.modality == "image"
         self._account = account
         self._groups = Grouping(self._extensions)
         self._first_members: dict[str, str] = {}
@@ -139,11 +140,17 @@ class _Samples:
                 raise self._no_content(group)
             attributes = _attributes(group, found[0] if found else "")
         except RejectedSampleError as error:
-            rejection = Rejection(group.key, self._file, place, error.reason, error.detail)
+            rejection = Rejection(self._prefix + group.key, self._file, place, error.reason, error.detail)
             return self._account.took(rejection, n_parts)
         parts = {ending: member.content for ending, member in group.members.items()}
         sample = RawSample(
-            group.key, self._file, content.name, content.offset, content.content, parts, attributes
+            self._prefix + group.key,
+            self._file,
+            content.name,
+            content.offset,
+            content.content,
+            parts,
+            attributes,
         )
         return self._account.took(sample, n_parts)
 
@@ -161,7 +168,9 @@ class _Samples:
         group = self._groups.open
         group_is_cut = group is not None and (group.takes(*cut) if cut else self._looks_cut(group))
         if group is not None and group_is_cut:
-            rejection = Rejection(group.key, self._file, damage.member, damage.reason, damage.detail)
+            rejection = Rejection(
+                self._prefix + group.key, self._file, damage.member, damage.reason, damage.detail
+            )
             yield self._account.took(rejection, len(group) - 1)
             if cut:
                 return
@@ -169,7 +178,7 @@ class _Samples:
             for last in self._groups.close():
                 yield from self._conclude(last)
         # What is cut is no member that was seen.
-        sample_id = cut[0] if cut else self._file
+        sample_id = self._prefix + cut[0] if cut else self._file
         yield Rejection(sample_id, self._file, damage.member, damage.reason, damage.detail)
 
     def _looks_cut(self, group: Group) -> bool:

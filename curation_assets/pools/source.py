@@ -6,7 +6,15 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Discriminator, Field, PositiveInt, Tag, field_validator
+from pydantic import (
+    Discriminator,
+    Field,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    Tag,
+    field_validator,
+    model_serializer,
+)
 
 from curation_assets.pools.base import Settings
 
@@ -85,6 +93,17 @@ class WebDatasetSource(_SamplesSource):
     modality: Literal["image", "text"] = Field(
         "image", description="Whether a sample is its image member or its .txt member.", examples=["text"]
     )
+    ids: Literal["key", "file_and_key"] = Field(
+        "key",
+        description="`file_and_key` puts the name of the tar before the key, for tars that repeat each other's keys, "
+        "as two downloads of img2dataset do.",
+        examples=["file_and_key"],
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_default_ids(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Pools that were curated before the key `ids` existed stay up to date."""
+        return {name: value for name, value in serialize(self).items() if name != "ids" or value != "key"}
 
 
 class ParquetSource(_SamplesSource):

@@ -34,8 +34,15 @@ def tar_bytes(members: Members, *, tar_format: int = tarfile.PAX_FORMAT) -> byte
 
 
 def read_bytes(folder: Path, content: bytes, name: str = "0.tar") -> list[RawSample | Rejection]:
+    return read_source(folder, content, WebDatasetSource(path=""), name)
+
+
+def read_source(
+    folder: Path, content: bytes, source: WebDatasetSource, name: str = "0.tar"
+) -> list[RawSample | Rejection]:
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
     (folder / name).write_bytes(content)
-    return list(WebDatasetReader(UPath(folder), WebDatasetSource(path="")).read(name))
+    return list(WebDatasetReader(UPath(folder), source).read(name))
 
 
 def summary(results: Iterable[RawSample | Rejection]) -> list[str]:

@@ -7,17 +7,22 @@ from curation_assets.steps.ingest.accepted import ShardSource
 from curation_assets.steps.ingest.decoded_windows import resolve_decode_threads
 from curation_assets.steps.ingest.embed import embed_samples
 from curation_assets.steps.ingest.precomputed import take_embeddings
+from curation_assets.steps.ingest.repeated_ids import require_distinct_ids
 
 
 def require_feasible_pool(pool: PoolAccess) -> None:
-    """Refuse settings that the pool's size rules out, before hours of encoding.
+    """Refuse settings that the pool's size rules out, and ids that files share, before hours of encoding.
 
     Raises:
-        PoolSpecError: if level 1 has more clusters than the pool has samples, or a target is too large.
+        PoolSpecError: if level 1 has more clusters than the pool has samples, a target is too large, or one id stands
+            for different samples.
     """
-    facts = [pool.storage.raw_pool(shard.key).facts() for shard in pool.storage.shards()]
-    if all(facts):
-        pool.spec.require_feasible(sum(fact.summary["n_accepted"] for fact in facts if fact))
+    made = {shard.key: pool.storage.raw_pool(shard.key).facts() for shard in pool.storage.shards()}
+    if all(made.values()):
+        pool.spec.require_feasible(sum(facts.summary["n_accepted"] for facts in made.values() if facts))
+    require_distinct_ids(
+        pool.storage, pool.spec.source, [key for key, facts in made.items() if facts is not None]
+    )
 
 
 def embed_shard(step: StepContext) -> None:
