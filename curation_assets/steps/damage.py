@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from curation_assets.formats.accounts import LeftOut, LeftOutCounts, left_out_lines
-from curation_assets.formats.base import RejectionReason
+from curation_assets.formats.base import RejectionReason, SourceFile
 from curation_assets.pools import PoolSpec
 from curation_assets.storage.left_out import load_left_out
 from curation_assets.storage.pool_storage import PoolStorage
@@ -21,6 +21,7 @@ _SOURCE = "source"
 """Name of the files among the inputs of a raw pool."""
 _REASONS_SHOWN = 6
 _FILES_SHOWN = 5
+_NAMES_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,56 @@ def total_rejections(by_shard: Mapping[str, Rejections]) -> Rejections:
     return Rejections(sum(entry.n_samples for entry in by_shard.values()), reasons)
 
 
+@dataclass(frozen=True, slots=True)
+class LostFiles:
+    """Files of which no sample is usable; each may hold any number of samples."""
+
+    paths: list[str]
+    n_bytes: int
+    of_files: int
+    of_bytes: int
+
+    @property
+    def share(self) -> float:
+        """Their bytes among those of all files."""
+        return self.n_bytes / max(1, self.of_bytes)
+
+    @property
+    def words(self) -> str:
+        """Their number and share, with the first names."""
+        names = ", ".join(self.paths[:_NAMES_SHOWN]) + (", ..." if len(self.paths) > _NAMES_SHOWN else "")
+        what = f"of {len(self.paths):,} of {self.of_files:,} files nothing could be used"
+        return f"{what} ({self.share:.0%} of the bytes): {names}"
+
+
+def lost_files(spec: PoolSpec, storage: PoolStorage) -> LostFiles:
+    """Files with rejections and no accepted sample, of the shards that take part.
+
+    In a folder each file is a sample, so none counts. Failed downloads say nothing about a file.
+    """
+    lost: list[SourceFile] = []
+    shards, made = storage.shards(), storage.shard_facts(RawPool.asset)
+    for shard in shards if spec.source.format != "folder" else ():
+        facts = made.get(shard.key)
+        if facts is None or set(facts.summary["rejections"]) <= {RejectionReason.DOWNLOAD_FAILED.value}:
+            continue
+        if len(shard.files) == 1:
+            lost += shard.files if not facts.summary.get("n_accepted", 1) else ()
+            continue
+        rows = storage.raw_pool(shard.key).samples.read("file", "reason")
+        used = set(rows.filter(pl.col("reason").is_null())["file"].unique())
+        failed = rows.filter(pl.col("reason") != RejectionReason.DOWNLOAD_FAILED.value)["file"].unique()
+        lost += [file for file in shard.files if file.path in set(failed) - used]
+    lost = [file for file in lost if file.size_bytes]
+    files = [file for shard in shards for file in shard.files]
+    return LostFiles(
+        [file.path for file in lost],
+        sum(file.size_bytes for file in lost),
+        len(files),
+        sum(file.size_bytes for file in files),
+    )
+
+
 def damage_lines(spec: PoolSpec, storage: PoolStorage) -> Iterator[str]:
     """What could not be used or is left out, for people; nothing if all of the pool is used."""
     files_left_out, members_left_out = left_out_of_pool(storage)
@@ -118,6 +169,8 @@ def damage_lines(spec: PoolSpec, storage: PoolStorage) -> Iterator[str]:
     every = total_rejections(rejections_by_shard(storage))
     if every.reasons:
         yield f"rejected: {every.reasons.total():,} of {every.n_samples:,} samples ({every.words})"
+        if (lost := lost_files(spec, storage)).paths:
+            yield lost.words
     files = [file for file in damaged_files(spec, storage) if not file.is_merely_empty]
     for file in files[:_FILES_SHOWN]:
         yield f"damaged: {file.file} ({file.reason}: {file.detail})"

@@ -10,6 +10,7 @@ import numpy as np
 from curation_assets.errors import CurationError
 from curation_assets.formats.base import RejectionReason
 from curation_assets.pools import PoolSpec
+from curation_assets.steps.damage import lost_files
 from curation_assets.storage.clusters import read_preprocessing
 from curation_assets.storage.outputs import Facts
 from curation_assets.storage.pool_storage import PoolStorage
@@ -26,8 +27,8 @@ def require_usable_pool(spec: PoolSpec, storage: PoolStorage) -> None:
     nothing about the files.
 
     Raises:
-        CurationError: if a larger share of the samples is rejected than the pool allows, or shards were
-            embedded with different weights.
+        CurationError: if a larger share of the samples is rejected than the pool allows, or of the bytes is in files
+            of which nothing is usable, or shards were embedded with different weights.
     """
     require_one_encoder(storage)
     rejections: Counter[str] = Counter()
@@ -43,6 +44,12 @@ def require_usable_pool(spec: PoolSpec, storage: PoolStorage) -> None:
         raise CurationError(
             f"{share:.0%} of the {n_rows:,} samples of pool '{spec.name}' are rejected ({reasons}), more than "
             f"source.max_rejected_share = {spec.source.max_rejected_share:.0%}: fix the files or raise it"
+        )
+    # A file that cannot be read is one rejection, whatever it holds.
+    if rejections and (lost := lost_files(spec, storage)).share > spec.source.max_rejected_share:
+        raise CurationError(
+            f"pool '{spec.name}': {lost.words}: more than source.max_rejected_share = "
+            f"{spec.source.max_rejected_share:.0%}: fix the files or raise it"
         )
 
 

@@ -16,6 +16,7 @@ from curation_assets.steps.damage import (
     Rejections,
     damage_lines,
     damaged_files,
+    lost_files,
     rejections_by_shard,
     set_aside_lines,
     total_rejections,
@@ -159,3 +160,37 @@ def test_a_damaged_record_of_what_is_left_out_counts_as_none(tmp_path: Path) -> 
         storage.folder.mkdir(parents=True, exist_ok=True)
         (storage.folder / LEFT_OUT_FILE).write_text(content)
         assert load_left_out(storage.folder) == {}
+
+
+def store_files(storage: PoolStorage, entry: Shard, reasons: list[tuple[int, str | None]]) -> None:
+    """The raw pool of a shard: number of the file and reason of each row."""
+    rows = [(entry.files[number].path, reason, None) for number, reason in reasons]
+    columns = {name: RawPool.samples.schema[name] for name in ("file", "reason", "detail")}
+    with storage.output("raw_pool", entry.key).writing(Recipe({}, {}, "1")) as writer:
+        RawPool.samples.write(writer, pl.DataFrame(rows, schema=columns, orient="row"))
+        found = Counter(reason for _, reason in reasons if reason)
+        n_accepted = sum(reason is None for _, reason in reasons)
+        writer.summary.update(n_rows=len(rows), n_accepted=n_accepted, rejections=dict(found))
+
+
+def test_files_of_which_nothing_could_be_used_weigh_by_their_bytes(tmp_path: Path) -> None:
+    storage = PoolStorage(str(tmp_path), "p")
+    shards = [
+        Shard("a", (SourceFile("a.tar", 100, "1"),)),
+        Shard("b", (SourceFile("b.tar", 700, "1"),)),
+        Shard("c", (SourceFile("c0.tar", 50, "1"), SourceFile("c1.tar", 100, "1"), SourceFile("c2.tar", 50, "1"))),
+        Shard("d", (SourceFile("d.tar", 1, "1"),), "failed twice"),
+    ]  # fmt: skip
+    storage.save_shards(shards)
+    store_files(storage, shards[0], [(0, None), (0, "corrupt_image")])
+    store_files(storage, shards[1], [(0, "unreadable_file")])
+    store_files(storage, shards[2], [(0, None), (1, "invalid_json"), (2, "download_failed")])
+    lost = lost_files(spec_of(), storage)
+    assert (lost.paths, lost.n_bytes, lost.of_files, lost.of_bytes) == (["b.tar", "c1.tar"], 800, 5, 1000)
+    words = "of 2 of 5 files nothing could be used (80% of the bytes): b.tar, c1.tar"
+    assert lost.words == words
+    assert words in list(damage_lines(spec_of(), storage))
+    assert (
+        lost_files(spec_of(source={"format": "folder", "path": "raw", "modality": "image"}), storage).paths
+        == []
+    )

@@ -170,6 +170,18 @@ def test_failed_downloads_are_recorded_but_say_nothing_of_the_files(tmp_path: Pa
         require_usable_pool(spec, storage)
 
 
+def test_files_that_cannot_be_read_stop_the_pool_by_their_bytes(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "a.jsonl").write_bytes(b'{"text": "a"}\n' * 20)
+    (tmp_path / "raw" / "b.jsonl").write_bytes(b"[" + b'{"text": "a"}, ' * 400 + b"]\n")
+    spec, storage = pool_of(tmp_path, {"format": "jsonl"})
+    ingest_and_embed(spec, storage, tmp_path, FirstLetters())
+    with pytest.raises(
+        CurationError, match=r"of 1 of 2 files nothing could be used \(96% of the bytes\): b\.jsonl"
+    ):
+        require_usable_pool(spec, storage)
+
+
 def test_half_of_the_urls_may_fail_where_no_rejection_is_allowed(tmp_path: Path) -> None:
     (tmp_path / "raw").mkdir()
     write_shard(tmp_path / "raw", [Download("https://a.example/0"), Download("https://b", error="timeout")])
