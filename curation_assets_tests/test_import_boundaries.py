@@ -69,7 +69,7 @@ ROOMS: dict[str, set[str]] = {
     "project": {"formats", "storage", "pools", "errors"},
     "serving": {"project", "storage", "pools", "errors", "locations"},
     "steps/__init__": set(),
-    "steps/soundness": _STORED,
+    "steps/soundness": {*_STORED, "steps/damage"},
     "steps/context": {*_STORED, "engines", "encoders"},
     "steps/damage": _STORED,
     "steps/listing": {*_STORED, "steps/context", "steps/cleaning", "steps/comparison"},

@@ -11,8 +11,8 @@ import polars as pl
 from curation_assets.formats.accounts import LeftOut, LeftOutCounts, left_out_lines
 from curation_assets.formats.base import RejectionReason, SourceFile
 from curation_assets.pools import PoolSpec
-from curation_assets.storage.left_out import load_left_out
 from curation_assets.storage.pool_storage import PoolStorage
+from curation_assets.storage.shards import load_left_out
 from curation_assets.storage.tables import Embedded, RawPool
 
 # Reasons that concern the rest of a file, not one sample.
@@ -144,7 +144,7 @@ def lost_files(spec: PoolSpec, storage: PoolStorage) -> LostFiles:
         facts = made.get(shard.key)
         if facts is None or set(facts.summary["rejections"]) <= {RejectionReason.DOWNLOAD_FAILED.value}:
             continue
-        if len(shard.files) == 1:
+        if len(shard.files) <= 1:
             lost += shard.files if not facts.summary.get("n_accepted", 1) else ()
             continue
         rows = storage.raw_pool(shard.key).samples.read("file", "reason")

@@ -10,8 +10,7 @@ from curation_assets.steps.comparison.labels_table import find_labels_table
 from curation_assets.steps.context import PoolAccess
 from curation_assets.storage.evaluation import evaluation_files_changed
 from curation_assets.storage.labels import labels_changed
-from curation_assets.storage.left_out import save_left_out
-from curation_assets.storage.shards import ListingChange, relisted
+from curation_assets.storage.shards import ListingChange, relisted, save_left_out
 
 _NAMES_SHOWN = 3
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
 from upath import UPath
 
 from curation_assets.formats.base import SourceFile
-from curation_assets.storage.documents import RELISTED, read_document, write_document
+from curation_assets.storage.atomic import read_whole
+from curation_assets.storage.documents import RELISTED, read_document, unsealed, write_document
 from curation_assets.storage.fingerprint import fingerprint
 from curation_assets.storage.shard_keys import new_keys
 
 SHARDS_FILE = "shards.json"
+LEFT_OUT_FILE = "left_out.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,3 +114,22 @@ def load_shards(pool_folder: UPath) -> list[Shard]:
 def save_shards(pool_folder: UPath, shards: Sequence[Shard]) -> None:
     """Store the list of shards."""
     write_document(pool_folder / SHARDS_FILE, {"shards": [asdict(shard) for shard in shards]})
+
+
+def load_left_out(pool_folder: UPath) -> dict[str, dict[str, int]]:
+    """What the last listing left out: cause -> extension -> how many files.
+
+    Empty before a listing, and while the file is damaged: the next listing writes it again.
+    """
+    try:
+        document = unsealed(read_whole(pool_folder / LEFT_OUT_FILE))
+        return {cause: {kind: int(n) for kind, n in kinds.items()} for cause, kinds in document.items()}
+    except (FileNotFoundError, ValueError, AttributeError, TypeError):
+        return {}
+
+
+def save_left_out(pool_folder: UPath, left_out: Mapping[str, Mapping[str, int]]) -> None:
+    """Store what a listing left out, if it differs from what is stored."""
+    counts = {cause: dict(kinds) for cause, kinds in left_out.items()}
+    if counts != load_left_out(pool_folder):
+        write_document(pool_folder / LEFT_OUT_FILE, counts)

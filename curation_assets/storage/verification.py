@@ -16,10 +16,10 @@ from curation_assets.storage.fit_rows import FIT_ROWS_FILE
 from curation_assets.storage.labels import SIGHT_FILE
 from curation_assets.storage.outputs import FACTS, Output, parse_facts
 from curation_assets.storage.pool_storage import PoolStorage
-from curation_assets.storage.shards import SHARDS_FILE
+from curation_assets.storage.shards import LEFT_OUT_FILE, SHARDS_FILE
 from curation_assets.storage.trees import HISTORY, TREES, TreeArchive
 
-DOCUMENTS = (SHARDS_FILE, FIT_ROWS_FILE, LISTING_FILE, SIGHT_FILE, f"{TREES}/{HISTORY}")
+DOCUMENTS = (SHARDS_FILE, LEFT_OUT_FILE, FIT_ROWS_FILE, LISTING_FILE, SIGHT_FILE, f"{TREES}/{HISTORY}")
 """Documents of a pool that belong to no output, by path below its folder."""
 _READ_AT_ONCE = 1 << 22
 

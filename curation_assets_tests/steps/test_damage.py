@@ -21,10 +21,9 @@ from curation_assets.steps.damage import (
     set_aside_lines,
     total_rejections,
 )
-from curation_assets.storage.left_out import LEFT_OUT_FILE, load_left_out, save_left_out
 from curation_assets.storage.outputs import Recipe
 from curation_assets.storage.pool_storage import PoolStorage
-from curation_assets.storage.shards import Shard
+from curation_assets.storage.shards import LEFT_OUT_FILE, Shard, load_left_out, save_left_out
 from curation_assets.storage.tables import RawPool
 from curation_assets_tests.projects import spec_of
 

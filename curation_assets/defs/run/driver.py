@@ -34,9 +34,8 @@ from curation_assets.project import Home
 from curation_assets.steps.cleaning.evaluation_sets import take_evaluation_listing
 from curation_assets.steps.comparison.labels_table import take_labels_sight
 from curation_assets.steps.context import PoolAccess
-from curation_assets.storage.left_out import save_left_out
 from curation_assets.storage.pool_storage import PoolStorage
-from curation_assets.storage.shards import ListingChange, Shard, relisted
+from curation_assets.storage.shards import ListingChange, Shard, relisted, save_left_out
 
 _LONGEST_REASON = 500
 Block = tuple[str, str]
