@@ -71,7 +71,9 @@ def _show_result(runner: Runner, seconds: float, *, whole: bool) -> None:
     summary = facts.summary
     for target, size in summary["targets"].items():
         tokens = f", {summary['tokens'][target]:,} tokens" if "tokens" in summary else ""
-        runner.say(f"  target {target}: {size:,} of {summary['n_rows']:,} samples{tokens}")
+        runner.say(
+            f"  target {target}: {size:,} of {summary['n_admissible']:,} samples that targets draw from{tokens}"
+        )
     runner.say(f"  dataset: {storage.output('balanced_dataset').folder}")
     # Each version has its own folder in an object store, so the asset's folder may hold several.
     runner.say(f"  release: {storage.output('dataset_release').path('any').parent}")
