@@ -167,8 +167,8 @@ def probe_metadata(probes: Sequence[ProbeSummary]) -> dict[str, Any]:
             {
                 "target": probe.target,
                 "label": loss.label,
-                "random": loss.random,
-                "chosen": loss.chosen,
+                "random": rounded(loss.random),
+                "chosen": rounded(loss.chosen),
                 "n_test_samples": loss.n_test,
             }
             for loss in probe.losses
