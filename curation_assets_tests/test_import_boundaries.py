@@ -35,6 +35,7 @@ ROOMS: dict[str, set[str]] = {
     "algorithms/randomness": set(),
     "algorithms/balance": set(),
     "algorithms/drift": set(),
+    "algorithms/representatives": set(),
     "algorithms/preprocessing": {"algorithms/settings", "algorithms/rows"},
     "algorithms/resampling": {"algorithms/settings"},
     "algorithms/search": _BASE,

@@ -22,7 +22,7 @@ from curation_assets.steps.dataset.clean_selection import contaminated_selection
 from curation_assets.steps.ingest.sample_labels import label_names, unknown_labels
 from curation_assets.steps.listing import look_at_files
 from curation_assets.steps.soundness import miscounted_shards, unsound_embeddings
-from curation_assets.steps.tree.levels import LEVEL_FIGURES, level_lines
+from curation_assets.steps.tree.levels import level_lines, shown_level
 
 _ROWS_SHOWN = 50
 
@@ -230,7 +230,18 @@ def _targets_are_exact(pool: PoolAccess) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         passed=not wrong,
         description="; ".join(f"{name}: {why}" for name, why in wrong.items()) or "every target has its size",
-        metadata={"requested": summary["requested"], "unit": summary["unit"], "wrong": wrong},
+        metadata=table(
+            "targets",
+            [
+                {
+                    "target": name,
+                    "requested": requested,
+                    "unit": summary["unit"][name],
+                    "wrong": wrong.get(name, ""),
+                }
+                for name, requested in summary["requested"].items()
+            ],
+        ),
     )
 
 
@@ -268,7 +279,7 @@ def _no_cluster_dominates(pool: PoolAccess) -> dg.AssetCheckResult:
         or f"the largest of {top['n_clusters']} top-level clusters holds {top['largest_share']:.1%} of the pool",
         metadata={
             "allowed_share": pool.spec.max_share,
-            **table("levels", [{name: row[name] for name in LEVEL_FIGURES} for row in levels]),
+            **table("levels", [shown_level(row) for row in levels]),
         },
     )
 

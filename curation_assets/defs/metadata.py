@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,19 +17,63 @@ from curation_assets.storage.outputs import Facts, Output
 from curation_assets.storage.tables import LevelClusters
 
 _WIDEST_PICTURE = 960
+_INTERNALS = frozenset(
+    {
+        *(
+            "tree_version",
+            "previous_version",
+            "versions",
+            "grid_step",
+            "decided_by",
+            "n_rounds",
+            "n_clusters_touched",
+        ),
+        *("n_archived", "n_observed", "seconds", "share", "engine", "encoder"),
+    }
+)
+"""Keys of summaries that say how an output was made, not what is in it."""
+_SHOWN_ELSEWHERE = frozenset({"verdicts"})
+_OF_TARGETS = {"targets": "n_samples", "n_written": "n_samples", "sizes": "n_samples", "tokens": "n_tokens"}
+"""Summaries that map targets to one figure -> the name of the figure."""
 
 
-def summary_metadata(facts: Facts) -> dict[str, Any]:
-    """The counts and figures of an output, flat, with its fingerprint."""
+def summary_metadata(facts: Facts, targets: Sequence[str] = ()) -> dict[str, Any]:
+    """The counts and figures of an output: those of targets as a table, what only developers need under one key."""
     metadata: dict[str, Any] = {}
+    internals: dict[str, Any] = {"fingerprint": facts.fingerprint}
+    rows: dict[str, dict[str, Any]] = {name: {} for name in targets}
     for name, value in facts.summary.items():
-        if isinstance(value, Mapping):
-            metadata |= {f"{name}/{key}": inner for key, inner in value.items() if _is_plain(inner)}
+        if name in _INTERNALS:
+            internals[name] = value
+        elif name in rows and isinstance(value, Mapping):
+            rows[name] |= {key: rounded(inner) for key, inner in value.items() if _is_plain(inner)}
+        elif isinstance(value, Mapping) and value and set(value) <= set(targets):
+            if name not in _SHOWN_ELSEWHERE:
+                for target, inner in value.items():
+                    if _is_plain(inner):
+                        rows[target][_OF_TARGETS.get(name, name)] = rounded(inner)
+        elif isinstance(value, Mapping):
+            metadata |= {f"{name}/{key}": rounded(inner) for key, inner in value.items() if _is_plain(inner)}
         elif _is_plain(value):
-            metadata[name] = value
+            metadata[name] = rounded(value)
+    # Every record of a table has the same fields.
+    fields = dict.fromkeys(field for row in rows.values() for field in row)
+    filled = [
+        {"target": name, **{field: row.get(field, "") for field in fields}}
+        for name, row in rows.items()
+        if row
+    ]
+    metadata |= table("targets", filled)
     if "n_rows" in facts.summary:
         metadata["dagster/partition_row_count"] = facts.summary["n_rows"]
-    return metadata | {"fingerprint": facts.fingerprint, "made_at": facts.made_at}
+    return metadata | {"made_at": facts.made_at, "internals": dg.MetadataValue.json(internals)}
+
+
+def rounded(value: Any) -> Any:
+    """A figure as it is shown: four digits, and no decimals from 1,000 on. Other values stay."""
+    if not isinstance(value, float) or not math.isfinite(value):
+        return value
+    return float(round(value)) if abs(value) >= 1_000 else float(f"{value:.4g}")
 
 
 def nothing_done(reused: Sequence[Facts]) -> str:
@@ -75,13 +120,13 @@ def fit_metadata(output: Output) -> dict[str, Any]:
         )
         metadata |= size_metadata(sizes)
     if inertias:
-        metadata["inertia"] = round(inertias[-1][-1], 6)
+        metadata["inertia"] = rounded(inertias[-1][-1])
         metadata["inertia_curve"] = dg.MetadataValue.md(
             sparkline_markdown(inertias[-1], "inertia by iteration")
         )
         metadata["inertia_plot"] = picture(inertia_curve(inertias), "inertia by iteration, one line per fit")
         fits = enumerate(inertias, start=1)
-        rows = [{"fit": i, "iterations": len(fit), "inertia": round(fit[-1], 6)} for i, fit in fits]
+        rows = [{"fit": i, "iterations": len(fit), "inertia": rounded(fit[-1])} for i, fit in fits]
         metadata |= table("fits", rows)
     return metadata
 
@@ -108,22 +153,39 @@ def probe_metadata(probes: Sequence[ProbeSummary]) -> dict[str, Any]:
     metadata: dict[str, Any] = {}
     if any(probe.names for probe in probes):
         metadata["probes"] = picture(probe_plot(probes), "what is learnt from each kind of subset")
+    rows: list[dict[str, Any]] = []
+    losses: list[dict[str, Any]] = []
+    # Every record of a table has the same fields.
+    names = dict.fromkeys(name for probe in probes for name in probe.names)
     for probe in probes:
-        rows = []
         for row in probe.rows:
             means = ["" if figure is None else float(f"{figure.mean:.4g}") for figure in row.figures]
-            shown: dict[str, Any] = dict(zip(probe.names, means, strict=True))
-            rows.append({"subset": row.subset, "is the target": str(row.is_chosen), **shown})
-        losses = [
-            {"label": loss.label, "random": loss.random, "chosen": loss.chosen, "test samples": loss.n_test}
+            shown = dict.fromkeys(names, "") | dict(zip(probe.names, means, strict=True))
+            mine = {"target": probe.target, "subset": row.subset, "is_the_target": str(row.is_chosen)}
+            rows.append(mine | shown)
+        losses += [
+            {
+                "target": probe.target,
+                "label": loss.label,
+                "random": rounded(loss.random),
+                "chosen": rounded(loss.chosen),
+                "n_test_samples": loss.n_test,
+            }
             for loss in probe.losses
         ]
-        metadata |= table(f"{probe.target}/accuracy", rows) | table(f"{probe.target}/losses", losses)
-    return metadata
+    return metadata | table("accuracy", rows) | table("losses", losses)
 
 
-def size_metadata(sizes: np.ndarray, what: str = "cluster sizes") -> dict[str, Any]:
-    """Balance of cluster sizes, or of the quotas of clusters, with the falling curve."""
+def size_metadata(
+    sizes: np.ndarray, what: str = "cluster sizes", suffix: str = "of_inputs"
+) -> dict[str, Any]:
+    """Balance of cluster sizes, or of the quotas of clusters, with the falling curve.
+
+    Args:
+        sizes: int64 (k,).
+        what: they are.
+        suffix: ends the names of the figures: inputs of a fit are samples at level 1, and centroids above.
+    """
     from curation_assets.algorithms.balance import balance_of
 
     balance = balance_of(sizes)
@@ -132,10 +194,10 @@ def size_metadata(sizes: np.ndarray, what: str = "cluster sizes") -> dict[str, A
         what.replace(" ", "_"): dg.MetadataValue.md(
             sparkline_markdown(curve.tolist(), f"{what}, largest first")
         ),
-        "effective_number": round(balance.effective_number, 2),
-        "largest_share": round(balance.largest_share, 4),
-        "gini": round(balance.gini, 4),
-        "n_empty": balance.n_empty,
+        f"effective_clusters_{suffix}": rounded(balance.effective_number),
+        f"largest_share_{suffix}": rounded(balance.largest_share),
+        f"gini_{suffix}": rounded(balance.gini),
+        f"n_empty_{suffix}": balance.n_empty,
     }
 
 

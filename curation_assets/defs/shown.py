@@ -25,7 +25,7 @@ from curation_assets.steps.context import PoolAccess
 from curation_assets.steps.dataset.atlas import atlas_command
 from curation_assets.steps.report.comparison import read_comparisons, read_frontier, read_probes
 from curation_assets.steps.tree.drift import DRIFT_FIGURES
-from curation_assets.steps.tree.levels import LEVEL_FIGURES
+from curation_assets.steps.tree.levels import shown_level
 from curation_assets.storage.outputs import Output
 from curation_assets.storage.tables import Atlas, CurationReport, Tree
 
@@ -76,9 +76,8 @@ def _fit(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
 
 def _tree(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
     facts, level_1 = output.require_facts(), Tree.cluster_map(1)
-    metadata: dict[str, Any] = {"versions": dg.MetadataValue.json(facts.summary["versions"])}
     measured = facts.summary["levels"]
-    metadata |= table("levels", [{name: row[name] for name in LEVEL_FIGURES} for row in measured])
+    metadata = table("levels", [shown_level(row) for row in measured])
     if level_1.name in facts.files and facts.summary["previous_version"]:
         largest = level_1.of(output).read().sort("n_rows", descending=True).head(_ROWS_SHOWN)
         rows = largest.with_columns(pl.col("share_of_old").round(3))
@@ -112,27 +111,31 @@ def _quotas(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
     return {
         **table("start_levels", measured.to_dicts()),
         **table("quotas", by_level.to_dicts()),
-        **size_metadata(shared["quota"].to_numpy(), f"start level quotas in {first['unit'][0]}"),
+        **size_metadata(
+            shared["quota"].to_numpy(), f"start level quotas in {first['unit'][0]}", suffix="of_quotas"
+        ),
     }
 
 
 def _comparison(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
-    """Verdict, measures and figure of every target."""
+    """The measures of all targets in one table, verdict and figure of each."""
     stored = pool.storage.comparison()
     verdicts = output.require_facts().summary["verdicts"]
     shown: dict[str, Any] = {}
+    rows: list[pl.DataFrame] = []
     for name, compared in read_comparisons(pool.storage).items():
         mine = stored.measures.part("target", name).with_columns(
             value=pl.format("{} ± {}", pl.col("mean").round(3), pl.col("spread").fill_null(0.0).round(3)),
             of=pl.concat_str("measure", pl.col("field"), separator=" of ", ignore_nulls=True),
         )
-        wide = mine.pivot("of", index="subset", values="value").fill_null("")
+        wide = mine.pivot("of", index="subset", values="value")
+        rows.append(wide.select(pl.lit(name).alias("target"), pl.all()))
         shown |= {
             f"{name}/verdict": " ".join(verdict_lines(verdicts[name])),
-            **table(f"{name}/measures", wide.to_dicts()),
             f"{name}/figure": comparison_picture(compared),
         }
-    return shown
+    measures = pl.concat(rows, how="diagonal").fill_null("").to_dicts() if rows else []
+    return table("measures", measures) | shown
 
 
 def _frontier(pool: PoolAccess, output: Output) -> Mapping[str, Any]:

@@ -112,7 +112,7 @@ def curation_report_step(spec: PoolSpec) -> Step:
     cleaned = [*judges(spec), *admitted_rows(spec)]
     return Step(
         name="curation_report",
-        version="4",
+        version="5",
         inputs=(
             *("raw_pool", "embeddings", *of_levels(spec, "clusters"), *of_levels(spec, "assign")),
             *(*cleaned, "drift", "selection", "ledger", "comparison", "frontier"),

@@ -45,7 +45,7 @@ MEASURES: Mapping[str, MeasureText] = {
     "label_coverage": MeasureText("Label coverage", "share of the pool's labels that occur", "percent", True),
     "vendi": MeasureText("Vendi score", "fully different samples with the same diversity", "decimal", True),
     "effective_partition": MeasureText(
-        "Effective clusters", "of a flat partition of the pool that no tree has seen", "decimal", True
+        "Effective flat clusters", "of a flat partition of the pool that no tree has seen", "decimal", True
     ),
     "pool_distance": MeasureText(
         "Distance to pool", "mean over the pool to the nearest sample; lower covers more", "ratio", False

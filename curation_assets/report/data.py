@@ -77,7 +77,7 @@ class TargetSummary:
 
 @dataclass(frozen=True, slots=True)
 class ClusterCard:
-    """One large cluster of the top level with its most central samples."""
+    """One large cluster of the top level with examples of its largest child clusters."""
 
     level: int
     cluster: int
@@ -86,8 +86,14 @@ class ClusterCard:
     n_selected: int
     """Samples that the first target selects from it."""
     top_labels: Sequence[tuple[str, int]]
-    central: Sequence[SampleView]
-    """Closest to the centroid first."""
+    examples: Sequence[SampleView]
+    """Nearest to centroids of level 1; those of the largest child cluster first."""
+    n_children: int = 0
+    """Its child clusters that hold samples, at the first level below that divides it; 0 at level 1."""
+    n_children_shown: int = 0
+    """The largest of them, which the examples are from."""
+    covered: float = 1.0
+    """Share of the cluster's samples that lie in those."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ def test_verdict_measures_and_figure_stand_on_the_materialization(tmp_path: Path
     store_comparison(pool.storage, small=LOST)
     shown = SHOWN["comparison"](pool, pool.storage.comparison())
     assert shown["small/verdict"].endswith("To mend it, lower evenness.")
-    rows = [row.data for row in shown["small/measures"].records]
+    rows = [row.data for row in shown["measures"].records]
     assert rows[0]["effective_labels of kind"] == "20.0 ± 1.5"
     assert (rows[0]["vendi"], rows[1]["vendi"]) == ("30.0 ± 0.0", "")
     assert shown["small/figure"].value.startswith("![")

@@ -87,11 +87,23 @@ def test_a_probe_has_its_accuracies_and_the_labels_that_lose() -> None:
     losses = [LabelLoss("cat", 0.75, 0.5, 4)]
     metadata = probe_metadata([ProbeSummary("small", ["nearest_neighbour", "loss"], rows, losses, 1, 2)])
     assert metadata["probes"].value.startswith("![what is learnt from each kind of subset]")
-    assert [dict(record.data) for record in metadata["small/accuracy"].records] == [
-        {"subset": "random", "is the target": "False", "nearest_neighbour": 0.5, "loss": ""},
-        {"subset": "level_2", "is the target": "True", "nearest_neighbour": 0.6, "loss": ""},
+    assert [dict(record.data) for record in metadata["accuracy"].records] == [
+        {
+            "target": "small",
+            "subset": "random",
+            "is_the_target": "False",
+            "nearest_neighbour": 0.5,
+            "loss": "",
+        },
+        {
+            "target": "small",
+            "subset": "level_2",
+            "is_the_target": "True",
+            "nearest_neighbour": 0.6,
+            "loss": "",
+        },
     ]
-    assert [dict(record.data) for record in metadata["small/losses"].records] == [
-        {"label": "cat", "random": 0.75, "chosen": 0.5, "test samples": 4}
+    assert [dict(record.data) for record in metadata["losses"].records] == [
+        {"target": "small", "label": "cat", "random": 0.75, "chosen": 0.5, "n_test_samples": 4}
     ]
     assert probe_metadata([]) == {}

@@ -35,7 +35,7 @@ def result_lines(
     summary = facts.summary
     for target, size in summary["targets"].items():
         tokens = f", {summary['tokens'][target]:,} tokens" if "tokens" in summary else ""
-        yield f"  target {target}: {size:,} of {summary['n_rows']:,} samples{tokens}"
+        yield f"  target {target}: {size:,} of {summary['n_admissible']:,} samples that targets draw from{tokens}"
     yield f"  dataset: {storage.output('balanced_dataset').folder}"
     # Each version has its own folder in an object store, so the asset's folder may hold several.
     yield f"  release: {storage.output('dataset_release').path('any').parent}"

@@ -231,7 +231,11 @@ class StepRun:
         """What the UI shows, in this order: that nothing was done, pictures and key figures, counts."""
         output = self.pool.storage.output(self.step.name, key)
         shown = dict(self.shown(self.pool, output)) if self.shown else {}
-        return (reused_metadata(facts) if is_reused else {}) | shown | summary_metadata(facts)
+        return (
+            (reused_metadata(facts) if is_reused else {})
+            | shown
+            | summary_metadata(facts, [target.name for target in self.pool.spec.targets])
+        )
 
     def _sign(self) -> None:
         """Note this process on the run; if it is killed, the next process closes the run and frees its slots."""

@@ -10,10 +10,11 @@ import polars as pl
 
 from curation_assets.formats.base import ShardReader
 from curation_assets.pools import PoolSpec, TargetSettings
-from curation_assets.report.data import AtlasSummary, ClusterCard, ReportData, TargetSummary
+from curation_assets.report.data import AtlasSummary, ReportData, TargetSummary
 from curation_assets.steps.dataset.atlas import atlas_command
 from curation_assets.steps.ingest.throughput import RunThroughput
 from curation_assets.steps.report.balance import label_table, summarise_levels
+from curation_assets.steps.report.cards import fill_card, plan_cards
 from curation_assets.steps.report.cleaning import (
     read_evidence,
     summarise_contamination,
@@ -35,7 +36,6 @@ from curation_assets.storage.tables import Atlas
 GRID_SAMPLES = 96
 TEXT_SAMPLES = 24
 """Fewer, because they are read rather than looked at."""
-CARDS, CARD_IMAGES, CARD_TEXTS = 12, 8, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +70,12 @@ def gather_report(
     pool = ReportPool.read(spec, storage)
     every = pool.admissible_rows()
     plans = [_plan(pool, every, t) for t in range(len(spec.targets))]
-    clusters = _largest_clusters(pool, every, plans[0].rows)
+    cards = plan_cards(pool, every, plans[0].rows)
     pool_sample = _pick(pool, every, generator(spec.seed, Purpose.BASELINE, len(plans)))
     evidence = read_evidence(pool)
     views = PoolViews(pool, reader)
     shown = [rows for plan in plans for rows in (plan.random_shown, plan.balanced_shown)]
-    views.load(np.concatenate([pool_sample, *shown, *(rows for _, rows in clusters), evidence.rows()]))
+    views.load(np.concatenate([pool_sample, *shown, *(card.rows for card in cards), evidence.rows()]))
     comparisons, start_levels = read_comparisons(storage), read_start_levels(storage)
     targets = [
         replace(
@@ -100,7 +100,7 @@ def gather_report(
         label_name=spec.source.label_fields[0] if spec.source.label_fields else None,
         levels=levels,
         targets=targets,
-        clusters=[_card(pool, every, card, rows, views) for card, rows in clusters],
+        clusters=[fill_card(pool, every, card, views) for card in cards],
         warnings=tree_warnings(levels, targets),
         encoder=spec.encoder_name,
         settings=spec.model_dump(mode="json"),
@@ -186,37 +186,3 @@ def _rejections(storage: PoolStorage, shards: list[str]) -> tuple[int, dict[str,
         for reason, count in storage.ledger(shard).require_facts().summary["rejections"].items():
             totals[reason] = totals.get(reason, 0) + count
     return sum(totals.values()), totals
-
-
-def _largest_clusters(
-    pool: ReportPool, every: np.ndarray, selected: np.ndarray
-) -> list[tuple[tuple[int, int, int], np.ndarray]]:
-    """(cluster, size, selected) of the top level's largest clusters, with their most central rows."""
-    level = pool.spec.n_levels
-    most = CARD_IMAGES if pool.spec.modality == "image" else CARD_TEXTS
-    clusters = pool.clusters_at(level)
-    sizes = np.bincount(clusters[every])
-    distances = np.concatenate(
-        [pool.storage.assigned(level, shard).rows.column("distance") for shard in pool.index.shards]
-    )
-    taken = np.bincount(clusters[selected], minlength=len(sizes))
-    found = []
-    for cluster in np.argsort(-sizes, kind="stable")[:CARDS]:
-        members = every[clusters[every] == cluster]
-        if len(members):
-            central = members[np.argsort(distances[members], kind="stable")[:most]]
-            found.append(((int(cluster), int(sizes[cluster]), int(taken[cluster])), central))
-    return found
-
-
-def _card(
-    pool: ReportPool, every: np.ndarray, card: tuple[int, int, int], central: np.ndarray, views: PoolViews
-) -> ClusterCard:
-    cluster, size, taken = card
-    top: list[tuple[str, int]] = []
-    if pool.labels is not None:
-        counts = pool.label_counts(every[pool.clusters_at(pool.spec.n_levels)[every] == cluster])
-        best = np.argsort(-counts, kind="stable")[:3]
-        top = [(pool.label_names[i], int(counts[i])) for i in best if counts[i]]
-    share = size / len(every)
-    return ClusterCard(pool.spec.n_levels, cluster, size, share, taken, top, views.of(central))

@@ -10,7 +10,7 @@ import polars as pl
 from curation_assets.graph.refit import standing_tree
 from curation_assets.pools import PoolSpec
 from curation_assets.steps.context import StepContext
-from curation_assets.steps.tree.levels import level_lines, measure_levels
+from curation_assets.steps.tree.levels import level_lines, measure_levels, shown_level
 from curation_assets.storage.clusters import read_parents
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.tables import Tree, level_asset
@@ -77,7 +77,7 @@ def _measured_levels(step: StepContext) -> list[dict[str, Any]]:
     for line in level_lines(levels):
         step.log(line)
     for row in levels:
-        step.observe(level_asset(row["level"], "clusters"), None, row)
+        step.observe(level_asset(row["level"], "clusters"), None, shown_level(row))
     return levels
 
 

@@ -12,7 +12,15 @@ from curation_assets.pools import PoolSpec
 from curation_assets.storage.clusters import read_parents
 from curation_assets.storage.pool_storage import PoolStorage
 
-LEVEL_FIGURES = ("level", "n_clusters", "effective_number", "largest_share", "collapsed", "dropped")
+_SHOWN_AS = {
+    "level": "level",
+    "n_clusters": "n_clusters",
+    "effective_number": "effective_clusters_of_samples",
+    "largest_share": "largest_share_of_samples",
+    "collapsed": "collapsed",
+    "dropped": "dropped",
+}
+"""Stored figure -> its name where it is shown; docs/figures.md says what each means."""
 
 
 def measure_levels(spec: PoolSpec, storage: PoolStorage) -> list[dict[str, Any]]:
@@ -51,6 +59,11 @@ def measure_levels(spec: PoolSpec, storage: PoolStorage) -> list[dict[str, Any]]
             }
         )
     return found
+
+
+def shown_level(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures of one level, by the names that people see; `row` is one of `measure_levels`."""
+    return {shown: row[name] for name, shown in _SHOWN_AS.items()}
 
 
 def level_lines(levels: Sequence[Mapping[str, Any]]) -> Iterator[str]:

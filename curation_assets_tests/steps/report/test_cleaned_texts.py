@@ -37,7 +37,7 @@ def test_figures_are_of_admissible_rows(data: ReportData) -> None:
     assert sum(counts[0] for counts in data.targets[0].label_counts.values()) == 53, "one has no label"
     excluded = {"b00", "b01", "c00", "c01", "c02", "c19"}
     shown = [*data.pool_sample, *data.targets[0].random_sample, *data.targets[0].balanced_sample]
-    shown += [view for card in data.clusters for view in card.central]
+    shown += [view for card in data.clusters for view in card.examples]
     assert not excluded & {view.caption.split(" · ")[0] for view in shown}
 
 

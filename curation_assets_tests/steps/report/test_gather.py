@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from curation_assets.steps.report import gather_report
+from curation_assets.steps.report.cards import CARD_IMAGES
 from curation_assets.storage.fit_rows import FitRows, FittedShard, save_fit_rows
 from curation_assets.storage.tables import Admitted
 from curation_assets_tests.steps.drawn_pool import RECIPE, Pool
@@ -25,6 +26,11 @@ def test_the_report_counts_what_the_ledger_counts(drawn: Pool) -> None:
     assert sum(counts[2] for counts in small.label_counts.values()) == 15
     assert len(small.balanced_sample) == len(small.random_sample) == 15
     assert sum(card.size for card in data.clusters) == 49
+    for card in data.clusters:
+        assert len(card.examples) == min(card.size, CARD_IMAGES)
+        assert len({view.caption for view in card.examples}) == len(card.examples)
+        assert 1 <= card.n_children_shown <= card.n_children or card.n_children == 0
+        assert 0 < card.covered <= 1
     assert data.label_name == "kind"
     assert data.embedding_speed.startswith("54 samples in ")
     assert "; bottleneck: " in data.embedding_speed
