@@ -9,6 +9,7 @@ import pytest
 
 from curation_assets import definitions
 from curation_assets.defs.jobs import build_jobs
+from curation_assets.defs.pool_definitions import build_definitions
 from curation_assets.defs.sensors import build_sensor
 from curation_assets_tests.projects import SMALL_POOL, Project, environment_of, run_command
 
@@ -113,7 +114,7 @@ def test_a_sensor_says_that_its_yaml_has_changed(tmp_path: Path, setting: str, p
     project = Project(tmp_path)
     project.write_pool(SMALL_POOL)
     spec, home = project.spec, project.home
-    sensor = build_sensor(spec, home, build_jobs(spec, home))
+    sensor = build_sensor(spec, home, build_jobs(spec, home, build_definitions))
     path = home.pools_folder / "emoji.yaml"
     path.write_text(path.read_text() + setting)
     with dg.DagsterInstance.ephemeral() as instance:

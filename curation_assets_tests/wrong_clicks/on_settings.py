@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 
 from curation_assets.defs.jobs import build_jobs
+from curation_assets.defs.pool_definitions import build_definitions
 from curation_assets.defs.run.locks import only_runner
 from curation_assets.defs.sensors import build_sensor
 from curation_assets_tests.projects import SMALL_POOL
@@ -58,7 +59,7 @@ def without_reload(given: Mapping[str, Any], says: str, name: str) -> Wrong:
 
 def _sensor_of_a_broken_pool(hand: Hand) -> Shown:
     spec, home = hand.project.spec, hand.project.home
-    sensor = build_sensor(spec, home, build_jobs(spec, home))
+    sensor = build_sensor(spec, home, build_jobs(spec, home, build_definitions))
     hand.project.write_pool(settings(colour="red"))
     reason = sensor(dg.build_sensor_context(instance=hand.instance))
     assert isinstance(reason, dg.SkipReason)

@@ -16,7 +16,7 @@ from curation_assets_tests.steps.making import RECIPE
 def said(folder: Path, **verdicts: Any) -> list[str]:
     storage = PoolStorage(str(folder), "pool")
     with storage.output("selection").writing(RECIPE) as writer:
-        writer.summary.update(targets=dict.fromkeys(verdicts, 10), n_rows=100)
+        writer.summary.update(targets=dict.fromkeys(verdicts, 10), n_rows=100, n_admissible=90)
     if verdicts:
         store_comparison(storage, **verdicts)
     return list(result_lines(spec_of(), storage, 3, 1.0, whole=True))

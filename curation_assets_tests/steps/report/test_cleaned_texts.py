@@ -68,11 +68,13 @@ def test_groups_of_duplicates_show_the_kept_sample_first(data: ReportData) -> No
     first = duplicates.groups[0]
     assert first.kept.caption.startswith("a00")
     assert [(view.caption[:3], view.note) for view in first.removed] == [
-        ("b00", "same bytes"),
-        ("c00", "cosine 0.990"),
         ("b01", "cosine 0.970"),
+        ("c00", "cosine 0.990"),
+        ("b00", "same bytes"),
     ]
-    assert first.removed[0].text == first.kept.text
+    assert first.n_removed == 3
+    assert (first.lowest_similarity, first.highest_similarity) == pytest.approx((0.97, 0.99))
+    assert first.removed[2].text == first.kept.text
 
 
 def test_contamination_is_counted_by_set_with_both_texts(data: ReportData) -> None:
