@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from curation_assets import __version__
+from curation_assets.cli.faults import fault_line
 from curation_assets.cli.numbers import Bytes, Count, Counts
 from curation_assets.errors import CurationError
 
@@ -291,11 +292,17 @@ def ray_demo(pool: str, nodes: int) -> None:
 
 
 def main() -> None:
-    """Run the command line; a `CurationError` is printed as one message, without a traceback."""
+    """Run the command line; a `CurationError`, or a fault of the machine, is printed as one line."""
     try:
         cli()
     except CurationError as error:
         click.secho(f"error: {error}", fg="red", err=True)
+        sys.exit(2)
+    except Exception as error:
+        line = fault_line(error)
+        if line is None:
+            raise
+        click.secho(f"error: {line}", fg="red", err=True)
         sys.exit(2)
 
 
