@@ -9,6 +9,10 @@ class PoolSpecError(CurationError, ValueError):
     """A setting of a pool, or an option of a command, is invalid."""
 
 
+class ModelUnavailableError(PoolSpecError):
+    """The model of a pool cannot be loaded, so none of its shards can be embedded."""
+
+
 class ShardError(CurationError):
     """One shard of a pool cannot be processed; other shards are unaffected."""
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from curation_assets.errors import PoolSpecError
@@ -67,7 +68,9 @@ def library_errors(what: str, remedy: str) -> Iterator[None]:
         raise PoolSpecError(f"{what} ({error}): {remedy}") from error
 
 
-def require_known_model(model: str, *, known: bool, library: str, listing: str) -> None:
+def require_known_model(
+    model: str, *, known: bool, library: str, listing: str, names: Callable[[], Collection[str]]
+) -> None:
     """Refuse a model that its library does not know.
 
     Args:
@@ -75,6 +78,14 @@ def require_known_model(model: str, *, known: bool, library: str, listing: str) 
         known: whether the library lists it. A name such as hf-hub:owner/name passes: only the hub knows it.
         library: its name and version.
         listing: call that lists its models.
+        names: the same models, of which the message names those that are spelt alike.
+
+    Raises:
+        PoolSpecError: naming the model and the remedy.
     """
     if not known and ":" not in model:
-        raise PoolSpecError(f"encoder.model: {library} has no model '{model}': choose one of {listing}")
+        near = get_close_matches(model, names(), n=3)
+        choice = (
+            f"did you mean {' or '.join(near)}? All are in {listing}" if near else f"choose one of {listing}"
+        )
+        raise PoolSpecError(f"encoder.model: {library} has no model '{model}': {choice}")

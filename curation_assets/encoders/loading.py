@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 
 from curation_assets.encoders.base import Encoder
+from curation_assets.errors import ModelUnavailableError, PoolSpecError
 from curation_assets.pools import EncoderSettings
 from curation_assets.pools.device import resolve_device
 
@@ -28,7 +29,7 @@ class EncoderCache:
         encoder load it once.
 
         Raises:
-            PoolSpecError: as `build_encoder`.
+            ModelUnavailableError: if it cannot be loaded, for the reasons of `build_encoder`.
         """
         from curation_assets.encoders import build_encoder
 
@@ -37,7 +38,10 @@ class EncoderCache:
         with self._lock:
             if key not in self._loaded:
                 self._make_room(device)
-                self._loaded[key] = build_encoder(settings)
+                try:
+                    self._loaded[key] = build_encoder(settings)
+                except PoolSpecError as error:
+                    raise ModelUnavailableError(str(error)) from error
             self._loaded.move_to_end(key)
             return self._loaded[key]
 

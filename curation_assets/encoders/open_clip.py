@@ -24,6 +24,7 @@ class OpenClipEncoder(TorchEncoder):
             known=settings.model in open_clip.list_models(),
             library=f"open_clip {open_clip.__version__}",
             listing="open_clip.list_models()",
+            names=open_clip.list_models,
         )
         what = f"encoder.model '{settings.model}': open_clip cannot load pretrained='{settings.pretrained}'"
         remedy = (

@@ -53,6 +53,7 @@ def _create_model(settings: TimmEncoderSettings) -> torch.nn.Module:
         known=timm.is_model(settings.model.partition(".")[0]),
         library=f"timm {timm.__version__}",
         listing="timm.list_models()",
+        names=timm.list_models,
     )
     pretrained = settings.pretrained and settings.checkpoint is None
     what = f"encoder.model '{settings.model}': timm cannot load it with pretrained={pretrained}"

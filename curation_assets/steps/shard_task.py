@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from curation_assets.errors import ModelUnavailableError
 from curation_assets.graph.base import Step
 from curation_assets.steps.context import PoolAccess, StepContext
 from curation_assets.storage.atomic import Leftovers
@@ -35,6 +36,8 @@ class ShardOutcome:
     trace: str = ""
     is_transient: bool = False
     """Whether storage did not answer, so that another try may succeed."""
+    stops_others: bool = False
+    """Whether every other shard would fail in the same way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,13 @@ class MakeShard:
                 writer.summary.update(self.more)
         except Exception as error:
             message = f"{type(error).__name__}: {error}"
-            return ShardOutcome(None, message, traceback.format_exc(), is_transient(error))
+            return ShardOutcome(
+                None,
+                message,
+                traceback.format_exc(),
+                is_transient(error),
+                isinstance(error, ModelUnavailableError),
+            )
         return ShardOutcome(writer.stored())
 
 

@@ -146,6 +146,11 @@ class StepRun:
                     made[key] = outcome.facts
                     new.append(outcome.facts)
                 report(len(made) + len(failures), f"shard {key}")
+                if outcome.stops_others and engine.is_local:
+                    # Each of them would look for the model again, which takes a minute where the network is slow.
+                    rest = [item.shard.key for item in items[number + 1 :]]
+                    failures |= {left: ShardOutcome(None, f"not tried, see shard '{key}'") for left in rest}
+                    break
         # In the order of the run, not in that in which workers finished.
         made = {key: made[key] for key in keys if key in made}
         result = self._shards_result(made, failures, {item.shard.key for item in items})
