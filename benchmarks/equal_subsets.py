@@ -13,12 +13,14 @@ All trees have the numbers of clusters that `plan_levels` gives for the pool and
 
 from __future__ import annotations
 
+import argparse
 import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from curation_assets.algorithms import LevelSpec, fit_hierarchy, plan_levels, sample_balanced
 from curation_assets.algorithms.duplicates.deduplication import State, remove_near_duplicates
@@ -27,6 +29,15 @@ from curation_assets.algorithms.rows import ArrayRows
 from curation_assets.algorithms.sampling.start_levels import tree_start_level
 
 SUBSETS = ("random", "random again", "flat k-means", "paper's rule", "ours")
+
+
+def add_options(parser: argparse.ArgumentParser, steps: int) -> None:
+    """The options of a training that all these benchmarks have."""
+    parser.add_argument("--steps", type=int, default=steps)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--subsets", nargs="+", choices=SUBSETS, default=SUBSETS)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
 
 
 def different_rows(embeddings: np.ndarray, threshold: float, *, centring: bool) -> np.ndarray:

@@ -29,7 +29,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from equal_subsets import SUBSETS, ResultFile, different_rows, draw_subset, plan
+from equal_subsets import ResultFile, add_options, different_rows, draw_subset, plan
 from machine import describe_machine
 from tokenizers import ByteLevelBPETokenizer
 from torch import nn
@@ -221,11 +221,7 @@ def main() -> None:  # noqa: D103 - see the module
     parser.add_argument("--raw", type=Path, default=home.folder / "data/raw/docstrings")
     parser.add_argument("--cache", type=Path, default=home.folder / "data/benchmarks")
     parser.add_argument("--fraction", type=float, default=0.1, help="of the pool's tokens")
-    parser.add_argument("--steps", type=int, default=800)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--subsets", nargs="+", choices=SUBSETS, default=SUBSETS)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    add_options(parser, steps=800)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
 

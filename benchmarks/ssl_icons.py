@@ -26,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from equal_subsets import SUBSETS, ResultFile, different_rows, draw_subset, plan
+from equal_subsets import SUBSETS, ResultFile, add_options, different_rows, draw_subset, plan
 from icon_pool import IconPool, load_icon_pool
 from machine import describe_machine
 from sklearn.linear_model import RidgeClassifier
@@ -174,11 +174,7 @@ def main() -> None:  # noqa: D103 - see the module
         "--duplicates", type=float, default=0.99, help="cosine of near copies, as in emoji.yaml"
     )
     parser.add_argument("--fraction", type=float, default=0.1, help="of the deduplicated pool")
-    parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--subsets", nargs="+", choices=SUBSETS, default=SUBSETS)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    add_options(parser, steps=600)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
 

@@ -327,18 +327,6 @@ def test_a_missing_file_fails_its_shard_only(finished: Project, tmp_path: Path) 
     assert code == 0, output
 
 
-def test_a_model_that_cannot_be_had_fails_once(tmp_path: Path) -> None:
-    project = make_project(tmp_path / "typo", n_images=36, samples_per_shard=12)
-    project.write_pool({**SMALL_POOL, "encoder": {"kind": "timm", "model": "efficientnet_lite00"}})
-    code, output = project.run("run", "--pool", "emoji")
-    words = " ".join(output.split())
-    assert code == 1
-    assert words.count("has no model 'efficientnet_lite00'") == 1
-    assert "did you mean" in words
-    assert "shard '00001': not tried, see shard '00000'" in words
-    assert "3 of 3 shards failed" in words
-
-
 def test_impossible_sizes_are_refused_before_encoding(tmp_path: Path) -> None:
     project = make_project(tmp_path / "impossible", n_images=24)
     project.write_pool({**SMALL_POOL, "levels": [{"n_clusters": 500}, {"n_clusters": 10}]})

@@ -10,7 +10,6 @@ from typing import Any
 import click
 
 from curation_assets import __version__
-from curation_assets.cli.faults import fault_line
 from curation_assets.cli.numbers import Bytes, Count, Counts
 from curation_assets.errors import CurationError
 
@@ -299,6 +298,9 @@ def main() -> None:
         click.secho(f"error: {error}", fg="red", err=True)
         sys.exit(2)
     except Exception as error:
+        # Not above: it imports what reads pools, and --help has no need of that.
+        from curation_assets.cli.faults import fault_line
+
         line = fault_line(error)
         if line is None:
             raise

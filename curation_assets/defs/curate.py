@@ -107,15 +107,17 @@ def _work(
                 say(line)
         runner = WaveRunner(driver, lambda: build([spec], home), lambda line, style: None, parent=context.run)
         plan = driver.plan()
-        if takes_in := bool(config.shards and plan.wave and plan.wave.partitioned):
-            succeeded = plan.wave is None or runner.bring_up_to_date(list(plan.wave.outputs), config.shards)
+        # With no shard left to read, what follows is due.
+        only = plan.wave if config.shards and plan.wave and plan.wave.partitioned else None
+        if only:
+            succeeded = runner.bring_up_to_date(list(only.outputs), config.shards)
         else:
             succeeded = runner.bring_up_to_date(None, plan=plan)
         if not succeeded:
             raise failure(runner)
         driver.storage.remove_orphans(list(driver.steps))
         seconds = time.monotonic() - began
-        for line in result_lines(spec, driver.storage, runner.n_made, seconds, whole=not takes_in):
+        for line in result_lines(spec, driver.storage, runner.n_made, seconds, whole=only is None):
             say(line)
         for line in warning_lines(spec, driver.storage):
             say(line, "yellow")

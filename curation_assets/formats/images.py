@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError, features
 
 from curation_assets.formats.base import RejectedSampleError, RejectionReason
-from curation_assets.formats.first_bytes import what_begins_so
+from curation_assets.formats.file_kinds import what_begins_so
 from curation_assets.formats.png_chunks import without_large_texts
 
 # The only decoders of Pillow that see untrusted bytes; its EPS reader, for example, runs Ghostscript.

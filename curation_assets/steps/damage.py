@@ -11,6 +11,7 @@ import polars as pl
 from curation_assets.formats.accounts import LeftOut, LeftOutCounts, left_out_lines
 from curation_assets.formats.base import RejectionReason, SourceFile
 from curation_assets.pools import PoolSpec
+from curation_assets.storage.outputs import Facts
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import load_left_out
 from curation_assets.storage.tables import Embedded, RawPool
@@ -67,12 +68,16 @@ class Rejections:
         )
 
 
-def damaged_files(spec: PoolSpec, storage: PoolStorage) -> list[DamagedFile]:
+ShardFacts = Mapping[str, Facts]
+"""Of the raw pool, by shard; the functions below read them where they are not given."""
+
+
+def damaged_files(spec: PoolSpec, storage: PoolStorage, made: ShardFacts | None = None) -> list[DamagedFile]:
     """Files that could not be read, or not to their end, by shard; also of shards that are set aside unread.
 
     In a folder of single samples a damaged file is a rejected sample and is not listed here.
     """
-    made, found = storage.shard_facts(RawPool.asset), []
+    made, found = storage.shard_facts(RawPool.asset) if made is None else made, []
     reasons = [] if spec.source.format == "folder" else [reason.value for reason in _OF_A_FILE]
     for shard in storage.all_shards():
         facts = made.get(shard.key)
@@ -87,12 +92,13 @@ def damaged_files(spec: PoolSpec, storage: PoolStorage) -> list[DamagedFile]:
     return found
 
 
-def rejections_by_shard(storage: PoolStorage) -> dict[str, Rejections]:
+def rejections_by_shard(storage: PoolStorage, made: ShardFacts | None = None) -> dict[str, Rejections]:
     """Rejected samples of every shard that was read, with those that turned out when it was embedded."""
-    raw, embedded = storage.shard_facts(RawPool.asset), storage.shard_facts(Embedded.asset)
+    made = storage.shard_facts(RawPool.asset) if made is None else made
+    embedded = storage.shard_facts(Embedded.asset)
     found = {}
     for shard in storage.all_shards():
-        if (facts := raw.get(shard.key)) is None:
+        if (facts := made.get(shard.key)) is None:
             continue
         reasons = Counter(facts.summary["rejections"])
         after = embedded.get(shard.key)
@@ -133,13 +139,14 @@ class LostFiles:
         return f"{what} ({self.share:.0%} of the bytes): {names}"
 
 
-def lost_files(spec: PoolSpec, storage: PoolStorage) -> LostFiles:
+def lost_files(spec: PoolSpec, storage: PoolStorage, made: ShardFacts | None = None) -> LostFiles:
     """Files with rejections and no accepted sample, of the shards that take part.
 
     In a folder each file is a sample, so none counts. Failed downloads say nothing about a file.
     """
     lost: list[SourceFile] = []
-    shards, made = storage.shards(), storage.shard_facts(RawPool.asset)
+    shards = storage.shards()
+    made = storage.shard_facts(RawPool.asset) if made is None else made
     for shard in shards if spec.source.format != "folder" else ():
         facts = made.get(shard.key)
         if facts is None or set(facts.summary["rejections"]) <= {RejectionReason.DOWNLOAD_FAILED.value}:
@@ -150,7 +157,8 @@ def lost_files(spec: PoolSpec, storage: PoolStorage) -> LostFiles:
         rows = storage.raw_pool(shard.key).samples.read("file", "reason")
         used = set(rows.filter(pl.col("reason").is_null())["file"].unique())
         failed = rows.filter(pl.col("reason") != RejectionReason.DOWNLOAD_FAILED.value)["file"].unique()
-        lost += [file for file in shard.files if file.path in set(failed) - used]
+        useless = set(failed) - used
+        lost += [file for file in shard.files if file.path in useless]
     lost = [file for file in lost if file.size_bytes]
     files = [file for shard in shards for file in shard.files]
     return LostFiles(
@@ -163,25 +171,25 @@ def lost_files(spec: PoolSpec, storage: PoolStorage) -> LostFiles:
 
 def damage_lines(spec: PoolSpec, storage: PoolStorage) -> Iterator[str]:
     """What could not be used or is left out, for people; nothing if all of the pool is used."""
-    files_left_out, members_left_out = left_out_of_pool(storage)
+    made = storage.shard_facts(RawPool.asset)
+    files_left_out, members_left_out = left_out_of_pool(storage, made)
     yield from left_out_lines(files_left_out)
     yield from left_out_lines(members_left_out, "member")
-    every = total_rejections(rejections_by_shard(storage))
+    every = total_rejections(rejections_by_shard(storage, made))
     if every.reasons:
         yield f"rejected: {every.reasons.total():,} of {every.n_samples:,} samples ({every.words})"
-        if (lost := lost_files(spec, storage)).paths:
+        if (lost := lost_files(spec, storage, made)).paths:
             yield lost.words
-    files = [file for file in damaged_files(spec, storage) if not file.is_merely_empty]
+    files = [file for file in damaged_files(spec, storage, made) if not file.is_merely_empty]
     for file in files[:_FILES_SHOWN]:
         yield f"damaged: {file.file} ({file.reason}: {file.detail})"
     if len(files) > _FILES_SHOWN:
         yield f"and {len(files) - _FILES_SHOWN} more damaged files: see the check files_are_readable of raw_pool"
 
 
-def left_out_of_pool(storage: PoolStorage) -> tuple[LeftOut, LeftOut]:
+def left_out_of_pool(storage: PoolStorage, made: ShardFacts) -> tuple[LeftOut, LeftOut]:
     """What is left out of the pool: files of the last listing, and members of its files."""
     members = LeftOutCounts()
-    made = storage.shard_facts(RawPool.asset)
     for shard in storage.all_shards():
         if shard.key in made:
             members.merge(made[shard.key].summary.get("left_out", {}))

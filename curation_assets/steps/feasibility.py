@@ -7,16 +7,15 @@ from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 
-import polars as pl
-
 from curation_assets.errors import CurationError, PoolSpecError
 from curation_assets.formats.base import RawSample, Rejection, ShardReader, SourceFile
 from curation_assets.pools import EmbeddingsSource
 from curation_assets.steps.comparison.labels_table import read_labels_table
 from curation_assets.steps.context import PoolAccess
 from curation_assets.steps.ingest.repeated_ids import require_distinct_ids
+from curation_assets.steps.ingest.sample_labels import unknown_labels
 from curation_assets.steps.soundness import require_few_rejections
-from curation_assets.storage.tables import LABEL_PREFIX, RawPool, TokenCounts
+from curation_assets.storage.tables import RawPool, TokenCounts
 
 _SAMPLES_LOOKED_AT = 100
 _FIELDS_NAMED = 20
@@ -45,7 +44,7 @@ def require_feasible_pool(pool: PoolAccess) -> None:
     if spec.modality == "text":
         # No tokenizer makes more tokens than bytes.
         spec.require_tokens(_n_tokens(pool, keys) or sum(summary["size_bytes"] for summary in summaries))
-    _require_labels(pool, keys)
+    _require_labels(pool)
     if spec.probe and spec.probe.labels and storage.probe().facts() is None:
         read_labels_table(spec.probe.labels, Path(pool.home_folder))
 
@@ -59,8 +58,9 @@ def require_encodable_pool(pool: PoolAccess) -> None:
     """
     require_feasible_pool(pool)
     storage = pool.storage
-    made = [shard.key for shard in storage.shards() if storage.raw_pool(shard.key).facts()]
-    require_distinct_ids(storage, pool.spec.source, made)
+    made = storage.shard_facts(RawPool.asset)
+    keys = [shard.key for shard in storage.shards() if shard.key in made]
+    require_distinct_ids(storage, pool.spec.source, keys)
 
 
 def require_sound_start(pool: PoolAccess, files: Sequence[SourceFile]) -> str:
@@ -131,28 +131,19 @@ def _n_tokens(pool: PoolAccess, keys: Sequence[str]) -> int | None:
     return sum(facts[key].summary["n_tokens"] for key in keys) if all(key in facts for key in keys) else None
 
 
-def _require_labels(pool: PoolAccess, keys: Sequence[str]) -> None:
+def _require_labels(pool: PoolAccess) -> None:
     """Refuse a label field that no sample has; one that is there but always empty may fill later."""
-    missing = set(pool.spec.source.label_fields)
-    n_rows = 0
-    for key in keys:
-        if not missing:
-            return
-        columns = {LABEL_PREFIX + name: name for name in sorted(missing)}
-        table = pool.storage.raw_pool(key).samples.read(*columns)
-        n_rows += len(table)
-        filled = table.select(pl.col(column).count() for column in columns).row(0)
-        missing -= {name for name, count in zip(columns.values(), filled, strict=True) if count}
+    missing = unknown_labels(pool.spec, pool.storage)
     files = [file for shard in pool.storage.shards() for file in shard.files]
-    if not missing or not n_rows or not files:
+    if not missing or not files:
         return
     try:
         head = islice(pool.reader.read(files[0].path), _SAMPLES_LOOKED_AT)
         present = _fields([item for item in head if isinstance(item, RawSample)])
     except CurationError:
         return
-    for name in pool.spec.source.label_fields:
-        if name in missing and name not in present:
+    for name in missing:
+        if name not in present:
             raise PoolSpecError(_no_such_field(name, present, f"no sample of pool '{pool.spec.name}'"))
 
 

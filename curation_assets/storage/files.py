@@ -82,6 +82,16 @@ class StoredTable(StoredFile):
         """One column."""
         return self.read(name)[name]
 
+    def columns(self) -> list[str]:
+        """Names of the stored columns; reads the file's footer."""
+        path = self.path
+        if is_local(path):
+            return list(pl.read_parquet_schema(Path(str(path))))
+        import pyarrow.parquet as pq
+
+        with path.fs.open(path.path, "rb") as file, pq.ParquetFile(file) as parquet:
+            return list(parquet.schema_arrow.names)
+
     def part(self, column: str, value: str, *columns: str) -> pl.DataFrame:
         """The rows that have a value in a column; row groups whose statistics exclude it are not read.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import re
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,13 @@ def wrapped(error: Exception) -> Exception:
 @pytest.mark.parametrize("error", [ValueError("x"), KeyError("x"), FileNotFoundError(errno.ENOENT, "x", "y")])
 def test_other_errors_keep_their_traceback(error: Exception) -> None:
     assert fault_line(wrapped(error)) is None
+
+
+def test_help_reads_no_pools_and_starts_no_dagster() -> None:
+    heavy = "{'dagster', 'polars', 'numpy'} & set(sys.modules)"
+    command = [sys.executable, "-c", f"import sys, curation_assets.cli.main; print(sorted({heavy}))"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_a_cut_database_is_one_line(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from curation_assets.encoders import loading
 from curation_assets.graph.steps import pool_steps
 from curation_assets.pools import PoolSpec
 from curation_assets.project import Home
+from curation_assets_tests.projects import SMALL_POOL, make_project
 from curation_assets_tests.steps.drawn_pool import MeanColours, png, write_tar
 
 STEPS = ["raw_pool", "embeddings"]
@@ -114,3 +115,15 @@ def test_threads_do_not_make_embeddings_out_of_date_and_precision_does() -> None
     assert fingerprint() == "37cfbdb9a29e"
     assert fingerprint(decode_threads=0) == fingerprint(precision="float32") == fingerprint()
     assert len({fingerprint(), fingerprint(precision="auto"), fingerprint(precision="bfloat16")}) == 3
+
+
+def test_a_model_that_cannot_be_had_fails_once(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "typo", n_images=36, samples_per_shard=12)
+    project.write_pool({**SMALL_POOL, "encoder": {"kind": "timm", "model": "efficientnet_lite00"}})
+    code, output = project.run("run", "--pool", "emoji")
+    words = " ".join(output.split())
+    assert code == 1
+    assert words.count("has no model 'efficientnet_lite00'") == 1
+    assert "did you mean" in words
+    assert "shard '00001': not tried, see shard '00000'" in words
+    assert "3 of 3 shards failed" in words

@@ -52,6 +52,8 @@ def test_parts_are_those_of_the_whole_table(tmp_path: Path, place: str, statisti
         assert part.equals(table.filter(pl.col("target") == target).select("sample_id"))
     parts = [selection.selected.part("shard", shard) for shard in SHARDS]
     assert sum(part.height for part in parts) == table.height > 50
+    assert selection.selected.columns() == table.columns
+    assert selection.repeated_ids.columns() == list(Selection.repeated_ids.schema)
 
 
 @pytest.mark.parametrize("place", ["local", "memory"])

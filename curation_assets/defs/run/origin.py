@@ -22,7 +22,6 @@ from curation_assets.project import DAGSTER_HOME_VARIABLE, Home
 
 WORKSPACE = "workspace.yaml"
 DEFINITIONS = "curation_assets.definitions"
-_LOCATION = "curation_assets"
 _REPOSITORY = "__repository__"
 """Name that Dagster gives to the definitions of a module."""
 
@@ -34,15 +33,19 @@ def job_origin(home: Home, job: str) -> RemoteJobOrigin:
 
 
 def location_name(home: Home) -> str:
-    """Name of the project's code location, from workspace.yaml in the project folder or in DAGSTER_HOME.
+    """Name of the code location: of our definitions in the first of the project's workspaces, or else its first."""
+    found = next(filter(None, map(_locations, _workspaces(home))))
+    return next((name for name, module in found if module == DEFINITIONS), found[0][0])
 
-    The location of our definitions, or else the first; `curation_assets` if there is no such file.
-    """
-    for folder in (home.folder, Path(os.environ.get(DAGSTER_HOME_VARIABLE) or home.folder)):
-        found = _locations(folder / WORKSPACE)
-        if found:
-            return next((name for name, module in found if module == DEFINITIONS), found[0][0])
-    return _LOCATION
+
+def workspace_file(home: Home) -> Path:
+    """The workspace.yaml of the project folder or of DAGSTER_HOME, or else our own."""
+    return next(path for path in _workspaces(home) if path.exists())
+
+
+def _workspaces(home: Home) -> list[Path]:
+    dagster_home = Path(os.environ.get(DAGSTER_HOME_VARIABLE) or home.folder)
+    return [home.folder / WORKSPACE, dagster_home / WORKSPACE, Path(__file__).with_name(WORKSPACE)]
 
 
 def _locations(path: Path) -> list[tuple[str, str]]:

@@ -298,8 +298,8 @@ class StepRun:
         for name in self.step.inputs:
             if name == Embedded.asset and not self.step.reads_every_vector:
                 continue
-            of_shards = freshness.steps[name].partitioned
-            for shard in (list(freshness.shards) if key is None else [key]) if of_shards else [None]:
+            source = freshness.steps[name]
+            for shard in [key] if source.partitioned and key is not None else freshness.keys_of(source):
                 facts = freshness.facts(name, shard)
                 if facts and (damage := damaged_file(storage.output(name, shard), facts)):
                     raise DamagedFileError(

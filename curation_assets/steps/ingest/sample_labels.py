@@ -14,12 +14,11 @@ def unknown_labels(spec: PoolSpec, storage: PoolStorage) -> list[str]:
     missing, n_samples = list(spec.source.label_fields), 0
     for shard in storage.shards():
         raw = storage.raw_pool(shard.key)
-        facts = raw.facts()
-        if not missing or facts is None:
+        if not missing or raw.facts() is None:
             continue
         # A shard that was read before the settings changed does not have the new columns.
-        kept = facts.settings.get("source", {}).get("label_fields", ())
-        for name in [name for name in missing if name in kept]:
+        kept = raw.samples.columns()
+        for name in [name for name in missing if LABEL_PREFIX + name in kept]:
             values = raw.samples.column(LABEL_PREFIX + name)
             n_samples += len(values)
             if values.null_count() < len(values):
