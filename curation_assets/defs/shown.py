@@ -18,6 +18,7 @@ from curation_assets.defs.metadata import (
     table,
 )
 from curation_assets.defs.run.step_run import Shown
+from curation_assets.formats.accounts import left_out_table
 from curation_assets.project import report_url
 from curation_assets.steps.cleaning.duplicate_groups import largest_groups
 from curation_assets.steps.comparison.verdict import verdict_lines
@@ -44,6 +45,12 @@ def _rejected_samples(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
     stored = pool.storage.evaluation_sets().rejected
     rejected = stored.read("set", "sample_id", "file", "reason", "detail")
     return table("rejected_samples", rejected.head(_ROWS_SHOWN).to_dicts())
+
+
+def _left_out(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
+    """Members of a shard's files that are neither samples nor rejections."""
+    lines = left_out_table(output.require_facts().summary.get("left_out", {}), "member")
+    return table("left_out", [{"n": line.n, "what": line.what, "kinds": line.kinds} for line in lines])
 
 
 def _evidence(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
@@ -180,6 +187,7 @@ def _report(pool: PoolAccess, output: Output) -> Mapping[str, Any]:
 
 
 SHOWN: Mapping[str, Shown] = {
+    "raw_pool": _left_out,
     "evaluation_sets": _rejected_samples,
     "contaminated": _evidence,
     "duplicates": _largest_groups,

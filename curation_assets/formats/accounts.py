@@ -84,8 +84,19 @@ def extension_of(name: str) -> str:
     return found if _EXTENSION.fullmatch(found) else NO_EXTENSION
 
 
-def left_out_lines(left_out: LeftOut, unit: str = "file") -> Iterator[str]:
-    """What is left out, for people, a line for each cause: `8 files without a known extension were left out: .jp2 8`.
+@dataclass(frozen=True, slots=True)
+class LeftOutLine:
+    """What is left out for one cause, in words."""
+
+    n: int
+    what: str
+    """What is counted and why it is left out: `files without a known extension`."""
+    kinds: str
+    """The most frequent extensions with their counts: `.jp2 8, .svg 2`."""
+
+
+def left_out_table(left_out: LeftOut, unit: str = "file") -> Iterator[LeftOutLine]:
+    """What is left out, for people, a line for each cause.
 
     Args:
         left_out: the counts.
@@ -97,10 +108,13 @@ def left_out_lines(left_out: LeftOut, unit: str = "file") -> Iterator[str]:
         shown = ", ".join(f"{kind} {count:,}" for kind, count in by_count[:_KINDS_SHOWN])
         more = f", {len(by_count) - _KINDS_SHOWN} more kinds" if len(by_count) > _KINDS_SHOWN else ""
         noun = _NOUNS.get(Cause(cause), unit) if cause in set(Cause) else unit
-        what = (
-            f"{total:,} {noun}{'' if total == 1 else 's'} {cause} {'was' if total == 1 else 'were'} left out"
-        )
-        yield f"{what}: {shown}{more}"
+        yield LeftOutLine(total, f"{noun}{'' if total == 1 else 's'} {cause}", shown + more)
+
+
+def left_out_lines(left_out: LeftOut, unit: str = "file") -> Iterator[str]:
+    """The lines of `left_out_table` as sentences: `8 files without a known extension were left out: .jp2 8`."""
+    for line in left_out_table(left_out, unit):
+        yield f"{line.n:,} {line.what} {'was' if line.n == 1 else 'were'} left out: {line.kinds}"
 
 
 @dataclass(slots=True)

@@ -34,6 +34,7 @@ class ExtraInput(StrEnum):
     EVALUATION_FILES = "files of the evaluation sets"
     LABELS_TABLE = "table of labels"
     FIT_ROWS = "rows of the fit"
+    LEFT_OUT = "files that the listing leaves out"
 
 
 @dataclass(frozen=True, slots=True)

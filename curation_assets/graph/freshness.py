@@ -22,10 +22,10 @@ from curation_assets.storage.labels import load_labels_digest
 from curation_assets.storage.outputs import Facts, Recipe
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.presence import StoredFiles
-from curation_assets.storage.shards import Shard
+from curation_assets.storage.shards import Shard, load_left_out
 from curation_assets.storage.tables import RawPool
 
-_SOURCE, _FIT_ROWS, _LABELS = "source", "fit_rows", "labels"
+_SOURCE, _FIT_ROWS, _LABELS, _LEFT_OUT = "source", "fit_rows", "labels", "left_out"
 NOT_MADE = "not made yet"
 _SHARE_READ_WHOLE = 4
 """Facts of a whole step are read at once if at least a quarter of the shards are judged."""
@@ -192,6 +192,8 @@ class Freshness:
                 return _LABELS, load_labels_digest(self._storage.folder) or ""
             case ExtraInput.FIT_ROWS:
                 return _FIT_ROWS, self._fit_rows_digest() or ""
+            case ExtraInput.LEFT_OUT:
+                return _LEFT_OUT, fingerprint(load_left_out(self._storage.folder))
 
     def _fit_rows_digest(self) -> str | None:
         rows = self.fit_rows()

@@ -112,7 +112,7 @@ def curation_report_step(spec: PoolSpec) -> Step:
     cleaned = [*judges(spec), *admitted_rows(spec)]
     return Step(
         name="curation_report",
-        version="5",
+        version="6",
         inputs=(
             *("raw_pool", "embeddings", *of_levels(spec, "clusters"), *of_levels(spec, "assign")),
             *(*cleaned, "drift", "selection", "ledger", "comparison", "frontier"),
@@ -122,6 +122,7 @@ def curation_report_step(spec: PoolSpec) -> Step:
         lane=Lane.REPORT,
         weight=Weight.MEMORY,
         level=spec.n_levels,
+        extra_inputs=(ExtraInput.LEFT_OUT,),
         badges=("html",),
         description="What the pool looked like and what came out, in one self-contained HTML page.",
     )

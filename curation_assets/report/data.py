@@ -166,6 +166,17 @@ class FateSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOutSummary:
+    """Files of the pool's folder, or members of its files, that are neither samples nor rejections, for one cause."""
+
+    n: int
+    what: str
+    """What they are, and why they are left out."""
+    kinds: str
+    """Their extensions with counts."""
+
+
+@dataclass(frozen=True, slots=True)
 class AtlasSummary:
     """The export for Embedding Atlas."""
 
@@ -203,6 +214,7 @@ class ReportData:
     """A uniform draw from the pool."""
     fates: Sequence[FateSummary] = ()
     """Together they cover every row of the pool."""
+    left_out: Sequence[LeftOutSummary] = ()
     duplicates: DuplicatesSummary | None = None
     contamination: Sequence[ContaminationSummary] = ()
     """By evaluation set; empty without decontamination."""

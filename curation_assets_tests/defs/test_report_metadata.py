@@ -29,3 +29,15 @@ def test_the_report_shows_its_verdicts_and_a_link_that_opens(tmp_path: Path) -> 
     assert shown["open"].url == "http://127.0.0.1:3123/p/curation_report.html"
     assert shown["comparison"].md_str.startswith("![every measure")
     assert shown["report"].path == str(tmp_path / "p" / "curation_report" / "curation_report.html")
+
+
+def test_a_raw_pool_shows_the_members_that_are_left_out(tmp_path: Path) -> None:
+    pool = PoolAccess(spec_of(), PoolStorage(str(tmp_path), "p"), str(tmp_path))
+    output = pool.storage.output("raw_pool", "a")
+    with output.writing(Recipe({}, {}, "1")) as writer:
+        writer.summary["left_out"] = {"without a known extension": {".idx": 7}}
+    (line,) = SHOWN["raw_pool"](pool, output)["left_out"].records
+    assert line.data == {"n": 7, "what": "members without a known extension", "kinds": ".idx 7"}
+    with output.writing(Recipe({}, {}, "1")) as writer:
+        writer.summary["left_out"] = {}
+    assert SHOWN["raw_pool"](pool, output) == {}

@@ -14,6 +14,7 @@ from curation_assets.storage.evaluation import save_evaluation_listing
 from curation_assets.storage.labels import save_labels_sight
 from curation_assets.storage.outputs import timestamp
 from curation_assets.storage.pool_storage import PoolStorage
+from curation_assets.storage.shards import save_left_out
 from curation_assets.storage.tables import RawPool
 from curation_assets_tests.graph.stored_steps import (
     FILES,
@@ -292,6 +293,21 @@ def test_a_probe_follows_its_table_of_labels(tmp_path: Path) -> None:
     save_labels_sight(storage.folder, SourceFile("labels.csv", 10, "2"))
     assert reason() == "input labels changed"
     save_labels_sight(storage.folder, SourceFile("labels.csv", 10, "1"))
+    assert reason() is None
+
+
+def test_a_report_follows_what_the_listing_leaves_out(tmp_path: Path) -> None:
+    storage = PoolStorage(str(tmp_path), "p")
+    steps = {"report": whole("report", extra_inputs=(ExtraInput.LEFT_OUT,))}
+
+    def reason() -> str | None:
+        return Freshness(storage, steps, []).reason("report", None)
+
+    make(storage, Freshness(storage, steps, []), "report", None, "page")
+    assert reason() is None
+    save_left_out(storage.folder, {"without a known extension": {".jp2": 8}})
+    assert reason() == "input left_out changed"
+    save_left_out(storage.folder, {})
     assert reason() is None
 
 

@@ -16,6 +16,7 @@ from curation_assets.report.data import (
     DuplicatesSummary,
     EvidencePair,
     FateSummary,
+    LeftOutSummary,
     ReportData,
     SampleView,
 )
@@ -306,6 +307,14 @@ def test_duplicates_and_contamination_are_shown_with_their_twins() -> None:
     assert captions.index("original 0") < captions.index("copy 0")
     nothing = page(duplicates=DuplicatesSummary(13_000, {}, 0, []))
     assert "None among 13,000 samples." in nothing.text
+
+
+def test_what_is_left_out_is_a_table_of_causes() -> None:
+    line = LeftOutSummary(1_014, "files without a known extension", ".jp2 1,008, .<b> 6")
+    rendered = page(left_out=[line])
+    assert "Left out of the pool" in rendered.text
+    assert "files without a known extension 1,014 .jp2 1,008, .<b> 6" in rendered.text
+    assert "Left out of the pool" not in page(left_out=[]).text
 
 
 def test_fates_add_up_and_take_the_place_of_rejections() -> None:

@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
+from curation_assets.formats.accounts import left_out_table
 from curation_assets.formats.base import ShardReader
 from curation_assets.pools import PoolSpec, TargetSettings
-from curation_assets.report.data import AtlasSummary, ReportData, TargetSummary
+from curation_assets.report.data import AtlasSummary, LeftOutSummary, ReportData, TargetSummary
+from curation_assets.steps.damage import left_out_of_pool
 from curation_assets.steps.dataset.atlas import atlas_command
 from curation_assets.steps.ingest.throughput import RunThroughput
 from curation_assets.steps.report.balance import label_table, summarise_levels
@@ -31,7 +33,7 @@ from curation_assets.steps.report.pool import ReportPool
 from curation_assets.steps.report.samples import PoolViews
 from curation_assets.steps.report.warnings import tree_warnings
 from curation_assets.storage.pool_storage import PoolStorage
-from curation_assets.storage.tables import Atlas
+from curation_assets.storage.tables import Atlas, RawPool
 
 GRID_SAMPLES = 96
 TEXT_SAMPLES = 24
@@ -107,6 +109,7 @@ def gather_report(
         tree_version=top.summary.get("tree_version") or "",
         pool_sample=views.of(pool_sample),
         fates=summarise_fates(storage, pool.index.shards),
+        left_out=_left_out(storage),
         duplicates=summarise_duplicates(pool, evidence, views),
         contamination=summarise_contamination(pool, evidence, views, evaluation_readers or {}),
         atlas=_summarise_atlas(spec, storage.atlas()),
@@ -178,6 +181,12 @@ def _summarise_atlas(spec: PoolSpec, atlas: Atlas) -> AtlasSummary | None:
     n_rows, n_pool_rows = facts.summary["n_rows"], facts.summary["n_pool_rows"]
     picture = atlas.path(Atlas.PICTURE).read_bytes()
     return AtlasSummary(atlas_command(atlas, spec), n_rows, n_pool_rows, picture)
+
+
+def _left_out(storage: PoolStorage) -> list[LeftOutSummary]:
+    files, members = left_out_of_pool(storage, storage.shard_facts(RawPool.asset))
+    lines = (*left_out_table(files), *left_out_table(members, "member"))
+    return [LeftOutSummary(line.n, line.what, line.kinds) for line in lines]
 
 
 def _rejections(storage: PoolStorage, shards: list[str]) -> tuple[int, dict[str, int]]:

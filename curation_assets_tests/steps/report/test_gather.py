@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from curation_assets.report.data import LeftOutSummary
 from curation_assets.steps.report import gather_report
 from curation_assets.steps.report.cards import CARD_IMAGES
 from curation_assets.storage.fit_rows import FitRows, FittedShard, save_fit_rows
+from curation_assets.storage.shards import save_left_out
 from curation_assets.storage.tables import Admitted
 from curation_assets_tests.steps.drawn_pool import RECIPE, Pool
 
@@ -32,8 +34,17 @@ def test_the_report_counts_what_the_ledger_counts(drawn: Pool) -> None:
         assert 1 <= card.n_children_shown <= card.n_children or card.n_children == 0
         assert 0 < card.covered <= 1
     assert data.label_name == "kind"
+    assert data.left_out == []
     assert data.embedding_speed.startswith("54 samples in ")
     assert "; bottleneck: " in data.embedding_speed
+
+
+def test_files_that_the_listing_left_out_are_in_the_report(drawn: Pool, tmp_path: Path) -> None:
+    shutil.copytree(drawn.folder, tmp_path / "pool")
+    pool = Pool(tmp_path / "pool")
+    save_left_out(pool.storage.folder, {"without a known extension": {".jp2": 8, ".heic": 6}})
+    data = gather_report(pool.spec, pool.storage, pool.reader)
+    assert data.left_out == [LeftOutSummary(14, "files without a known extension", ".jp2 8, .heic 6")]
 
 
 def test_a_cleaned_pool_is_fitted_drawn_and_reported_without_what_was_excluded(
