@@ -15,7 +15,7 @@ from fsspec.utils import glob_translate
 from upath import UPath
 
 from curation_assets.errors import PoolSpecError
-from curation_assets.formats.accounts import Cause, LeftOutCounts
+from curation_assets.formats.accounts import Cause, LeftOutCounts, left_out_lines
 from curation_assets.formats.base import Listing, ShardReader, SourceFile
 from curation_assets.formats.local_walk import EntryKind, cannot_be_listed, local_version, walk_folder
 from curation_assets.locations import OBJECT_STORES, is_local
@@ -107,7 +107,7 @@ def list_matching_files(
     root.fs.invalidate_cache()
     if not root.fs.isdir(root.path.rstrip("/") or "/"):
         raise PoolSpecError(f"source.path is '{root}', which is not a folder: create it or correct the path")
-    files, left_out, beside = [], LeftOutCounts(), []
+    files, left_out, beside, example = [], LeftOutCounts(), [], ""
     for file, cause in _seen(root, pattern):
         path = file.path
         if cause is None:
@@ -116,6 +116,7 @@ def list_matching_files(
             beside.append((path, owner))
         elif cause is not None:
             left_out.add(cause, path)
+            example = example or path
         else:
             _require_unicode(path)
             files.append(file)
@@ -125,9 +126,10 @@ def list_matching_files(
             left_out.add(Cause.NOT_MATCHED, path)
     if not files:
         only = "" if extensions is None else f" with an extension of {' '.join(extensions)}"
+        there = f" ({'; '.join(left_out_lines(left_out.counts()))}; e.g. {example})" if example else ""
         raise PoolSpecError(
-            f"source.pattern is '{pattern}', which matches no file{only} in '{root}' (names that start with '.' or "
-            f"'_' or end in {', '.join(TEMPORARY_SUFFIXES)} are skipped): correct the pattern or add files"
+            f"source.pattern is '{pattern}', which matches no file{only} in '{root}'{there}: correct the pattern or "
+            f"add files"
         )
     return Listing(sorted(files, key=lambda file: file.path), left_out.counts())
 

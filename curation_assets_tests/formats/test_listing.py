@@ -193,6 +193,18 @@ def test_left_out_files_are_told_in_words():
     ]
 
 
+def test_a_pattern_that_matches_nothing_is_told_what_there_is(tmp_path):
+    fill(tmp_path, "c4.00000.json.gz", "c4.00001.json.gz")
+    with pytest.raises(PoolSpecError) as refused:
+        look(tmp_path, format="jsonl")
+    assert "2 files that source.pattern does not match were left out: .gz 2; e.g. c4.0000" in str(
+        refused.value
+    )
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(PoolSpecError, match=r"matches no file in '[^']*': correct the pattern or add files"):
+        look(tmp_path / "empty", format="jsonl")
+
+
 def test_many_endings_are_counted_together(tmp_path):
     fill(tmp_path, "a.tar", *(f"b.x{n}" for n in range(50)))
     (kinds,) = look(tmp_path)[1].values()
