@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from curation_assets.formats.attributes import attributes_json
 from curation_assets.formats.base import DatasetWriter, RawSample
+from curation_assets.formats.tar.safe_names import safe_file_name
 
 # The type of `datasets.Image`; with any other type, `datasets` ignores the feature and shows a plain struct.
 IMAGE_TYPE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
@@ -31,10 +32,10 @@ class ParquetWriter(DatasetWriter):
     """Writes one row per sample: its id, content, source and metadata, then the columns of its record.
 
     In an image pool, `image` has the encoded image and its member's name, declared in the schema as a Hugging Face
-    image so that `datasets.load_dataset` decodes it; `caption` is the sample's `txt` part, or null (invalid UTF-8
-    becomes U+FFFD). In a text pool, `text` has the content. `metadata` is the JSON of the sample's attributes, or
-    null. Compressed with zstd. Equal samples in equal order give equal bytes with the same version of pyarrow. Peak
-    memory is about three times `row_group_bytes`.
+    image so that `datasets.load_dataset` decodes it; `caption` is the sample's part `txt`, else the first one whose
+    extension ends in `.txt`, else null (invalid UTF-8 becomes U+FFFD). In a text pool, `text` has the content.
+    `metadata` is the JSON of the sample's attributes but the caption, or null. Compressed with zstd. Equal samples in
+    equal order give equal bytes with the same version of pyarrow. Peak memory is about three times `row_group_bytes`.
 
     Args:
         path: local file, made on entering and overwritten if it exists.
@@ -109,10 +110,12 @@ class ParquetWriter(DatasetWriter):
             raise ValueError(
                 f"the record has {', '.join(unknown)}, which record_schema lacks: add or drop them"
             )
-        metadata = attributes_json(sample.attributes)
+        caption = self._caption_part(sample)
+        others = {name: value for name, value in sample.attributes.items() if name != caption}
+        metadata = attributes_json(others)
         row = {
             "sample_id": sample.sample_id,
-            **self._content(sample),
+            **self._content(sample, caption),
             "source_file": sample.file,
             "source_member": sample.member,
             "metadata": metadata,
@@ -126,18 +129,21 @@ class ParquetWriter(DatasetWriter):
         self._rows.append(row)
         self._buffered_bytes += n_bytes
 
-    def _content(self, sample: RawSample) -> dict[str, Any]:
+    def _caption_part(self, sample: RawSample) -> str | None:
+        """Extension of the part that is the caption of an image."""
+        if self._modality == "text":
+            return None
+        if "txt" in sample.parts:
+            return "txt"
+        return next((extension for extension in sample.parts if extension.endswith(".txt")), None)
+
+    def _content(self, sample: RawSample, caption: str | None) -> dict[str, Any]:
         if self._modality == "text":
             return {"text": sample.content.decode("utf-8-sig", errors="replace")}
-        caption = sample.parts.get("txt")
-        return {
-            # A row of a table has no file name.
-            "image": {
-                "bytes": sample.content,
-                "path": None if sample.member.startswith("row ") else sample.member,
-            },
-            "caption": None if caption is None else caption.decode("utf-8", errors="replace"),
-        }
+        # A row of a table has no file name.
+        path = None if sample.member.startswith("row ") else safe_file_name(sample.member)
+        text = None if caption is None else sample.parts[caption].decode("utf-8", errors="replace")
+        return {"image": {"bytes": sample.content, "path": path}, "caption": text}
 
     def _flush(self) -> None:
         if not self._rows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from codecs import BOM_UTF8
 from collections.abc import Iterator
 from typing import Any
@@ -33,6 +34,8 @@ from curation_assets.pools.source import WebDatasetSource
 
 _IMG2DATASET_ENDINGS = (".parquet", "_stats.json")
 END_OF_TAR = bytes(1024)
+_SHORT_TEXT_BYTES = 2**16
+_NOT_PLAIN = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 # Extensions of a sample's content, and the reason if no member has one of them.
 _CONTENT = {
     "image": (IMAGE_EXTENSIONS, RejectionReason.NO_IMAGE_MEMBER),
@@ -204,17 +207,34 @@ class _Samples:
 
 
 def _attributes(group: Group, extension: str) -> dict[str, Any]:
-    """The sample's JSON: `photo.json`, or for `photo.v2.jpg` also `photo.v2.json`.
+    """What the sample says about itself: its JSON, and its small members of plain text by their extension.
 
-    A document that is no object, such as a list of boxes, is kept under the name `json`.
+    The JSON is `photo.json`, or for `photo.v2.jpg` also `photo.v2.json`. A document that is no object, such as a list
+    of boxes, is kept under the name `json`. Names of the JSON take precedence over extensions.
     """
+    texts = {
+        ending: text
+        for ending, member in group.members.items()
+        if ending != extension and (text := _short_text(ending, member.content)) is not None
+    }
     dotted = f"{extension.rpartition('.')[0]}.json"
     member = group.members.get("json") or group.members.get(dotted)
     if member is None:
-        return {}
+        return texts
     try:
         value = parse_json(member.content.removeprefix(BOM_UTF8))
     except RejectedSampleError as error:
         detail = f"{member.name}: {error.detail}"
         raise RejectedSampleError(RejectionReason.INVALID_JSON, detail) from error
-    return value if isinstance(value, dict) else {"json": value}
+    return texts | (value if isinstance(value, dict) else {"json": value})
+
+
+def _short_text(extension: str, content: bytes) -> str | None:
+    """The text of a member such as `photo.cls` or `photo.txt`; None for a long one, JSON, or what is no plain text."""
+    if extension.endswith("json") or len(content) > _SHORT_TEXT_BYTES:
+        return None
+    try:
+        text = content.removeprefix(BOM_UTF8).decode("utf-8").strip()
+    except UnicodeDecodeError:
+        return None
+    return None if _NOT_PLAIN.search(text) else text

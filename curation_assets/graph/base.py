@@ -66,6 +66,8 @@ class Step:
     """Reads the rows that the tree is fitted on, not all present rows."""
     reads_labels: bool = True
     """Whether labels of the raw pool decide the content; if not, only the samples do."""
+    reads_extras: bool = False
+    """Whether what samples have beside content and labels decides the content, such as captions and metadata."""
     gives_fit_rows: bool = False
     """Its rows are the ones that the tree is fitted on and drawn from."""
     cleans: bool = False

@@ -63,7 +63,7 @@ class Freshness:
         self._forced = [order for order in forced if order]
         self._facts: dict[tuple[str, str | None], Facts | None] = {}
         self._read_whole: set[str] = set()
-        self._combined: dict[tuple[str, bool], str | None] = {}
+        self._combined: dict[tuple[str, str | None], str | None] = {}
         self._settings_seen: dict[str, Mapping[str, Any]] = {}
         self._files: dict[str, StoredFiles] = {}
         self._lost: dict[tuple[str, str | None], str | None] = {}
@@ -199,22 +199,22 @@ class Freshness:
         rows = self.fit_rows()
         return rows.digest if rows else self._combined_digest(self.rows_step)
 
-    def _combined_digest(self, name: str, *, with_labels: bool = True) -> str | None:
-        if (name, with_labels) not in self._combined:
+    def _combined_digest(self, name: str, part: str | None = None) -> str | None:
+        if (name, part) not in self._combined:
             every = self.facts_by_shard(name)
-            complete = {key: _digest(facts, with_labels) for key, facts in every.items() if facts}
+            complete = {key: _digest(facts, part) for key, facts in every.items() if facts}
             digest = combined_digest(complete) if len(complete) == len(every) else None
-            self._combined[name, with_labels] = digest
-        return self._combined[name, with_labels]
+            self._combined[name, part] = digest
+        return self._combined[name, part]
 
     def _input_digest(self, source: Step, step: Step, shard: str | None) -> str | None:
         if source.partitioned and step.partitioned:
             facts = self.facts(source.name, shard)
-            return _digest(facts, step.reads_labels) if facts else None
+            return _digest(facts, _part_read_by(step)) if facts else None
         if source.partitioned:
             if step.on_fit_rows and source.name == self.rows_step:
                 return self._fit_rows_digest()
-            return self._combined_digest(source.name, with_labels=step.reads_labels)
+            return self._combined_digest(source.name, _part_read_by(step))
         facts = self.facts(source.name, None)
         if facts is None:
             return None
@@ -326,9 +326,16 @@ def _without_labels(settings: Mapping[str, Any]) -> str:
     return canonical({**settings, "source": source})
 
 
-def _digest(facts: Facts, with_labels: bool) -> str:
-    """Digest of a shard's output, as a step sees it that reads the labels or does not."""
-    return facts.digest if with_labels else facts.digest_of(RawPool.CONTENT)
+def _part_read_by(step: Step) -> str | None:
+    """The part of a raw pool's facts that a step depends on; None for all of it."""
+    if step.reads_extras:
+        return None
+    return RawPool.LABELLED if step.reads_labels else RawPool.CONTENT
+
+
+def _digest(facts: Facts, part: str | None) -> str:
+    """Digest of a part of a shard's output; of all of it where the part was never told apart."""
+    return facts.digest if part is None else facts.digest_of(part)
 
 
 def explain_change(

@@ -316,8 +316,10 @@ def _balanced_dataset(spec: PoolSpec) -> Step:
     files = ", ".join(f"`<target>/<shard>.{output_suffix(name)}`" for name in formats)
     return Step(
         name="balanced_dataset",
-        version="3",
+        # Safe names of members, and captions and labels of members of their own, concern tars.
+        version="4" if "webdataset" in (spec.source.format, *formats) else "3",
         inputs=("raw_pool", "selection"),
+        reads_extras=True,
         settings={"outputs": list(spec.output_formats)},
         lane=Lane.BALANCE,
         partitioned=True,

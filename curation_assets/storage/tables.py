@@ -38,10 +38,14 @@ class RawPool(AssetOutput):
         "height": pl.Int32, "n_characters": pl.Int64, "normalized_sha256": pl.String, "reason": pl.String,
         "detail": pl.String,
     })  # fmt: skip
-    """A row for every sample, `reason` null for accepted ones; then a String column for each label field."""
+    """A row for every sample, `reason` null for accepted ones; then `EXTRAS`, and a String column for each label."""
+    EXTRAS: ClassVar = "extras_sha256"
+    """Column: digest of what goes out with a sample beside its content; tables of earlier versions lack it."""
     VERSIONS: ClassVar = "versions.txt"
     CONTENT: ClassVar = "content"
-    """Part of the facts: everything but the labels."""
+    """Part of the facts: everything but places in files, labels and extras."""
+    LABELLED: ClassVar = "labelled"
+    """Part of the facts: everything but places in files and extras."""
 
 
 class Embedded(AssetOutput):

@@ -64,7 +64,7 @@ def test_a_sample_has_its_parts_attributes_and_offset(tmp_path):
     assert content[second.offset : second.offset + len(PNG)] == PNG
     assert list(second.parts) == ["png", "txt", "json"]
     assert second.parts["txt"] == b"a caption"
-    assert second.attributes == {"n": 1}
+    assert second.attributes == {"txt": "a caption", "n": 1}
 
 
 @pytest.mark.parametrize("tar_format", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
@@ -320,4 +320,27 @@ def test_tars_of_the_webdataset_library_are_read_back(tmp_path):
         assert summary(samples) == [f"{n:04}" for n in range(len(SCRIPTS))]
         for n, (sample, text) in enumerate(zip(samples, SCRIPTS, strict=True)):
             assert sample.content == (PNG if modality == "image" else text.encode())
-            assert (sample.parts["txt"].decode(), sample.attributes) == (text, {"n": n, "text": text})
+            is_plain = modality == "image" and "\0" not in text
+            caption = {"txt": text.strip()} if is_plain else {}
+            assert sample.parts["txt"].decode() == text
+            assert sample.attributes == {**caption, "n": n, "text": text}
+
+
+def test_small_text_members_are_attributes(tmp_path):
+    members = [
+        ("a.jpg", PNG),
+        ("a.cls", b"7\n"),
+        ("a.seg.txt", "ein Stück".encode()),
+        ("a.json", b'{"cls": "cat", "n": 1}'),
+    ]
+    members += [
+        ("b.jpg", PNG),
+        ("b.cls", b"3"),
+        ("b.npy", b"\x93NUMPY\x01\x00"),
+        ("b.bin", b"\xff\xfe"),
+        ("b.long", b"x" * 70_000),
+    ]
+    members += [("b.boxes.json", b"[1, 2]"), ("b.empty", b"")]
+    first, second = read_bytes(tmp_path, tar_bytes(members))
+    assert first.attributes == {"cls": "cat", "seg.txt": "ein Stück", "n": 1}, "the JSON takes precedence"
+    assert second.attributes == {"cls": "3", "empty": ""}

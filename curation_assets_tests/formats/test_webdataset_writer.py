@@ -3,10 +3,17 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import re
+import subprocess
 import tarfile
+import tempfile
+import unicodedata
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from curation_assets.errors import ShardError
@@ -84,7 +91,6 @@ def test_a_key_of_two_files_is_qualified_by_the_second_file(tmp_path):
 
 def test_a_sample_written_twice_is_refused(tmp_path):
     with WebDatasetWriter(tmp_path / "0.tar") as writer:
-        writer.write(make_sample(), {})
         writer.write(make_sample(), {})
         with pytest.raises(ShardError, match="pass each sample once"):
             writer.write(make_sample(), {})
@@ -180,3 +186,59 @@ def read_bytes_of_text(content: bytes) -> list[dict[str, bytes]]:
             key, _, extension = member.name.partition(".")
             samples.setdefault(key, {})[extension] = tar.extractfile(member).read()
     return list(samples.values())
+
+
+UNSAFE = [
+    "../../up", "/tmp/abs", "a/../b", "a/./b", "a//b", "..\\up", "C:\\win", "C:/win", "c:win", "a\nb", "bell\x07",
+    "x" * 300,
+    "/".join(["deep"] * 400), "nul", "a/COM1", "a\x7f",
+]  # fmt: skip
+
+
+def test_names_that_lead_out_or_cannot_be_unpacked_are_made_anew(tmp_path):
+    content = write(tmp_path / "0.tar", [(make_sample(name), {"sample_id": name}) for name in UNSAFE])
+    for name in names_of(content):
+        assert re.fullmatch(r"[\w.-]{1,100}", name), name
+    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+        # The default of Python 3.11 writes wherever a name leads.
+        tar.extractall(tmp_path / "unpacked")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.tar", "unpacked"]
+    files = [path for path in (tmp_path / "unpacked").rglob("*") if path.is_file()]
+    assert len(files) == 4 * len(UNSAFE)
+    ids = {json.loads(path.read_text())["sample_id"] for path in files if path.name.endswith("curation.json")}
+    assert ids == set(UNSAFE), "the id itself stays in the record"
+    alone = write(tmp_path / "1.tar", [(make_sample(UNSAFE[0]), {"sample_id": UNSAFE[0]})])
+    assert names_of(alone) == names_of(content)[:4], "a name does not depend on the other samples"
+
+
+def test_names_that_some_file_systems_take_for_one_are_told_apart(tmp_path):
+    keys = ["IMG", "img", "Img", "caf\u00e9", "cafe\u0301", "./IMG", "x", "x.png/y", "z.png/y", "z"]
+    content = write(tmp_path / "0.tar", [(make_sample(key), {}) for key in keys])
+    names = [name.removeprefix("./") for name in names_of(content)]
+    assert len({unicodedata.normalize("NFC", name).casefold() for name in names}) == 4 * len(keys)
+    subprocess.run(["tar", "-xf", tmp_path / "0.tar", "-C", tmp_path], check=True)
+    assert names_of(content)[:1] == ["IMG.png"]
+
+
+def test_extensions_are_safe_too(tmp_path):
+    endings = ["png", "a\\..\\b.txt", "x\ny", "y" * 150, "seg.png", "ok name"]
+    sample = dataclasses.replace(make_sample(), parts=dict.fromkeys(endings, PNG))
+    names = names_of(write(tmp_path / "0.tar", [(sample, {})]))
+    assert [names[0], *names[4:6]] == ["000.png", "000.seg.png", "000.ok name"]
+    assert all(re.fullmatch(r"000\.[0-9a-f]{12}\.\w+", name) for name in names[1:4]), names
+
+
+@given(
+    st.lists(
+        st.text(st.characters(exclude_categories=["Cs"]), min_size=1), min_size=1, max_size=6, unique=True
+    )
+)
+def test_any_key_is_unpacked_inside_the_folder(keys):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "0.tar"
+        names = names_of(write(path, [(make_sample(key), {}) for key in keys]))
+    assert len(names) == 4 * len(keys)
+    assert len({name.casefold() for name in names}) == len(names)
+    for name in names:
+        assert not name.startswith("/")
+        assert ".." not in name.split("/")

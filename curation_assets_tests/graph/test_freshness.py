@@ -107,6 +107,27 @@ def test_labels_concern_only_the_steps_that_read_them(tmp_path: Path) -> None:
     assert {"fit", "assign"} <= set(Freshness(storage, steps, shards).outdated())
 
 
+def test_captions_and_metadata_concern_only_the_steps_that_write_them(tmp_path: Path) -> None:
+    shards = [shard("a")]
+    storage = made_pool(tmp_path, shards)
+    steps = {
+        **STEPS,
+        "fit": whole("fit", "raw_pool", settings={"k": 3}, reads_labels=False),
+        "assign": per_shard("assign", "raw_pool", "fit", reads_labels=False),
+        "dataset": per_shard("dataset", "raw_pool", reads_extras=True),
+        "report": whole("report", "raw_pool"),
+    }
+    make(storage, Freshness(storage, steps, shards), "dataset", "a", "rows")
+    make(storage, Freshness(storage, steps, shards), "report", None, "page")
+    before = storage.output("raw_pool", "a").require_facts().digest
+    recipe = Freshness(storage, steps, shards).recipe("raw_pool", "a")
+    assert recipe is not None
+    with storage.output("raw_pool", "a").writing(recipe) as writer:
+        writer.text("txt", "rows of a, other captions")
+        writer.parts |= {RawPool.CONTENT: before, RawPool.LABELLED: before}
+    assert Freshness(storage, steps, shards).outdated() == {"dataset": {"a": "input raw_pool changed"}}
+
+
 def test_what_is_to_be_made_again_is_until_it_was_made_since(tmp_path: Path) -> None:
     shards = [shard("a")]
     storage = made_pool(tmp_path, shards)

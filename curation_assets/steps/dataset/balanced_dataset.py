@@ -14,7 +14,7 @@ from curation_assets.pools import PoolSpec
 from curation_assets.steps.context import StepContext
 from curation_assets.steps.dataset.embedding_dataset import copy_rows
 from curation_assets.steps.ingest.accepted import is_as_read, samples_gone
-from curation_assets.storage.tables import LABEL_PREFIX, BalancedDataset
+from curation_assets.storage.tables import LABEL_PREFIX, BalancedDataset, RawPool
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,11 +41,12 @@ def write_dataset(step: StepContext) -> None:
         records = _records(part, raw, schema)
         if spec.modality == "embedding":
             path = writer.file(BalancedDataset.file(str(target), "parquet"))
+            changed: set[str] = set()
             n_written = copy_rows(step.pool.reader, shard, records, schema, path)
         else:
-            n_written = _copy(step, records, str(target), schema)
+            n_written, changed = _copy(step, records, str(target), schema)
         if n_written != len(part):
-            raise samples_gone(shard.key, len(part) - n_written, "selected samples")
+            raise samples_gone(shard.key, len(part) - n_written, "selected samples", changed)
     writer.summary.update(n_written=n_selected, formats=list(formats))
     step.report(1.0, f"{sum(n_selected.values()):,} samples")
 
@@ -55,15 +56,16 @@ def row_formats(spec: PoolSpec) -> Sequence[RowFormat]:
     return [output_format for output_format in ROW_FORMATS if output_format in spec.output_formats]
 
 
-def _copy(step: StepContext, records: pl.DataFrame, target: str, schema: pa.Schema) -> int:
+def _copy(step: StepContext, records: pl.DataFrame, target: str, schema: pa.Schema) -> tuple[int, set[str]]:
+    """Write the selected samples; returns how many, and the files in which others were found in their place."""
     by_place = {
         (row["source_file"], row.pop("offset")): (
-            row.pop("content_sha256"),
+            (row.pop("content_sha256"), row.pop(RawPool.EXTRAS)),
             row | {"source_shard": step.shard.key},
         )
         for row in records.iter_rows(named=True)
     }
-    n_written = 0
+    n_written, changed = 0, set()
     with ExitStack() as stack:
         files = [
             stack.enter_context(
@@ -80,21 +82,28 @@ def _copy(step: StepContext, records: pl.DataFrame, target: str, schema: pa.Sche
             for item in step.pool.reader.read(file.path):
                 if not isinstance(item, RawSample):
                     continue
-                digest, record = by_place.get((file.path, item.offset), (None, None))
-                if record and is_as_read(item, digest):
+                if (found := by_place.get((file.path, item.offset))) is None:
+                    continue
+                digests, record = found
+                if is_as_read(item, *digests):
                     for dataset_writer in files:
                         dataset_writer.write(item, record)
                     n_written += 1
-    return n_written
+                else:
+                    changed.add(file.path)
+    return n_written, changed
 
 
 def _records(selected: pl.DataFrame, raw: pl.DataFrame, schema: pa.Schema) -> pl.DataFrame:
     """The record written with each selected sample, and the sample's place in the files."""
     columns = [name for name in schema.names if name != "source_shard"]
+    if RawPool.EXTRAS not in raw.columns:
+        raw = raw.with_columns(pl.lit(None, pl.String).alias(RawPool.EXTRAS))
+    digests = ("content_sha256", RawPool.EXTRAS)
     return (
         selected.join(raw.drop("sample_id"), on="raw_row", maintain_order="left")
         .rename({"file": "source_file", "member": "source_member"})
-        .select("sample_id", "source_file", "source_member", "offset", "content_sha256", *columns)
+        .select("sample_id", "source_file", "source_member", "offset", *digests, *columns)
     )
 
 

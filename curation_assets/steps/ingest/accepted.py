@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from curation_assets.errors import ShardError
+from curation_assets.formats.attributes import attributes_json
 from curation_assets.formats.base import RawSample, ShardReader
 from curation_assets.storage.shards import Shard
 from curation_assets.storage.tables import RawPool
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 # A window has thousands of texts, and one text may have millions of characters.
 MAX_CHARACTERS = 2**26
+_FILES_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +51,47 @@ def accepted_rows(raw_pool: RawPool) -> pl.DataFrame:
     return raw_pool.samples.read().with_row_index("raw_row").filter(pl.col("reason").is_null())
 
 
-def is_as_read(sample: RawSample, content_sha256: str | None) -> bool:
-    """Whether the raw pool found this content at this place; None for a sample without content of its own."""
-    return content_sha256 is None or hashlib.sha256(sample.content).hexdigest() == content_sha256
+def extras_digest(sample: RawSample) -> str | None:
+    """SHA-256 of what goes out with a sample beside its content: captions, metadata, other members.
+
+    Their order counts, as it is theirs in the released tars. None if there is nothing, or the sample has no content of
+    its own.
+    """
+    others = [(name, part) for name, part in sample.parts.items() if part is not sample.content]
+    if not others and sample.attributes:
+        others = [("", (attributes_json(sample.attributes) or "").encode())]
+    if not others or not sample.content:
+        return None
+    digest = hashlib.sha256()
+    for name, part in others:
+        digest.update(f"{len(name.encode())} {len(part)} {name}".encode())
+        digest.update(part)
+    return digest.hexdigest()
 
 
-def samples_gone(shard: str, n_samples: int, which: str = "samples of the raw pool") -> ShardError:
-    """The files of a shard have changed since the raw pool read them."""
+def is_as_read(sample: RawSample, content_sha256: str | None, extras_sha256: str | None = None) -> bool:
+    """Whether the raw pool found this content at this place, and these extras; None compares nothing."""
+    if content_sha256 is not None and hashlib.sha256(sample.content).hexdigest() != content_sha256:
+        return False
+    return extras_sha256 is None or extras_digest(sample) == extras_sha256
+
+
+def samples_gone(
+    shard: str, n_samples: int, which: str = "samples of the raw pool", changed: Collection[str] = ()
+) -> ShardError:
+    """The files of a shard have changed since the raw pool read them.
+
+    Args:
+        shard: key of the shard.
+        n_samples: that are not found again, or with other content.
+        which: what they are.
+        changed: files in which other content was found.
+    """
+    where = ", ".join(sorted(changed)[:_FILES_SHOWN]) + (", ..." if len(changed) > _FILES_SHOWN else "")
+    what = f"{where} changed since it was listed: " if changed else ""
     return ShardError(
-        f"shard '{shard}': {n_samples} {which} are no longer in its files: run raw_pool again, with everything "
-        f"downstream of it"
+        f"shard '{shard}': {what}{n_samples:,} {which} are no longer in its files: run raw_pool again, "
+        f"with everything downstream of it"
     )
 
 
@@ -76,7 +109,7 @@ def accepted_samples(
         (file, offset): (row, digest)
         for file, offset, row, digest in zip(*(accepted[name] for name in columns), strict=True)
     }
-    n_found = 0
+    n_found, changed = 0, set()
     for file in shard.files:
         for item in reader.read(file.path):
             if not isinstance(item, RawSample) or (file.path, item.offset) not in expected:
@@ -85,8 +118,10 @@ def accepted_samples(
             if is_as_read(item, digest):
                 n_found += 1
                 yield row, item
+            else:
+                changed.add(file.path)
     if missing := len(expected) - n_found:
-        raise samples_gone(shard.key, missing)
+        raise samples_gone(shard.key, missing, changed=changed)
 
 
 def windows(

@@ -14,6 +14,7 @@ from curation_assets.formats.base import RawSample, RejectedSampleError, Rejecti
 from curation_assets.formats.decoding import inspect_sample
 from curation_assets.pools import SourceSettings
 from curation_assets.steps.context import StepContext
+from curation_assets.steps.ingest.accepted import extras_digest
 from curation_assets.storage.tables import LABEL_PREFIX, RawPool
 
 
@@ -36,13 +37,17 @@ def ingest_shard(step: StepContext) -> None:
         ]
         left_out.merge(account.left_out.counts())
     labels = {f"{LABEL_PREFIX}{name}": pl.String for name in settings.label_fields}
-    table = pl.DataFrame(rows, schema={**RawPool.samples.schema, **labels}, orient="row")
+    schema = {**RawPool.samples.schema, RawPool.EXTRAS: pl.String, **labels}
+    table = pl.DataFrame(rows, schema=schema, orient="row")
     RawPool.samples.write(writer, table)
     if settings.modality == "embedding":
         # These samples have no bytes to digest. Without this, edited vectors would not change the output.
         writer.text(RawPool.VERSIONS, shard.source_digest)
-    if (content := _unchanged_content(step, table)) is not None:
-        writer.parts[RawPool.CONTENT] = content
+    # Places move when something before them gets longer; what was made of the samples stays true.
+    content = [name for name in RawPool.samples.schema if name != "offset"]
+    for part, columns in {RawPool.CONTENT: content, RawPool.LABELLED: [*content, *labels]}.items():
+        if (known := _unchanged_digest(step, table, part, columns)) is not None:
+            writer.parts[part] = known
     rejections = Counter(table["reason"].drop_nulls().to_list())
     writer.summary.update(
         n_rows=table.height,
@@ -57,13 +62,14 @@ def ingest_shard(step: StepContext) -> None:
     step.report(1.0, f"{n_accepted:,} accepted, {n_rejected:,} rejected")
 
 
-def _unchanged_content(step: StepContext, table: pl.DataFrame) -> str | None:
-    """Digest by which other steps know the samples of the stored output, if those of the new one are the same.
+def _unchanged_digest(step: StepContext, table: pl.DataFrame, part: str, columns: list[str]) -> str | None:
+    """Digest by which other steps know these columns of the stored output, if those of the new one are the same.
 
-    Then only labels differ, and steps that do not read them stay up to date. None if there is nothing to compare with.
+    Then only other columns differ, and steps that do not read them stay up to date. None if there is nothing to compare
+    with.
     """
     stored = step.storage.raw_pool(step.shard.key)
-    facts, columns = stored.facts(), list(RawPool.samples.schema)
+    facts = stored.facts()
     if facts is None:
         return None
     is_embedded, versions = step.spec.source.modality == "embedding", RawPool.VERSIONS
@@ -71,13 +77,13 @@ def _unchanged_content(step: StepContext, table: pl.DataFrame) -> str | None:
         return None
     # The same bytes need no reading; they may be made again because the stored file is lost.
     if facts.files.get(RawPool.samples.name) == step.writer.digest(RawPool.samples.name):
-        return facts.digest_of(RawPool.CONTENT)
+        return facts.digest_of(part)
     try:
         same = stored.samples.read(*columns).equals(table.select(columns))
     except (OSError, pl.exceptions.PolarsError):
-        # A damaged file is no reason not to replace it.
+        # Labels are others, or the file is damaged, which is no reason not to replace it.
         return None
-    return facts.digest_of(RawPool.CONTENT) if same else None
+    return facts.digest_of(part) if same else None
 
 
 def hash_id(sample_id: str) -> int:
@@ -99,6 +105,7 @@ def _row(item: RawSample | Rejection, settings: SourceSettings, first_seen: dict
         "size_bytes": len(item.content),
         # Samples that came embedded have no content; hashing it would make all of them duplicates.
         "content_sha256": hashlib.sha256(item.content).hexdigest() if item.content else None,
+        RawPool.EXTRAS: extras_digest(item),
     }
     for name in settings.label_fields:
         value = item.attributes.get(name)

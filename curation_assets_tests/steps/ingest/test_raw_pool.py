@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -222,3 +224,34 @@ def test_another_label_leaves_the_content_as_it_was_known(tmp_path: Path) -> Non
     stored.write_bytes(stored.read_bytes()[:100])
     damaged = facts_of("kind", "colour")
     assert (damaged.digest, damaged.digest_of(RawPool.CONTENT)) == (changed.digest, changed.digest)
+
+
+def test_other_captions_leave_content_and_labels_as_they_were_known(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+
+    def facts_of(**members: bytes) -> Facts:
+        with tarfile.open(tmp_path / "raw" / "a.tar", "w") as tar:
+            for name, content in {"a.png": png(None, 1), **members, "b.png": png(None, 2)}.items():
+                header = tarfile.TarInfo(name)
+                header.size = len(content)
+                tar.addfile(header, io.BytesIO(content))
+        pool = Pool(tmp_path, source={"path": "raw", "label_fields": ["kind"]})
+        pool.ingest()
+        return pool.storage.raw_pool("a").require_facts()
+
+    first = facts_of(**{"a.json": b'{"kind": "cat", "by": "me"}'})
+    again = facts_of(**{"a.json": b'{"kind": "cat", "by": "me"}'})
+    assert again.digest == first.digest
+    redacted = facts_of(**{"a.json": b'{"kind": "cat", "by": "--"}'})
+    assert redacted.digest != first.digest
+    assert dict(redacted.parts) == {RawPool.CONTENT: first.digest, RawPool.LABELLED: first.digest}
+    relabelled = facts_of(**{"a.json": b'{"kind": "dog", "by": "--"}'})
+    assert dict(relabelled.parts) == {RawPool.CONTENT: first.digest}
+    stored = Pool(tmp_path).storage.raw_pool("a").samples
+    earlier = stored.read().drop(RawPool.EXTRAS)
+    assert stored.read()[RawPool.EXTRAS].null_count() == 1, "b has nothing but its image"
+    earlier.write_parquet(str(stored.path))
+    captioned = facts_of(**{"a.json": b'{"kind": "dog", "by": "--"}', "a.txt": b"a dog"})
+    assert captioned.parts[RawPool.CONTENT] == first.digest, "what follows moved, and is the same"
+    replaced = facts_of(**{"a.png": png(None, 3)})
+    assert dict(replaced.parts) == {}

@@ -127,7 +127,7 @@ def test_a_file_that_changed_is_noticed(held: Held, tmp_path: Path) -> None:
         held.files["b.jsonl"] = changed
         with pytest.raises(
             ShardError,
-            match=rf"shard 's': {n_gone} samples .* no longer in its files: run raw_pool again, with",
+            match=rf"shard 's': .*\b{n_gone} samples .* no longer in its files: run raw_pool again, with",
         ):
             counted(source, tmp_path, "words")
     held.files["b.jsonl"] = whole
