@@ -113,7 +113,7 @@ class _Samples:
 
     def _name_of(self, member: TarMember | UnreadMember) -> tuple[str, str] | None:
         """Key and extension of a member; None for one that is left out, which is counted."""
-        if (name := split_member_name(member.name)) is not None:
+        if (name := split_member_name(member.name)) is not None and name[1]:
             return name
         base = member.name.rpartition("/")[2]
         if base.startswith(".") or not base or is_library_entry(member.name):

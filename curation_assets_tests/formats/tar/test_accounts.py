@@ -194,14 +194,14 @@ def test_a_sparse_file_that_cannot_be_filled_is_a_rejection(tmp_path, size, piec
 def test_images_without_extension_are_samples_and_the_rest_is_counted(tmp_path):
     members = [
         ("d/0af3", PNG), ("d/0af3.json", b"{}"), ("README", b"BM is how a bitmap begins"), ("LICENSE", b"P1 of 2"),
-        (".DS_Store", b"x"), ("__MACOSX/._a.png", b"x"), ("__meta__/a.png", PNG),
+        (".DS_Store", b"x"), ("__MACOSX/._a.png", b"x"), ("__meta__/a.png", PNG), ("7.", PNG), ("8.", b"not an image"),
     ]  # fmt: skip
     results, account = read(tmp_path, tar_bytes(members))
-    assert summary(results) == ["d/0af3"]
+    assert summary(results) == ["d/0af3", "7."]
     assert list(results[0].parts) == ["png", "json"]
     assert account.left_out.counts() == {
         "with a name that WebDataset skips": {".png": 2, "no extension": 1},
-        "without a known extension": {"no extension": 2},
+        "without a known extension": {"no extension": 3},
     }
 
 
