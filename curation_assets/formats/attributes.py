@@ -16,7 +16,7 @@ def attributes_json(attributes: Mapping[str, Any]) -> str | None:
 
     NaN and infinity become null, bytes base64, times ISO 8601, other types their text.
     """
-    return strict_json(attributes, default=_plain, separators=(",", ":")) if attributes else None
+    return strict_json(attributes, default=plain, separators=(",", ":")) if attributes else None
 
 
 def encode_attributes(attributes: Mapping[str, Any]) -> bytes:
@@ -46,7 +46,8 @@ def strict_json(value: Any, *, default: Callable[[Any], Any], **layout: Any) -> 
         return json.dumps(_finite(value), **options)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A value that JSON lacks as one that it has: bytes as base64, times in ISO 8601, others as their text."""
     if isinstance(value, bytes):
         return base64.b64encode(value).decode("ascii")
     if hasattr(value, "isoformat"):

@@ -39,7 +39,7 @@ def write_release(step: StepContext) -> None:
     their columns, the differing files are rewritten. Nothing depends on time or machine.
 
     Raises:
-        CurationError: if ids or columns cannot be written as asked, or the weights do not add up.
+        CurationError: if ids cannot be written as asked, or the weights do not add up.
     """
     spec, storage, writer = step.spec, step.storage, step.writer
     step.report(0.0, f"{len(spec.targets)} targets")
@@ -108,7 +108,7 @@ def _link_data(
     suffix = BalancedDataset.file(target, "parquet")
     found = [(output, facts) for output, facts in datasets if suffix in facts.files]
     schemas = [_schema(output, suffix) for output, _ in found] if may_differ else []
-    common = _common_schema(target, schemas)
+    common = unified_schema(schemas) if schemas else None
     files = []
     for number, (output, facts) in enumerate(found):
         path = f"data/train-{number:05}-of-{len(found):05}.parquet"
@@ -126,20 +126,6 @@ def _schema(output: Output, name: str) -> pa.Schema:
     path = output.path(name)
     with path.fs.open(path.path, "rb") as file:
         return pq.read_schema(file)
-
-
-def _common_schema(target: str, schemas: list[pa.Schema]) -> pa.Schema | None:
-    import pyarrow as pa
-
-    if not schemas:
-        return None
-    try:
-        return unified_schema(schemas)
-    except pa.ArrowException as error:
-        raise CurationError(
-            f"target '{target}': the shards' metadata do not agree on a column's type ({error}): write the source's "
-            f"Parquet with one schema"
-        ) from error
 
 
 def _rewrite(output: Output, name: str, schema: pa.Schema, writer: OutputWriter, new_name: str) -> None:

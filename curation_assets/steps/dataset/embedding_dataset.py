@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from curation_assets.errors import ShardError
+from curation_assets.formats.attributes import plain, strict_json
 from curation_assets.storage.shards import Shard
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def copy_rows(
         path: local file to write.
 
     Raises:
-        ShardError: if the metadata of two files do not agree on a column's type, or a file cannot be read.
+        ShardError: if a file cannot be read.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -46,13 +46,7 @@ def copy_rows(
         raise TypeError(f"reader is a {type(reader).__name__}: pass the EmbeddingsReader of the pool")
     files = [file.path for file in shard.files if (records["source_file"] == file.path).any()]
     taken = {*_OWN_COLUMNS, *record_schema.names}
-    try:
-        metadata_schema = unified_schema([_renamed(reader.metadata_schema(file), taken) for file in files])
-    except pa.ArrowException as error:
-        raise ShardError(
-            f"shard '{shard.key}': the metadata of its files do not agree on a column's type ({error}): write them "
-            f"with one schema, or set source.files_per_shard to 1"
-        ) from error
+    metadata_schema = unified_schema([_renamed(reader.metadata_schema(file), taken) for file in files])
     own = pa.schema([(name, pa.string()) for name in _OWN_COLUMNS])
     schema = pa.schema([*own, *metadata_schema, *record_schema])
     n_written = 0
@@ -76,12 +70,26 @@ def copy_rows(
 def unified_schema(schemas: list[pa.Schema]) -> pa.Schema:
     """All columns of several schemas in order of appearance, each with a type that holds all of its types.
 
-    Raises:
-        pyarrow.ArrowException: if there is no such type.
+    Where there is no such type, as for numbers beside words, the column becomes text: a pool whose files do not agree
+    is not held up at its last step.
     """
     import pyarrow as pa
 
-    return pa.unify_schemas([schema.remove_metadata() for schema in schemas], promote_options="permissive")
+    types: dict[str, list[pa.DataType]] = {}
+    for schema in schemas:
+        for field in schema:
+            types.setdefault(field.name, []).append(field.type)
+    return pa.schema([(name, _common_type(found)) for name, found in types.items()])
+
+
+def _common_type(types: list[pa.DataType]) -> pa.DataType:
+    import pyarrow as pa
+
+    try:
+        schemas = [pa.schema([("column", one)]) for one in types]
+        return pa.unify_schemas(schemas, promote_options="permissive").field(0).type
+    except pa.ArrowException:
+        return pa.string()
 
 
 def conformed(table: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -89,12 +97,25 @@ def conformed(table: pa.Table, schema: pa.Schema) -> pa.Table:
     import pyarrow as pa
 
     columns = {
-        field.name: table[field.name].cast(field.type)
+        field.name: _as_type(table[field.name], field.type)
         if field.name in table.column_names
         else pa.nulls(len(table), field.type)
         for field in schema
     }
     return pa.table(list(columns.values()), schema=schema)
+
+
+def _as_type(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
+    import pyarrow as pa
+
+    try:
+        return column.cast(wanted)
+    except pa.ArrowException:
+        if not pa.types.is_string(wanted):
+            raise
+    # Lists, objects, bytes and the like have no text of their own.
+    texts = [None if value is None else strict_json(value, default=plain) for value in column.to_pylist()]
+    return pa.chunked_array([pa.array(texts, pa.string())])
 
 
 def _renamed(schema: pa.Schema, taken: set[str]) -> pa.Schema:

@@ -347,27 +347,37 @@ def test_what_is_excluded_has_no_weight(pools: dict[str, Pool], tmp_path: Path) 
     assert (weights["weight"] == 1).all()
 
 
-def test_faults_of_a_release_name_the_remedy(
-    pools: dict[str, Pool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # As a raw pool has them that was stored before ids were checked when they are read.
+def test_an_id_that_fits_no_list_names_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As a raw pool has it that was stored before ids were checked when they are read.
     monkeypatch.setattr(accounts, "_LINE_BREAK", re.compile("(?!)"))
-    write_clip_retrieval(tmp_path / "raw", [30, 30])
-    path = tmp_path / "raw" / "metadata" / "metadata_1.parquet"
-    table = pq.read_table(path)
-    table = table.set_column(3, "width", [["wide"] * 30])
+    write_clip_retrieval(tmp_path / "raw", [30])
+    path = tmp_path / "raw" / "metadata" / "metadata_0.parquet"
     ids = [f"line\nbreak {row}" for row in range(30)]
-    pq.write_table(table.set_column(0, "image_path", [ids]), path)
-    pool = EmbeddedPool(tmp_path, {"id_field": "image_path"}, outputs=["parquet"])
-    with pytest.raises(CurationError, match=r"target 'small': the shards' metadata do not agree .*width"):
-        curated(pool)
-    listed = EmbeddedPool(tmp_path, {"id_field": "image_path"}, outputs=["ids"])
+    pq.write_table(pq.read_table(path).set_column(0, "image_path", [ids]), path)
     with pytest.raises(CurationError, match=r"the id 'line\\nbreak \d+' has a line break"):
-        listed.release()
-    joined = EmbeddedPool(tmp_path, {"id_field": "image_path", "files_per_shard": 2})
-    joined.ingest()
-    joined.embed()
-    joined.cluster()
-    joined.select()
-    with pytest.raises(CurationError, match=r"do not agree on a column's type .*files_per_shard to 1"):
-        joined.finish()
+        curated(EmbeddedPool(tmp_path, {"id_field": "image_path"}, outputs=["ids"]))
+
+
+@pytest.mark.parametrize("files_per_shard", [1, 2])
+def test_columns_whose_types_do_not_agree_become_text(tmp_path: Path, files_per_shard: int) -> None:
+    write_clip_retrieval(tmp_path / "raw", [30, 30])
+    first, second = (tmp_path / "raw" / "metadata" / f"metadata_{number}.parquet" for number in range(2))
+    table = pq.read_table(first)
+    table = table.append_column("boxes", [[[1, 2], None] * 15]).append_column("seen", [[0.5, None] * 15])
+    pq.write_table(table, first)
+    table = (
+        pq.read_table(second).append_column("boxes", [["none"] * 30]).append_column("only_here", [[1] * 30])
+    )
+    pq.write_table(table.set_column(3, "width", [["wide"] * 30]), second)
+    source = {"id_field": "image_path", "files_per_shard": files_per_shard}
+    pool = curated(
+        EmbeddedPool(tmp_path, source, outputs=["parquet"], targets=[{"name": "small", "fraction": 1.0}])
+    )
+    files = sorted((release_of(pool) / "data").iterdir())
+    assert len({pq.read_schema(file) for file in files}) == 1
+    rows = pl.concat([pl.read_parquet(file) for file in files])
+    assert dict(rows.select("width", "boxes", "seen", "only_here").schema) == {
+        "width": pl.String, "boxes": pl.String, "seen": pl.Float64, "only_here": pl.Int64,
+    }  # fmt: skip
+    assert set(rows["boxes"].to_list()) == {"[1, 2]", None, "none"}
+    assert rows["width"].str.contains(r"^(\d+|wide)$").all()
