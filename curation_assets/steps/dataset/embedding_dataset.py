@@ -24,7 +24,8 @@ def copy_rows(
 ) -> int:
     """Write the selected rows of a shard as Parquet; returns how many there are.
 
-    A metadata column with the name of one of our columns is written as `metadata_<name>`. Peak memory is
+    A metadata column with the name of one of our columns, or of another metadata column, is written as
+    `metadata_<name>`. Peak memory is
     the selected metadata of one file.
 
     Args:
@@ -121,12 +122,12 @@ def _as_type(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
 def _renamed(schema: pa.Schema, taken: set[str]) -> pa.Schema:
     import pyarrow as pa
 
-    names = set(schema.names)
-    fields = []
+    names, used, fields = set(schema.names), set(), []
     for field in schema:
         name = field.name
-        while name in taken or (name != field.name and name in names):
+        while name in taken or name in used or (name != field.name and name in names):
             name = f"metadata_{name}"
+        used.add(name)
         fields.append(field.with_name(name))
     return pa.schema(fields)
 

@@ -362,7 +362,7 @@ def test_an_id_that_fits_no_list_names_the_remedy(tmp_path: Path, monkeypatch: p
 def test_columns_whose_types_do_not_agree_become_text(tmp_path: Path, files_per_shard: int) -> None:
     write_clip_retrieval(tmp_path / "raw", [30, 30])
     first, second = (tmp_path / "raw" / "metadata" / f"metadata_{number}.parquet" for number in range(2))
-    table = pq.read_table(first)
+    table = pq.read_table(first).append_column("twice", [["a"] * 30]).append_column("twice", [["b"] * 30])
     table = table.append_column("boxes", [[[1, 2], None] * 15]).append_column("seen", [[0.5, None] * 15])
     pq.write_table(table, first)
     table = (
@@ -379,5 +379,6 @@ def test_columns_whose_types_do_not_agree_become_text(tmp_path: Path, files_per_
     assert dict(rows.select("width", "boxes", "seen", "only_here").schema) == {
         "width": pl.String, "boxes": pl.String, "seen": pl.Float64, "only_here": pl.Int64,
     }  # fmt: skip
+    assert set(rows.select("twice", "metadata_twice").rows()) == {("a", "b"), (None, None)}
     assert set(rows["boxes"].to_list()) == {"[1, 2]", None, "none"}
     assert rows["width"].str.contains(r"^(\d+|wide)$").all()
