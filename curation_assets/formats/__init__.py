@@ -19,7 +19,7 @@ ROW_FORMATS: tuple[RowFormat, ...] = get_args(RowFormat)
 __all__ = ["ROW_FORMATS", "RowFormat", "build_reader", "build_writer", "output_suffix"]
 
 
-def build_reader(settings: SourceSettings, home: Path) -> ShardReader:
+def build_reader(settings: SourceSettings, home: Path, memory_budget: int | None = None) -> ShardReader:
     """The reader of a pool's files; does not access storage yet.
 
     Each format is the module of its name in this folder, which calls its reader `READER`.
@@ -27,11 +27,13 @@ def build_reader(settings: SourceSettings, home: Path) -> ShardReader:
     Args:
         settings: the pool's `source`.
         home: the project's folder, to which a relative `source.path` refers.
+        memory_budget: the pool's, in bytes; None for the least.
     """
     from curation_assets.formats.listing import resolve_location
 
     root = resolve_location(settings.path, home)
     reader: ShardReader = import_module(f"{__name__}.{settings.format}").READER(root, settings)
+    reader.memory_budget = memory_budget
     return reader
 
 

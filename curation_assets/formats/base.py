@@ -48,7 +48,7 @@ class SourceFile:
     """Path relative to the pool's folder, with forward slashes."""
     size_bytes: int
     version: str
-    """Changes whenever the file does: modification time in ns, or the object store's ETag."""
+    """Changes whenever the file does; see `listed.versions`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +123,15 @@ class Listing:
     """Sorted by path."""
     left_out: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Files that are not of the pool: cause -> extension -> how many; see `accounts`."""
+    held_back: frozenset[str] = frozenset()
+    """Paths of links that lead out of the pool's folder, if the pool does not say whether to follow them."""
 
 
 class ShardReader(ABC):
     """Lists the files of a pool and streams their samples."""
+
+    memory_budget: int | None = None
+    """Bytes that the process may take, where a format needs to know; None for the least."""
 
     @abstractmethod
     def look(self) -> Listing:

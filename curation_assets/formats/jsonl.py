@@ -22,6 +22,7 @@ from curation_assets.formats.json_documents import parse_json
 from curation_assets.formats.listing import PatternReader
 from curation_assets.formats.opening import ends_with, first_bytes, open_file
 from curation_assets.formats.rows import RowIds
+from curation_assets.formats.zstd_frames import most_window
 from curation_assets.locations import shows_whole_files
 from curation_assets.pools.source import JsonlSource
 
@@ -56,7 +57,7 @@ class JsonlReader(PatternReader[JsonlSource]):
         account = account or Account()
         with open_file(self._root, file) as handle:
             try:
-                stream = open_decompressed(handle, file)
+                stream = open_decompressed(handle, file, most_window(self.memory_budget))
                 for line in _lines(stream, judge.most_bytes):
                     if not line.content.strip():
                         continue

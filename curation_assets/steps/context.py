@@ -41,13 +41,14 @@ class PoolAccess:
     @cached_property
     def reader(self) -> ShardReader:
         """Reader of the source files."""
-        return build_reader(self.spec.source, Path(self.home_folder))
+        return build_reader(self.spec.source, Path(self.home_folder), self.spec.memory_budget)
 
     @cached_property
     def evaluation_readers(self) -> dict[str, ShardReader]:
         """Readers of the evaluation sets, by name; none without decontamination."""
         sets = self.spec.decontamination.evaluation_sets if self.spec.decontamination else ()
-        return {entry.name: build_reader(entry.source, Path(self.home_folder)) for entry in sets}
+        home, budget = Path(self.home_folder), self.spec.memory_budget
+        return {entry.name: build_reader(entry.source, home, budget) for entry in sets}
 
     def encoder(self) -> Encoder | None:
         """The pool's encoder, loaded once per process; None for a pool of embeddings."""
