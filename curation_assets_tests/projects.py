@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -19,9 +20,12 @@ import yaml
 from curation_assets.cli.main import main
 from curation_assets.defs.run.tags import PARENT_RUN_TAG
 from curation_assets.demo.openmoji import write_openmoji_pool
+from curation_assets.formats import build_reader
+from curation_assets.formats.listed.versions import earlier
 from curation_assets.pools import PoolSpec, load_pool_spec
 from curation_assets.project import Home
 from curation_assets.storage.pool_storage import PoolStorage
+from curation_assets.storage.shards import relisted
 
 SMALL_POOL: dict[str, Any] = {
     "source": {"path": "data/raw/emoji", "label_fields": ["subgroup", "group"]},
@@ -139,6 +143,19 @@ def make_project(folder: Path, *, n_images: int = 72, samples_per_shard: int = 2
         "telemetry:\n  enabled: false\nconcurrency:\n  pools:\n    granularity: op\n    default_limit: 1\n"
     )
     return project
+
+
+def copy_project(project: Project, folder: Path) -> Project:
+    """A copy, with its outputs. Copied files have other inodes, which are recorded as if they had always had them."""
+    shutil.copytree(project.folder, folder, dirs_exist_ok=True)
+    copy = Project(folder)
+    for path in (folder / "pools").glob("*.yaml"):
+        source, storage = load_pool_spec(path).source, PoolStorage(copy.home.storage_root, path.stem)
+        if shards := storage.all_shards():
+            known = [replace(shard, files=tuple(map(earlier, shard.files))) for shard in shards]
+            files = build_reader(source, folder).list_files()
+            storage.save_shards(relisted(files, source.files_per_shard, known).shards)
+    return copy
 
 
 def materialized(instance: dg.DagsterInstance, run_ids: list[str]) -> set[tuple[str, str | None]]:

@@ -11,13 +11,12 @@ from pathlib import Path
 import pytest
 
 from curation_assets.defs.run.tags import PARENT_RUN_TAG
-from curation_assets_tests.projects import Project, materialized
+from curation_assets_tests.projects import Project, copy_project, materialized
 
 
 @pytest.fixture
 def project(finished: Project, tmp_path: Path) -> Project:
-    shutil.copytree(finished.folder, tmp_path / "project")
-    return Project(tmp_path / "project")
+    return copy_project(finished, tmp_path / "project")
 
 
 def kill_when(project: Project, condition: Callable[[], bool], *arguments: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 
 from curation_assets.graph.steps import pool_steps
 from curation_assets_tests.asset_backfills import Clicker, clicking, errors_of, follow
-from curation_assets_tests.projects import SMALL_POOL, Project, make_project
+from curation_assets_tests.projects import SMALL_POOL, Project, copy_project, make_project
 
 CHANGED: dict[str, Any] = json.loads(json.dumps(SMALL_POOL))
 CHANGED["levels"][1]["n_clusters"] = 7
@@ -48,8 +47,7 @@ def from_scratch(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, st
 @pytest.fixture
 def clicker(finished: Project, tmp_path: Path) -> Iterator[Clicker]:
     """A curated project whose level 2 was changed afterwards."""
-    shutil.copytree(finished.folder, tmp_path, dirs_exist_ok=True)
-    project = Project(tmp_path)
+    project = copy_project(finished, tmp_path)
     project.write_pool(CHANGED)
     with clicking(project) as clicker:
         yield clicker
@@ -121,8 +119,7 @@ def test_a_job_and_a_command_from_the_changed_level_end_as_a_run_from_scratch(
 
 
 def test_the_launch_dialog_can_ask_for_it_again(finished: Project, tmp_path: Path) -> None:
-    shutil.copytree(finished.folder, tmp_path, dirs_exist_ok=True)
-    project = Project(tmp_path)
+    project = copy_project(finished, tmp_path)
     before = project.modified_times()
     with clicking(project) as clicker:
         assert clicker.materialize(["embeddings"], SHARDS, again=False).success

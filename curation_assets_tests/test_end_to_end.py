@@ -19,12 +19,7 @@ import torch
 from curation_assets.algorithms.costs import planning
 from curation_assets.algorithms.kmeans.tiles import FitMemory
 from curation_assets.algorithms.search import choose
-from curation_assets_tests.projects import SMALL_POOL, Project, make_project, materialized
-
-
-def copy_of(project: Project, folder: Path) -> Project:
-    shutil.copytree(project.folder, folder, dirs_exist_ok=True)
-    return Project(folder)
+from curation_assets_tests.projects import SMALL_POOL, Project, copy_project, make_project, materialized
 
 
 def test_every_sample_has_one_fate_and_the_checks_passed(finished: Project) -> None:
@@ -110,7 +105,7 @@ def test_running_again_does_nothing_and_says_so(finished: Project) -> None:
 
 
 def test_changing_level_2_leaves_embeddings_and_level_1_alone(finished: Project, tmp_path: Path) -> None:
-    project = copy_of(finished, tmp_path / "changed")
+    project = copy_project(finished, tmp_path / "changed")
     settings = json.loads(json.dumps(SMALL_POOL))
     settings["levels"][1]["n_clusters"] = 7
     project.write_pool(settings)
@@ -137,7 +132,7 @@ def test_changing_level_2_leaves_embeddings_and_level_1_alone(finished: Project,
 
 
 def test_another_label_embeds_and_fits_nothing(finished: Project, tmp_path: Path) -> None:
-    project = copy_of(finished, tmp_path / "labelled")
+    project = copy_project(finished, tmp_path / "labelled")
     settings = json.loads(json.dumps(SMALL_POOL))
     settings["source"]["label_fields"].append("annotation")
     project.write_pool(settings)
@@ -155,7 +150,7 @@ def test_another_label_embeds_and_fits_nothing(finished: Project, tmp_path: Path
 
 
 def test_an_unchanged_level_stops_the_propagation(finished: Project, tmp_path: Path) -> None:
-    project = copy_of(finished, tmp_path / "cut_off")
+    project = copy_project(finished, tmp_path / "cut_off")
     settings = json.loads(json.dumps(SMALL_POOL))
     # More iterations than any fit needs: level 1 is fitted again and comes out the same.
     settings["levels"][0]["max_iterations"] = 60
@@ -171,7 +166,7 @@ def test_an_unchanged_level_stops_the_propagation(finished: Project, tmp_path: P
 def test_from_runs_a_level_and_its_descendants_again_with_the_same_bytes(
     finished: Project, tmp_path: Path
 ) -> None:
-    project = copy_of(finished, tmp_path / "again")
+    project = copy_project(finished, tmp_path / "again")
     before = project.modified_times()
     code, output = project.run("run", "--pool", "emoji", "--from", "level_3")
     assert code == 0, output
@@ -187,7 +182,7 @@ def test_from_runs_a_level_and_its_descendants_again_with_the_same_bytes(
 def test_rows_from_disk_and_other_arithmetic_and_threads_give_the_same_selection(
     finished: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project = copy_of(finished, tmp_path / "streamed")
+    project = copy_project(finished, tmp_path / "streamed")
     before = project.modified_times()
     # Every pass reads the rows again in tiny chunks, and every search compares whole rows in bfloat16 first.
     fits: list[object] = []
@@ -288,7 +283,7 @@ def _bomb() -> bytes:
 
 
 def test_bad_input_is_recorded_and_the_rest_is_curated(finished: Project, tmp_path: Path) -> None:
-    project = copy_of(finished, tmp_path / "damaged")
+    project = copy_project(finished, tmp_path / "damaged")
     _damage(project)
     code, output = project.run("run", "--pool", "emoji")
     assert code == 0, output
@@ -309,7 +304,7 @@ def test_bad_input_is_recorded_and_the_rest_is_curated(finished: Project, tmp_pa
 
 
 def test_a_missing_file_fails_its_shard_only(finished: Project, tmp_path: Path) -> None:
-    project = copy_of(finished, tmp_path / "broken_link")
+    project = copy_project(finished, tmp_path / "broken_link")
     raw = project.folder / "data" / "raw" / "emoji"
     (raw / "00020.tar").symlink_to(raw / "gone.tar")
     shutil.copy(raw / "00000.tar", raw / "00021.tar")
@@ -343,7 +338,7 @@ def test_impossible_sizes_are_refused_before_encoding(tmp_path: Path) -> None:
 
 
 def test_a_vanished_shard_leaves_nothing_behind(finished: Project, tmp_path: Path) -> None:
-    project = copy_of(finished, tmp_path / "vanished")
+    project = copy_project(finished, tmp_path / "vanished")
     (project.folder / "data" / "raw" / "emoji" / "00002.tar").unlink()
     code, output = project.run("run", "--pool", "emoji")
     assert code == 0, output
@@ -354,7 +349,7 @@ def test_a_vanished_shard_leaves_nothing_behind(finished: Project, tmp_path: Pat
 
 
 def test_deleted_outputs_are_made_again_and_nothing_else(finished: Project, tmp_path: Path) -> None:
-    project = copy_of(finished, tmp_path / "lost")
+    project = copy_project(finished, tmp_path / "lost")
     folder = Path(str(project.storage.folder))
     [table] = folder.glob("balanced_dataset/small/00001.parquet")
     lost = [

@@ -32,14 +32,20 @@ class Cause(StrEnum):
     NOT_MATCHED = "that source.pattern does not match"
     FOLDER = "that source.pattern does not enter"
     LISTED_ALREADY = "to a folder that is listed already"
+    LEADS_OUT = "to a file outside of source.path (source.follow_links: anywhere reads it)"
+    FOLDER_LEADS_OUT = "to a folder outside of source.path (source.follow_links: anywhere reads it)"
+    COMPANION = "that go with datasets (README, LICENSE, ...)"
     SPECIAL = "of another kind (pipe, socket, device)"
     LINK = "linking to nothing in its tar"
     HIDDEN_MEMBER = "with a name that WebDataset skips"
 
 
-_NOUNS = {Cause.FOLDER: "folder", Cause.LISTED_ALREADY: "link"}
+_NOUNS = {
+    Cause.FOLDER: "folder", Cause.LISTED_ALREADY: "link", Cause.LEADS_OUT: "link", Cause.FOLDER_LEADS_OUT: "link",
+}  # fmt: skip
+_QUIET = (Cause.COMPANION,)
 LeftOut = Mapping[str, Mapping[str, int]]
-"""Cause -> extension -> how many; for folders their name in place of the extension."""
+"""Cause -> extension -> how many; for folders and links their name in place of the extension."""
 
 
 class LeftOutCounts:
@@ -98,11 +104,15 @@ class LeftOutLine:
 def left_out_table(left_out: LeftOut, unit: str = "file") -> Iterator[LeftOutLine]:
     """What is left out, for people, a line for each cause.
 
+    What lies beside datasets everywhere is counted, but has no line.
+
     Args:
         left_out: the counts.
         unit: what is counted, in the singular.
     """
     for cause, kinds in sorted(left_out.items()):
+        if cause in _QUIET:
+            continue
         total = sum(kinds.values())
         by_count = sorted(kinds.items(), key=lambda entry: (-entry[1], entry[0]))
         shown = ", ".join(f"{kind} {count:,}" for kind, count in by_count[:_KINDS_SHOWN])

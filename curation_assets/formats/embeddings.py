@@ -27,10 +27,11 @@ from curation_assets.formats.base import (
     RejectionReason,
     SourceFile,
 )
+from curation_assets.formats.listed.versions import with_companion
 from curation_assets.formats.listing import PatternReader, list_matching_files
 from curation_assets.formats.npy import NPY_MAGIC, NpyHeader, read_npy_header, read_npy_rows
 from curation_assets.formats.opening import ends_with, first_bytes, open_file, storage_errors
-from curation_assets.formats.rows import inexact_id, whole_number
+from curation_assets.formats.rows import inexact_id, is_token_count, shown_value, whole_number
 from curation_assets.locations import full_path
 from curation_assets.pools import EmbeddingsSource
 
@@ -64,24 +65,27 @@ class EmbeddingsReader(PatternReader[EmbeddingsSource]):
 
     def look(self) -> Listing:
         """See `ShardReader.look`: the arrays; a file's version changes with its Parquet too."""
-        listing = list_matching_files(self._root, self._pattern, belongs_to=self.belongs_to)
+        listing = list_matching_files(
+            self._root, self._pattern, belongs_to=self.belongs_to, **self.ways_to_look
+        )
         arrays = listing.files
         pattern = table_path(self._pattern, self._source.layout)
         try:
-            tables = {file.path: file for file in list_matching_files(self._root, pattern).files}
+            listed = list_matching_files(self._root, pattern, **self.ways_to_look)
+            tables = {file.path: file for file in listed.files}
         except PoolSpecError:
             # An array without Parquet is reported when it is read.
             tables = {}
-        versions = {
-            path: f"{table.size_bytes}/{table.version}" if table else "missing"
-            for path in (file.path for file in arrays)
-            for table in [tables.get(table_path(path, self._source.layout))]
-        }
-        files = [replace(file, version=f"{file.version}+{versions[file.path]}") for file in arrays]
+        layout = self._source.layout
+        files = [
+            replace(file, version=with_companion(file.version, tables.get(table_path(file.path, layout))))
+            for file in arrays
+        ]
         left_out = {cause: dict(kinds) for cause, kinds in listing.left_out.items()}
         if self._source.layout == "clip_retrieval" and (folders := left_out.get(Cause.FOLDER)):
             folders.pop("metadata", None)
-        return Listing(files, {cause: kinds for cause, kinds in left_out.items() if kinds})
+        told = {cause: kinds for cause, kinds in left_out.items() if kinds}
+        return Listing(files, told, listing.held_back)
 
     def belongs_to(self, path: str) -> str | None:
         """See `PatternReader.belongs_to`: the array of a Parquet."""
@@ -225,12 +229,20 @@ class EmbeddingsReader(PatternReader[EmbeddingsSource]):
         sample_id = f"{stem}:{row}"
         if isinstance(values, RejectedSampleError):
             return Rejection(sample_id, file, member, values.reason, values.detail)
+        found = None
         if self._source.id_field is not None:
             found = self._id_of(file, row, values[self._source.id_field])
             if found is None:
                 detail = f"the column '{self._source.id_field}' is null or empty in {member}"
                 return Rejection(sample_id, file, member, RejectionReason.MISSING_FIELD, detail)
             sample_id = found
+        if (counts := self._source.token_count_field) and not is_token_count(values[counts]):
+            detail = (
+                f"the column '{counts}' (source.token_count_field) is {shown_value(values[counts])} in {member}, "
+                f"expected a whole number of tokens, 0 or more"
+            )
+            return Rejection(sample_id, file, member, RejectionReason.MISSING_FIELD, detail)
+        if found is not None:
             first = first_rows.setdefault(sample_id, row)
             if first != row:
                 detail = f"the id was met before in this file, first in row {first}"
@@ -267,7 +279,9 @@ class EmbeddingsReader(PatternReader[EmbeddingsSource]):
         """The first readable array of the pool, and its dimension; looked up once."""
         if self._first is None:
             self._first = (file, dimension)
-            for listed in list_matching_files(self._root, self._pattern).files:
+            for listed in list_matching_files(
+                self._root, self._pattern, follow_links=self._source.follow_links
+            ).files:
                 try:
                     with open_file(self._root, listed.path) as handle:
                         self._first = (listed.path, read_npy_header(handle, listed.path).dimension)

@@ -22,19 +22,20 @@ _PORTABLE = re.compile(rb"P[1-6](\s+\d|\s*#)")
 _AVIF = (b"ftypavif", b"ftypavis")
 
 
-def sniff_extension(content: bytes, *, strictly: bool = False) -> str | None:
+def sniff_extension(content: bytes, *, strictly: bool = False, n_bytes: int | None = None) -> str | None:
     """Extension of an image by its first bytes; None if its format is not supported.
 
     Args:
-        content: of the file.
+        content: of the file, or its beginning.
         strictly: to doubt what texts begin with too, for a file whose name says nothing.
+        n_bytes: of the whole file, if the content is its beginning.
     """
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return "webp"
     if content[4:12] in _AVIF:
         return "avif"
     found = next((extension for magic, extension in _MAGIC if content.startswith(magic)), None)
-    if strictly and found == "bmp" and int.from_bytes(content[2:6], "little") != len(content):
+    if strictly and found == "bmp" and int.from_bytes(content[2:6], "little") != (n_bytes or len(content)):
         return None
     if strictly and found == "ppm" and not _PORTABLE.match(content):
         return None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import glob
-import hashlib
 import itertools
 import operator
+import os
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -17,12 +17,18 @@ from upath import UPath
 from curation_assets.errors import PoolSpecError
 from curation_assets.formats.accounts import Cause, LeftOutCounts, left_out_lines
 from curation_assets.formats.base import Listing, ShardReader, SourceFile
-from curation_assets.formats.local_walk import EntryKind, cannot_be_listed, local_version, walk_folder
+from curation_assets.formats.listed.links import REMEDY, FollowLinks, admitted_targets, named, require_inside
+from curation_assets.formats.listed.names import has_no_extension, is_companion
+from curation_assets.formats.listed.versions import (
+    Check,
+    content_version,
+    local_version,
+    passing_inodes,
+    remote_version,
+)
+from curation_assets.formats.local_walk import EntryKind, cannot_be_listed, walk_folder
 from curation_assets.locations import OBJECT_STORES, is_local
 
-# Names of facts that change with a file's content, in object stores, HTTP, WebDAV and memory.
-VERSION_FIELDS = ("etag", "generation", "versionid", "content_md5", "md5", "mtime", "last_modified")
-WEAKER_VERSION_FIELDS = ("lastmodified", "modified", "updated", "created")
 # pyarrow, Spark and Hive skip both; img2dataset and Spark keep unfinished work under such names.
 HIDDEN_PREFIXES = (".", "_")
 # Checksums, indexes, signatures and states of downloads, which lie beside the files that they are about.
@@ -40,10 +46,20 @@ class PatternSettings(Protocol):
     def pattern(self) -> str:
         """Glob below the pool's folder."""
 
+    @property
+    def check(self) -> Check:
+        """What a change of a file is known by."""
+
+    @property
+    def follow_links(self) -> FollowLinks | None:
+        """Which links are followed that lead out of the pool's folder."""
+
 
 _OF_KIND = {
     EntryKind.FOLDER: Cause.FOLDER, EntryKind.AGAIN: Cause.LISTED_ALREADY, EntryKind.SPECIAL: Cause.SPECIAL,
+    EntryKind.LEADS_OUT: Cause.LEADS_OUT, EntryKind.FOLDER_LEADS_OUT: Cause.FOLDER_LEADS_OUT,
 }  # fmt: skip
+_OF_COMPANIONS = (Cause.HIDDEN, Cause.NOT_MATCHED, Cause.UNKNOWN_EXTENSION, Cause.FOLDER)
 Source = TypeVar("Source", bound=PatternSettings)
 
 
@@ -61,7 +77,14 @@ class PatternReader(ShardReader, Generic[Source]):
 
     def look(self) -> Listing:
         """See `ShardReader.look`; hidden and unfinished files are left out, and those that only describe another."""
-        return list_matching_files(self._root, self._source.pattern, belongs_to=self.belongs_to)
+        return list_matching_files(
+            self._root, self._source.pattern, belongs_to=self.belongs_to, **self.ways_to_look
+        )
+
+    @property
+    def ways_to_look(self) -> dict[str, Any]:
+        """What the pool sets of `list_matching_files`."""
+        return {"check": self._source.check, "follow_links": self._source.follow_links}
 
     def belongs_to(self, path: str) -> str | None:
         """The file of the pool that a file which does not match the pattern belongs to, if any."""
@@ -86,11 +109,15 @@ def list_matching_files(
     *,
     extensions: Collection[str] | None = None,
     belongs_to: Callable[[str], str | None] = lambda _: None,
+    recognises: Callable[[SourceFile], bool] = lambda _: False,
+    check: Check = "size_and_time",
+    follow_links: FollowLinks | None = None,
 ) -> Listing:
     """List the files below `root` that match a glob.
 
     Files and folders whose names start with `.` or `_`, unfinished downloads, and sidecars such as checksums are left
-    out. On this machine links to folders are followed; elsewhere only what matches the pattern is seen.
+    out. On this machine links that stay in the pool's folder are followed; elsewhere only what matches the pattern is
+    seen.
 
     Args:
         root: the pool's folder.
@@ -98,20 +125,30 @@ def list_matching_files(
         extensions: to list, lower-case and without dot; None lists all.
         belongs_to: gives for a file that does not match the file of the pool that is read with it; such a pair is
             not counted as left out.
+        recognises: whether a file whose name has no extension is one of the pool after all.
+        check: whether versions are digests of the content, which is read, where storage gives none.
+        follow_links: whether links that lead out are followed; None refuses those to folders, and counts the others.
 
     Raises:
-        PoolSpecError: if `root` does not exist, no file matches, a folder cannot be listed, or a name is not valid
-            UTF-8.
+        PoolSpecError: if `root` does not exist, no file matches, a folder cannot be listed, a name is not valid
+            UTF-8, or a link leads to a folder outside and `follow_links` is None.
     """
     # fsspec caches listings, and a sensor's process lives for days.
     root.fs.invalidate_cache()
     if not root.fs.isdir(root.path.rstrip("/") or "/"):
         raise PoolSpecError(f"source.path is '{root}', which is not a folder: create it or correct the path")
     files, left_out, beside, example = [], LeftOutCounts(), [], ""
-    for file, cause in _seen(root, pattern):
+    links: dict[Cause, list[str]] = {Cause.LEADS_OUT: [], Cause.FOLDER_LEADS_OUT: []}
+    for file, cause in _seen(root, pattern, follow_links):
         path = file.path
-        if cause is None:
-            cause = _why_left_out(path, extensions)
+        if cause in (None, Cause.LEADS_OUT):
+            cause = _why_left_out(path, extensions) or cause
+        if cause in _OF_COMPANIONS and is_companion(path):
+            cause = Cause.COMPANION
+        elif cause is Cause.UNKNOWN_EXTENSION and has_no_extension(path) and recognises(file):
+            cause = None
+        if cause in links:
+            links[cause].append(path)
         if cause is Cause.NOT_MATCHED and (owner := belongs_to(path)):
             beside.append((path, owner))
         elif cause is not None:
@@ -119,22 +156,31 @@ def list_matching_files(
             example = example or path
         else:
             _require_unicode(path)
-            files.append(file)
+            files.append(content_version(root, file) if check == "digest" else file)
+    if follow_links is None:
+        require_inside(links[Cause.FOLDER_LEADS_OUT])
     paths = {file.path for file in files}
     for path, owner in beside:
         if owner not in paths:
             left_out.add(Cause.NOT_MATCHED, path)
     if not files:
+        if outside := links[Cause.LEADS_OUT]:
+            raise PoolSpecError(
+                f"every file of '{root}' that matches is a link that leads out of it ({named(outside)}): {REMEDY}"
+            )
         only = "" if extensions is None else f" with an extension of {' '.join(extensions)}"
         there = f" ({'; '.join(left_out_lines(left_out.counts()))}; e.g. {example})" if example else ""
         raise PoolSpecError(
             f"source.pattern is '{pattern}', which matches no file{only} in '{root}'{there}: correct the pattern or "
             f"add files"
         )
-    return Listing(sorted(files, key=lambda file: file.path), left_out.counts())
+    held_back = links[Cause.LEADS_OUT] if follow_links is None else ()
+    return Listing(sorted(files, key=lambda file: file.path), left_out.counts(), frozenset(held_back))
 
 
-def _seen(root: UPath, pattern: str) -> Iterator[tuple[SourceFile, Cause | None]]:
+def _seen(
+    root: UPath, pattern: str, follow_links: FollowLinks | None
+) -> Iterator[tuple[SourceFile, Cause | None]]:
     """Every file that is seen, with the cause if its place or kind rules it out."""
     folder = root.path.rstrip("/")
     if root.protocol in OBJECT_STORES:
@@ -143,7 +189,7 @@ def _seen(root: UPath, pattern: str) -> Iterator[tuple[SourceFile, Cause | None]
         for full_path, facts in found.items():
             if facts["type"] != "directory":
                 path = full_path.removeprefix(folder).strip("/")
-                yield SourceFile(path, int(facts.get("size") or 0), _version(root, full_path, facts)), None
+                yield SourceFile(path, int(facts.get("size") or 0), remote_version(facts)), None
         return
     parts = PurePosixPath(pattern).parts
     depth = None if any("**" in part for part in parts) else len(parts)
@@ -154,15 +200,16 @@ def _seen(root: UPath, pattern: str) -> Iterator[tuple[SourceFile, Cause | None]
         names = path.split("/")
         return not _is_hidden(names[-1]) and all(map(operator.eq, names, fixed))
 
-    walk = (
-        walk_folder(folder or "/", depth, enters) if is_local(root) else _walk_remotely(root, depth, enters)
-    )
+    if is_local(root):
+        walk = walk_folder(folder or "/", depth, enters, admitted_targets(folder or "/", follow_links))
+    else:
+        walk = _walk_remotely(root, depth, enters)
     for file, kind in walk:
         hidden = _is_hidden(PurePosixPath(file.path).name)
         cause = _OF_KIND.get(kind)
         if hidden and cause is Cause.FOLDER:
             cause = Cause.HIDDEN
-        if cause is None and not matches(f"/{file.path}"):
+        if cause in (None, Cause.LEADS_OUT) and not matches(f"/{file.path}"):
             cause = Cause.HIDDEN if hidden else Cause.NOT_MATCHED
         yield file, cause
 
@@ -181,7 +228,7 @@ def _walk_remotely(
             raise cannot_be_listed(folder or str(root), error) from error
         for facts in sorted(entries, key=lambda facts: str(facts["name"])):
             path = str(facts["name"]).rstrip("/").removeprefix(prefix.rstrip("/")).strip("/")
-            file = SourceFile(path, int(facts.get("size") or 0), _version(root, str(facts["name"]), facts))
+            file = SourceFile(path, int(facts.get("size") or 0), remote_version(facts))
             if facts["type"] != "directory":
                 yield file, EntryKind.FILE
             elif path and path != folder and enters(path) and (depth is None or level < depth):
@@ -215,7 +262,10 @@ def list_one_file(path: UPath) -> SourceFile | None:
         return None
     if facts["type"] == "directory":
         return None
-    return SourceFile(path.name, int(facts.get("size") or 0), _version(path, path.path, facts))
+    version = (
+        local_version(os.stat(str(path.path)), passing_inodes()) if is_local(path) else remote_version(facts)  # noqa: PTH116
+    )
+    return SourceFile(path.name, int(facts.get("size") or 0), version)
 
 
 def _require_unicode(path: str) -> None:
@@ -226,14 +276,3 @@ def _require_unicode(path: str) -> None:
         raise PoolSpecError(
             f"the file name {path!a} of the pool is not valid UTF-8: rename the file, e.g. with convmv"
         ) from None
-
-
-def _version(root: UPath, path: str, facts: Mapping[str, Any]) -> str:
-    if is_local(root):
-        # fsspec's mtime is a float, which is too coarse for nanoseconds.
-        return local_version(path)
-    by_name = {name.lower().replace("-", "_"): value for name, value in facts.items()}
-    for names in (VERSION_FIELDS, WEAKER_VERSION_FIELDS):
-        if known := [f"{name}={by_name[name]}" for name in names if by_name.get(name)]:
-            return hashlib.sha256("\n".join([*known, f"size={facts.get('size')}"]).encode()).hexdigest()[:32]
-    return f"size={facts.get('size')}"

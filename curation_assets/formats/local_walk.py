@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -9,9 +10,7 @@ from enum import Enum
 
 from curation_assets.errors import PoolSpecError
 from curation_assets.formats.base import SourceFile
-
-MISSING = "missing"
-"""Version of a link to nothing."""
+from curation_assets.formats.listed.versions import MISSING, local_version, passing_inodes
 
 
 class EntryKind(Enum):
@@ -21,10 +20,12 @@ class EntryKind(Enum):
     SPECIAL = "a pipe, socket or device"
     FOLDER = "a folder that is not entered"
     AGAIN = "a link to a folder that is listed anyway"
+    LEADS_OUT = "a link to a file that is not followed"
+    FOLDER_LEADS_OUT = "a link to a folder that is not followed"
 
 
 def walk_folder(
-    root: str, depth: int | None, enters: Callable[[str], bool]
+    root: str, depth: int | None, enters: Callable[[str], bool], follows: Callable[[str], bool]
 ) -> Iterator[tuple[SourceFile, EntryKind]]:
     """Every file below a folder; each folder is listed once, first by its own name, then by links to it.
 
@@ -32,11 +33,13 @@ def walk_folder(
         root: the folder.
         depth: folders below it to enter, counted from 1 for its own files; None for all.
         enters: whether to enter the folder of a path below the root.
+        follows: whether to follow the link of a full path.
 
     Raises:
         PoolSpecError: if a folder cannot be listed: what is not seen must not count as removed.
     """
     seen: set[tuple[int, int]] = set()
+    passing = passing_inodes()
     links: list[tuple[str, int]] = []
     folders: list[tuple[str, int]] = [("", 1)]
     while folders or links:
@@ -53,11 +56,15 @@ def walk_folder(
             with os.scandir(f"{root}/{folder}") as entries:
                 for entry in entries:
                     path = f"{folder}/{entry.name}" if folder else entry.name
-                    if not entry.is_dir():
-                        yield _file(path, entry)
-                    elif (depth is not None and level >= depth) or not enters(path):
+                    is_link, is_folder = entry.is_symlink(), _is_folder(entry)
+                    if is_folder and ((depth is not None and level >= depth) or not enters(path)):
                         yield SourceFile(path, 0, ""), EntryKind.FOLDER
-                    elif entry.is_symlink():
+                    elif is_link and not follows(entry.path):
+                        kind = EntryKind.FOLDER_LEADS_OUT if is_folder else EntryKind.LEADS_OUT
+                        yield SourceFile(path, 0, ""), kind
+                    elif not is_folder:
+                        yield _file(path, entry, passing)
+                    elif is_link:
                         links.append((path, level + 1))
                     else:
                         below.append((path, level + 1))
@@ -74,19 +81,21 @@ def cannot_be_listed(folder: str, error: OSError) -> PoolSpecError:
     )
 
 
-def local_version(path: str) -> str:
-    """Version of a file of this machine: its modification time in nanoseconds."""
+def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
-        return str(os.stat(path).st_mtime_ns)  # noqa: PTH116 - see `walk_folder`
-    except FileNotFoundError:
-        # A broken link, or a removed file; reading it fails its shard only.
-        return MISSING
+        return entry.is_dir()
+    except OSError:
+        # A link to itself, or to a place without access; looking at it as a file says so.
+        return False
 
 
-def _file(path: str, entry: os.DirEntry[str]) -> tuple[SourceFile, EntryKind]:
+def _file(path: str, entry: os.DirEntry[str], passing: frozenset[int]) -> tuple[SourceFile, EntryKind]:
     try:
         facts = entry.stat()
-    except FileNotFoundError:
-        return SourceFile(path, 0, MISSING), EntryKind.FILE
+    except OSError as error:
+        # A link to nothing or to itself, or a file that just went; reading it fails its shard only.
+        if isinstance(error, FileNotFoundError) or error.errno == errno.ELOOP:
+            return SourceFile(path, 0, MISSING), EntryKind.FILE
+        raise
     kind = EntryKind.FILE if stat.S_ISREG(facts.st_mode) else EntryKind.SPECIAL
-    return SourceFile(path, facts.st_size, str(facts.st_mtime_ns)), kind
+    return SourceFile(path, facts.st_size, local_version(facts, passing)), kind

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 from curation_assets.errors import ShardError
@@ -10,6 +11,7 @@ from curation_assets.formats.base import RejectedSampleError, RejectionReason
 
 MOST_EXACT = 2**53
 """Below it, whole numbers are exact as Python's floats."""
+_LARGEST_COUNT = 2**63 - 1
 # Only known endings are dropped from an id, so that `a.v1.jsonl` and `a.v2.jsonl` give different ids.
 ROW_FILE_SUFFIXES = (".gz", ".zst", ".zstd", ".jsonl", ".ndjson", ".json", ".parquet")
 
@@ -83,7 +85,7 @@ class RowIds:
         if isinstance(value, float) and value == value:
             return self._whole(row, value)
         if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-            found = "is missing" if self._field not in values else f"is {_shown(value)}"
+            found = "is missing" if self._field not in values else f"is {shown_value(value)}"
             detail = f"the id field '{self._field}' {found}, expected a text or a whole number"
             raise RejectedSampleError(RejectionReason.MISSING_FIELD, detail)
         return str(value)
@@ -112,6 +114,13 @@ class RowIds:
             raise RejectedSampleError(RejectionReason.DUPLICATE_ID, detail)
 
 
-def _shown(value: Any) -> str:
+def is_token_count(value: Any) -> bool:
+    """Whether a value is a whole number of tokens, 0 or more; a column with gaps is read as floats, so 12.0 is 12."""
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    return bool(is_number and value == value // 1 and 0 <= value <= _LARGEST_COUNT)
+
+
+def shown_value(value: Any) -> str:
+    """A value in messages, shortened."""
     text = repr(value)
     return text if len(text) <= 40 else f"{text[:40]}..."

@@ -24,7 +24,7 @@ from curation_assets.storage.tables import level_asset
 
 FIT_VERSION = "3"
 """Of the fits of a level, and of the working files that let a killed fit resume."""
-_NOT_OF_A_SHARD = {"path", "pattern", "files_per_shard", "max_rejected_share"}
+_NOT_OF_A_SHARD = {"path", "pattern", "files_per_shard", "max_rejected_share", "check", "follow_links"}
 
 
 def pool_steps(spec: PoolSpec) -> dict[str, Step]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
@@ -18,26 +17,8 @@ from pydantic import (
 
 from curation_assets.pools.base import Settings, require_different
 
-_AUTHORITY = re.compile(r"([\w+.-]*)://([^@]*)@")
-# In `abfs://container@account.dfs.core.windows.net` the part before the @ names a container.
-_CONTAINER_SCHEMES = ("abfs", "abfss", "wasb", "wasbs")
-_HOST_AND_PORT = re.compile(r"[^:]*:\d+")
+_LATER_KEYS = {"ids": "key", "check": "size_and_time", "follow_links": None}
 _FORMAT = "Format of the files; `webdataset` if the key is missing."
-
-
-def holds_credentials(uri: str) -> bool:
-    """Whether a URI, or one inside a chained URI, has a user or a password before its host.
-
-    A password may contain slashes, so the search does not stop at the first one.
-    """
-    for scheme, before_at in _AUTHORITY.findall(uri):
-        first, slash, _ = before_at.partition("/")
-        if slash:
-            if ":" in first and not _HOST_AND_PORT.fullmatch(first):
-                return True
-        elif scheme not in _CONTAINER_SCHEMES or ":" in before_at:
-            return True
-    return False
 
 
 class _Source(Settings):
@@ -61,22 +42,32 @@ class _Source(Settings):
         description="Stop before the first fit if a larger share of the samples is rejected.",
         examples=[0.1],
     )
+    check: Literal["size_and_time", "digest"] = Field(
+        "size_and_time",
+        description="What a changed file is known by: size and times (on this machine also the inode; in object "
+        "stores the ETag), or `digest`, for which every look at the files reads them whole.",
+        examples=["digest"],
+    )
+    follow_links: Literal["inside", "anywhere"] | None = Field(
+        None,
+        description="Links that lead out of `path`: `anywhere` reads them, `inside` leaves them out. `null` leaves out "
+        "links to files and counts them, and stops at links to folders.",
+        examples=["anywhere"],
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_later_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Pools that were curated before these keys existed stay up to date."""
+        return {
+            name: value
+            for name, value in serialize(self).items()
+            if name not in _LATER_KEYS or value != _LATER_KEYS[name]
+        }
 
     @field_validator("label_fields")
     @classmethod
     def _labels_differ(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return require_different(value)
-
-    @field_validator("path")
-    @classmethod
-    def _path_has_no_credentials(cls, value: str) -> str:
-        if holds_credentials(value):
-            # Do not repeat the value: it would put the secret into a log.
-            raise ValueError(
-                "the URI holds credentials: remove them and set the environment variables that its storage reads, "
-                "e.g. AWS_ACCESS_KEY_ID"
-            )
-        return value
 
 
 class _SamplesSource(_Source):
@@ -104,11 +95,6 @@ class WebDatasetSource(_SamplesSource):
         "as two downloads of img2dataset do.",
         examples=["file_and_key"],
     )
-
-    @model_serializer(mode="wrap")
-    def _without_default_ids(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Pools that were curated before the key `ids` existed stay up to date."""
-        return {name: value for name, value in serialize(self).items() if name != "ids" or value != "key"}
 
 
 class ParquetSource(_SamplesSource):

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from curation_assets.errors import PoolSpecError
+from curation_assets.formats.base import Listing
+from curation_assets.formats.listed.links import REMEDY, named
 from curation_assets.steps.cleaning.evaluation_sets import list_evaluation_sets
 from curation_assets.steps.comparison.labels_table import find_labels_table
 from curation_assets.steps.context import PoolAccess
@@ -41,6 +44,24 @@ class Look:
             yield f"changed since the last listing: {what}; the next run reads that again"
 
 
+def list_pool(pool: PoolAccess) -> Listing:
+    """The files of the pool as they are now.
+
+    Raises:
+        PoolSpecError: if they cannot be listed; or if known files of the pool have become links that lead out of its
+            folder, and the pool does not say whether to follow them: they would count as removed.
+    """
+    listing = pool.reader.look()
+    if listing.held_back:
+        known = {file.path for shard in pool.storage.all_shards() for file in shard.files}
+        if kept := sorted(known & listing.held_back):
+            raise PoolSpecError(
+                f"{len(kept):,} known file{'s' if len(kept) > 1 else ''} of the pool ({named(kept)}) lead out of "
+                f"source.path by links, and would count as removed: {REMEDY}"
+            )
+    return listing
+
+
 def look_at_files(pool: PoolAccess, skipped: str = "") -> Look:
     """Compare the files of the pool with its last listing; with `skipped`, a reason, they are not listed."""
     known = pool.storage.all_shards()
@@ -48,7 +69,8 @@ def look_at_files(pool: PoolAccess, skipped: str = "") -> Look:
     if skipped:
         return Look(unseen, skipped)
     try:
-        change = relisted(pool.reader.list_files(), pool.spec.source.files_per_shard, known)
+        listing = list_pool(pool)
+        change = relisted(listing.files, pool.spec.source.files_per_shard, known)
         also = tuple(_also_changed(pool))
     # Object stores raise errors of their own clients, which share no base class.
     except Exception as error:
@@ -84,7 +106,7 @@ def take_in_files(pool: PoolAccess, keys: Sequence[str], warn: Callable[[str], N
         PoolSpecError: if the folder does not exist or holds no matching file.
     """
     known = {shard.key: shard for shard in pool.storage.all_shards()}
-    listing = pool.reader.look()
+    listing = list_pool(pool)
     save_left_out(pool.storage.folder, listing.left_out)
     change = relisted(listing.files, pool.spec.source.files_per_shard, list(known.values()))
     now = {shard.key: shard for shard in change.shards}

@@ -8,6 +8,7 @@ from typing import Any, Final
 from upath import UPath
 
 from curation_assets.formats.base import SourceFile
+from curation_assets.formats.listed.versions import digested, earlier
 from curation_assets.storage.documents import RELISTED, read_document, write_document
 from curation_assets.storage.fingerprint import combined_digest, fingerprint
 
@@ -44,7 +45,7 @@ def _entries(listing: Listing) -> dict[str, Any]:
         name: {
             "n_files": len(files),
             "size_bytes": sum(file.size_bytes for file in files),
-            "digest": fingerprint([[file.path, file.size_bytes, file.version] for file in files]),
+            "digest": fingerprint([digested(earlier(file)) for file in files]),
         }
         for name, files in listing.items()
     }

@@ -7,6 +7,7 @@ from typing import Final
 from upath import UPath
 
 from curation_assets.formats.base import SourceFile
+from curation_assets.formats.listed.versions import digested, earlier
 from curation_assets.storage.documents import RELISTED, read_document, write_document
 from curation_assets.storage.fingerprint import fingerprint
 
@@ -33,4 +34,4 @@ def load_labels_digest(pool_folder: UPath) -> str | None:
 
 
 def _digest(file: SourceFile) -> str:
-    return fingerprint([file.path, file.size_bytes, file.version])
+    return fingerprint(digested(earlier(file)))

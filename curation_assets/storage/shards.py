@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from upath import UPath
 
 from curation_assets.formats.base import SourceFile
+from curation_assets.formats.listed.versions import digested, first_seen, recorded
 from curation_assets.storage.atomic import read_whole
 from curation_assets.storage.documents import RELISTED, read_document, unsealed, write_document
 from curation_assets.storage.fingerprint import fingerprint
@@ -30,7 +31,7 @@ class Shard:
     @property
     def source_digest(self) -> str:
         """A digest that changes with any file of the shard."""
-        return fingerprint([[file.path, file.size_bytes, file.version] for file in self.files])
+        return fingerprint([digested(file) for file in self.files])
 
 
 def group_files(
@@ -48,9 +49,13 @@ def group_files(
     shards = [
         Shard(shard.key, kept)
         for shard in known
-        if (kept := tuple(listed.pop(file.path) for file in shard.files if file.path in listed))
+        if (
+            kept := tuple(
+                recorded(file, listed.pop(file.path)) for file in shard.files if file.path in listed
+            )
+        )
     ]
-    new = sorted(listed.values(), key=lambda file: file.path)
+    new = sorted(map(first_seen, listed.values()), key=lambda file: file.path)
     groups = [tuple(new[start : start + files_per_shard]) for start in range(0, len(new), files_per_shard)]
     keys = new_keys([[file.path for file in group] for group in groups], [shard.key for shard in shards])
     shards += map(Shard, keys, groups)
@@ -85,9 +90,16 @@ def relisted(files: Sequence[SourceFile], files_per_shard: int, known: Sequence[
     """
     before = {shard.key: shard for shard in known}
     now = {shard.key: shard for shard in group_files(files, files_per_shard, known)}
-    same = {key for key in now.keys() & before.keys() if now[key].files == before[key].files}
+    same = {
+        key
+        for key in now.keys() & before.keys()
+        if now[key].files == before[key].files or now[key].source_digest == before[key].source_digest
+    }
     return ListingChange(
-        [before[key] if key in same else shard for key, shard in now.items()],
+        [
+            replace(shard, set_aside=before[key].set_aside) if key in same else shard
+            for key, shard in now.items()
+        ],
         new=sorted(now.keys() - before.keys()),
         changed=sorted((now.keys() & before.keys()) - same),
         gone=sorted(before.keys() - now.keys()),

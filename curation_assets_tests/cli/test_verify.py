@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
 
 from curation_assets.graph.steps import pool_steps
-from curation_assets_tests.projects import Project
+from curation_assets_tests.projects import Project, copy_project
 
 
 @pytest.fixture
 def project(finished: Project, tmp_path: Path) -> Project:
     """A curated project of its own."""
-    shutil.copytree(finished.folder, tmp_path, dirs_exist_ok=True)
-    return Project(tmp_path)
+    return copy_project(finished, tmp_path)
 
 
 def flip(path: Path, place: float = 0.6) -> None:

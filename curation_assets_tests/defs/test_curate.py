@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import time
 from pathlib import Path
@@ -15,7 +14,7 @@ from curation_assets.defs.run.driver import Driver
 from curation_assets.defs.run.locks import only_runner
 from curation_assets.defs.run.tags import COMMAND_TAG, PARENT_RUN_TAG, POOL_TAG, STEPS_TAG, WAVE_TAG
 from curation_assets.defs.run.wave_runner import WaveRunner, name_of
-from curation_assets_tests.projects import SMALL_POOL, Project, environment_of
+from curation_assets_tests.projects import SMALL_POOL, Project, copy_project, environment_of
 
 TOO_LARGE = {**SMALL_POOL, "targets": [{"name": "small", "size": 10_000}]}
 OTHER_SIZE = {**SMALL_POOL, "targets": [{"name": "small", "size": 21}]}
@@ -25,8 +24,7 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 @pytest.fixture
 def project(finished: Project, tmp_path: Path) -> Project:
     """A curated project that a test may change."""
-    shutil.copytree(finished.folder, tmp_path / "project")
-    return Project(tmp_path / "project")
+    return copy_project(finished, tmp_path / "project")
 
 
 def parents_of(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:

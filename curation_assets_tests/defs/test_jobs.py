@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from curation_assets.defs.pool_definitions import build_definitions
 from curation_assets.defs.run.tags import FORCED_TAG, forced_of
 from curation_assets.demo.openmoji import write_openmoji_pool
 from curation_assets.project import Home
-from curation_assets_tests.projects import SMALL_POOL, Project, spec_of
+from curation_assets_tests.projects import SMALL_POOL, Project, copy_project, spec_of
 
 
 def definitions(tmp_path: Path, **changes: Any) -> dg.Definitions:
@@ -83,8 +82,7 @@ def test_a_cron_expression_has_five_fields() -> None:
 def test_curate_and_a_scheduled_refit_do_the_whole_work(
     finished: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutil.copytree(finished.folder, tmp_path / "project")
-    project = Project(tmp_path / "project")
+    project = copy_project(finished, tmp_path / "project")
     project.write_pool({**SMALL_POOL, "refit": {"new_rows": 0.9, "schedule": "0 3 * * 0"}})
     for name, value in project.environment.items():
         monkeypatch.setenv(name, value)

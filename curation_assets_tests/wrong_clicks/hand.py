@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from curation_assets.graph.base import Step
 from curation_assets.graph.freshness import Freshness
 from curation_assets.graph.steps import pool_steps
 from curation_assets_tests.asset_backfills import workspace_of
-from curation_assets_tests.projects import Project
+from curation_assets_tests.projects import Project, copy_project
 
 SHARDS = ["00000", "00001", "00002"]
 _AT_ONCE = """
@@ -243,8 +242,7 @@ class Hand:
 @contextmanager
 def hand_on(finished: Project, folder: Path, *, with_run: bool = False) -> Iterator[Hand]:
     """A hand on a copy of a curated project, with a run of its selection."""
-    shutil.copytree(finished.folder, folder, dirs_exist_ok=True)
-    project = Project(folder)
+    project = copy_project(finished, folder)
     settings = project.home.dagster_state / "dagster.yaml"
     settings.write_text(settings.read_text() + _AT_ONCE)
     with project.instance() as instance, ExitStack() as stack:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from curation_assets.formats.base import SourceFile
+from curation_assets.formats.listed.versions import is_same, modified_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ def settle(
     settled: list[SourceFile] = []
     unsettled: dict[str, Unsettled] = {}
     for file in listed:
-        if known.get(file.path) == file:
+        if (before := known.get(file.path)) and is_same(before, file):
             settled.append(file)
             continue
         waiting = _waiting(file, earlier.get(file.path), now)
@@ -75,6 +76,5 @@ def _waiting(file: SourceFile, earlier: Unsettled | None, now: float) -> Unsettl
     stamp = f"{file.size_bytes}/{file.version}"
     if earlier and earlier.stamp == stamp:
         return earlier
-    # The version of a local file is its modification time in ns.
-    unchanged_since = int(file.version) / 1e9 if file.version.isdecimal() else now
-    return Unsettled(stamp, min(now, unchanged_since))
+    unchanged_since = modified_at(file.version)
+    return Unsettled(stamp, now if unchanged_since is None else min(now, unchanged_since))

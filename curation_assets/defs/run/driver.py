@@ -36,6 +36,7 @@ from curation_assets.project import Home
 from curation_assets.steps.cleaning.evaluation_sets import take_evaluation_listing
 from curation_assets.steps.comparison.labels_table import take_labels_sight
 from curation_assets.steps.context import PoolAccess
+from curation_assets.steps.listing import list_pool
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import ListingChange, Shard, relisted, save_left_out
 
@@ -96,7 +97,7 @@ class Driver:
         Raises:
             PoolSpecError: if a folder does not exist or holds no matching file, or the table does not exist.
         """
-        listing = self.pool.reader.look()
+        listing = list_pool(self.pool)
         save_left_out(self.storage.folder, listing.left_out)
         take_evaluation_listing(self.pool)
         take_labels_sight(self.pool)

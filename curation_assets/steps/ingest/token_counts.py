@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-import numpy as np
 import polars as pl
 
 from curation_assets.errors import ShardError
 from curation_assets.formats.base import RawSample, RejectedSampleError
 from curation_assets.formats.decoding import decode_sample
+from curation_assets.formats.rows import is_token_count
 from curation_assets.pools.source import EmbeddingsSource
 from curation_assets.steps.context import StepContext
 from curation_assets.steps.ingest.accepted import ShardSource, accepted_rows, accepted_samples, windows
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 _SCHEMA = TokenCounts.counts.schema
 _WINDOW = 2048
-_LARGEST = int(np.iinfo(np.int64).max)
 
 
 def count_tokens(step: StepContext) -> None:
@@ -111,11 +110,10 @@ def _text(sample: RawSample, source: SourceSettings) -> str:
 
 def _checked(sample: RawSample, field: str | None) -> int:
     value = sample.attributes.get(field) if field else None
-    is_number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    # A column with gaps is read as floats, so 12.0 counts as 12.
-    if is_number and value == value // 1 and 0 <= value <= _LARGEST:  # type: ignore[operator]
-        return int(value)
+    if is_token_count(value):
+        return int(value)  # type: ignore[arg-type]
+    # The reader rejects such rows, so the raw pool was made before it did.
     raise ShardError(
         f"{sample.file}, {sample.member}: source.token_count_field '{field}' is {value!r}: each sample needs a "
-        f"whole number of tokens, 0 or more"
+        f"whole number of tokens, 0 or more; run raw_pool again, which rejects the row"
     )

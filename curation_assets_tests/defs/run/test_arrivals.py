@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from upath import UPath
 
 from curation_assets.defs.run.arrivals import Arrivals, Unsettled, settle
 from curation_assets.formats.base import SourceFile
+from curation_assets.formats.listed.versions import first_seen
 from curation_assets.formats.webdataset import WebDatasetReader
 from curation_assets.pools.source import WebDatasetSource
 from curation_assets_tests.formats.tars import tar_bytes
@@ -41,6 +43,13 @@ def told(
 def test_known_files_are_taken_whatever_their_age() -> None:
     fresh = file("a.tar", age=0)
     assert told(fresh, known=(fresh,)) == Arrivals([fresh], {})
+
+
+def test_a_file_that_an_earlier_version_listed_is_taken_too() -> None:
+    listed = replace(file("a.tar", age=0), version=f"{file('a.tar', age=0).version}.0f-1")
+    assert told(listed, known=(file("a.tar", age=0),)) == Arrivals([listed], {})
+    replaced = told(listed, known=(first_seen(replace(listed, version=f"{listed.version}2")),))
+    assert replaced.unsettled["a.tar"].why == "size or time still changing"
 
 
 def test_a_local_file_rests_since_its_last_change() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +25,7 @@ from curation_assets.steps.ingest.embed import embed_samples
 from curation_assets.steps.soundness import require_usable_pool
 from curation_assets.storage.outputs import Facts
 from curation_assets.storage.pool_storage import PoolStorage
-from curation_assets.storage.shards import group_files
+from curation_assets.storage.shards import group_files, relisted
 from curation_assets.storage.tables import RawPool
 from curation_assets_tests.formats.downloads import Download, write_shard
 from curation_assets_tests.formats.test_jsonl import SCRIPTS, compress, jsonl
@@ -255,3 +256,22 @@ def test_other_captions_leave_content_and_labels_as_they_were_known(tmp_path: Pa
     assert captioned.parts[RawPool.CONTENT] == first.digest, "what follows moved, and is the same"
     replaced = facts_of(**{"a.png": png(None, 3)})
     assert dict(replaced.parts) == {}
+
+
+def test_a_pool_that_was_restored_by_copying_is_read_again_and_nothing_more(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "a.jsonl").write_bytes(jsonl([{"text": text} for text in SCRIPTS]))
+    spec, storage = pool_of(tmp_path, {"format": "jsonl"})
+    reader = build_reader(spec.source, tmp_path)
+    [known] = group_files(reader.list_files(), 1)
+    before = make(spec, storage, "raw_pool", known, reader=reader).facts()
+    shutil.copytree(tmp_path / "raw", tmp_path / "copy")
+    shutil.rmtree(tmp_path / "raw")
+    (tmp_path / "copy").rename(tmp_path / "raw")
+    change = relisted(reader.list_files(), 1, [known])
+    assert change.changed == ["a"]
+    after = make(spec, storage, "raw_pool", change.shards[0], reader=reader).facts()
+    assert before is not None
+    assert after is not None
+    assert after.files == before.files
+    assert after.digest_of(RawPool.CONTENT) == before.digest_of(RawPool.CONTENT)

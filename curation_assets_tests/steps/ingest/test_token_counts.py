@@ -9,12 +9,15 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from upath import UPath
 
 from curation_assets.encoders.base import Encoder
 from curation_assets.encoders.tokenizers import build_tokenizer
 from curation_assets.errors import ShardError
+from curation_assets.formats import build_reader
 from curation_assets.formats.accounts import Account
 from curation_assets.formats.base import (
     Listing,
@@ -154,6 +157,30 @@ def test_what_is_no_count_is_refused(value: Any, tmp_path: Path) -> None:
     source = source_of(reader, tmp_path, EMBEDDED)
     with pytest.raises(ShardError, match=r"a\.jsonl, row 1: source\.token_count_field 'n_tokens' is "):
         counted(source, tmp_path, None)
+
+
+BAD_COUNTS = [-1.0, 1.5, None, float("nan"), float("inf")]
+
+
+@pytest.mark.parametrize(
+    "values", [BAD_COUNTS, ["12", "", "many", None, "1e3"], [True, False, None, True, True]]
+)
+def test_a_row_with_a_bad_count_is_rejected_when_it_is_read(values: list[Any], tmp_path: Path) -> None:
+    good = 3 if isinstance(values[0], float) else values[0]
+    table = pa.table({"n_tokens": [good, *values], "key": ["a", "a", "c", "d", "e", "f"]})
+    (tmp_path / "clip").mkdir()
+    np.save(tmp_path / "clip" / "x.npy", np.ones((6, 2), np.float32))
+    pq.write_table(table, tmp_path / "clip" / "x.parquet")
+    settings = EMBEDDED.model_copy(update={"layout": "folder", "id_field": "key"})
+    results = list(build_reader(settings, tmp_path).read("x.npy"))
+    rejected = [item for item in results if isinstance(item, Rejection)]
+    assert len(rejected) == (5 if good == 3 else 6)
+    assert {item.reason for item in rejected} == {RejectionReason.MISSING_FIELD}
+    assert [item.sample_id for item in rejected][-5:] == ["a", "c", "d", "e", "f"]
+    assert rejected[-1].detail == (
+        f"the column 'n_tokens' (source.token_count_field) is {values[-1]!r} in row 5, expected a whole number of "
+        f"tokens, 0 or more"
+    )
 
 
 def test_a_missing_column_is_refused(tmp_path: Path) -> None:
