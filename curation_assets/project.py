@@ -12,6 +12,7 @@ from typing import Any
 from curation_assets.errors import PoolSpecError
 from curation_assets.pools import PoolFolder, PoolSpec, read_pools
 from curation_assets.pools.folder import SUFFIX
+from curation_assets.pools.secrets import REMEDY, secret_of
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.tables import CurationReport
 
@@ -62,10 +63,12 @@ def find_home() -> Home:
     """The project's folders, from the environment as it is now.
 
     Raises:
-        PoolSpecError: if a variable makes no sense.
+        PoolSpecError: if a variable makes no sense, or the storage's URI holds a secret.
     """
     folder = Path(os.environ.get(HOME_VARIABLE, ".")).resolve()
     storage_root = os.environ.get(STORAGE_VARIABLE, str(folder / "data" / "curated"))
+    if secret := secret_of(storage_root):
+        raise PoolSpecError(f"{STORAGE_VARIABLE} holds credentials ({secret}): {REMEDY}")
     state = Path(os.environ.get(STATE_VARIABLE, folder / "data" / "dagster")).resolve()
     return Home(folder, storage_root, state, _report_port())
 

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from curation_assets.pools.secrets import REMEDY, secret_of
+
 Auto = Literal["auto"]
 Modality = Literal["image", "text", "embedding"]
 """What a sample is. An 'embedding' sample has no bytes, only its vector and its metadata."""
@@ -22,7 +24,7 @@ class Settings(BaseModel):
     """Base of all settings: frozen, and unknown keys are refused.
 
     So are values that no step can work with: blank texts, yes or no for a number, infinities, and integers of more
-    than 64 bits.
+    than 64 bits; and URIs that hold a secret, which the report would show.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -33,6 +35,9 @@ class Settings(BaseModel):
         for part in value if isinstance(value, tuple) else (value,):
             if isinstance(part, str) and not part.strip() and info.field_name not in _FREE_TEXTS:
                 raise ValueError("the text is empty: give a value, or remove the key to use its default")
+            if isinstance(part, str) and (secret := secret_of(part)):
+                # Do not repeat the value: it would put the secret into a log.
+                raise ValueError(f"the URI holds credentials ({secret}): {REMEDY}")
             if isinstance(part, int) and abs(part) > _LARGEST:
                 raise ValueError(f"the number is too large: choose at most {_LARGEST}")
         return value

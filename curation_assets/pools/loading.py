@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from curation_assets.errors import PoolSpecError
 from curation_assets.pools.groups import CHOICES, GROUPS
+from curation_assets.pools.secrets import HIDDEN, is_secret_name, redacted, shown
 from curation_assets.pools.spec import PoolSpec
 from curation_assets.pools.yaml_files import read_mapping
 
@@ -42,13 +43,14 @@ def _explain(path: Path, problem: Any) -> str:
     )
     if problem["type"] == "extra_forbidden":
         valid = ", ".join(model.model_fields)
-        return f"{path}: unknown key {key} (value {problem['input']!r}); valid keys are: {valid}"
+        hidden = HIDDEN if is_secret_name(str(location[-1])) else repr(shown(problem["input"]))
+        return f"{path}: unknown key {key} (value {hidden}); valid keys are: {valid}"
     if problem["type"] == "missing":
         return f"{path}: {key} is missing"
     value = problem["input"]
     is_group = isinstance(value, dict | tuple | list | BaseModel)
-    shown = "" if is_group or "credentials" in problem["msg"] else f", got {value!r}"
-    return f"{path}: {key}: {problem['msg'].removeprefix('Value error, ')}{shown}"
+    got = "" if is_group or "credentials" in problem["msg"] else f", got {shown(value)!r}"
+    return f"{path}: {key}: {redacted(problem['msg'].removeprefix('Value error, '))}{got}"
 
 
 def _place(location: Sequence[str | int]) -> tuple[list[str | int], type[BaseModel]]:

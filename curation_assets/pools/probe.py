@@ -8,7 +8,6 @@ from typing import Annotated, Final
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from curation_assets.pools.base import Settings
-from curation_assets.pools.source import holds_credentials
 
 LABELS_SUFFIXES: Final = (".parquet", ".csv", ".tsv", ".jsonl")
 
@@ -27,11 +26,6 @@ class LabelsTable(Settings):
     @field_validator("path")
     @classmethod
     def _is_a_table(cls, value: str) -> str:
-        if holds_credentials(value):
-            # Do not repeat the value: it would put the secret into a log.
-            raise ValueError(
-                "the URI holds credentials: remove them and set the environment variables that its storage reads"
-            )
         if PurePosixPath(value).suffix.lower() not in LABELS_SUFFIXES:
             raise ValueError(f"a table of labels ends in {', '.join(LABELS_SUFFIXES)}, got '{value}'")
         return value

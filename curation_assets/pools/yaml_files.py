@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from curation_assets.errors import PoolSpecError
+from curation_assets.pools.secrets import redacted, shown
 
 _MERGE_TAG = "tag:yaml.org,2002:merge"
 
@@ -59,7 +60,9 @@ def read_mapping(path: Path) -> dict[Any, Any]:
         raise PoolSpecError(f"{path}: cannot read it as YAML: it is nested too deeply") from None
     # Dates that do not exist and bytes that are not UTF-8 are ValueErrors.
     except (yaml.YAMLError, ValueError) as error:
-        raise PoolSpecError(f"{path}: cannot read it as YAML: {error}") from error
+        raise PoolSpecError(f"{path}: cannot read it as YAML: {redacted(str(error))}") from None
     if not isinstance(document, dict):
-        raise PoolSpecError(f"{path}: expected keys such as source, encoder and targets, got {document!r}")
+        raise PoolSpecError(
+            f"{path}: expected keys such as source, encoder and targets, got {shown(document)!r}"
+        )
     return document

@@ -11,6 +11,7 @@ import polars as pl
 from curation_assets.formats.accounts import left_out_table
 from curation_assets.formats.base import ShardReader
 from curation_assets.pools import PoolSpec, TargetSettings
+from curation_assets.pools.secrets import shown as without_secrets
 from curation_assets.report.data import AtlasSummary, LeftOutSummary, ReportData, TargetSummary
 from curation_assets.steps.damage import left_out_of_pool
 from curation_assets.steps.dataset.atlas import atlas_command
@@ -105,7 +106,7 @@ def gather_report(
         clusters=[fill_card(pool, every, card, views) for card in cards],
         warnings=tree_warnings(levels, targets),
         encoder=spec.encoder_name,
-        settings=spec.model_dump(mode="json"),
+        settings=without_secrets(spec.model_dump(mode="json")),
         tree_version=top.summary.get("tree_version") or "",
         pool_sample=views.of(pool_sample),
         fates=summarise_fates(storage, pool.index.shards),
