@@ -25,5 +25,9 @@ class DamagedFileError(CurationError):
     """A stored file is not what was written."""
 
 
+class RemovalsError(CurationError):
+    """So many files have left a pool at once that a person has to confirm it."""
+
+
 class PoolBusyError(CurationError):
     """Another process is already running the same pool."""

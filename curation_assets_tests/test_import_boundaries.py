@@ -75,6 +75,7 @@ ROOMS: dict[str, set[str]] = {
     "steps/damage": _STORED,
     "steps/feasibility": {*_STORED, "steps/context", "steps/soundness", "steps/comparison", "steps/ingest"},
     "steps/listing": {*_STORED, "steps/context", "steps/cleaning", "steps/comparison"},
+    "steps/packing": {*_STORED, "steps/context"},
     "steps/shard_task": {*_STORED, "steps/context"},
     "steps/ingest": _STEPS,
     "steps/cleaning": {*_STEPS, "steps/ingest"},

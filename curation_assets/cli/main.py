@@ -35,14 +35,19 @@ def cli() -> None:
     "--from", "first", metavar="STEP", help="Rebuild this step and all steps after it, e.g. level_2."
 )
 @click.option("--shards", metavar="SHARDS", help=f"Only read and embed these shards, {_SHARDS_EXAMPLE}.")
-def run(pool: str, first: str | None, shards: str | None) -> None:
+@click.option(
+    "--accept-removals",
+    is_flag=True,
+    help="Confirm that files which are no longer listed are gone for good, and remove what is stored of them.",
+)
+def run(pool: str, first: str | None, shards: str | None, accept_removals: bool) -> None:
     """Bring a pool up to date, from its files to the report.
 
     Skips everything that is up to date. If the run is interrupted, start it again: finished work is kept.
     """
     from curation_assets.cli.run import run_pool
 
-    sys.exit(run_pool(pool, first=first, shards=shards))
+    sys.exit(run_pool(pool, first=first, shards=shards, accept_removals=accept_removals))
 
 
 @cli.command()
@@ -81,15 +86,35 @@ def work(pool: str, steps: str, first: str, last: str, forced: str, parent: str,
 
 @cli.command()
 @click.option("--pool", metavar="NAME", help="Name of the pool (default: all pools).")
-@click.option("--no-listing", is_flag=True, help="Do not list the files; show the state of the last listing.")
-def status(pool: str | None, no_listing: bool) -> None:
+@click.option(
+    "--listing/--no-listing",
+    "listing",
+    default=None,
+    help="List the files, or only show the state of the last listing. Default: list pools of up to 200,000 files.",
+)
+def status(pool: str | None, listing: bool | None) -> None:
     """Show what is up to date, and why the rest is not.
 
     Lists the files of the pool and of its evaluation sets, and shows what the next run will take in. Changes nothing.
     """
     from curation_assets.cli.status import show_status
 
-    show_status(pool, list_files=not no_listing)
+    show_status(pool, list_files=listing)
+
+
+@cli.command()
+@click.option("--pool", metavar="NAME", required=True, help=_POOL_HELP)
+@click.option("--size", default="1GB", show_default=True, help="Size of a tar, with its unit.")
+@click.argument("out_folder")
+def pack(pool: str, size: str, out_folder: str) -> None:
+    """Pack the loose files of a folder pool into tars in OUT_FOLDER.
+
+    Labels from folder names, captions (.txt) and fields (.json) beside the files are kept. Prints the settings of a
+    pool that reads the tars. Removes nothing; if it is interrupted, the same command goes on.
+    """
+    from curation_assets.cli.files.pack import pack_pool
+
+    pack_pool(pool, out_folder, size)
 
 
 @cli.command()

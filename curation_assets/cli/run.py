@@ -12,19 +12,20 @@ from curation_assets.errors import PoolSpecError
 from curation_assets.graph.relations import descendants, descendants_to_force, ingest_steps
 
 
-def run_pool(pool: str, *, first: str | None, shards: str | None) -> int:
+def run_pool(pool: str, *, first: str | None, shards: str | None, accept_removals: bool = False) -> int:
     """Run a pool; returns the exit code. See the help of the command for its options.
 
     Raises:
         PoolSpecError: if the pool, the step or a shard does not exist, or the combination would mix clusters.
         PoolBusyError: if another process runs the same pool.
+        RemovalsError: if many files are gone, unless `accept_removals`.
     """
     with open_runner(pool) as runner:
         began, driver = time.monotonic(), runner.driver
         begin = find_step(driver.steps, "--from", first) if first else None
         names = _chosen_steps(runner, begin, shards)
         runner.close_interrupted_runs()
-        runner.sync_shards()
+        runner.sync_shards(accept_removals=accept_removals)
         keys = shards_named([shard.key for shard in driver.storage.shards()], shards) if shards else None
         rebuild = None
         if begin:

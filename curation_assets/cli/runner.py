@@ -75,9 +75,9 @@ class Runner:
         if n := close_dead_runs(self.driver.instance):
             self.say(f"{n} interrupted {'run' if n == 1 else 'runs'} found; resuming")
 
-    def sync_shards(self) -> None:
+    def sync_shards(self, *, accept_removals: bool = False) -> None:
         """List the files of the pool and of its evaluation sets as they are now; every shard takes part."""
-        for line in self.driver.take_in_files():
+        for line in self.driver.take_in_files(accept_removals=accept_removals):
             self.say(line)
 
     def force(self, names: Iterable[str], rebuild: Rebuild) -> None:

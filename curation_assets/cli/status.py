@@ -22,12 +22,16 @@ from curation_assets.steps.tree.levels import level_lines
 from curation_assets.storage.pool_storage import PoolStorage
 
 _SHARDS_NAMED = 3
+_MOST_FILES_LISTED = 200_000
+"""Of the last listing: more of them are listed only on demand."""
 
 
-def show_status(pool: str | None, *, list_files: bool = True) -> None:
+def show_status(pool: str | None, *, list_files: bool | None = None) -> None:
     """Print one table per pool, what a look at its files found, and the state of its tree.
 
-    Without a name, broken pools are listed too.
+    Args:
+        pool: name of the pool; None shows all, broken ones too.
+        list_files: whether to list the files; None lists pools of up to 200,000 files.
 
     Raises:
         PoolSpecError: if the named pool does not exist or is broken.
@@ -41,7 +45,7 @@ def show_status(pool: str | None, *, list_files: bool = True) -> None:
     for spec in specs:
         storage = home.storage(spec.name)
         access = PoolAccess(spec, storage, str(home.folder))
-        look = look_at_files(access, "" if list_files else "--no-listing was given")
+        look = look_at_files(access, _why_not_listed(storage, list_files))
         shards = [shard for shard in look.change.shards if not shard.set_aside]
         freshness = Freshness(storage, pool_steps(spec), shards)
         _status_sheet(spec, freshness).show(console)
@@ -53,6 +57,14 @@ def show_status(pool: str | None, *, list_files: bool = True) -> None:
             say(console, line)
     for problem in () if pool else pools.problems():
         say(console, problem, "red")
+
+
+def _why_not_listed(storage: PoolStorage, list_files: bool | None) -> str:
+    if list_files is None:
+        n_files = sum(len(shard.files) for shard in storage.all_shards())
+        many = f"there are {n_files:,} of them, and --listing was not given"
+        return many if n_files > _MOST_FILES_LISTED else ""
+    return "" if list_files else "--no-listing was given"
 
 
 def _status_sheet(spec: PoolSpec, freshness: Freshness) -> Sheet:

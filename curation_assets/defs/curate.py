@@ -37,6 +37,12 @@ class Curate(dg.Config):
         description="Only take in these shards: read and embed them, and assign them to the tree if there is one. "
         "Empty: bring everything up to date.",
     )
+    accept_removals: bool = Field(
+        default=False,
+        description="Confirm that files which are no longer listed are gone for good, however many: what is stored of "
+        "them is removed at once. Otherwise a run stops if more than a tenth of the files is gone, and keeps what was "
+        "embedded of fewer for a week.",
+    )
 
 
 Work: TypeAlias = Callable[[dg.OpExecutionContext, Curate], None]
@@ -103,7 +109,7 @@ def _work(
         close_dead_runs(instance)
         driver = Driver(home, spec, instance)
         if config.list_files:
-            for line in driver.take_in_files():
+            for line in driver.take_in_files(accept_removals=config.accept_removals):
                 say(line)
         runner = WaveRunner(driver, lambda: build([spec], home), lambda line, style: None, parent=context.run)
         plan = driver.plan()

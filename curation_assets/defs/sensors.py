@@ -32,10 +32,11 @@ def build_sensor(spec: PoolSpec, home: Home, jobs: list[Job]) -> dg.SensorDefini
         # Runs read the YAML as it is now: with other settings than theirs, what they made would look out of date.
         if why := why_not_current(home, spec):
             return dg.SkipReason(why)
-        cursor = Cursor.read(context.cursor)
+        work_file = home.dagster_state / "arrivals" / f"{spec.name}.json"
+        cursor = Cursor.read(context.cursor, work_file)
         look = Watcher(spec, home, context.instance, cursor).look(time.time())
         context.log.info(look.summary)
-        context.update_cursor(cursor.text())
+        context.update_cursor(cursor.text(work_file))
         if look.request is None:
             return dg.SkipReason(look.summary)
         return dg.SensorResult(run_requests=[look.request])

@@ -6,34 +6,44 @@ only what these do not tell: files that are still being written, and attempts th
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 import dagster as dg
+from upath import UPath
 
 from curation_assets.defs.curate import Curate, run_step
 from curation_assets.defs.run.arrivals import Unsettled, settle
+from curation_assets.defs.run.background_listing import listed_within, seconds_so_far
 from curation_assets.defs.run.dead_runs import ACTIVE_STATUSES, close_dead_runs
 from curation_assets.defs.run.driver import Driver, PlannedRun
 from curation_assets.defs.run.job_names import curate_job
 from curation_assets.defs.run.locks import only_runner
 from curation_assets.defs.run.tags import POOL_TAG
-from curation_assets.errors import CurationError, PoolBusyError
+from curation_assets.errors import CurationError, PoolBusyError, RemovalsError
 from curation_assets.formats.base import ShardReader, SourceFile
+from curation_assets.formats.listed.versions import is_same
 from curation_assets.graph.freshness import Freshness
 from curation_assets.graph.relations import shard_steps
 from curation_assets.graph.waves import Wave
 from curation_assets.pools import PoolSpec
 from curation_assets.project import Home
+from curation_assets.storage.atomic import write_text
 from curation_assets.storage.evaluation import load_evaluation_digest
-from curation_assets.storage.fingerprint import fingerprint
+from curation_assets.storage.fingerprint import fingerprint, text_digest
 from curation_assets.storage.labels import load_labels_digest
-from curation_assets.storage.shards import ListingChange, Shard
+from curation_assets.storage.listing.files_table import StoredFiles
+from curation_assets.storage.shards import ListingChange, Shard, listing_stamp
 from curation_assets.storage.tables import level_asset
 
 _LONGEST_WAIT_SECONDS = 86_400.0
 _FULL_LOOK_EVERY_SECONDS = 600.0
 _NAMES_SHOWN = 5
+_MOST_IN_CURSOR = 1_000
+"""Unsettled files; more are written to a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +75,21 @@ class Cursor:
     """Unix time of the last look at every output."""
 
     @classmethod
-    def read(cls, text: str | None) -> Cursor:
-        """A stored cursor; a new one if there is none or it cannot be read."""
+    def read(cls, text: str | None, work_file: Path | None = None) -> Cursor:
+        """A stored cursor; a new one if there is none or it cannot be read.
+
+        Args:
+            text: what `text` gave.
+            work_file: what it was given. If it is not as it was written, the files in it wait anew.
+        """
         try:
             stored = json.loads(text or "{}")
+            unsettled = stored.get("unsettled", {})
+            if digest := stored.get("unsettled_digest"):
+                content = work_file.read_text(encoding="utf-8") if work_file and work_file.exists() else ""
+                unsettled = json.loads(content) if text_digest(content) == digest else {}
             return cls(
-                {path: Unsettled(*entry) for path, entry in stored.get("unsettled", {}).items()},
+                {path: Unsettled(*entry) for path, entry in unsettled.items()},
                 {key: Attempt(*entry) for key, entry in stored.get("attempts", {}).items()},
                 stored.get("quiet", ""),
                 stored.get("looked_at", 0.0),
@@ -78,18 +97,32 @@ class Cursor:
         except (ValueError, TypeError, AttributeError):
             return cls()
 
-    def text(self) -> str:
-        """The cursor as Dagster stores it."""
-        rows = {
-            "unsettled": {path: list(asdict(entry).values()) for path, entry in self.unsettled.items()},
+    def text(self, work_file: Path | None = None) -> str:
+        """The cursor as Dagster stores it; many unsettled files go to `work_file`, as Dagster keeps every cursor."""
+        unsettled = {path: [entry.stamp, entry.since, entry.why] for path, entry in self.unsettled.items()}
+        rows: dict[str, object] = {
+            "quiet": self.quiet,
+            "looked_at": self.looked_at,
             "attempts": {key: list(asdict(entry).values()) for key, entry in self.attempts.items()},
         }
-        plain = {"quiet": self.quiet, "looked_at": self.looked_at}
-        return json.dumps(plain | rows, separators=(",", ":"))
+        if work_file and len(unsettled) > _MOST_IN_CURSOR:
+            content = json.dumps(unsettled, separators=(",", ":"))
+            write_text(UPath(work_file), content)
+            rows["unsettled_digest"] = text_digest(content)
+        else:
+            rows["unsettled"] = unsettled
+        return json.dumps(rows, separators=(",", ":"))
 
 
 def _failed(times: int) -> str:
     return "failed once" if times == 1 else f"failed {times} times"
+
+
+def _digest(files: Sequence[SourceFile]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file.path}\0{file.size_bytes}\0{file.version}\n".encode())
+    return digest.hexdigest()
 
 
 def _is_closed(reader: ShardReader, file: SourceFile) -> bool:
@@ -137,15 +170,20 @@ class Watcher:
 
     def _look(self, now: float) -> Look:
         cursor, spec = self._cursor, self._spec
-        known = {file.path: file for shard in self._storage.all_shards() for file in shard.files}
+        key = f"{self._home.folder}:{spec.name}"
         try:
-            listed = self._driver.list_files()
+            listing = listed_within(key, listing_stamp(self._storage.folder), self._driver.look)
+            if listing is None:
+                return Look(
+                    f"still listing the files ({seconds_so_far(key):.0f} s so far); a later tick goes on"
+                )
+            listed = self._driver.list_files(listing)
         # Object stores raise errors of their own clients, which share no base class.
         except Exception as error:
             return Look(f"the files of the pool cannot be listed: {error}")
         arrivals = settle(
             listed,
-            known,
+            self._known(listed),
             cursor.unsettled,
             now=now,
             settle_seconds=spec.watch.settle_seconds,
@@ -155,7 +193,7 @@ class Watcher:
         cursor.unsettled = arrivals.unsettled
         quiet = fingerprint(
             [
-                [(file.path, file.size_bytes, file.version) for file in arrivals.settled],
+                _digest(arrivals.settled),
                 [step.config_fingerprint for step in self._steps.values()],
                 load_evaluation_digest(self._storage.folder) if spec.decontamination else None,
                 load_labels_digest(self._storage.folder) if spec.probe and spec.probe.labels else None,
@@ -167,11 +205,25 @@ class Watcher:
             return Look(f"no file is complete yet{self._waiting()}")
         cursor.quiet, cursor.looked_at = "", now
         self._count_failures(now)
-        change = self._driver.sync_shards(arrivals.settled, lambda shard: self._why_set_aside(shard, now))
+        try:
+            change = self._driver.sync_shards(arrivals.settled, lambda shard: self._why_set_aside(shard, now))
+        except RemovalsError as error:
+            return Look(str(error))
         look = self._plan(change, now)
         if look.request is None and look.summary.startswith("up to date") and not self._cursor.attempts:
             cursor.quiet = quiet
         return look
+
+    def _known(self, listed: Sequence[SourceFile]) -> dict[str, SourceFile]:
+        """The files of the last listing by path; one that has not changed is the listed one, held once."""
+        now = {file.path: file for file in listed}
+        known = {}
+        for shard in self._storage.all_shards():
+            stored = shard.files.unchecked() if isinstance(shard.files, StoredFiles) else shard.files
+            for file in stored:
+                same = now.get(file.path)
+                known[file.path] = same if same and is_same(file, same) else file
+        return known
 
     def _count_failures(self, now: float) -> None:
         """No run is active, so every attempt has ended: forget what is up to date, count the rest as failed."""

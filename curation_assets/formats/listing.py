@@ -8,6 +8,7 @@ import operator
 import os
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -18,6 +19,7 @@ from curation_assets.errors import PoolSpecError
 from curation_assets.formats.accounts import Cause, LeftOutCounts, left_out_lines
 from curation_assets.formats.base import Listing, ShardReader, SourceFile
 from curation_assets.formats.listed.links import REMEDY, FollowLinks, admitted_targets, named, require_inside
+from curation_assets.formats.listed.manifest import read_manifest
 from curation_assets.formats.listed.names import has_no_extension, is_companion
 from curation_assets.formats.listed.versions import (
     Check,
@@ -84,7 +86,11 @@ class PatternReader(ShardReader, Generic[Source]):
     @property
     def ways_to_look(self) -> dict[str, Any]:
         """What the pool sets of `list_matching_files`."""
-        return {"check": self._source.check, "follow_links": self._source.follow_links}
+        return {
+            "check": self._source.check,
+            "follow_links": self._source.follow_links,
+            "manifest": getattr(self._source, "manifest", None),
+        }
 
     def belongs_to(self, path: str) -> str | None:
         """The file of the pool that a file which does not match the pattern belongs to, if any."""
@@ -112,6 +118,7 @@ def list_matching_files(
     recognises: Callable[[SourceFile], bool] = lambda _: False,
     check: Check = "size_and_time",
     follow_links: FollowLinks | None = None,
+    manifest: str | None = None,
 ) -> Listing:
     """List the files below `root` that match a glob.
 
@@ -128,6 +135,7 @@ def list_matching_files(
         recognises: whether a file whose name has no extension is one of the pool after all.
         check: whether versions are digests of the content, which is read, where storage gives none.
         follow_links: whether links that lead out are followed; None refuses those to folders, and counts the others.
+        manifest: table below `root` that names the files, see `listed.manifest`; the folder is not listed then.
 
     Raises:
         PoolSpecError: if `root` does not exist, no file matches, a folder cannot be listed, a name is not valid
@@ -139,7 +147,7 @@ def list_matching_files(
         raise PoolSpecError(f"source.path is '{root}', which is not a folder: create it or correct the path")
     files, left_out, beside, example = [], LeftOutCounts(), [], ""
     links: dict[Cause, list[str]] = {Cause.LEADS_OUT: [], Cause.FOLDER_LEADS_OUT: []}
-    for file, cause in _seen(root, pattern, follow_links):
+    for file, cause in _named(root, manifest, pattern) if manifest else _seen(root, pattern, follow_links):
         path = file.path
         if cause in (None, Cause.LEADS_OUT):
             cause = _why_left_out(path, extensions) or cause
@@ -159,7 +167,7 @@ def list_matching_files(
             files.append(content_version(root, file) if check == "digest" else file)
     if follow_links is None:
         require_inside(links[Cause.FOLDER_LEADS_OUT])
-    paths = {file.path for file in files}
+    paths = {file.path for file in files} if beside else set()
     for path, owner in beside:
         if owner not in paths:
             left_out.add(Cause.NOT_MATCHED, path)
@@ -176,6 +184,20 @@ def list_matching_files(
         )
     held_back = links[Cause.LEADS_OUT] if follow_links is None else ()
     return Listing(sorted(files, key=lambda file: file.path), left_out.counts(), frozenset(held_back))
+
+
+def _named(root: UPath, manifest: str, pattern: str) -> Iterator[tuple[SourceFile, Cause | None]]:
+    """Every file that a manifest names, with the cause if the pattern rules it out."""
+    matches = re.compile(glob_translate(f"/{pattern}")).match
+    facts = list_one_file(root / manifest)
+    for file in _files_of(root / manifest, facts):
+        yield file, None if matches(f"/{file.path}") else Cause.NOT_MATCHED
+
+
+@lru_cache(maxsize=1)
+def _files_of(path: UPath, facts: SourceFile | None) -> list[SourceFile]:
+    """The files that a manifest names; while its facts are the same, a tick of the sensor does not read it again."""
+    return read_manifest(path)
 
 
 def _seen(
@@ -205,7 +227,7 @@ def _seen(
     else:
         walk = _walk_remotely(root, depth, enters)
     for file, kind in walk:
-        hidden = _is_hidden(PurePosixPath(file.path).name)
+        hidden = _is_hidden(file.path[file.path.rfind("/") + 1 :])
         cause = _OF_KIND.get(kind)
         if hidden and cause is Cause.FOLDER:
             cause = Cause.HIDDEN
@@ -238,15 +260,21 @@ def _walk_remotely(
 
 
 def _why_left_out(path: str, extensions: Collection[str] | None) -> Cause | None:
-    pure = PurePosixPath(path)
-    if any(map(_is_hidden, pure.parts)):
+    # Without path objects: they take half of the time of a listing.
+    if _is_hidden(path) or any(f"/{prefix}" in path for prefix in HIDDEN_PREFIXES):
         return Cause.HIDDEN
     if path.endswith(TEMPORARY_SUFFIXES):
         return Cause.UNFINISHED
-    ending = pure.suffix.lower()
+    ending = _ending(path)
     if extensions is not None and ending.removeprefix(".") not in extensions:
         return Cause.UNKNOWN_EXTENSION
     return Cause.SIDECAR if ending in SIDECAR_SUFFIXES else None
+
+
+def _ending(path: str) -> str:
+    name = path[path.rfind("/") + 1 :]
+    dot = name.rfind(".")
+    return name[dot:].lower() if 0 < dot < len(name) - 1 else ""
 
 
 def _is_hidden(name: str) -> bool:

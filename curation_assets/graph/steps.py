@@ -24,7 +24,9 @@ from curation_assets.storage.tables import level_asset
 
 FIT_VERSION = "3"
 """Of the fits of a level, and of the working files that let a killed fit resume."""
-_NOT_OF_A_SHARD = {"path", "pattern", "files_per_shard", "max_rejected_share", "check", "follow_links"}
+_NOT_OF_A_SHARD = {
+    "path", "pattern", "files_per_shard", "max_rejected_share", "check", "follow_links", "manifest",
+}  # fmt: skip
 
 
 def pool_steps(spec: PoolSpec) -> dict[str, Step]:

@@ -17,7 +17,7 @@ from pydantic import (
 
 from curation_assets.pools.base import Settings, require_different
 
-_LATER_KEYS = {"ids": "key", "check": "size_and_time", "follow_links": None}
+_LATER_KEYS = {"ids": "key", "check": "size_and_time", "follow_links": None, "manifest": None}
 _FORMAT = "Format of the files; `webdataset` if the key is missing."
 
 
@@ -71,6 +71,12 @@ class _Source(Settings):
 
 
 class _SamplesSource(_Source):
+    manifest: str | None = Field(
+        None,
+        description="Table below `path` that names the files; the folder is not listed then. Parquet or CSV (.csv, "
+        ".csv.gz) with the columns `path`, `size`, and `version`, `etag` or `modified`.",
+        examples=["files.parquet"],
+    )
     max_image_pixels: PositiveInt = Field(
         89_478_485,
         description="Images with more pixels are rejected before they are decoded.",
@@ -79,6 +85,17 @@ class _SamplesSource(_Source):
     max_text_bytes: PositiveInt = Field(
         10_000_000, description="Texts with more bytes of UTF-8 are rejected.", examples=[1_000_000]
     )
+
+    @field_validator("manifest")
+    @classmethod
+    def _manifest_is_below_path(cls, value: str | None) -> str | None:
+        if value is None:
+            return value
+        if "://" in value or value.startswith("/") or ".." in value.split("/"):
+            raise ValueError(f"manifest is '{value}': name a file below source.path")
+        if not value.endswith((".parquet", ".csv", ".csv.gz")):
+            raise ValueError(f"manifest is '{value}': name a .parquet, .csv or .csv.gz file")
+        return value
 
 
 class WebDatasetSource(_SamplesSource):

@@ -160,12 +160,11 @@ def lost_files(spec: PoolSpec, storage: PoolStorage, made: ShardFacts | None = N
         useless = set(failed) - used
         lost += [file for file in shard.files if file.path in useless]
     lost = [file for file in lost if file.size_bytes]
-    files = [file for shard in shards for file in shard.files]
     return LostFiles(
         [file.path for file in lost],
         sum(file.size_bytes for file in lost),
-        len(files),
-        sum(file.size_bytes for file in files),
+        sum(len(shard.files) for shard in shards),
+        sum(shard.n_bytes for shard in shards),
     )
 
 

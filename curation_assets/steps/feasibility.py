@@ -134,11 +134,11 @@ def _n_tokens(pool: PoolAccess, keys: Sequence[str]) -> int | None:
 def _require_labels(pool: PoolAccess) -> None:
     """Refuse a label field that no sample has; one that is there but always empty may fill later."""
     missing = unknown_labels(pool.spec, pool.storage)
-    files = [file for shard in pool.storage.shards() for file in shard.files]
-    if not missing or not files:
+    shards = pool.storage.shards() if missing else []
+    if not shards:
         return
     try:
-        head = islice(pool.reader.read(files[0].path), _SAMPLES_LOOKED_AT)
+        head = islice(pool.reader.read(shards[0].files[0].path), _SAMPLES_LOOKED_AT)
         present = _fields([item for item in head if isinstance(item, RawSample)])
     except CurationError:
         return

@@ -13,7 +13,7 @@ from curation_assets.steps.comparison.labels_table import find_labels_table
 from curation_assets.steps.context import PoolAccess
 from curation_assets.storage.evaluation import evaluation_files_changed
 from curation_assets.storage.labels import labels_changed
-from curation_assets.storage.shards import ListingChange, relisted, save_left_out
+from curation_assets.storage.shards import ListingChange, is_to_be_saved, relisted, save_left_out
 
 _NAMES_SHOWN = 3
 
@@ -64,8 +64,8 @@ def list_pool(pool: PoolAccess) -> Listing:
 
 def look_at_files(pool: PoolAccess, skipped: str = "") -> Look:
     """Compare the files of the pool with its last listing; with `skipped`, a reason, they are not listed."""
-    known = pool.storage.all_shards()
-    unseen = ListingChange(known, [], [], [])
+    known = pool.storage.known_shards()
+    unseen = ListingChange([shard for shard in known if not shard.gone_since], [], [], [])
     if skipped:
         return Look(unseen, skipped)
     try:
@@ -105,20 +105,26 @@ def take_in_files(pool: PoolAccess, keys: Sequence[str], warn: Callable[[str], N
     Raises:
         PoolSpecError: if the folder does not exist or holds no matching file.
     """
-    known = {shard.key: shard for shard in pool.storage.all_shards()}
+    known = {shard.key: shard for shard in pool.storage.known_shards()}
     listing = list_pool(pool)
     save_left_out(pool.storage.folder, listing.left_out)
     change = relisted(listing.files, pool.spec.source.files_per_shard, list(known.values()))
     now = {shard.key: shard for shard in change.shards}
     chosen = set(keys)
-    taken = known | {key: shard for key, shard in now.items() if key in known or key in chosen}
+    # A shard that comes back needs its partition, which a run of the whole pool makes.
+    listed = {key for key, shard in known.items() if not shard.gone_since}
+    taken = known | {key: shard for key, shard in now.items() if key in listed or key in chosen}
     shards = [
         replace(shard, set_aside="") if key in chosen and key in now else shard
         for key, shard in sorted(taken.items())
     ]
-    if shards != list(known.values()):
+    if is_to_be_saved(shards, list(known.values())):
         pool.storage.save_shards(shards)
-    for what, found in (("new", change.new), ("changed", change.changed), ("gone", change.gone)):
+    for what, found in (
+        ("new", [*change.new, *change.back]),
+        ("changed", change.changed),
+        ("gone", change.gone),
+    ):
         if others := [key for key in found if key not in chosen]:
             warn(
                 f"{_named(others)}: {what} files, which this run does not read; {_remedy(pool)} takes them in"

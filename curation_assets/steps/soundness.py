@@ -49,9 +49,9 @@ def require_few_rejections(spec: PoolSpec, storage: PoolStorage, assets: Sequenc
         CurationError: naming the share and the most frequent reasons.
     """
     rejections: Counter[str] = Counter()
-    n_rows = 0
+    n_rows, taking_part = 0, {shard.key for shard in storage.shards()}
     for asset in assets:
-        for facts in storage.shard_facts(asset).values():
+        for facts in (facts for key, facts in storage.shard_facts(asset).items() if key in taking_part):
             rejections.update(facts.summary["rejections"])
             n_rows += facts.summary["n_rows"] if asset == RawPool.asset else 0
     n_rows -= rejections.pop(RejectionReason.DOWNLOAD_FAILED.value, 0)

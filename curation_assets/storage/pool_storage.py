@@ -19,7 +19,7 @@ from curation_assets.storage.embeddings import ShardedEmbeddings
 from curation_assets.storage.fingerprint import combined_digest
 from curation_assets.storage.fit_rows import FitRows, load_fit_rows
 from curation_assets.storage.outputs import FACTS, Facts, Output, parse_facts
-from curation_assets.storage.shards import Shard, load_shards, save_shards
+from curation_assets.storage.shards import Shard, load_known_shards, load_shards, save_shards
 from curation_assets.storage.tables import (
     Admitted,
     AssetOutput,
@@ -149,6 +149,10 @@ class PoolStorage:
     def all_shards(self) -> list[Shard]:
         """Every listed shard, those that are set aside too."""
         return load_shards(self.folder)
+
+    def known_shards(self) -> list[Shard]:
+        """Every listed shard, and those that are kept for files that come back."""
+        return load_known_shards(self.folder)
 
     def save_shards(self, shards: Sequence[Shard]) -> None:
         """Keep a new list of shards."""

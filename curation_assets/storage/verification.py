@@ -8,15 +8,17 @@ from dataclasses import dataclass
 
 from upath import UPath
 
+from curation_assets.errors import DamagedFileError
 from curation_assets.locations import is_local
 from curation_assets.storage.atomic import TEMPORARY_PREFIX, read_whole
 from curation_assets.storage.documents import is_sealed, unsealed
 from curation_assets.storage.evaluation import LISTING_FILE
 from curation_assets.storage.fit_rows import FIT_ROWS_FILE
 from curation_assets.storage.labels import SIGHT_FILE
+from curation_assets.storage.listing.files_table import TABLE_PREFIX
 from curation_assets.storage.outputs import FACTS, Output, parse_facts
 from curation_assets.storage.pool_storage import PoolStorage
-from curation_assets.storage.shards import LEFT_OUT_FILE, SHARDS_FILE
+from curation_assets.storage.shards import LEFT_OUT_FILE, SHARDS_FILE, table_of
 from curation_assets.storage.trees import HISTORY, TREES, TreeArchive
 
 DOCUMENTS = (SHARDS_FILE, LEFT_OUT_FILE, FIT_ROWS_FILE, LISTING_FILE, SIGHT_FILE, f"{TREES}/{HISTORY}")
@@ -66,6 +68,7 @@ def stored_files(storage: PoolStorage) -> Iterator[StoredFile]:
     for name in DOCUMENTS:
         if (storage.folder / name).exists():
             yield StoredFile(name, "", None, "", "", None)
+    yield from _listed_table(storage.folder)
     yield from _of_outputs(storage.folder, storage.folder, "")
     archive = storage.folder / TREES
     for folder in sorted(archive.iterdir(), key=str) if archive.exists() else ():
@@ -126,6 +129,9 @@ def mark_for_repair(storage: PoolStorage, damage: Damage) -> None:
     """
     file = damage.file
     (storage.folder / file.path).unlink(missing_ok=True)
+    if file.path.startswith(TABLE_PREFIX) and not file.asset:
+        # Without its table the index says nothing of files.
+        (storage.folder / SHARDS_FILE).unlink(missing_ok=True)
     if file.path == f"{TREES}/{HISTORY}":
         TreeArchive(storage).rebuild_history()
     if not file.tree:
@@ -135,6 +141,16 @@ def mark_for_repair(storage: PoolStorage, damage: Damage) -> None:
         output.path(FACTS).unlink(missing_ok=True)
         output.remove_files(facts)
     storage.output("tree").path(FACTS).unlink(missing_ok=True)
+
+
+def _listed_table(folder: UPath) -> Iterator[StoredFile]:
+    """The table of files that the index of shards names, if the index is whole."""
+    try:
+        table = table_of(folder)
+    except DamagedFileError:
+        return
+    if table:
+        yield StoredFile(table.name, "", None, "", table.sha256, table.n_bytes)
 
 
 def _of_outputs(pool: UPath, folder: UPath, tree: str) -> Iterator[StoredFile]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import dagster as dg
 import numpy as np
@@ -12,6 +13,7 @@ import polars as pl
 import pytest
 
 from curation_assets.defs.run.arrivals import Unsettled
+from curation_assets.defs.run.driver import Driver
 from curation_assets.defs.watch import Attempt, Cursor
 from curation_assets.storage.outputs import FACTS
 from curation_assets.storage.trees import TreeArchive
@@ -148,9 +150,17 @@ def test_more_shards_than_one_run_takes_in_are_left_for_the_next(pool: GrowingPo
     for name in ("00015", "00016"):
         (pool.folder / f"{name}.tar").unlink()
     pool.project.write_pool(GROWING_POOL)
+    for _ in range(2):
+        look = pool.look()
+        assert look.request is None
+        assert "have left the listing at once (of 2 of " in look.summary
+        assert "shards: 00015, 00016): nothing was changed" in look.summary
+        assert "--accept-removals" in look.summary
+    driver = Driver(pool.project.home, pool.project.spec, pool.instance)
+    assert driver.take_in_files(accept_removals=True)[0].endswith("2 gone (00015, 00016)")
     looks, made = pool.follow()
     assert not made
-    assert looks[-1].summary.endswith("2 gone (00015, 00016); up to date")
+    assert looks[-1].summary == "up to date"
 
 
 def test_a_file_still_moving_is_left_alone(pool: GrowingPool) -> None:
@@ -327,5 +337,20 @@ def test_the_sensor_ends_every_tick_in_a_run_or_a_reason(pool: GrowingPool) -> N
     assert isinstance(result, dg.SensorResult)
     [request] = result.run_requests or ()
     assert request.job_name == "emoji_curate"
-    assert request.run_config["ops"]["emoji_run"]["config"] == {"list_files": False, "shards": []}
+    assert request.run_config["ops"]["emoji_run"]["config"] == {
+        "list_files": False,
+        "shards": [],
+        "accept_removals": False,
+    }
     assert "1 changed (00000)" in request.tags["curation/reason"]
+
+
+def test_many_files_that_wait_are_not_in_the_cursor(tmp_path: Path) -> None:
+    work_file = tmp_path / "arrivals" / "p.json"
+    cursor = Cursor({f"{i}.jpg": Unsettled("1/2", 5.0, "why") for i in range(1_001)})
+    text = cursor.text(work_file)
+    assert len(text) < 200
+    assert Cursor.read(text, work_file) == cursor
+    work_file.write_text("{}")
+    assert Cursor.read(text, work_file) == Cursor(), "they wait anew"
+    assert Cursor.read(text) == Cursor()

@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from upath import UPath
 
 from curation_assets.formats.base import SourceFile
-from curation_assets.storage.shards import Shard, group_files, load_shards, relisted, save_shards
+from curation_assets.storage.shards import (
+    Shard,
+    group_files,
+    load_known_shards,
+    load_shards,
+    relisted,
+    save_shards,
+)
 
 
 def files(*names: str, version: str = "1") -> list[SourceFile]:
@@ -71,3 +78,34 @@ def test_a_new_listing_is_told_apart_and_leaves_unchanged_shards_set_aside() -> 
     assert (change.new, change.changed, change.gone) == (["d"], ["b"], ["c"])
     assert {shard.key: shard.set_aside for shard in change.shards} == {"a": "failed once", "b": "", "d": ""}
     assert change.summary == "1 new (d), 1 changed (b), 1 gone (c)"
+
+
+def test_a_shard_that_was_gone_comes_back_with_its_files() -> None:
+    known = group_files(files("00", "01", "02", "03"), 2)
+    left = relisted(files("00", "01"), 2, known)
+    assert (left.gone, left.n_files_left, [shard.key for shard in left.away]) == (["02-03"], 2, ["02-03"])
+    kept = [*left.shards, Shard("02-03", known[1].files, gone_since="2026-01-01T00:00:00+00:00")]
+    still = relisted(files("00", "01"), 2, kept)
+    assert (still.summary, still.gone, [shard.key for shard in still.away]) == ("", [], ["02-03"])
+    back = relisted(files("00", "01", "02", "03"), 2, kept)
+    assert back.summary == "1 back (02-03)"
+    assert back.shards == known
+    assert not back.away
+
+
+def test_a_new_shard_does_not_take_the_name_of_one_that_is_gone() -> None:
+    [known] = group_files(files("a"), 1)
+    gone = Shard(known.key, known.files, gone_since="2026-01-01T00:00:00+00:00")
+    change = relisted([SourceFile("a.0.tar", 1, "1")], 1, [gone])
+    assert change.new == ["a_0"]
+
+
+def test_marks_are_kept(tmp_path: Path) -> None:
+    first, second = group_files(files("a", "b"), 1)
+    shards = [
+        Shard(first.key, first.files, "failed once"),
+        Shard(second.key, second.files, gone_since="2026"),
+    ]
+    save_shards(UPath(tmp_path), shards)
+    assert load_known_shards(UPath(tmp_path)) == shards
+    assert load_shards(UPath(tmp_path)) == shards[:1]

@@ -14,6 +14,7 @@ import dagster as dg
 
 from curation_assets.defs.partitions import partitions_name, sync_partitions
 from curation_assets.defs.run.dead_runs import process_tag
+from curation_assets.defs.run.removals import KEPT_ASSETS, KEPT_DAYS, require_few_removals, split_away
 from curation_assets.defs.run.tags import (
     FORCED_TAG,
     PARENT_RUN_TAG,
@@ -24,7 +25,7 @@ from curation_assets.defs.run.tags import (
     WAVE_TAG,
     forced_text,
 )
-from curation_assets.formats.base import SourceFile
+from curation_assets.formats.base import Listing, SourceFile
 from curation_assets.graph.base import Step
 from curation_assets.graph.freshness import Forced, Freshness
 from curation_assets.graph.refit import choose_fit_rows, due_refit
@@ -37,8 +38,9 @@ from curation_assets.steps.cleaning.evaluation_sets import take_evaluation_listi
 from curation_assets.steps.comparison.labels_table import take_labels_sight
 from curation_assets.steps.context import PoolAccess
 from curation_assets.steps.listing import list_pool
+from curation_assets.storage.listing.regrouping import known_or_regrouped
 from curation_assets.storage.pool_storage import PoolStorage
-from curation_assets.storage.shards import ListingChange, Shard, relisted, save_left_out
+from curation_assets.storage.shards import ListingChange, Shard, is_to_be_saved, relisted, save_left_out
 
 _LONGEST_REASON = 500
 Block = tuple[str, str]
@@ -91,43 +93,78 @@ class Driver:
         """Steps of the pool in topological order."""
         return pool_steps(self.spec)
 
-    def list_files(self) -> list[SourceFile]:
+    def look(self) -> Listing:
+        """The pool's files as they are now; nothing is recorded."""
+        return list_pool(self.pool)
+
+    def list_files(self, listing: Listing | None = None) -> list[SourceFile]:
         """The pool's files as they are now; the files of its evaluation sets and its table of labels are recorded.
+
+        Args:
+            listing: of the pool's files, if they were listed just now.
 
         Raises:
             PoolSpecError: if a folder does not exist or holds no matching file, or the table does not exist.
         """
-        listing = list_pool(self.pool)
+        listing = listing or self.look()
         save_left_out(self.storage.folder, listing.left_out)
         take_evaluation_listing(self.pool)
         take_labels_sight(self.pool)
         return listing.files
 
     def sync_shards(
-        self, files: Sequence[SourceFile], why_set_aside: Callable[[Shard], str] = lambda _: ""
+        self,
+        files: Sequence[SourceFile],
+        why_set_aside: Callable[[Shard], str] = lambda _: "",
+        *,
+        accept_removals: bool = False,
     ) -> ListingChange:
-        """Group complete files into shards, remove shards that are gone, and make Dagster's partitions the same.
+        """Group complete files into shards, take out shards that are gone, and make Dagster's partitions the same.
 
-        `why_set_aside` gives the reason why the pool is curated without a shard for now; empty if it takes part.
+        What was read and embedded of a shard that is gone is kept for a week, and used again if its files come back.
+
+        Args:
+            files: complete files.
+            why_set_aside: gives why the pool is curated without a shard for now; empty if it takes part.
+            accept_removals: take out any number of shards, and remove what is stored of those that are gone at once.
+
+        Raises:
+            RemovalsError: if many files are gone and that is not accepted; nothing is changed.
         """
-        known = self.storage.all_shards()
+        known = known_or_regrouped(self.storage)
         change = relisted(files, self.spec.source.files_per_shard, known)
+        if not accept_removals:
+            require_few_removals(change, known, self.spec.name)
         shards = [replace(shard, set_aside=why_set_aside(shard)) for shard in change.shards]
-        if shards != known:
-            self.storage.save_shards(shards)
+        kept, removed = split_away(change.away, at_once=accept_removals)
+        stored = [step.name for step in self.steps.values() if step.partitioned]
         for key in change.gone:
-            self.storage.remove_shard(key, [step.name for step in self.steps.values() if step.partitioned])
+            self.storage.remove_shard(key, [name for name in stored if name not in KEPT_ASSETS])
+        for shard in removed:
+            self.storage.remove_shard(shard.key, stored)
+        listed = sorted([*shards, *kept], key=lambda shard: shard.key)
+        if is_to_be_saved(listed, known):
+            self.storage.save_shards(listed)
         sync_partitions(self.instance, self.spec, shards)
         return replace(change, shards=shards)
 
-    def take_in_files(self) -> list[str]:
-        """List the files as they are now; every shard takes part. Returns what changed, in words."""
+    def take_in_files(self, *, accept_removals: bool = False) -> list[str]:
+        """List the files as they are now; every shard takes part. Returns what changed, in words.
+
+        Raises:
+            RemovalsError: see `sync_shards`.
+        """
         files = self.list_files()
         aside = [shard.key for shard in self.storage.all_shards() if shard.set_aside]
-        change = self.sync_shards(files)
+        change = self.sync_shards(files, accept_removals=accept_removals)
         news = (
             [f"{len(change.shards)} shards of {len(files)} files: {change.summary}"] if change.summary else []
         )
+        if change.gone and not accept_removals:
+            news.append(
+                f"what was read and embedded of gone shards is kept for {KEPT_DAYS} days, in case their files come "
+                f"back; --accept-removals removes it now"
+            )
         if aside:
             news.append(f"set aside by the sensor until now, and tried again: {', '.join(aside)}")
         return news

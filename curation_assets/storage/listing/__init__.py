@@ -1,0 +1,1 @@
+"""The stored listing of a pool: its shards, and the table of their files."""
