@@ -41,9 +41,11 @@ def pool(tmp_path: Path) -> PoolAccess:
     return access(tmp_path)
 
 
-def access(home: Path, **source: object) -> PoolAccess:
-    settings = {"format": "folder", "modality": "image", "path": "raw", "label_fields": ["folder"], **source}
-    return PoolAccess(spec_of(source=settings), PoolStorage(str(home / "curated"), "p"), str(home))
+def access(home: Path, modality: str = "image") -> PoolAccess:
+    source = {"format": "folder", "modality": modality, "path": "raw", "label_fields": ["folder"]}
+    text_encoder = {"kind": "sentence_transformers", "model": "none"}
+    changes = {"encoder": text_encoder} if modality == "text" else {}
+    return PoolAccess(spec_of(source=source, **changes), PoolStorage(str(home / "curated"), "p"), str(home))
 
 
 def packed(pool: PoolAccess, out: Path, size: int = 10**9) -> Packed:
@@ -88,26 +90,27 @@ def test_every_file_becomes_a_sample_with_what_lies_beside_it(pool: PoolAccess, 
 
 def test_the_size_decides_the_tars_and_packing_goes_on(pool: PoolAccess, tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    assert len(packed(pool, whole, 4_000).tars) == 5
+    assert len(packed(pool, whole, 4_000).tars) == 6
     packed(pool, cut, 4_000)
     # As a kill between the two leaves it: a tar that is not recorded yet, and others that are not written.
     record = json.loads((cut / RECORD).read_text())
-    for name in ("00003.tar", "00004.tar"):
+    for name in ("00003.tar", "00004.tar", "00005.tar"):
         del record["tars"][name]
     record.pop("seal")
     (cut / RECORD).write_text(json.dumps(record))
     (cut / "00004.tar").unlink()
+    (cut / "00005.tar").unlink()
     (cut / "00001.tar").unlink()
     assert packed(pool, cut, 4_000).n_kept == 2
     assert bytes_of(cut) == bytes_of(whole)
-    assert packed(pool, cut, 4_000).n_kept == 5
+    assert packed(pool, cut, 4_000).n_kept == 6
 
 
 def test_what_changed_is_packed_again(pool: PoolAccess, tmp_path: Path) -> None:
     out = tmp_path / "tars"
     packed(pool, out, 4_000)
     (tmp_path / "raw" / "cats" / "b.v2.txt").write_bytes(b"a black cat")
-    assert packed(pool, out, 4_000).n_kept == 4
+    assert packed(pool, out, 4_000).n_kept == 5
     assert packed(pool, out).n_kept == 0
     assert sorted(bytes_of(out)) == ["00000.tar"], "tars of smaller size are gone"
 

@@ -43,10 +43,11 @@ def pack_pool(pool: str, folder: str, size: str) -> None:
         progress.task("pack", 1, lambda _: None) as report,
     ):
         packed = pack(access, out, tar_bytes, report)
-    kept = f", {packed.n_kept:,} of them were there" if packed.n_kept else ""
+    many = "" if len(packed.tars) == 1 else "s"
+    kept = f", {packed.n_kept:,} of them from before" if packed.n_kept else ""
     say(
         console,
-        f"{packed.n_files:,} files, {packed.n_bytes / 1e6:,.1f} MB: {len(packed.tars):,} tars in {out}{kept}",
+        f"{packed.n_files:,} files, {packed.n_bytes / 1e6:,.1f} MB: {len(packed.tars):,} tar{many} in {out}{kept}",
         "green",
     )
     n_captions = sum(tar.n_captions for tar in packed.tars)
