@@ -40,8 +40,8 @@ class Curate(dg.Config):
     accept_removals: bool = Field(
         default=False,
         description="Confirm that files which are no longer listed are gone for good, however many: what is stored of "
-        "them is removed at once. Otherwise a run stops if more than a tenth of the files is gone, and keeps what was "
-        "embedded of fewer for a week.",
+        "them is removed at once. Otherwise a run stops if many files are gone (source.max_removed_share), and keeps "
+        "what was embedded of fewer for a week.",
     )
 
 

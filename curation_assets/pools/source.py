@@ -17,7 +17,13 @@ from pydantic import (
 
 from curation_assets.pools.base import Settings, require_different
 
-_LATER_KEYS = {"ids": "key", "check": "size_and_time", "follow_links": None, "manifest": None}
+_LATER_KEYS = {
+    "ids": "key",
+    "check": "size_and_time",
+    "follow_links": None,
+    "manifest": None,
+    "max_removed_share": 0.1,
+}
 _FORMAT = "Format of the files; `webdataset` if the key is missing."
 
 
@@ -41,6 +47,12 @@ class _Source(Settings):
         0.5,
         description="Stop before the first fit if a larger share of the samples is rejected.",
         examples=[0.1],
+    )
+    max_removed_share: Annotated[float, Field(ge=0.0, le=1.0)] = Field(
+        0.1,
+        description="If a larger share of the files or shards leaves the listing at once, and more than one shard is "
+        "concerned, `run` and the sensor change nothing until it is confirmed. `1` takes any number of files out.",
+        examples=[0.3],
     )
     check: Literal["size_and_time", "digest"] = Field(
         "size_and_time",

@@ -13,7 +13,7 @@ from curation_assets.steps.comparison.labels_table import find_labels_table
 from curation_assets.steps.context import PoolAccess
 from curation_assets.storage.evaluation import evaluation_files_changed
 from curation_assets.storage.labels import labels_changed
-from curation_assets.storage.shards import ListingChange, is_to_be_saved, relisted, save_left_out
+from curation_assets.storage.shards import ListingChange, Shard, is_to_be_saved, relisted, save_left_out
 
 _NAMES_SHOWN = 3
 
@@ -28,6 +28,8 @@ class Look:
     """Why the files are not listed; empty if they are."""
     also_changed: tuple[str, ...] = ()
     """What else steps read and has changed, in words."""
+    refused: str = ""
+    """Why the next run does not take the change in; see `why_refused`."""
 
     @property
     def is_news(self) -> bool:
@@ -38,10 +40,37 @@ class Look:
         """The result for people; nothing if the files are listed and as they were."""
         if self.skipped:
             yield f"the files are not listed: {self.skipped}. What is shown is of the last listing"
-        if self.change.summary:
+        if self.refused:
+            yield f"since the last listing: {self.change.summary}; the next run stops at that: {self.refused}"
+        elif self.change.summary:
             yield f"since the last listing: {self.change.summary}; the next run takes that in"
         for what in self.also_changed:
             yield f"changed since the last listing: {what}; the next run reads that again"
+
+
+def why_refused(change: ListingChange, known: Sequence[Shard], pool: str, most: float) -> str:
+    """Why a listing is not taken in unless a person confirms it: many files have left; empty if not.
+
+    Args:
+        change: since the last listing.
+        known: shards of the last listing.
+        pool: name of the pool.
+        most: share of the files or shards that may leave at once, `source.max_removed_share`.
+    """
+    before = {shard.key: shard for shard in known if not shard.gone_since}
+    now = {shard.key: len(shard.files) for shard in change.shards}
+    keys = [*change.gone, *(key for key in change.changed if now[key] < len(before[key].files))]
+    n_files = sum(len(shard.files) for shard in before.values())
+    many = len(change.gone) > most * len(before) or change.n_files_left > most * n_files
+    if len(keys) <= 1 or not many:
+        return ""
+    return (
+        f"{change.n_files_left:,} of the {n_files:,} files of pool '{pool}' have left the listing at once (of "
+        f"{len(keys):,} of {len(before):,} shards: {_named(keys)}), more than source.max_removed_share: {most:g} "
+        f"allows: nothing was changed. Bring the files back, e.g. mount their disk; or, if they are gone for good, "
+        f"confirm it with `curation-assets run --pool {pool} --accept-removals` or with `accept_removals: true` in "
+        f"the launchpad of the job {pool}_curate"
+    )
 
 
 def list_pool(pool: PoolAccess) -> Listing:
@@ -75,7 +104,9 @@ def look_at_files(pool: PoolAccess, skipped: str = "") -> Look:
     # Object stores raise errors of their own clients, which share no base class.
     except Exception as error:
         return Look(unseen, str(error).rstrip(".") or type(error).__name__)
-    return Look(change, also_changed=also)
+    source = pool.spec.source
+    refused = why_refused(change, known, pool.spec.name, source.max_removed_share)
+    return Look(change, also_changed=also, refused=refused)
 
 
 def _also_changed(pool: PoolAccess) -> Iterator[str]:

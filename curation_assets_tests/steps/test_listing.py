@@ -70,6 +70,21 @@ def test_files_that_cannot_be_listed_are_said(pool: PoolAccess, tmp_path: Path) 
     )
 
 
+def test_many_removed_files_are_said_to_stop_the_next_run(pool: PoolAccess, tmp_path: Path) -> None:
+    for name in "bcd":
+        (tmp_path / "raw" / f"{name}.tar").write_bytes(b"x")
+    pool.storage.save_shards(look_at_files(pool).change.shards)
+    (tmp_path / "raw" / "b.tar").unlink()
+    [line] = look_at_files(pool).lines()
+    assert line == "since the last listing: 1 gone (b); the next run takes that in"
+    (tmp_path / "raw" / "c.tar").unlink()
+    [line] = look_at_files(pool).lines()
+    assert line.startswith(
+        "since the last listing: 2 gone (b, c); the next run stops at that: 2 of the 4 files"
+    )
+    assert "run --pool p --accept-removals" in line
+
+
 def as_listed_before(folder: Path) -> None:
     """Rewrite what a pool recorded of its files into what earlier versions of the package recorded."""
     shards = load_shards(UPath(folder))

@@ -21,9 +21,9 @@ def files(*numbers: int) -> list[SourceFile]:
     return [SourceFile(f"{number:03}.tar", 1, "1") for number in numbers]
 
 
-def refused(known: list[Shard], now: list[SourceFile], per_shard: int) -> str:
+def refused(known: list[Shard], now: list[SourceFile], per_shard: int, most: float = 0.1) -> str:
     try:
-        require_few_removals(relisted(now, per_shard, known), known, "web")
+        require_few_removals(relisted(now, per_shard, known), known, "web", most)
     except RemovalsError as error:
         return str(error)
     return ""
@@ -34,10 +34,12 @@ def test_more_than_a_tenth_of_the_shards_is_refused() -> None:
     assert not refused(known, files(*range(27)), 1)
     words = refused(known, files(*range(26)), 1)
     assert (
-        "4 of the 30 files of pool 'web' have left the listing at once (of 4 of 30 shards: 026, 027, 028, ...)"
+        "4 of the 30 files of pool 'web' have left the listing at once (of 4 of 30 shards: 026, 027, 028 and 1 more)"
         in words
     )
     assert "curation-assets run --pool web --accept-removals" in words
+    assert not refused(known, files(*range(26)), 1, 0.2)
+    assert not refused(known, files(0), 1, 1.0)
 
 
 def test_one_shard_may_always_go() -> None:
