@@ -83,7 +83,8 @@ ROOMS: dict[str, set[str]] = {
     "steps/dataset": {*_STEPS, "steps/ingest", "steps/cleaning", "steps/tree", "report"},
     "steps/comparison": {*_STEPS, "steps/tree", "steps/dataset", "report"},
     "steps/report": {
-        *_STEPS, "steps/ingest", "steps/cleaning", "steps/tree", "steps/dataset", "steps/comparison", "report",
+        *_STEPS, "steps/damage", "steps/ingest", "steps/cleaning", "steps/tree", "steps/dataset", "steps/comparison",
+        "report",
     },
     "steps/registry": {
         *_STORED, "steps/context", "steps/ingest", "steps/cleaning", "steps/tree", "steps/dataset",
@@ -97,7 +98,7 @@ ROOMS: dict[str, set[str]] = {
     "defs/run": {*_STORED, "engines", "progress", "project", "steps", "defs/metadata", "defs/partitions"},
     "defs/event_log": {"defs/run"},
     "defs/broken_pools": {"pools"},
-    "defs/shown": {"storage", "steps", "project", "defs/metadata", "defs/run"},
+    "defs/shown": {"formats", "storage", "steps", "project", "defs/metadata", "defs/run"},
     "defs/assets": {"errors", "graph", "pools", "defs/partitions", "defs/resources", "defs/run", "defs/shown"},
     "defs/checks": {*_STORED, "steps", "defs/metadata", "defs/resources", "defs/run"},
     "defs/curate": {"errors", "pools", "project", "defs/run"},

@@ -20,7 +20,6 @@ SIZE = "size"
 VERSIONS = ("version", "etag", "modified")
 """Columns of what changes with a file; the first one that is there counts."""
 _NAMES_SHOWN = 3
-_MARKS = re.compile(r"[.~]")
 _URI = re.compile(r"[\w+.-]+://")
 
 
@@ -57,14 +56,15 @@ def read_manifest(path: UPath) -> list[SourceFile]:
     _require_inside(paths, where)
     if repeated := [name for name, n in Counter(paths).items() if n > 1]:
         raise PoolSpecError(f"{where}, which names files more than once: {_shown(repeated)}")
-    return [SourceFile(*row) for row in zip(paths, sizes, map(_whole, versions), strict=True)]
+    return [
+        SourceFile(path, size, version_of(text))
+        for path, size, text in zip(paths, sizes, versions, strict=True)
+    ]
 
 
-def _whole(version: str) -> str:
-    """A version without the marks that tell parts of versions apart; see `versions`."""
-    if _MARKS.search(version) is None:
-        return version
-    return f"named={hashlib.sha256(version.encode()).hexdigest()[:32]}"
+def version_of(text: str) -> str:
+    """The version of a file, from what a manifest says of it: another for another text, and without its characters."""
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def _read(path: UPath) -> pa.Table:

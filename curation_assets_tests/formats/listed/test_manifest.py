@@ -13,7 +13,7 @@ from upath import UPath
 from curation_assets.errors import PoolSpecError
 from curation_assets.formats.base import SourceFile
 from curation_assets.formats.folder import FolderReader
-from curation_assets.formats.listed.manifest import read_manifest
+from curation_assets.formats.listed.manifest import read_manifest, version_of
 from curation_assets.formats.webdataset import WebDatasetReader
 from curation_assets.graph.steps import pool_steps
 from curation_assets.pools.source import FolderSource, WebDatasetSource
@@ -36,7 +36,10 @@ def refused(path: UPath) -> str:
 
 
 def test_parquet_and_csv_say_the_same(tmp_path: Path) -> None:
-    expected = [SourceFile("b/1.jpg", 5, "007"), SourceFile("a é[*].jpg", 0, "1e5")]
+    expected = [
+        SourceFile("b/1.jpg", 5, version_of("007")),
+        SourceFile("a é[*].jpg", 0, version_of("1e5")),
+    ]
     assert read_manifest(parquet(tmp_path, ROWS)) == expected
     text = "etag,size,path,owner\n007,5,b/1.jpg,me\n1e5,0,a é[*].jpg,\n"
     (tmp_path / "files.csv").write_text(text)
@@ -96,7 +99,7 @@ def test_a_pool_lists_what_its_manifest_names_by_the_same_rules(tmp_path: Path) 
     assert [file.path for file in listing.files] == ["a.jpg", "x/e.png"]
     assert sum(n for kinds in listing.left_out.values() for n in kinds.values()) == 3
     parquet(tmp_path, {"path": ["z.jpg"], "size": [1], "version": ["2"]})
-    assert reader.list_files() == [SourceFile("z.jpg", 1, "2")], "another manifest is read"
+    assert reader.list_files() == [SourceFile("z.jpg", 1, version_of("2"))], "another manifest is read"
     path.unlink()
     tars = WebDatasetReader(UPath(tmp_path), WebDatasetSource(path=str(tmp_path), manifest="files.parquet"))
     with pytest.raises(PoolSpecError, match="there is no such file"):
