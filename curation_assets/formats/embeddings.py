@@ -183,6 +183,17 @@ class EmbeddingsReader(PatternReader[EmbeddingsSource]):
             start += batch.num_rows
         return pa.concat_tables([part.replace_schema_metadata(None) for part in parts])
 
+    def ids_of(self, file: str, metadata: pa.Table) -> list[str | None] | None:
+        """Ids of rows that `take_metadata` gave; None if ids are made from the rows' places.
+
+        Raises:
+            ShardError: if an id is a float that is no exact whole number.
+        """
+        if self._source.id_field is None:
+            return None
+        values = metadata[self._source.id_field].to_pylist()
+        return [self._id_of(file, row, value) for row, value in enumerate(values)]
+
     def _wanted_columns(self) -> list[str]:
         """The columns that samples need; a bad value in another one is nobody's."""
         return list(dict.fromkeys(name for _, name in self._named_columns()))

@@ -75,9 +75,10 @@ def _raw_pool(spec: PoolSpec) -> Step:
 
 def _embeddings(spec: PoolSpec) -> Step:
     limit = getattr(spec.source, "max_image_pixels", None)
+    to_unit = spec.source.modality == "embedding" and spec.preprocessing.metric == "cosine"
     return Step(
         name="embeddings",
-        version="2",
+        version="3" if to_unit else "2",
         inputs=("raw_pool",),
         reads_labels=False,
         settings=_encoding(spec) | ({"max_image_pixels": limit} if limit else {}),

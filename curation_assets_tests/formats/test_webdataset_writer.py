@@ -191,7 +191,8 @@ def read_bytes_of_text(content: bytes) -> list[dict[str, bytes]]:
 UNSAFE = [
     "../../up", "/tmp/abs", "a/../b", "a/./b", "a//b", "..\\up", "C:\\win", "C:/win", "c:win", "a\nb", "bell\x07",
     "x" * 300,
-    "/".join(["deep"] * 400), "nul", "a/COM1", "a\x7f",
+    "/".join(["deep"] * 400), "nul", "a/COM1", "a\x7f", "a\x85", "aux.d/x", "a./b", "a ", "b /c", "a?b", "a*b", "a|b",
+    'a"b', "a<b", "a:b/c", "lpt\u00b9", ".. /up",
 ]  # fmt: skip
 
 
@@ -221,11 +222,12 @@ def test_names_that_some_file_systems_take_for_one_are_told_apart(tmp_path):
 
 
 def test_extensions_are_safe_too(tmp_path):
-    endings = ["png", "a\\..\\b.txt", "x\ny", "y" * 150, "seg.png", "ok name"]
+    endings = ["png", "a\\..\\b.txt", "x\ny", "y" * 150, "seg.png", "ok name", "jpg:stream", "jpg."]
     sample = dataclasses.replace(make_sample(), parts=dict.fromkeys(endings, PNG))
     names = names_of(write(tmp_path / "0.tar", [(sample, {})]))
     assert [names[0], *names[4:6]] == ["000.png", "000.seg.png", "000.ok name"]
-    assert all(re.fullmatch(r"000\.[0-9a-f]{12}\.\w+", name) for name in names[1:4]), names
+    made = [*names[1:4], *names[6:8]]
+    assert all(re.fullmatch(r"000\.[0-9a-f]{12}\.\w+", name) for name in made), names
 
 
 @given(

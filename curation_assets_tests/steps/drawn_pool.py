@@ -25,7 +25,7 @@ from curation_assets_tests.steps.making import RECIPE, make
 
 
 class MeanColours(Encoder):
-    """Mean colour of a 2 x 2 grid; black images have a zero embedding, white ones a NaN, red ones overflow."""
+    """Mean colour of a 2 x 2 grid; black images have a zero embedding, white ones a NaN, red ones infinity."""
 
     dimension = 12
     identity = {"model": "mean colours"}  # noqa: RUF012 - stands for a property
@@ -38,7 +38,7 @@ class MeanColours(Encoder):
         ]
         block = np.stack(grids) / 255
         block[(block == 1).all(axis=1)] = np.nan
-        block[(block[:, ::3] == 1).all(axis=1) & (block[:, 1::3] == 0).all(axis=1)] = 1e6
+        block[(block[:, ::3] == 1).all(axis=1) & (block[:, 1::3] == 0).all(axis=1)] = np.inf
         return block
 
 

@@ -11,10 +11,10 @@ MOST_BYTES = 140
 """Of one component of a key. File systems end at 255, and extensions need room."""
 _MOST_BYTES_OF_PATH = 1024
 _MOST_EXTENSION_BYTES = 100
-# Backslashes and drives are paths on Windows; control characters hide names, or break lists of them.
-_UNSAFE_CHARACTERS = re.compile(r"[\x00-\x1f\x7f\\]+")
-_DRIVE = re.compile(r"[A-Za-z]:")
-_DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])", re.IGNORECASE)
+# Backslashes and drives are paths on Windows, which refuses the others; control characters hide names, or break lists.
+_UNSAFE_CHARACTERS = re.compile(r'[\x00-\x1f\x7f-\x9f\\<>:"|?*]+')
+# With any extension, and digits as superscripts, too.
+_DEVICES = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9\u00b9\u00b2\u00b3]) *(\..*)?", re.IGNORECASE)
 _MOST_OF_LAST_PIECE = 8
 _DIGEST_BYTES = 6
 
@@ -23,7 +23,8 @@ def is_safe(key: str) -> bool:
     """Whether a key of a tar can be a path below the folder that it is unpacked into.
 
     It leads nowhere else: it is relative, and has neither `..` nor an empty component. No component is too long, a
-    device of Windows, or holds control characters, backslashes or bytes that are no UTF-8. A leading `./` is safe.
+    device of Windows, ends in a dot or a space, which Windows drops, or holds control characters, characters that
+    Windows refuses, or bytes that are no UTF-8. A leading `./` is safe.
     """
     parts = key.removeprefix("./").split("/")
     try:
@@ -34,8 +35,7 @@ def is_safe(key: str) -> bool:
         sum(n_bytes) + len(parts) <= _MOST_BYTES_OF_PATH
         and max(n_bytes) <= MOST_BYTES
         and not _UNSAFE_CHARACTERS.search(key)
-        and not _DRIVE.match(key)
-        and not any(part in ("", ".", "..") or _DEVICES.fullmatch(part) for part in parts)
+        and not any(not part or part.endswith((".", " ")) or _DEVICES.fullmatch(part) for part in parts)
     )
 
 
@@ -55,9 +55,13 @@ def safe_extension(extension: str) -> str:
 
     Its last piece stays, since it says what the part is.
     """
-    if not _UNSAFE_CHARACTERS.search(extension) and len(extension.encode()) <= _MOST_EXTENSION_BYTES:
+    if (
+        not _UNSAFE_CHARACTERS.search(extension)
+        and not extension.endswith((".", " "))
+        and len(extension.encode()) <= _MOST_EXTENSION_BYTES
+    ):
         return extension
-    last = _UNSAFE_CHARACTERS.sub("_", extension.rpartition(".")[2])[:_MOST_OF_LAST_PIECE]
+    last = _UNSAFE_CHARACTERS.sub("_", extension.rpartition(".")[2])[:_MOST_OF_LAST_PIECE].rstrip() or "bin"
     return f"{digest_of(extension)}.{last}"
 
 

@@ -58,7 +58,7 @@ class SetSamples:
                 f"with the same encoder"
             )
         self.dimension = block.shape[1]
-        stored, fits, has_direction = as_stored(block)
+        stored, fits, has_direction = as_stored(block, "cosine")
         good = fits & has_direction
         for i in np.flatnonzero(~good):
             detail = "the embedding is zero, or holds NaN, infinity or values beyond float16"

@@ -141,7 +141,7 @@ def _read_embeddings(reader: ShardReader, file: str, part: SetSamples) -> None:
             batch.append(waiting)
             waiting = next(samples, None)
         if batch:
-            rows = np.asarray(block[[sample.offset - start for sample in batch]], dtype=np.float32)
+            rows = np.asarray(block[[sample.offset - start for sample in batch]])
             part.keep([(part.add(sample, None), sample) for sample in batch], rows)
         start += len(block)
 

@@ -41,12 +41,11 @@ def write_dataset(step: StepContext) -> None:
         records = _records(part, raw, schema)
         if spec.modality == "embedding":
             path = writer.file(BalancedDataset.file(str(target), "parquet"))
-            changed: set[str] = set()
-            n_written = copy_rows(step.pool.reader, shard, records, schema, path)
+            gone = copy_rows(step.pool.reader, shard, records, schema, path)
         else:
-            n_written, changed = _copy(step, records, str(target), schema)
-        if n_written != len(part):
-            raise samples_gone(shard.key, len(part) - n_written, "selected samples", changed)
+            gone = _copy(step, records, str(target), schema)
+        if gone:
+            raise samples_gone(shard.key, len(gone), "selected samples", dict(reversed(gone)))
     writer.summary.update(n_written=n_selected, formats=list(formats))
     step.report(1.0, f"{sum(n_selected.values()):,} samples")
 
@@ -56,8 +55,8 @@ def row_formats(spec: PoolSpec) -> Sequence[RowFormat]:
     return [output_format for output_format in ROW_FORMATS if output_format in spec.output_formats]
 
 
-def _copy(step: StepContext, records: pl.DataFrame, target: str, schema: pa.Schema) -> tuple[int, set[str]]:
-    """Write the selected samples; returns how many, and the files in which others were found in their place."""
+def _copy(step: StepContext, records: pl.DataFrame, target: str, schema: pa.Schema) -> list[tuple[str, str]]:
+    """Write the selected samples; returns file and id of those that are not there as the raw pool found them."""
     by_place = {
         (row["source_file"], row.pop("offset")): (
             (row.pop("content_sha256"), row.pop(RawPool.EXTRAS)),
@@ -65,7 +64,6 @@ def _copy(step: StepContext, records: pl.DataFrame, target: str, schema: pa.Sche
         )
         for row in records.iter_rows(named=True)
     }
-    n_written, changed = 0, set()
     with ExitStack() as stack:
         files = [
             stack.enter_context(
@@ -86,12 +84,10 @@ def _copy(step: StepContext, records: pl.DataFrame, target: str, schema: pa.Sche
                     continue
                 digests, record = found
                 if is_as_read(item, *digests):
+                    del by_place[file.path, item.offset]
                     for dataset_writer in files:
                         dataset_writer.write(item, record)
-                    n_written += 1
-                else:
-                    changed.add(file.path)
-    return n_written, changed
+    return [(file, record["sample_id"]) for (file, _), (_, record) in by_place.items()]
 
 
 def _records(selected: pl.DataFrame, raw: pl.DataFrame, schema: pa.Schema) -> pl.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,12 +22,11 @@ _OWN_COLUMNS = ("sample_id", "source_file", "source_member")
 
 def copy_rows(
     reader: ShardReader, shard: Shard, records: pl.DataFrame, record_schema: pa.Schema, path: Path
-) -> int:
-    """Write the selected rows of a shard as Parquet; returns how many there are.
+) -> list[tuple[str, str]]:
+    """Write the selected rows of a shard as Parquet; returns file and id of those that are no longer there.
 
     A metadata column with the name of one of our columns, or of another metadata column, is written as
-    `metadata_<name>`. Peak memory is
-    the selected metadata of one file.
+    `metadata_<name>`. Peak memory is the selected metadata of one file.
 
     Args:
         reader: an EmbeddingsReader.
@@ -50,11 +50,18 @@ def copy_rows(
     metadata_schema = unified_schema([_renamed(reader.metadata_schema(file), taken) for file in files])
     own = pa.schema([(name, pa.string()) for name in _OWN_COLUMNS])
     schema = pa.schema([*own, *metadata_schema, *record_schema])
-    n_written = 0
+    gone: list[tuple[str, str]] = []
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for file in files:
             mine = records.filter(pl.col("source_file") == file).sort("offset")
             metadata = reader.take_metadata(file, mine["offset"].to_numpy())
+            expected = mine["sample_id"].to_list()
+            found = reader.ids_of(file, metadata) or expected[: len(metadata)]
+            # Whole numbers that pandas made floats had other ids in older pools.
+            changed = [was for was, now in zip_longest(expected, found) if was not in (now, f"{now}.0")]
+            if changed:
+                gone += [(file, was) for was in changed]
+                continue
             metadata = conformed(
                 metadata.rename_columns(_renamed(metadata.schema, taken).names), metadata_schema
             )
@@ -64,8 +71,7 @@ def copy_rows(
             columns = {**_columns(curation), **_columns(metadata)}
             table = pa.table([columns[name] for name in schema.names], schema=schema)
             writer.write_table(table, _ROW_GROUP_ROWS)
-            n_written += len(table)
-    return n_written
+    return gone
 
 
 def unified_schema(schemas: list[pa.Schema]) -> pa.Schema:

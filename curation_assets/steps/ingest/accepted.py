@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +77,10 @@ def is_as_read(sample: RawSample, content_sha256: str | None, extras_sha256: str
 
 
 def samples_gone(
-    shard: str, n_samples: int, which: str = "samples of the raw pool", changed: Collection[str] = ()
+    shard: str,
+    n_samples: int,
+    which: str = "samples of the raw pool",
+    changed: Mapping[str, str] | None = None,
 ) -> ShardError:
     """The files of a shard have changed since the raw pool read them.
 
@@ -85,10 +88,11 @@ def samples_gone(
         shard: key of the shard.
         n_samples: that are not found again, or with other content.
         which: what they are.
-        changed: files in which other content was found.
+        changed: files in which samples are missing or have other content -> id of one of them.
     """
-    where = ", ".join(sorted(changed)[:_FILES_SHOWN]) + (", ..." if len(changed) > _FILES_SHOWN else "")
-    what = f"{where} changed since it was listed: " if changed else ""
+    shown = [f"{file} (sample '{changed[file]}')" for file in sorted(changed)] if changed else []
+    where = ", ".join(shown[:_FILES_SHOWN]) + (", ..." if len(shown) > _FILES_SHOWN else "")
+    what = f"the file changed since it was listed: {where}: " if shown else ""
     return ShardError(
         f"shard '{shard}': {what}{n_samples:,} {which} are no longer in its files: run raw_pool again, "
         f"with everything downstream of it"
@@ -104,24 +108,22 @@ def accepted_samples(
         ShardError: at the end, if samples of the raw pool are no longer in the files, or have other content; or if
             storage fails.
     """
-    columns = ("file", "offset", "raw_row", "content_sha256")
+    columns = ("file", "offset", "raw_row", "content_sha256", "sample_id")
     expected = {
-        (file, offset): (row, digest)
-        for file, offset, row, digest in zip(*(accepted[name] for name in columns), strict=True)
+        (file, offset): (row, digest, sample_id)
+        for file, offset, row, digest, sample_id in zip(*(accepted[name] for name in columns), strict=True)
     }
-    n_found, changed = 0, set()
     for file in shard.files:
         for item in reader.read(file.path):
             if not isinstance(item, RawSample) or (file.path, item.offset) not in expected:
                 continue
-            row, digest = expected[file.path, item.offset]
+            row, digest, _ = expected[file.path, item.offset]
             if is_as_read(item, digest):
-                n_found += 1
+                del expected[file.path, item.offset]
                 yield row, item
-            else:
-                changed.add(file.path)
-    if missing := len(expected) - n_found:
-        raise samples_gone(shard.key, missing, changed=changed)
+    if expected:
+        changed = {file: sample_id for (file, _), (_, _, sample_id) in reversed(expected.items())}
+        raise samples_gone(shard.key, len(expected), changed=changed)
 
 
 def windows(

@@ -18,21 +18,50 @@ if TYPE_CHECKING:
     from curation_assets.algorithms.settings import Metric
 
 _LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
+# Rows whose largest value is smaller lose digits as float16; rows of length 1 reach it up to 16,384 dimensions.
+_SMALLEST_KEPT = 2.0**-7
+_UNIT_TOLERANCE = 0.01
 
 
-def as_stored(block: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def as_stored(
+    block: np.ndarray, metric: Metric, *, to_unit: bool = False
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Embeddings as they are stored, and which of them can be used.
 
     Args:
-        block: float32 (m, d): numpy computes with it several times faster than with float16.
+        block: floats (m, d).
+        metric: with 'cosine' only directions count: rows that float16 would lose, or lose digits of, are stored with
+            length 1.
+        to_unit: with 'cosine', also store all other rows with length 1, but those within 1 % of it as they are.
 
     Returns:
         float16 (m, d); bool (m,): finite and in the range of float16; bool (m,): not all zeros as float16.
     """
-    with np.errstate(over="ignore"):
-        stored = block.astype("<f2")
-    fits = np.isfinite(block).all(axis=1) & (np.abs(block).max(axis=1) <= _LARGEST_FLOAT16)
-    return stored, fits, np.asarray(stored.any(axis=1))
+    finite = np.isfinite(block).all(axis=1)
+    # float32 has no room for large float64; numpy computes with it several times faster than with float16.
+    wide = block if block.dtype == np.float64 else block.astype(np.float32, copy=False)
+    largest = np.abs(wide).max(axis=1, initial=0.0)
+    if metric == "cosine":
+        scaled = finite & (largest > 0) & ((largest < _SMALLEST_KEPT) | (largest > _LARGEST_FLOAT16))
+        if to_unit:
+            with np.errstate(over="ignore", invalid="ignore"):
+                lengths = np.sqrt(np.einsum("ij,ij->i", wide, wide, dtype=np.float64))
+            scaled |= finite & (largest > 0) & ~(np.abs(lengths - 1) <= _UNIT_TOLERANCE)
+        if scaled.any():
+            wide = wide.copy()
+            wide[scaled] = _unit(wide[scaled])
+            largest = np.where(scaled, 1.0, largest)
+    with np.errstate(over="ignore", invalid="ignore"):
+        stored = wide.astype("<f2")
+    return stored, finite & (largest <= _LARGEST_FLOAT16), np.asarray(stored.any(axis=1))
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    """Rows of any length but 0, with length 1: float64 (m, d)."""
+    # Squares of very large and very small values leave the range.
+    wide = rows.astype(np.float64)
+    wide /= np.abs(wide).max(axis=1, keepdims=True)
+    return wide / np.sqrt(np.einsum("ij,ij->i", wide, wide))[:, None]
 
 
 class EmbeddedRows:
@@ -41,13 +70,17 @@ class EmbeddedRows:
     Args:
         writer: gets embeddings float16 (n, d), the rows' table and the rejected rows.
         dimension: length of an embedding.
-        metric: 'cosine' rejects embeddings of length zero, which have no direction.
+        metric: 'cosine' rejects embeddings of length zero, which have no direction; see `as_stored`.
+        to_unit: see `as_stored`.
     """
 
-    def __init__(self, writer: OutputWriter, *, dimension: int, metric: Metric) -> None:
+    def __init__(
+        self, writer: OutputWriter, *, dimension: int, metric: Metric, to_unit: bool = False
+    ) -> None:
         self._writer = writer
         self._dimension = dimension
-        self._metric = metric
+        self._metric: Metric = metric
+        self._to_unit = to_unit
         self._kept: list[np.ndarray] = []
         self._rejected: list[tuple[int, str, str]] = []
         self._sum_of_norms = 0.0
@@ -75,8 +108,7 @@ class EmbeddedRows:
         Returns:
             int64: positions in the block of the embeddings that were stored; the others are rejected.
         """
-        block = block.astype(np.float32, copy=False)
-        stored, fits, has_direction = as_stored(block)
+        stored, fits, has_direction = as_stored(block, self._metric, to_unit=self._to_unit)
         usable = fits & (has_direction | (self._metric != "cosine"))
         for i in np.flatnonzero(~usable).tolist():
             what = (
@@ -87,8 +119,8 @@ class EmbeddedRows:
         with self._array.open("ab") as file:
             file.write(stored.tobytes())
         self._kept.append(np.asarray(raw_rows, dtype=np.uint32)[usable])
-        squares = np.einsum("ij,ij->i", block, block)[usable]
-        self._sum_of_norms += float(np.sqrt(squares).sum(dtype=np.float64))
+        wide = stored.astype(np.float32)
+        self._sum_of_norms += float(np.sqrt(np.einsum("ij,ij->i", wide, wide)).sum(dtype=np.float64))
         self.n_kept += len(stored)
         return np.flatnonzero(usable)
 

@@ -28,7 +28,7 @@ def take_embeddings(
     metric: Metric,
     on_progress: Callable[[int, str], None] | None = None,
 ) -> None:
-    """Copy the embeddings of a shard's accepted samples as float16, chunk by chunk.
+    """Copy the embeddings of a shard's accepted samples as float16, chunk by chunk; with 'cosine' as unit vectors.
 
     Args:
         source: of the shard's samples; its reader is one of embeddings.
@@ -44,7 +44,8 @@ def take_embeddings(
     reader, shard = cast("EmbeddingsReader", source.reader), source.shard
     table = source.raw_pool.samples.read("file", "offset", "sample_id", "id_hash", "reason")
     table = table.with_row_index("raw_row").filter(pl.col("reason").is_null())
-    rows = EmbeddedRows(writer, dimension=reader.header(shard.files[0].path).dimension, metric=metric)
+    dimension = reader.header(shard.files[0].path).dimension
+    rows = EmbeddedRows(writer, dimension=dimension, metric=metric, to_unit=True)
     # Copying waits for the disk either way; reading ahead would only hold a second chunk in memory.
     with ReadAhead(_accepted_blocks(reader, shard, table), in_background=False) as blocks:
         throughput = Throughput(blocks.times, overlapped=False)

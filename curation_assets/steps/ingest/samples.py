@@ -53,7 +53,7 @@ def read_pool_samples(
         raw = storage.raw_pool(key).samples.read().with_row_index("raw_row")
         records = raw.filter(pl.col("raw_row").is_in(list(raw_rows))).rows(named=True)
         places = {(record["file"], record["offset"]): record for record in records}
-        n_gone, changed = 0, set()
+        n_gone, changed = 0, dict[str, str]()
         for file in shards[key].files if reads else ():
             left = sum(name == file.path for name, _ in places)
             if not left:
@@ -62,13 +62,16 @@ def read_pool_samples(
                 if isinstance(item, RawSample) and (record := places.pop((file.path, item.offset), None)):
                     if not is_as_read(item, record["content_sha256"]):
                         n_gone += 1
-                        changed.add(file.path)
+                        changed.setdefault(file.path, record["sample_id"])
                     yield PoolSample(key, record["raw_row"], record, item)
                     left -= 1
                     if not left:
                         break
         # A rejected file, or one without samples, has rows without a place.
-        n_gone += sum(reads and record["offset"] is not None for record in places.values())
+        for record in places.values():
+            if reads and record["offset"] is not None:
+                n_gone += 1
+                changed.setdefault(record["file"], record["sample_id"])
         if n_gone:
             raise samples_gone(key, n_gone, changed=changed)
         for record in places.values():
