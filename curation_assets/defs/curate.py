@@ -99,7 +99,8 @@ def _work(
         (context.log.warning if style else context.log.info)(line)
 
     instance.add_run_tags(context.run_id, process_tag())
-    with only_runner(home, instance, pool, patience=PATIENCE_SECONDS):
+    what = f"run {context.run_id[:8]} in Dagster"
+    with only_runner(home, pool, what, patience=PATIENCE_SECONDS, say=say):
         close_dead_runs(instance)
         driver = Driver(home, spec, instance)
         if config.list_files:

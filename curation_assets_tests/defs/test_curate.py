@@ -91,7 +91,7 @@ def test_the_job_runs_the_waves_below_its_own_run(project: Project, monkeypatch:
     monkeypatch.setattr("curation_assets.defs.curate.PATIENCE_SECONDS", 0.0)
     with environment_of(project.environment), project.instance() as instance:
         job = build_definitions([project.spec], project.home).resolve_job_def("emoji_curate")
-        with only_runner(project.home, instance, "emoji"):
+        with only_runner(project.home, "emoji", "a test"):
             busy = job.execute_in_process(instance=instance, run_config=QUIET, raise_on_error=False)
         assert not busy.success
         result = job.execute_in_process(instance=instance, run_config=QUIET)
