@@ -299,7 +299,7 @@ def main() -> None:
         sys.exit(1 if isinstance(error, PoolBusyError) else 2)
     except Exception as error:
         # Not above: it imports what reads pools, and --help has no need of that.
-        from curation_assets.cli.faults import fault_line
+        from curation_assets.faults import fault_line
 
         line = fault_line(error)
         if line is None:

@@ -1,4 +1,4 @@
-"""Dagster's SQLite files: made by one process at a time, waited for while another holds them, named when they fail."""
+"""Dagster's SQLite files: made by one process at a time, and waited for while another holds them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import fcntl
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,24 +47,3 @@ def setting_up(state: Path) -> Iterator[None]:
             yield
         finally:
             _depth.value = 0
-
-
-def databases_in(state: Path) -> list[Path]:
-    """Dagster's databases in a state folder, but for those of single runs."""
-    return [
-        state / "history" / "runs.db",
-        state / "history" / "runs" / "index.db",
-        state / "schedules" / "schedules.db",
-    ]
-
-
-def why_unusable(path: Path) -> str | None:
-    """What is wrong with a database, in the words of SQLite; None if it can be read and written."""
-    try:
-        with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as connection:
-            connection.execute("PRAGMA quick_check(1)").fetchall()
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute("ROLLBACK")
-    except sqlite3.Error as error:
-        return str(error)
-    return None

@@ -155,7 +155,7 @@ class StepRun:
                 report(len(made) + len(failures), f"shard {key}")
                 require_claim(self.pool.storage)
                 if outcome.stops_others and engine.is_local:
-                    # Each of them would look for the model again, which takes a minute where the network is slow.
+                    # Each of them would work for as long and meet the same: no model, or no room for what it makes.
                     rest = [item.shard.key for item in items[number + 1 :]]
                     failures |= {left: ShardOutcome(None, f"not tried, see shard '{key}'") for left in rest}
                     break

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy.exc import DatabaseError
 
 from curation_assets.cli import status
-from curation_assets.cli.faults import fault_line
+from curation_assets.faults import fault_line
 from curation_assets_tests.projects import make_project
 
 
@@ -24,13 +24,16 @@ from curation_assets_tests.projects import make_project
             OSError(errno.ENOSPC, "No space left on device", "/a/b"),
             "no space left for /a/b: make room; finished work",
         ),
-        (OSError(errno.ENOSPC, "No space left on device"), "no space left for a file"),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            "no space left for .*curated or .*dagster: make room",
+        ),
         (
             OSError(errno.EROFS, "Read-only file system", "/a/b"),
             "/a/b lies on a file system that is read-only",
         ),
         (PermissionError(errno.EACCES, "Permission denied", "/a/b"), "no permission for /a/b"),
-        (sqlite3.OperationalError("database is locked"), "is locked by another process: wait"),
+        (sqlite3.OperationalError("database is locked"), "is locked by another process .*: wait"),
         (sqlite3.OperationalError("database or disk is full"), "no space left for Dagster's database"),
         (sqlite3.OperationalError("attempt to write a readonly database"), "cannot be written"),
         (sqlite3.DatabaseError("database disk image is malformed"), "is damaged .*: move .* away"),
