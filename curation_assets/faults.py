@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -14,6 +15,7 @@ from curation_assets.project import STATE_VARIABLE, STORAGE_VARIABLE, Home, find
 _KEPT = "finished work is kept, and the same command goes on"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _HOPELESS = (*_NO_ROOM, errno.EROFS, errno.EACCES, errno.EPERM)
+_CODE = re.compile(r"(?:\(os error |\[errno:? )([0-9]{1,3})[)\]]", re.IGNORECASE)
 _LITTLE_BYTES = 1 << 20
 _MOST_RUNS_LOOKED_AT = 100
 
@@ -21,7 +23,7 @@ _MOST_RUNS_LOOKED_AT = 100
 def fault_line(error: BaseException) -> str | None:
     """What is wrong with the machine, and what to do; None for any other error."""
     for cause in _causes(error):
-        if isinstance(cause, OSError) and (line := _of_file(cause)):
+        if (fault := _of_system(cause)) and (line := _of_file(fault)):
             return line
         if isinstance(cause, sqlite3.Error):
             return _of_database(cause)
@@ -30,9 +32,8 @@ def fault_line(error: BaseException) -> str | None:
 
 def meets_all(error: BaseException) -> bool:
     """Whether whatever is written next would meet the same fault: the disk is full or read-only."""
-    return any(
-        isinstance(cause, OSError) and cause.errno in (*_NO_ROOM, errno.EROFS) for cause in _causes(error)
-    )
+    faults = (_of_system(cause) for cause in _causes(error))
+    return any(fault is not None and fault.errno in (*_NO_ROOM, errno.EROFS) for fault in faults)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -47,6 +48,15 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         yield found
         # SQLAlchemy keeps the error of the driver in `orig`.
         waiting += [getattr(found, "orig", None), found.__cause__, found.__context__]
+
+
+def _of_system(error: BaseException) -> OSError | None:
+    """The error of the system that an error is, or that libraries in Rust or C++ tell in words."""
+    if isinstance(error, OSError) and error.errno:
+        return error
+    if found := _CODE.search(str(error)):
+        return OSError(int(found[1]), os.strerror(int(found[1])))
+    return None
 
 
 def _of_file(error: OSError) -> str | None:

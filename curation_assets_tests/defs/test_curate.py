@@ -129,7 +129,7 @@ def test_a_command_that_is_told_to_end_closes_its_runs(project: Project, number:
             time.sleep(0.02)
         process.send_signal(number)
         output, _ = process.communicate(timeout=60)
-        assert process.returncode == 130, output
+        assert process.returncode == 128 + number, output
         parent, _ = parents_of(instance)
         assert parent.status == dg.DagsterRunStatus.CANCELED, output
         assert all(run.is_finished for run in waves_of(instance, parent))
