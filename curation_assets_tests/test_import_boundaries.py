@@ -68,6 +68,7 @@ ROOMS: dict[str, set[str]] = {
     "engines": {"algorithms", "pools", "errors"},
     "graph": {"algorithms", "formats", "storage", "pools", "errors"},
     "project": {"formats", "storage", "pools", "errors"},
+    "faults": {"project"},
     "serving": {"project", "storage", "pools", "errors", "locations"},
     "steps/__init__": set(),
     "steps/soundness": {*_STORED, "steps/damage"},
@@ -76,7 +77,7 @@ ROOMS: dict[str, set[str]] = {
     "steps/feasibility": {*_STORED, "steps/context", "steps/soundness", "steps/comparison", "steps/ingest"},
     "steps/listing": {*_STORED, "steps/context", "steps/cleaning", "steps/comparison"},
     "steps/packing": {*_STORED, "steps/context"},
-    "steps/shard_task": {*_STORED, "steps/context"},
+    "steps/shard_task": {*_STORED, "steps/context", "faults"},
     "steps/ingest": _STEPS,
     "steps/cleaning": {*_STEPS, "steps/ingest"},
     "steps/tree": _STEPS,
@@ -99,9 +100,11 @@ ROOMS: dict[str, set[str]] = {
     "defs/event_log": {"defs/run"},
     "defs/broken_pools": {"pools"},
     "defs/shown": {"formats", "storage", "steps", "project", "defs/metadata", "defs/run"},
-    "defs/assets": {"errors", "graph", "pools", "defs/partitions", "defs/resources", "defs/run", "defs/shown"},
+    "defs/assets": {
+        "errors", "faults", "graph", "pools", "defs/partitions", "defs/resources", "defs/run", "defs/shown",
+    },
     "defs/checks": {*_STORED, "steps", "defs/metadata", "defs/resources", "defs/run"},
-    "defs/curate": {"errors", "pools", "project", "defs/run"},
+    "defs/curate": {"errors", "faults", "pools", "project", "defs/run"},
     "defs/jobs": {"graph", "pools", "project", "defs/curate", "defs/run"},
     "defs/watch": {*_STORED, "project", "defs/curate", "defs/partitions", "defs/run"},
     "defs/sensors": {"pools", "project", "defs/jobs", "defs/run", "defs/watch"},
@@ -109,8 +112,8 @@ ROOMS: dict[str, set[str]] = {
     "defs/pool_definitions": {"defs", "pools", "project"},
     "definitions": {"defs/pool_definitions", "pools", "project"},
     "cli": {
-        "algorithms", "defs", "demo", "encoders", "engines", "errors", "formats", "graph", "pools", "progress",
-        "project", "report", "serving", "steps", "storage", "__init__",
+        "algorithms", "defs", "demo", "encoders", "engines", "errors", "faults", "formats", "graph", "pools",
+        "progress", "project", "report", "serving", "steps", "storage", "__init__",
     },
 }  # fmt: skip
 

@@ -9,15 +9,15 @@ from contextlib import contextmanager
 
 import click
 
-from curation_assets.defs.run.interrupts import noticing_signals
+from curation_assets.defs.run.interrupts import noticing_signals, was_terminated
 
-_INTERRUPTED = 130
-"""What shells report of a command that Ctrl-C ended."""
+_INTERRUPTED, _TERMINATED = 130, 143
+"""What shells report of a command that Ctrl-C or SIGTERM ended."""
 
 
 @contextmanager
 def ends_cleanly() -> Iterator[None]:
-    """SIGTERM and SIGINT end the block with KeyboardInterrupt, and then the command with code 130.
+    """SIGTERM and SIGINT end the block with KeyboardInterrupt, and then the command with code 143 or 130.
 
     Python ends at once on SIGTERM. And Dagster gives SIGTERM the handler of SIGINT, which a shell tells a process in
     the background to ignore.
@@ -33,7 +33,7 @@ def ends_cleanly() -> Iterator[None]:
             yield
     except KeyboardInterrupt:
         click.secho("interrupted. Finished work is kept: give the same command again to go on", err=True)
-        raise SystemExit(_INTERRUPTED) from None
+        raise SystemExit(_TERMINATED if was_terminated() else _INTERRUPTED) from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

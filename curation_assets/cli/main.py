@@ -11,7 +11,7 @@ import click
 
 from curation_assets import __version__
 from curation_assets.cli.numbers import Bytes, Count, Counts
-from curation_assets.errors import CurationError
+from curation_assets.errors import CurationError, PoolBusyError
 
 _POOL_HELP = "Name of the pool; its settings are in pools/NAME.yaml."
 _SHARDS_EXAMPLE = "for example 00000..00009 or 00003,00007"
@@ -321,10 +321,10 @@ def main() -> None:
         cli()
     except CurationError as error:
         click.secho(f"error: {error}", fg="red", err=True)
-        sys.exit(2)
+        sys.exit(1 if isinstance(error, PoolBusyError) else 2)
     except Exception as error:
         # Not above: it imports what reads pools, and --help has no need of that.
-        from curation_assets.cli.faults import fault_line
+        from curation_assets.faults import fault_line
 
         line = fault_line(error)
         if line is None:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import dagster as dg
 from rich.console import Console
@@ -35,14 +36,19 @@ def open_runner(pool: str, *, parallel: int = 1) -> Iterator[Runner]:
         PoolSpecError: if the pool does not exist.
         PoolBusyError: if another process runs it.
     """
-    home = open_home()
+    home, console = open_home(), Console()
     spec = find_spec(home, pool)
     with (
         ends_cleanly(),
         open_instance() as instance,
-        only_runner(home, instance, pool, patience=PATIENCE_SECONDS),
+        only_runner(home, pool, _command(), patience=PATIENCE_SECONDS, say=partial(say, console)),
     ):
-        yield Runner(Driver(home, spec, instance), Console(), parallel)
+        yield Runner(Driver(home, spec, instance), console, parallel)
+
+
+def _command() -> str:
+    """The command line that this process executes."""
+    return " ".join(["curation-assets", *sys.argv[1:]])
 
 
 def waves_of(driver: Driver, console: Console, parallel: int = 1) -> WaveRunner:
@@ -130,7 +136,7 @@ class Runner:
         chosen = [name for name in driver.steps if name in names]
         tags = {
             POOL_TAG: driver.spec.name,
-            COMMAND_TAG: " ".join(["curation-assets", *sys.argv[1:]]),
+            COMMAND_TAG: _command(),
             STEPS_TAG: name_of(chosen),
             REASON_TAG: plan.wave.summary,
         } | process_tag()

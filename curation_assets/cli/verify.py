@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from itertools import islice
 
 from rich.console import Console
 
 from curation_assets import progress
 from curation_assets.cli.terminal import TerminalSink, say
-from curation_assets.defs.run.event_log import open_instance
-from curation_assets.defs.run.locks import only_runner
+from curation_assets.defs.run.locks import PATIENCE_SECONDS, only_runner
 from curation_assets.pools import PoolSpec, read_pools
 from curation_assets.project import Home, open_home
 from curation_assets.storage.pool_storage import PoolStorage
@@ -41,7 +41,10 @@ def _verify_pool(home: Home, spec: PoolSpec, console: Console, *, repair: bool) 
     storage = home.storage(spec.name)
     with ExitStack() as locks:
         if repair:
-            locks.enter_context(only_runner(home, locks.enter_context(open_instance()), spec.name))
+            what = "curation-assets verify --repair"
+            locks.enter_context(
+                only_runner(home, spec.name, what, patience=PATIENCE_SECONDS, say=partial(say, console))
+            )
         with TerminalSink(console) as sink, progress.shown_in(sink):
             verdicts = _read(storage)
         damages = [verdict.damage for verdict in verdicts if verdict.damage]

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from curation_assets.storage.claims.claim import CLAIM_VARIABLE, claim_held
+
 if TYPE_CHECKING:
     from curation_assets.defs.run.wave_runner import WaveRunner
 
@@ -54,7 +56,13 @@ def run_workers(
     """
     chunks = split_blocks(blocks, runner.driver.ordered_shards(), n_processes * _CHUNKS_PER_WORKER)
     threads = max(1, (os.cpu_count() or 1) // n_processes)
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), LIFELINE_VARIABLE: "stdin"}
+    claim = claim_held(runner.driver.storage.folder)
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": str(threads),
+        LIFELINE_VARIABLE: "stdin",
+        CLAIM_VARIABLE: claim.token if claim else "",
+    }
     started: list[subprocess.Popen[str]] = []
     with ThreadPoolExecutor(n_processes) as pool:
         try:

@@ -10,6 +10,7 @@ from curation_assets.defs.run.request import require_sound_request
 from curation_assets.defs.run.step_run import StepRun
 from curation_assets.defs.shown import SHOWN
 from curation_assets.errors import CurationError
+from curation_assets.faults import fault_line
 from curation_assets.graph.base import Step
 from curation_assets.graph.relations import direct_inputs
 from curation_assets.graph.steps import pool_steps
@@ -61,5 +62,9 @@ def _build_asset(spec: PoolSpec, step: Step, steps: dict[str, Step]) -> dg.Asset
         except CurationError as error:
             # The error names a remedy; another try would only meet it again.
             raise dg.Failure(description=str(error), allow_retries=False) from error
+        except OSError as error:
+            if (line := fault_line(error)) is None:
+                raise
+            raise dg.Failure(description=line, allow_retries=False) from error
 
     return materialize

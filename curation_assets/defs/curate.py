@@ -18,6 +18,7 @@ from curation_assets.defs.run.outcome import result_lines, warning_lines
 from curation_assets.defs.run.tags import POOL_TAG
 from curation_assets.defs.run.wave_runner import WaveRunner
 from curation_assets.errors import CurationError
+from curation_assets.faults import fault_line
 from curation_assets.pools import PoolSpec
 from curation_assets.project import Home, find_spec
 
@@ -84,6 +85,10 @@ def work_of(pool: str, home: Home, build: BuildDefinitions) -> Work:
                 _work(pool, home, build, context, config, instance)
         except CurationError as error:
             raise dg.Failure(str(error), allow_retries=False) from error
+        except OSError as error:
+            if (line := fault_line(error)) is None:
+                raise
+            raise dg.Failure(line, allow_retries=False) from error
         finally:
             if instance is not context.instance:
                 instance.dispose()
@@ -105,7 +110,8 @@ def _work(
         (context.log.warning if style else context.log.info)(line)
 
     instance.add_run_tags(context.run_id, process_tag())
-    with only_runner(home, instance, pool, patience=PATIENCE_SECONDS):
+    what = f"run {context.run_id[:8]} in Dagster"
+    with only_runner(home, pool, what, patience=PATIENCE_SECONDS, say=say):
         close_dead_runs(instance)
         driver = Driver(home, spec, instance)
         if config.list_files:

@@ -156,7 +156,7 @@ class Watcher:
         if busy := self._active_run():
             return Look(busy)
         try:
-            with only_runner(self._home, self._instance, self._spec.name):
+            with only_runner(self._home, self._spec.name, "the sensor looks at it"):
                 return self._look(now)
         except PoolBusyError as error:
             return Look(str(error))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from curation_assets.errors import ModelUnavailableError
+from curation_assets.faults import fault_line, meets_all
 from curation_assets.graph.base import Step
 from curation_assets.steps.context import PoolAccess, StepContext
 from curation_assets.storage.atomic import Leftovers
@@ -70,13 +71,14 @@ class MakeShard:
                 self.make(StepContext(self.pool, self.step, writer, item.shard, report=report))
                 writer.summary.update(self.more)
         except Exception as error:
-            message = f"{type(error).__name__}: {error}"
+            message = fault_line(error) or f"{type(error).__name__}: {error}"
+            is_full = meets_all(error)
             return ShardOutcome(
                 None,
                 message,
                 traceback.format_exc(),
-                is_transient(error),
-                isinstance(error, ModelUnavailableError),
+                is_transient(error) and not is_full,
+                is_full or isinstance(error, ModelUnavailableError),
             )
         return ShardOutcome(writer.stored())
 

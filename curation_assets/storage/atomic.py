@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from upath import UPath
 
 from curation_assets.locations import OBJECT_STORES, is_local
+from curation_assets.storage.claims.processes import Process, this_process
 
 TEMPORARY_PREFIX = ".tmp-"
+_ABANDONED_SECONDS = 86_400.0
+"""Age of a staged file of another machine from which on its writer counts as gone."""
+_LONGEST_NAME = 255
+_MOST_AROUND = 64
+"""Bytes of a staged file's name beside the name of its target: prefix, writer and random letters."""
 # Their clients cache listings, which hides what other processes write; other clients have no such option.
 _WITH_LISTINGS_CACHE = ("s3", "s3a", "gs", "gcs")
 
@@ -75,6 +83,9 @@ def _content_or_error(folder: UPath, path: str) -> bytes | Exception:
 class Leftovers:
     """Staged files that killed processes left in local folders; each folder is listed once, on first use.
 
+    The name of a staged file says which process writes it. It is removed if that process has ended or, where it cannot
+    be seen because it is of another machine or container, if the file is a day old.
+
     Share one instance between the shards of a step: listing a folder for each file takes longer than writing it.
     """
 
@@ -88,8 +99,8 @@ class Leftovers:
         folder = str(target.parent)
         if folder not in self._found:
             self._found[folder] = _staged_by_target(folder)
-        for leftover in self._found[folder].pop(target.name, ()):
-            Path(folder, leftover).unlink(missing_ok=True)
+        for leftover in self._found[folder].pop(_short(target.name), ()):
+            remove_if_left(Path(folder, leftover))
 
 
 class StagedFiles:
@@ -109,7 +120,9 @@ class StagedFiles:
         if is_local(target):
             folder = Path(str(target.parent))
             folder.mkdir(parents=True, exist_ok=True)
-            descriptor, name = tempfile.mkstemp(prefix=f"{TEMPORARY_PREFIX}{target.name}-", dir=folder)
+            descriptor, name = tempfile.mkstemp(
+                prefix=f"{TEMPORARY_PREFIX}{_short(target.name)}-{_writer()}_", dir=folder
+            )
         else:
             descriptor, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX)
         os.close(descriptor)
@@ -205,6 +218,36 @@ def link_or_copy(source: UPath, target: Path) -> None:
         shutil.copyfile(str(source), target)
 
 
+def remove_if_left(staged: Path) -> None:
+    """Remove a staged file unless its writer may still be at work."""
+    machine, _, rest = staged.name.rpartition("-")[2].partition("_")
+    pid, _, rest = rest.partition("_")
+    started = rest.partition("_")[0]
+    try:
+        writer = Process(machine, int(pid), started)
+        is_at_work = writer.is_alive()
+    except (ValueError, OverflowError):
+        is_at_work = None
+    with suppress(FileNotFoundError):
+        if is_at_work is None:
+            is_at_work = time.time() - staged.stat().st_mtime < _ABANDONED_SECONDS
+        if not is_at_work:
+            staged.unlink()
+
+
+def _writer() -> str:
+    """This process, as names of staged files say it: no hyphens."""
+    process = this_process()
+    return f"{process.machine}_{process.pid}_{process.started}"
+
+
+def _short(target: str) -> str:
+    """A name of a target that leaves room for the rest of a staged file's name."""
+    if len(target.encode()) + _MOST_AROUND <= _LONGEST_NAME:
+        return target
+    return hashlib.sha256(target.encode()).hexdigest()[:32]
+
+
 def _staged_by_target(folder: str) -> dict[str, list[str]]:
     """Staged files of a folder by the name of their target."""
     found: dict[str, list[str]] = {}
@@ -214,7 +257,7 @@ def _staged_by_target(folder: str) -> dict[str, list[str]]:
         return found
     for name in names:
         if name.startswith(TEMPORARY_PREFIX):
-            # The part that mkstemp appends has no hyphen.
+            # What follows the name of the target has no hyphen.
             target, hyphen, _ = name.removeprefix(TEMPORARY_PREFIX).rpartition("-")
             if hyphen:
                 found.setdefault(target, []).append(name)

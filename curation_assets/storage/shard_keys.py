@@ -10,7 +10,7 @@ from curation_assets.formats.image_extensions import IMAGE_EXTENSIONS
 from curation_assets.formats.rows import ROW_FILE_SUFFIXES
 
 MOST_BYTES = 224
-"""Of a key: `.tmp-<key>.rejected.parquet-xxxxxxxx` is the longest file name made of it, and may have 255."""
+"""Of a key: names of files that are made of it, such as `<key>.rejected.parquet`, may have 255."""
 _CUT_BYTES = 60
 _KNOWN_ENDINGS = (
     *ROW_FILE_SUFFIXES, ".tar", ".npy", ".txt", ".md", *(f".{extension}" for extension in IMAGE_EXTENSIONS),

@@ -12,7 +12,7 @@ import numpy as np
 from upath import UPath
 
 from curation_assets.locations import is_local
-from curation_assets.storage.atomic import TEMPORARY_PREFIX, remove_folders, staged_file
+from curation_assets.storage.atomic import TEMPORARY_PREFIX, remove_folders, remove_if_left, staged_file
 from curation_assets.storage.fingerprint import fingerprint
 from curation_assets.storage.outputs import Output
 
@@ -62,7 +62,7 @@ class SplitWork:
         folder = within / f"{_PREFIX}{recipe[:16]}"
         remove_folders(UPath(within), _PREFIX, but=folder.name)
         for leftover in folder.glob(f"{TEMPORARY_PREFIX}*") if folder.exists() else ():
-            leftover.unlink()
+            remove_if_left(leftover)
         return cls(folder)
 
     def path(self, name: str) -> UPath:

@@ -89,7 +89,7 @@ def test_the_job_runs_the_waves_below_its_own_run(project: Project, monkeypatch:
     monkeypatch.setattr("curation_assets.defs.curate.PATIENCE_SECONDS", 0.0)
     with environment_of(project.environment), project.instance() as instance:
         job = build_definitions([project.spec], project.home).resolve_job_def("emoji_curate")
-        with only_runner(project.home, instance, "emoji"):
+        with only_runner(project.home, "emoji", "a test"):
             busy = job.execute_in_process(instance=instance, run_config=QUIET, raise_on_error=False)
         assert not busy.success
         result = job.execute_in_process(instance=instance, run_config=QUIET)
@@ -127,7 +127,7 @@ def test_a_command_that_is_told_to_end_closes_its_runs(project: Project, number:
             time.sleep(0.02)
         process.send_signal(number)
         output, _ = process.communicate(timeout=60)
-        assert process.returncode == 130, output
+        assert process.returncode == 128 + number, output
         parent, _ = parents_of(instance)
         assert parent.status == dg.DagsterRunStatus.CANCELED, output
         assert all(run.is_finished for run in waves_of(instance, parent))

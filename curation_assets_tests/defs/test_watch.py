@@ -284,7 +284,7 @@ def test_a_step_that_fails_is_not_requested_at_every_tick(pool: GrowingPool) -> 
 def test_a_tick_waits_for_runs_and_for_the_command_line(pool: GrowingPool) -> None:
     from curation_assets.defs.run.locks import only_runner
 
-    with only_runner(pool.project.home, pool.instance, "emoji"):
+    with only_runner(pool.project.home, "emoji", "a test"):
         assert "pool 'emoji' is already being run by process" in pool.look().summary
     run = pool.instance.create_run_for_job(
         _job, tags={"curation/pool": "emoji"}, status=dg.DagsterRunStatus.STARTED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from upath import UPath
@@ -17,13 +18,16 @@ from curation_assets.storage.atomic import (
     staged_file,
     write_text,
 )
+from curation_assets.storage.claims.processes import Process, this_machine, this_process
 from curation_assets.storage.outputs import Output, Recipe
 
+KILLED = Process(this_machine(), 999_999_999, "1")
 
-def leave(folder: Path, target: str) -> Path:
+
+def leave(folder: Path, target: str, writer: Process = KILLED) -> Path:
     """What a process killed while it wrote `target` leaves behind."""
-    files = StagedFiles()
-    staged = files.stage(UPath(folder / target))
+    with mock.patch.object(atomic, "this_process", return_value=writer):
+        staged = StagedFiles().stage(UPath(folder / target))
     staged.write_text("of a killed process")
     return staged
 
@@ -33,10 +37,33 @@ def test_leftovers_of_a_file_go_and_those_of_others_stay(tmp_path: Path) -> None
     others = [leave(tmp_path, name) for name in ("a.b.npy", "a-1.npy", "a.npy-1", "aa.npy", "a.facts.json")]
     mine = [leave(tmp_path, "a.npy"), tmp_path / ".tmp-a.npy-left"]
     mine[1].touch()
+    os.utime(mine[1], (1, 1))
     Leftovers().remove(UPath(tmp_path / "a.npy"))
     assert not any(path.exists() for path in mine)
     assert all(path.exists() for path in others)
     Leftovers().remove(UPath(tmp_path / "none" / "a.npy"))
+
+
+def test_what_another_process_may_be_writing_stays(tmp_path: Path) -> None:
+    # A process of another machine cannot be seen: only age tells.
+    elsewhere = Process("elsewher", 999_999_999, "1")
+    at_work = [leave(tmp_path, "a.npy", this_process()), leave(tmp_path, "a.npy", elsewhere)]
+    at_work.append(tmp_path / ".tmp-a.npy-of_0_5_0")
+    at_work[-1].touch()
+    old = leave(tmp_path, "a.npy", elsewhere)
+    os.utime(old, (1, 1))
+    Leftovers().remove(UPath(tmp_path / "a.npy"))
+    assert all(path.exists() for path in at_work)
+    assert not old.exists()
+
+
+@pytest.mark.parametrize("length", [1, 200, 255])
+def test_names_as_long_as_the_file_system_allows_are_staged_and_cleared(length: int, tmp_path: Path) -> None:
+    target = "é" * (length // 2) + "x" * (length % 2)
+    left = leave(tmp_path, target)
+    write_text(UPath(tmp_path / target), "whole")
+    assert not left.exists()
+    assert [path.name for path in tmp_path.iterdir()] == [target]
 
 
 def test_a_folder_is_listed_once_for_the_shards_of_a_step(

@@ -95,7 +95,7 @@ def _one_partition_with_all_that_follows(hand: Hand) -> Shown:
 
 
 def _two_runners(hand: Hand) -> Shown:
-    with only_runner(hand.project.home, hand.instance, "emoji"):
+    with only_runner(hand.project.home, "emoji", "a test"):
         code, output = hand.project.run("run", "--pool", "emoji")
     return Shown(errors=[" ".join(output.split())] if code else [])
 

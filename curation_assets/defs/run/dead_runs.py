@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
-from pathlib import Path
 
 import dagster as dg
 
 from curation_assets.defs.run.tags import PARENT_RUN_TAG, PARENT_TAG
+from curation_assets.storage.claims.processes import is_alive, process_name, start_of
 
 # The prefix keeps it from the tags that the UI shows.
 PROCESS_TAG = ".dagster/curation_process"
@@ -22,14 +22,9 @@ ACTIVE_STATUSES = [
 _IN_PROCESS = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
 
 
-def process_name() -> str:
-    """This process, for people."""
-    return f"{os.getpid()}@{socket.gethostname()}"
-
-
 def process_tag() -> dict[str, str]:
     """The tag of a run that this process executes: the process, and when it started."""
-    return {PROCESS_TAG: f"{process_name()} {_start_of(os.getpid())}"}
+    return {PROCESS_TAG: f"{process_name()} {start_of(os.getpid())}"}
 
 
 def close_dead_runs(instance: dg.DagsterInstance) -> int:
@@ -47,7 +42,7 @@ def close_dead_runs(instance: dg.DagsterInstance) -> int:
             continue
         name, _, started = run.tags.get(PROCESS_TAG, "").partition(" ")
         pid, _, host = name.partition("@")
-        if pid and host == socket.gethostname() and not _is_alive(int(pid), started):
+        if pid and host == socket.gethostname() and not is_alive(int(pid), started):
             instance.report_run_failed(run, f"process {pid} no longer exists; what it finished is kept")
             n_closed += PARENT_RUN_TAG not in run.tags
     for run in instance.get_runs(dg.RunsFilter(statuses=ACTIVE_STATUSES)):
@@ -79,33 +74,3 @@ def free_leaked_slots(instance: dg.DagsterInstance) -> int:
 
 def _has_ended(instance: dg.DagsterInstance, run_id: str) -> bool:
     return (run := instance.get_run_by_id(run_id)) is None or run.is_finished
-
-
-def _is_alive(pid: int, started: str) -> bool:
-    """Whether the process of this number with this start (empty: not known) still runs."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    # A zombie has ended, but its parent has not collected it yet.
-    if _status(pid)[:1] == ["Z"]:
-        return False
-    # Numbers of ended processes are used again, after a restart of the machine or container even soon.
-    return not started or _start_of(pid) == started
-
-
-def _status(pid: int) -> list[str]:
-    """Fields of a process after its name, from its state on (Linux); empty if they are not known."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
-        return stat.rpartition(")")[2].split()
-    except OSError:
-        return []
-
-
-def _start_of(pid: int) -> str:
-    """When a process started, in ticks since the start of the machine; empty if that is not known."""
-    fields = _status(pid)
-    return fields[19] if len(fields) > 19 else ""

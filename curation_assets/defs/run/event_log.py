@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeGuard
 
 import dagster as dg
@@ -21,7 +22,9 @@ from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventL
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
 
+from curation_assets.defs.run.databases import setting_up, wait_when_locked
 from curation_assets.errors import CurationError
+from curation_assets.project import find_home
 
 BATCH_SIZE_VARIABLE = "DAGSTER_EVENT_BATCH_SIZE"
 _EVENTS_PER_TRANSACTION = 1000
@@ -86,8 +89,10 @@ class BatchedSqliteStorage(DagsterSqliteStorage):
     """Dagster's SQLite storage with a `BatchedEventLog`: `storage.custom` of dagster.yaml."""
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
-        super().__init__(base_dir, inst_data)
-        self._event_log_storage = BatchedEventLog(os.path.join(base_dir, "history", "runs", ""))  # noqa: PTH118
+        wait_when_locked()
+        with setting_up(Path(base_dir)):
+            super().__init__(base_dir, inst_data)
+            self._event_log_storage = BatchedEventLog(os.path.join(base_dir, "history", "runs", ""))  # noqa: PTH118
         # Dagster batches events only if this variable is set.
         os.environ.setdefault(BATCH_SIZE_VARIABLE, str(_EVENTS_PER_TRANSACTION))
 
@@ -115,8 +120,11 @@ def open_instance() -> dg.DagsterInstance:
     Raises:
         CurationError: if the driver of a PostgreSQL storage is not installed.
     """
+    wait_when_locked()
     try:
-        instance = dg.DagsterInstance.get()
+        # Dagster's own class, which is replaced below, makes the tables here.
+        with setting_up(find_home().dagster_state):
+            instance = dg.DagsterInstance.get()
     except ModuleNotFoundError as error:
         if error.name != "psycopg":
             raise

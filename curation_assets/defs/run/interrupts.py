@@ -17,6 +17,8 @@ import dagster as dg
 _ENDING = {int(signal.SIGINT), int(signal.SIGTERM)}
 _pipes: list[int] = []
 """Ends to read from, of the blocks that notice signals."""
+_noticed: set[int] = set()
+"""Signals of the outermost block that is under way, or was the last."""
 
 
 @contextmanager
@@ -29,10 +31,13 @@ def noticing_signals() -> Iterator[None]:
     os.set_blocking(read_end, False)
     os.set_blocking(write_end, False)
     before = signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+    if not _pipes:
+        _noticed.clear()
     _pipes.append(read_end)
     try:
         yield
     finally:
+        _take_note()
         _pipes.remove(read_end)
         signal.set_wakeup_fd(before)
         os.close(read_end)
@@ -45,8 +50,19 @@ def stop_if_interrupted() -> None:
     Raises:
         dagster.DagsterExecutionInterruptedError: if it has.
     """
-    if not _pipes:
-        return
+    if _pipes and _take_note():
+        raise dg.DagsterExecutionInterruptedError
+
+
+def was_terminated() -> bool:
+    """Whether SIGTERM, and no Ctrl-C, came in the outermost block of `noticing_signals`."""
+    return _noticed == {signal.SIGTERM}
+
+
+def _take_note() -> bool:
+    """Keep in mind what has come since the last look; True if it is to end this process."""
     with suppress(BlockingIOError):
-        if _ENDING & set(os.read(_pipes[-1], 4096)):
-            raise dg.DagsterExecutionInterruptedError
+        came = _ENDING & set(os.read(_pipes[-1], 4096))
+        _noticed.update(came)
+        return bool(came)
+    return False

@@ -21,6 +21,7 @@ from curation_assets.defs.run.event_times import EventTimes
 from curation_assets.defs.run.executors import steps_share_a_process
 from curation_assets.defs.run.gate import gate_of
 from curation_assets.defs.run.interrupts import stop_if_interrupted
+from curation_assets.defs.run.locks import require_claim, step_at_work
 from curation_assets.defs.run.tags import FORCED_TAG, forced_of, is_planned
 from curation_assets.engines import Engine, LocalEngine, build_engine
 from curation_assets.errors import DamagedFileError, StaleInputError
@@ -81,10 +82,16 @@ class StepRun:
 
         Raises:
             StaleInputError: if what every output is made from is out of date.
+            PoolBusyError: if another process has claimed the pool.
             dagster.Failure: naming every failed shard with its error.
         """
         stop_if_interrupted()
         self._sign()
+        run_id, say = self.context.run.run_id, self.context.log.warning
+        with step_at_work(self.pool.storage, self.context.instance, run_id, self.step.name, say):
+            return self._run()
+
+    def _run(self) -> dg.MaterializeResult:
         self.context.log.addFilter(self.times)
         keys: list[Any] = list(self.context.partition_keys) if self.step.partitioned else [None]
         refused = self._without_files(keys)
@@ -146,8 +153,9 @@ class StepRun:
                     made[key] = outcome.facts
                     new.append(outcome.facts)
                 report(len(made) + len(failures), f"shard {key}")
+                require_claim(self.pool.storage)
                 if outcome.stops_others and engine.is_local:
-                    # Each of them would look for the model again, which takes a minute where the network is slow.
+                    # Each of them would work for as long and meet the same: no model, or no room for what it makes.
                     rest = [item.shard.key for item in items[number + 1 :]]
                     failures |= {left: ShardOutcome(None, f"not tried, see shard '{key}'") for left in rest}
                     break

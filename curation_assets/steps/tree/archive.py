@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import count, takewhile
 from typing import Any
 
@@ -12,7 +13,10 @@ from curation_assets.pools import PoolSpec
 from curation_assets.steps.context import StepContext
 from curation_assets.steps.tree.levels import level_lines, measure_levels, shown_level
 from curation_assets.storage.clusters import read_parents
+from curation_assets.storage.intact import damaged_file
+from curation_assets.storage.outputs import Facts, Output
 from curation_assets.storage.pool_storage import PoolStorage
+from curation_assets.storage.presence import StoredFiles
 from curation_assets.storage.tables import Tree, level_asset
 from curation_assets.storage.trees import TreeArchive
 
@@ -37,7 +41,8 @@ def keep_tree(step: StepContext) -> None:
         and known.summary["tree_version"] == version
         and known.summary["previous_version"] == (previous.version if previous else None)
     )
-    if previous and _fitted_rows(archive.storage(previous.version)) == _fitted_rows(storage):
+    fitted = _fitted_rows(storage)
+    if previous and fitted and _fitted_rows(archive.storage(previous.version)) == fitted:
         reason = "other settings of the levels, on the same rows"
     kept_share: dict[str, float] = {}
     if counted and known is not None:
@@ -46,7 +51,7 @@ def keep_tree(step: StepContext) -> None:
             writer.table(name, earlier.table(name))
     else:
         old = archive.storage(previous.version) if previous else None
-        for level, counts in _shared_rows(spec, storage, old).items():
+        for level, counts in _shared_rows(spec, storage, old, step.log).items():
             largest = counts.group_by("old_cluster").agg(pl.col("n_rows").max())["n_rows"].sum()
             if len(counts):
                 kept_share[f"level_{level}"] = round(float(largest) / float(counts["n_rows"].sum()), 4)
@@ -81,20 +86,36 @@ def _measured_levels(step: StepContext) -> list[dict[str, Any]]:
     return levels
 
 
-def _fitted_rows(storage: PoolStorage) -> str:
-    """Digest of the rows that level 1 was fitted on."""
-    inputs = storage.clusters(1).require_facts().inputs
-    return inputs.get("admitted") or inputs["embeddings"]
+def _fitted_rows(storage: PoolStorage) -> str | None:
+    """Digest of the rows that level 1 was fitted on; None if that is not known, as its facts are lost."""
+    facts = storage.clusters(1).facts()
+    return (facts.inputs.get("admitted") or facts.inputs["embeddings"]) if facts else None
 
 
-def _shared_rows(spec: PoolSpec, storage: PoolStorage, old: PoolStorage | None) -> dict[int, pl.DataFrame]:
-    """Rows by old and new cluster, for every level both trees have; shard after shard."""
+def _whole_facts(output: Output, log: Callable[[str], None]) -> Facts | None:
+    """Facts of an archived output; None if there are none, or if its files are lost or damaged."""
+    facts = output.facts()
+    if facts is None:
+        return None
+    wrong = StoredFiles(output.folder).lost(output.shard, facts) or damaged_file(output, facts)
+    if wrong:
+        log(f"{output.folder} is left out of the comparison with the tree before: {wrong}")
+    return None if wrong else facts
+
+
+def _shared_rows(
+    spec: PoolSpec, storage: PoolStorage, old: PoolStorage | None, log: Callable[[str], None]
+) -> dict[int, pl.DataFrame]:
+    """Rows by old and new cluster, for every level both trees have; shard after shard.
+
+    What is damaged in the old tree is left out.
+    """
     pairs = Tree.cluster_map(1).empty().drop("share_of_old")
     if old is None:
         return dict.fromkeys(range(1, spec.n_levels + 1), pairs)
     for shard in storage.shards():
         now, then = storage.assigned(1, shard.key), old.assigned(1, shard.key)
-        facts, before = now.require_facts(), then.facts()
+        facts, before = now.require_facts(), _whole_facts(then, log)
         if before is None or before.inputs["embeddings"] != facts.inputs["embeddings"]:
             continue
         part = pl.DataFrame(
@@ -102,7 +123,7 @@ def _shared_rows(spec: PoolSpec, storage: PoolStorage, old: PoolStorage | None) 
         )
         pairs = _counted(pl.concat([pairs, part.with_columns(n_rows=pl.lit(1, pl.Int64))]))
     found = {1: pairs}
-    levels = takewhile(lambda level: old.clusters(level).facts(), count(1))
+    levels = takewhile(lambda level: _whole_facts(old.clusters(level), log), count(1))
     n_old = sum(1 for _ in levels)
     old_parents, new_parents = read_parents(old, n_old), read_parents(storage, spec.n_levels)
     for level, (above_old, above_new) in enumerate(zip(old_parents, new_parents, strict=False), start=2):

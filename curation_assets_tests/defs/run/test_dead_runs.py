@@ -12,10 +12,10 @@ from curation_assets.defs.run.dead_runs import (
     PROCESS_TAG,
     close_dead_runs,
     free_leaked_slots,
-    process_name,
     process_tag,
 )
 from curation_assets.defs.run.tags import PARENT_RUN_TAG
+from curation_assets.storage.claims.processes import process_name
 
 
 def test_runs_of_dead_processes_are_closed_and_others_left() -> None:

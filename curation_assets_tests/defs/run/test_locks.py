@@ -1,63 +1,73 @@
-"""One runner at a time per pool; for the lock in PostgreSQL see curation_assets_tests/postgres."""
+"""One runner at a time per pool, whatever state folder it has; see also storage/claims."""
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
-from curation_assets.defs.run.locks import only_runner
+from curation_assets.defs.run import locks
+from curation_assets.defs.run.locks import only_runner, step_at_work
 from curation_assets.errors import PoolBusyError
 from curation_assets.project import Home
-from curation_assets_tests.projects import Project
-
-HOLD = """
-import sys, time
-from pathlib import Path
-import dagster as dg
-from curation_assets.defs.run.locks import only_runner
-from curation_assets.project import Home
-folder = Path(sys.argv[1])
-with dg.DagsterInstance.ephemeral() as instance, only_runner(Home(folder, str(folder), folder), instance, "p"):
-    print("held", flush=True)
-    time.sleep(60)
-"""
+from curation_assets_tests.projects import make_project, run_command
 
 
-@pytest.fixture
-def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
-        yield instance
+def homes(folder: Path) -> list[Home]:
+    """Two projects that share a storage but not Dagster's state."""
+    return [Home(folder, str(folder / "curated"), folder / name) for name in ("here", "there")]
 
 
-def test_a_second_process_is_refused_and_a_killed_one_lets_go(
-    tmp_path: Path, instance: dg.DagsterInstance
+def test_the_claim_belongs_to_the_storage_and_not_to_the_state(tmp_path: Path) -> None:
+    here, there = homes(tmp_path)
+    with only_runner(here, "p", "a test"):
+        with pytest.raises(PoolBusyError, match=r"\(a test\) since"), only_runner(there, "p", "another"):
+            pass
+        with only_runner(there, "q", "another"):
+            pass
+    with only_runner(there, "p", "another"):
+        pass
+
+
+def test_a_command_ends_with_code_1_and_says_who_is_at_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    home = Project(tmp_path).home
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(home.dagster_state)], stdout=subprocess.PIPE, text=True
-    )
-    assert holder.stdout is not None
-    assert holder.stdout.readline() == "held\n"
-    with (
-        pytest.raises(PoolBusyError, match=rf"pool 'p' is already being run by process {holder.pid}@"),
-        only_runner(home, instance, "p"),
-    ):
-        pass
-    with only_runner(home, instance, "another"):
-        pass
-    holder.send_signal(signal.SIGKILL)
-    holder.wait()
-    with only_runner(home, instance, "p"):
-        pass
+    project = make_project(tmp_path, n_images=12, samples_per_shard=12)
+    there = str(tmp_path / "there")
+    environment = {**project.environment, "CURATION_STATE": there, "DAGSTER_HOME": there}
+    for module in ("runner", "verify"):
+        monkeypatch.setattr(f"curation_assets.cli.{module}.PATIENCE_SECONDS", 0.0)
+    with only_runner(project.home, "emoji", "a test"):
+        for command in (("run",), ("backfill", "--from", "raw_pool"), ("verify", "--repair")):
+            code, output = run_command(environment, *command, "--pool", "emoji")
+            assert code == 1
+            assert output.count("\n") == 1
+            assert "pool 'emoji' is already being run by process" in output
+            assert "(a test) since" in output
 
 
-def test_sqlite_has_no_lock_that_machines_share(tmp_path: Path, instance: dg.DagsterInstance) -> None:
-    here, there = (Home(tmp_path, str(tmp_path), tmp_path / name) for name in ("here", "there"))
-    with only_runner(here, instance, "p"), only_runner(there, instance, "p"):
-        assert instance.get_runs_count() == 0
+def test_steps_of_one_instance_work_together_and_not_beside_a_runner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "STEP_PATIENCE_SECONDS", 0.0)
+    here, there = homes(tmp_path)
+    with dg.DagsterInstance.ephemeral() as instance, dg.DagsterInstance.ephemeral() as another:
+
+        def step(home: Home, of: dg.DagsterInstance) -> object:
+            # As in a process of its own.
+            monkeypatch.setattr(locks, "works_below_a_claim", lambda _: False)
+            return step_at_work(home.storage("p"), of, "12345678-9", "embeddings", lambda _: None)
+
+        with step(here, instance), step(here, instance):  # type: ignore[attr-defined]
+            what = r"\(step embeddings of run 12345678 in Dagster\)"
+            with pytest.raises(PoolBusyError, match=what), step(there, another):  # type: ignore[attr-defined]
+                pass
+            with pytest.raises(PoolBusyError, match=what), only_runner(there, "p", "x"):
+                pass
+        with (
+            only_runner(there, "p", "a command"),
+            pytest.raises(PoolBusyError, match="a command"),
+            step(here, instance),  # type: ignore[attr-defined]
+        ):
+            pass

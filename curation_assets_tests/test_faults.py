@@ -7,13 +7,14 @@ import re
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from sqlalchemy.exc import DatabaseError
 
 from curation_assets.cli import status
-from curation_assets.cli.faults import fault_line
+from curation_assets.faults import fault_line, meets_all
 from curation_assets_tests.projects import make_project
 
 
@@ -24,13 +25,16 @@ from curation_assets_tests.projects import make_project
             OSError(errno.ENOSPC, "No space left on device", "/a/b"),
             "no space left for /a/b: make room; finished work",
         ),
-        (OSError(errno.ENOSPC, "No space left on device"), "no space left for a file"),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            "no space left for .*curated or .*dagster: make room",
+        ),
         (
             OSError(errno.EROFS, "Read-only file system", "/a/b"),
             "/a/b lies on a file system that is read-only",
         ),
         (PermissionError(errno.EACCES, "Permission denied", "/a/b"), "no permission for /a/b"),
-        (sqlite3.OperationalError("database is locked"), "is locked by another process: wait"),
+        (sqlite3.OperationalError("database is locked"), "is locked by another process .*: wait"),
         (sqlite3.OperationalError("database or disk is full"), "no space left for Dagster's database"),
         (sqlite3.OperationalError("attempt to write a readonly database"), "cannot be written"),
         (sqlite3.DatabaseError("database disk image is malformed"), "is damaged .*: move .* away"),
@@ -43,6 +47,51 @@ def test_a_fault_is_one_line_with_a_remedy(error: Exception, says: str) -> None:
         assert line is not None
         assert re.search(says, line)
         assert "\n" not in line
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES])
+@pytest.mark.parametrize("variable", ["CURATION_STORAGE", "CURATION_STATE"])
+def test_a_fault_names_the_folder_and_its_setting(
+    number: int, variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, str(tmp_path))
+    for path in (tmp_path, tmp_path / "p" / "shards.json"):
+        line = fault_line(OSError(number, "words", str(path)))
+        assert line is not None
+        assert f"{tmp_path} ({variable})" in line
+    outside = fault_line(OSError(number, "words", "/elsewhere/a.tar"))
+    assert outside is not None
+    assert "CURATION" not in outside
+
+
+def test_libraries_that_tell_of_the_system_in_words_are_understood() -> None:
+    error = RuntimeError("parquet: underlying IO error: No space left on device (os error 28)")
+    assert (fault_line(error) or "").startswith("no space left for ")
+    assert meets_all(error)
+    assert not meets_all(RuntimeError("Connection refused (os error 111)"))
+    assert fault_line(RuntimeError("Connection refused (os error 111)")) is None
+
+
+def test_the_database_that_is_locked_or_damaged_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CURATION_STATE", str(tmp_path))
+    index, run = (tmp_path / "history" / "runs" / name for name in ("index.db", "0a1b.db"))
+    index.parent.mkdir(parents=True)
+    with closing(sqlite3.connect(index, isolation_level=None)) as connection:
+        connection.execute("CREATE TABLE t (n INTEGER)")
+        connection.execute("BEGIN EXCLUSIVE")
+        locked = fault_line(sqlite3.OperationalError("database is locked"))
+    assert f"{index} is locked" in (locked or "")
+    malformed = sqlite3.DatabaseError("database disk image is malformed")
+    run.write_bytes(b"not a database" * 100)
+    line = fault_line(malformed) or ""
+    assert f"{run} is damaged" in line
+    assert "remove it" in line
+    index.write_bytes(b"not a database" * 100)
+    line = fault_line(malformed) or ""
+    assert f"{index} is damaged" in line
+    assert f"move {tmp_path} away" in line
 
 
 def wrapped(error: Exception) -> Exception:

@@ -1,0 +1,1 @@
+"""Claims: who may write the outputs of a pool now."""
