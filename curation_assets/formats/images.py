@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -12,6 +12,14 @@ from PIL import Image, UnidentifiedImageError, features
 
 from curation_assets.formats.base import RejectedSampleError, RejectionReason
 from curation_assets.formats.file_kinds import what_begins_so
+from curation_assets.formats.pixels.deep import (
+    decode_colours,
+    decode_gray,
+    deep_order,
+    has_alpha,
+    is_gray_and_deep,
+)
+from curation_assets.formats.pixels.grounds import on_visible_ground
 from curation_assets.formats.png_chunks import without_large_texts
 
 # The only decoders of Pillow that see untrusted bytes; its EPS reader, for example, runs Ghostscript.
@@ -50,18 +58,28 @@ def read_image_header(content: bytes, max_pixels: int) -> ImageHeader:
         return ImageHeader(image.width, image.height, image.format or "")
 
 
-def decode_image(content: bytes, max_pixels: int) -> Image.Image:
+def decode_image(
+    content: bytes, max_pixels: int, *, before_pixels: Callable[[int], None] | None = None
+) -> Image.Image:
     """Decode an image (the first frame of an animation) to RGB, upright by its EXIF orientation.
 
-    Transparent pixels are blended with white. 16-bit channels keep their upper 8 bits; larger integers and floats are
-    scaled from their minimum and maximum. Peak memory is about 12 bytes per pixel.
+    Transparent pixels are blended with white; with black if white shows one colour only; if black does too, the colours
+    count as opaque. Values of 16 bits are shown by the bits in use, wider integers and floats between their bounds (see
+    `formats.pixels.ranges`). Peak memory is 8 bytes a pixel.
+
+    Args:
+        content: of the file.
+        max_pixels: images with more are rejected.
+        before_pixels: called with the number of pixels before they are decoded; it may wait for memory.
 
     Raises:
         RejectedSampleError: NOT_AN_IMAGE, IMAGE_TOO_LARGE above `max_pixels` (before any pixel is decoded),
             or CORRUPT_IMAGE if the pixels are cut, damaged or cannot be converted to RGB.
     """
     with _open(content, max_pixels) as image, _faults_as(RejectionReason.CORRUPT_IMAGE):
-        return _to_upright_rgb(image)
+        if before_pixels:
+            before_pixels(image.width * image.height)
+        return _to_upright_rgb(image, content, max_pixels)
 
 
 def thumbnail(content: bytes, max_pixels: int, side: int = 64) -> bytes:
@@ -73,7 +91,7 @@ def thumbnail(content: bytes, max_pixels: int, side: int = 64) -> bytes:
     with _open(content, max_pixels) as image, _faults_as(RejectionReason.CORRUPT_IMAGE):
         # The JPEG decoder then skips most of its work; twice the side keeps the result sharp.
         image.draft(None, (2 * side, 2 * side))
-        small = _to_upright_rgb(image)
+        small = _to_upright_rgb(image, content, max_pixels)
         small.thumbnail((side, side))
         buffer = BytesIO()
         small.save(buffer, "WEBP", quality=80)
@@ -132,11 +150,10 @@ def _open(content: bytes, max_pixels: int) -> Image.Image:
     return image
 
 
-def _to_upright_rgb(image: Image.Image) -> Image.Image:
-    # First, because the TIFF decoder rotates the image itself and then drops the tag.
-    image.load()
+def _to_upright_rgb(image: Image.Image, content: bytes, max_pixels: int) -> Image.Image:
+    rgb = _to_rgb(image, content, max_pixels)
+    # Last, because the TIFF decoder rotates the image itself and then drops the tag.
     upright = UPRIGHT_BY_ORIENTATION.get(_orientation(image))
-    rgb = _to_rgb(image)
     return rgb if upright is None else rgb.transpose(upright)
 
 
@@ -148,23 +165,16 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":
-        return Image.fromarray(_to_8_bits(np.asarray(image))).convert("RGB")
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    rgba = image.convert("RGBA")
-    white = Image.new("RGB", rgba.size, "white")
-    white.paste(rgba, mask=rgba.getchannel("A"))
-    return white
-
-
-def _to_8_bits(values: np.ndarray) -> np.ndarray:
-    """Gray values of any number type, shape (height, width), as uint8."""
-    low, high = float(values.min()), float(values.max())
-    if not (np.isfinite(low) and np.isfinite(high)):
-        raise RejectedSampleError(RejectionReason.CORRUPT_IMAGE, "the image holds NaN or infinite values")
-    if values.dtype.kind in "iu" and low >= 0 and high < 2**16:
-        return (values >> 8).astype(np.uint8)
-    scale = 255.0 / (high - low) if high > low else 0.0
-    return ((values.astype(np.float64) - low) * scale).round().astype(np.uint8)
+def _to_rgb(image: Image.Image, content: bytes, max_pixels: int) -> Image.Image:
+    is_transparent = has_alpha(image)
+    if is_gray_and_deep(image):
+        image = decode_gray(image, content)
+        is_transparent = image.mode == "RGBA"
+    elif order := deep_order(image):
+        image = decode_colours(image, order, lambda: _open(content, max_pixels), content)
+        is_transparent = image.mode == "RGBA"
+    else:
+        image.load()
+    if is_transparent:
+        return on_visible_ground(image)
+    return image if image.mode == "RGB" else image.convert("RGB")

@@ -1,0 +1,57 @@
+"""Transparent images on a ground, and images of one colour."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import ceil
+
+from PIL import Image
+
+from curation_assets.formats.pixels.ranges import VISIBLE_RANGE
+
+STRIP_PIXELS = 2**20
+"""Worked on at once, so that no second copy of a large image is made."""
+_SIDE = 256
+"""Pixels at which an image is judged; about what encoders see."""
+
+
+def strips(width: int, height: int) -> Iterator[tuple[int, int, int, int]]:
+    """Boxes of whole rows, of about a million pixels, from top to bottom."""
+    step = max(1, STRIP_PIXELS // width)
+    for top in range(0, height, step):
+        yield 0, top, width, min(top + step, height)
+
+
+def is_near_constant(image: Image.Image) -> bool:
+    """Whether an RGB image has one colour: reduced to 256 pixels a side, no channel varies by more than 8 of 255."""
+    factors = ceil(image.width / _SIDE), ceil(image.height / _SIDE)
+    small = image.reduce(factors) if max(factors) > 1 else image
+    # Of a single band there is one pair, not a tuple of pairs.
+    return all(high - low <= VISIBLE_RANGE for low, high in small.getextrema())  # type: ignore[misc]
+
+
+def on_visible_ground(image: Image.Image) -> Image.Image:
+    """An image with transparency as RGB: on white, on black if white shows nothing, or else its colours alone.
+
+    An image that shows nothing in any of these ways is on white.
+    """
+    white = _on(image, "white")
+    if is_near_constant(white):
+        for ground in ("black", None):
+            other = _on(image, ground)
+            if not is_near_constant(other):
+                return other
+    return white
+
+
+def _on(image: Image.Image, ground: str | None) -> Image.Image:
+    """An image on a colour; None takes its colours as if it were opaque."""
+    result = Image.new("RGB", image.size, ground or "white")
+    for box in strips(*image.size):
+        strip = image.crop(box)
+        rgba = (strip.convert("LA") if strip.mode == "La" else strip).convert("RGBA")
+        if ground is None:
+            result.paste(rgba.convert("RGB"), box)
+        else:
+            result.paste(rgba, box, mask=rgba.getchannel("A"))
+    return result
