@@ -11,6 +11,7 @@ import polars as pl
 from curation_assets.formats.accounts import LeftOut, LeftOutCounts, left_out_lines
 from curation_assets.formats.base import RejectionReason, SourceFile
 from curation_assets.pools import PoolSpec
+from curation_assets.steps.ingest.blank_images import blank_lines
 from curation_assets.storage.outputs import Facts
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import load_left_out
@@ -180,6 +181,7 @@ def damage_lines(spec: PoolSpec, storage: PoolStorage) -> Iterator[str]:
         yield f"rejected: {every.reasons.total():,} of {every.n_samples:,} samples ({every.words})"
         if (lost := lost_files(spec, storage, made)).paths:
             yield lost.words
+    yield from blank_lines(storage)
     files = [file for file in damaged_files(spec, storage, made) if not file.is_merely_empty]
     for file in files[:_FILES_SHOWN]:
         yield f"damaged: {file.file} ({file.reason}: {file.detail})"

@@ -37,6 +37,8 @@ class DecodedWindow:
     """As `Encoder.prepare` leaves them."""
     signatures: list[np.ndarray]
     """Of images, each uint8 (1, 192); empty for texts."""
+    blank: list[bool]
+    """Of images, whether each shows one colour only; empty for texts."""
     rejected: list[Undecodable]
     """Found on the way to the last sample of the window, in order."""
 
@@ -46,6 +48,7 @@ class _Decoded:
     raw_row: int
     sample: Any
     signature: np.ndarray | None
+    is_blank: bool
 
 
 def decoded_windows(
@@ -65,6 +68,9 @@ def decoded_windows(
     Raises:
         ShardError: as `samples` does.
     """
+    from curation_assets.formats.images import pixel_signatures
+    from curation_assets.formats.pixels.grounds import is_near_constant
+
     is_image = source.modality == "image"
 
     def decode(numbered: tuple[int, RawSample]) -> _Decoded | Undecodable:
@@ -73,10 +79,13 @@ def decoded_windows(
             sample = decode_sample(raw, source)
         except RejectedSampleError as error:
             return Undecodable(row, error.reason.value, error.detail)
-        return _Decoded(row, encoder.prepare(sample), _signature(sample) if is_image else None)
+        if not is_image:
+            return _Decoded(row, encoder.prepare(sample), None, False)
+        return _Decoded(row, encoder.prepare(sample), pixel_signatures([sample]), is_near_constant(sample))
 
     rejected: list[Undecodable] = []
     signatures: list[np.ndarray] = []
+    blank: list[bool] = []
 
     def usable() -> Iterator[tuple[int, Any]]:
         for outcome in map_in_order(decode, samples, n_threads if is_image else 1):
@@ -85,14 +94,15 @@ def decoded_windows(
                 continue
             if outcome.signature is not None:
                 signatures.append(outcome.signature)
+                blank.append(outcome.is_blank)
             yield outcome.raw_row, outcome.sample
 
     for window in windows(usable(), encoder.window):
         rows, prepared = [row for row, _ in window], [sample for _, sample in window]
-        yield DecodedWindow(rows, prepared, signatures, rejected)
-        rejected, signatures = [], []
+        yield DecodedWindow(rows, prepared, signatures, blank, rejected)
+        rejected, signatures, blank = [], [], []
     if rejected:
-        yield DecodedWindow([], [], [], rejected)
+        yield DecodedWindow([], [], [], [], rejected)
 
 
 def resolve_decode_threads(setting: int | Literal["auto"]) -> int:
@@ -106,9 +116,3 @@ def resolve_decode_threads(setting: int | Literal["auto"]) -> int:
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     share = os.environ.get("OMP_NUM_THREADS", "")
     return min(cores, int(share)) if share.isdecimal() and int(share) > 0 else cores
-
-
-def _signature(image: Any) -> np.ndarray:
-    from curation_assets.formats.images import pixel_signatures
-
-    return pixel_signatures([image])

@@ -37,7 +37,8 @@ def embed_samples(
     Args:
         source: of the shard's samples.
         encoder: with weights loaded.
-        writer: gets embeddings float16 (n, d), pixel signatures of images, the rows' table and the rejected rows.
+        writer: gets embeddings float16 (n, d), pixel signatures of images and which of them are blank, the rows' table
+            and the rejected rows.
         metric: 'cosine' rejects embeddings of length zero, which have no direction.
         decode_threads: that read and decode while another encodes; 0 does one after the other.
         on_progress: called with the samples done so far, and the speed.
@@ -48,7 +49,7 @@ def embed_samples(
     from curation_assets.formats.images import pixel_signatures
 
     accepted, settings = accepted_rows(source.raw_pool), source.settings
-    signatures = [pixel_signatures([])]
+    signatures, blank = [pixel_signatures([])], [np.empty(0, dtype=bool)]
     rows = EmbeddedRows(writer, dimension=encoder.dimension, metric=metric)
     n_truncated = 0
     samples = accepted_samples(source.reader, source.shard, accepted)
@@ -66,12 +67,17 @@ def embed_samples(
                     good = rows.add(block, window.raw_rows)
                     if window.signatures:
                         signatures.append(np.concatenate(window.signatures)[good])
+                        blank.append(np.array(window.blank)[good])
             if on_progress:
                 on_progress(rows.n_seen, throughput.line(rows.n_seen))
     with throughput.writing():
         rows.finish(accepted)
         if settings.modality == "image":
             Embedded.signatures.write(writer, np.concatenate(signatures))
+            blank_rows = np.flatnonzero(np.concatenate(blank)).astype(np.uint32)
+            writer.summary["n_blank"] = len(blank_rows)
+            if len(blank_rows):
+                Embedded.blank.write(writer, blank_rows)
     writer.summary.update(
         encoder=encoder.identity, n_truncated=n_truncated, **throughput.summary(rows.n_seen)
     )

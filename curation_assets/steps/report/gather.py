@@ -12,8 +12,10 @@ from curation_assets.formats.accounts import left_out_table
 from curation_assets.formats.base import ShardReader
 from curation_assets.pools import PoolSpec, TargetSettings
 from curation_assets.report.data import AtlasSummary, LeftOutSummary, ReportData, TargetSummary
+from curation_assets.steps.cleaning.removed_shares import removal_lines
 from curation_assets.steps.damage import left_out_of_pool
 from curation_assets.steps.dataset.atlas import atlas_command
+from curation_assets.steps.ingest.blank_images import blank_lines
 from curation_assets.steps.ingest.throughput import RunThroughput
 from curation_assets.steps.report.balance import label_table, summarise_levels
 from curation_assets.steps.report.cards import fill_card, plan_cards
@@ -103,7 +105,7 @@ def gather_report(
         levels=levels,
         targets=targets,
         clusters=[fill_card(pool, every, card, views) for card in cards],
-        warnings=tree_warnings(levels, targets),
+        warnings=[*tree_warnings(levels, targets), *removal_lines(spec, storage), *blank_lines(storage)],
         encoder=spec.encoder_name,
         settings=spec.model_dump(mode="json"),
         tree_version=top.summary.get("tree_version") or "",
