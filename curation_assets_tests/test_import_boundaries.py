@@ -83,6 +83,7 @@ ROOMS: dict[str, set[str]] = {
     "steps/comparison": {*_STEPS, "steps/tree", "steps/dataset", "report"},
     "steps/report": {
         *_STEPS, "steps/ingest", "steps/cleaning", "steps/tree", "steps/dataset", "steps/comparison", "report",
+        "steps/damage",
     },
     "steps/registry": {
         *_STORED, "steps/context", "steps/ingest", "steps/cleaning", "steps/tree", "steps/dataset",
@@ -98,7 +99,8 @@ ROOMS: dict[str, set[str]] = {
     "defs/broken_pools": {"pools"},
     "defs/shown": {"storage", "steps", "project", "defs/metadata", "defs/run"},
     "defs/assets": {"errors", "graph", "pools", "defs/partitions", "defs/resources", "defs/run", "defs/shown"},
-    "defs/checks": {*_STORED, "steps", "defs/metadata", "defs/resources", "defs/run"},
+    "defs/checks": {*_STORED, "steps", "defs/metadata", "defs/removals", "defs/resources", "defs/run"},
+    "defs/removals": {"steps", "defs/metadata"},
     "defs/curate": {"errors", "pools", "project", "defs/run"},
     "defs/jobs": {"graph", "pools", "project", "defs/curate", "defs/run"},
     "defs/watch": {*_STORED, "project", "defs/curate", "defs/partitions", "defs/run"},

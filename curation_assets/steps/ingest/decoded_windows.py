@@ -12,6 +12,7 @@ import numpy as np
 from curation_assets.formats.base import RawSample, RejectedSampleError
 from curation_assets.formats.decoding import decode_sample
 from curation_assets.steps.ingest.accepted import windows
+from curation_assets.steps.ingest.pixel_room import PixelRoom
 from curation_assets.steps.ingest.read_ahead import map_in_order
 
 if TYPE_CHECKING:
@@ -52,18 +53,24 @@ class _Decoded:
 
 
 def decoded_windows(
-    samples: Iterable[tuple[int, RawSample]], encoder: Encoder, source: SourceSettings, *, n_threads: int
+    samples: Iterable[tuple[int, RawSample]],
+    encoder: Encoder,
+    source: SourceSettings,
+    *,
+    n_threads: int,
+    room: PixelRoom,
 ) -> Generator[DecodedWindow, None, None]:
     """Decode samples and group them. The result does not depend on the number of threads.
 
-    Several threads decode and prepare images. Only what the encoder needs of an image is kept, so at most one whole
-    image per thread is in memory. Texts are decoded as they come, because Python's lock lets only one thread do so.
+    Several threads decode and prepare images, as many as there is room for. Only what the encoder needs of an image is
+    kept. Texts are decoded as they come, because Python's lock lets only one thread do so.
 
     Args:
         samples: each with its row of the raw pool, as from `accepted_samples`.
         encoder: prepares the samples, and says how many make a window. Texts end a window at 64 Mi characters.
         source: settings of the pool's source, which say how a sample is decoded.
         n_threads: for images; below 2 the caller's own thread decodes them.
+        room: for whole images.
 
     Raises:
         ShardError: as `samples` does.
@@ -75,13 +82,15 @@ def decoded_windows(
 
     def decode(numbered: tuple[int, RawSample]) -> _Decoded | Undecodable:
         row, raw = numbered
-        try:
-            sample = decode_sample(raw, source)
-        except RejectedSampleError as error:
-            return Undecodable(row, error.reason.value, error.detail)
-        if not is_image:
-            return _Decoded(row, encoder.prepare(sample), None, False)
-        return _Decoded(row, encoder.prepare(sample), pixel_signatures([sample]), is_near_constant(sample))
+        with room.place() as take:
+            try:
+                sample = decode_sample(raw, source, before_pixels=take)
+            except RejectedSampleError as error:
+                return Undecodable(row, error.reason.value, error.detail)
+            if not is_image:
+                return _Decoded(row, encoder.prepare(sample), None, False)
+            signature, is_blank = pixel_signatures([sample]), is_near_constant(sample)
+            return _Decoded(row, encoder.prepare(sample), signature, is_blank)
 
     rejected: list[Undecodable] = []
     signatures: list[np.ndarray] = []

@@ -10,6 +10,7 @@ import numpy as np
 from curation_assets.steps.ingest.accepted import ShardSource, accepted_rows, accepted_samples
 from curation_assets.steps.ingest.decoded_windows import decoded_windows
 from curation_assets.steps.ingest.embedded_rows import EmbeddedRows
+from curation_assets.steps.ingest.pixel_room import PixelRoom
 from curation_assets.steps.ingest.read_ahead import ReadAhead
 from curation_assets.steps.ingest.throughput import Throughput
 from curation_assets.storage.outputs import OutputWriter
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from curation_assets.algorithms.settings import Metric
     from curation_assets.encoders import Encoder
 
+_ROOM = 256 * 10**6
+
 
 def embed_samples(
     source: ShardSource,
@@ -27,12 +30,13 @@ def embed_samples(
     *,
     metric: Metric,
     decode_threads: int = 1,
+    room: PixelRoom | None = None,
     on_progress: Callable[[int, str], None] | None = None,
 ) -> None:
     """Decode and embed a shard's accepted samples; reject those that cannot be decoded or embedded.
 
     The output is the same, byte for byte, for any number of threads. Peak memory is two windows of prepared samples
-    (see `Encoder.prepare`; texts end a window at 64 Mi characters) and one whole image per thread.
+    (see `Encoder.prepare`; texts end a window at 64 Mi characters) and the whole images that `room` lets in.
 
     Args:
         source: of the shard's samples.
@@ -41,6 +45,7 @@ def embed_samples(
             and the rejected rows.
         metric: 'cosine' rejects embeddings of length zero, which have no direction.
         decode_threads: that read and decode while another encodes; 0 does one after the other.
+        room: for whole images; None has room for 256 million bytes.
         on_progress: called with the samples done so far, and the speed.
 
     Raises:
@@ -53,7 +58,9 @@ def embed_samples(
     rows = EmbeddedRows(writer, dimension=encoder.dimension, metric=metric)
     n_truncated = 0
     samples = accepted_samples(source.reader, source.shard, accepted)
-    windows = decoded_windows(samples, encoder, settings, n_threads=decode_threads)
+    windows = decoded_windows(
+        samples, encoder, settings, n_threads=decode_threads, room=room or PixelRoom(_ROOM)
+    )
     with ReadAhead(windows, in_background=decode_threads > 0) as ahead:
         throughput = Throughput(ahead.times, overlapped=ahead.in_background)
         for window in ahead:

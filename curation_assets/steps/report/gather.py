@@ -13,9 +13,8 @@ from curation_assets.formats.base import ShardReader
 from curation_assets.pools import PoolSpec, TargetSettings
 from curation_assets.report.data import AtlasSummary, LeftOutSummary, ReportData, TargetSummary
 from curation_assets.steps.cleaning.removed_shares import removal_lines
-from curation_assets.steps.damage import left_out_of_pool
+from curation_assets.steps.damage import blank_lines, left_out_of_pool
 from curation_assets.steps.dataset.atlas import atlas_command
-from curation_assets.steps.ingest.blank_images import blank_lines
 from curation_assets.steps.ingest.throughput import RunThroughput
 from curation_assets.steps.report.balance import label_table, summarise_levels
 from curation_assets.steps.report.cards import fill_card, plan_cards
