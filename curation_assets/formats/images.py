@@ -15,11 +15,13 @@ from curation_assets.formats.file_kinds import what_begins_so
 from curation_assets.formats.pixels.deep import (
     decode_colours,
     decode_gray,
+    decode_planes,
     deep_order,
     has_alpha,
     is_gray_and_deep,
 )
 from curation_assets.formats.pixels.grounds import on_visible_ground
+from curation_assets.formats.pixels.tiff_planes import has_deep_planes, undecodable_tiff
 from curation_assets.formats.png_chunks import without_large_texts
 
 # The only decoders of Pillow that see untrusted bytes; its EPS reader, for example, runs Ghostscript.
@@ -125,7 +127,7 @@ def _faults_as(reason: RejectionReason, content: bytes = b"") -> Iterator[None]:
         raise
     except UnidentifiedImageError as error:
         # Pillow's words name an object in memory, and nothing of its content.
-        raise RejectedSampleError(reason, what_begins_so(content)) from error
+        raise RejectedSampleError(reason, undecodable_tiff(content) or what_begins_so(content)) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise RejectedSampleError(RejectionReason.IMAGE_TOO_LARGE, str(error)) from error
     except Exception as error:
@@ -167,7 +169,10 @@ def _orientation(image: Image.Image) -> int:
 
 def _to_rgb(image: Image.Image, content: bytes, max_pixels: int) -> Image.Image:
     is_transparent = has_alpha(image)
-    if is_gray_and_deep(image):
+    if has_deep_planes(image):
+        image = decode_planes(image, content)
+        is_transparent = image.mode == "RGBA"
+    elif is_gray_and_deep(image):
         image = decode_gray(image, content)
         is_transparent = image.mode == "RGBA"
     elif order := deep_order(image):

@@ -19,6 +19,7 @@ from curation_assets.formats.pixels.ranges import (
     scale_of_16_bits,
     scale_of_sample,
 )
+from curation_assets.formats.pixels.tiff_planes import open_planes
 from curation_assets.formats.png_chunks import significant_bits
 
 _OF_COLOURS = re.compile(r"(RGB|RGBX|RGBA|RGBa|LA);16([BLN])")
@@ -29,7 +30,7 @@ _CLEARLY_BRIGHT = 0.001
 """Share of values in the upper half, beyond which all 16 bits are in use."""
 _SMAX, _MAX, _SMIN, _MIN, _GDAL_NO_DATA = 341, 281, 340, 280, 42113
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT, _EXTRA_SAMPLES = 258, 262, 339, 338
-_UNSIGNED = (1,)
+_UNSIGNED, _RGB, _PREMULTIPLIED, _ALPHA = (1,), 2, (1,), (2,)
 
 
 def is_gray_and_deep(image: Image.Image) -> bool:
@@ -117,19 +118,55 @@ def decode_colours(
         values = upper << 8 | np.asarray(lower.crop(box), dtype=np.uint16)
         return _straight(values) if order.startswith("RGBa") else values
 
-    scale, _ = _scale(lambda box: read(box)[..., :3], image.size, declared)
-    of_alpha, _ = (
-        _scale(lambda box: read(box)[..., 3:], image.size, Declared()) if bands == 4 else (None, False)
-    )
-    with_key = isinstance(keyed, tuple)
-    shown = Image.new("RGBA" if is_alpha or with_key else "RGB", image.size)
-    for box in strips(*image.size):
+    return _shown(read, image.size, declared, has_alpha=is_alpha and bands == 4, key=keyed)
+
+
+def decode_planes(image: Image.Image, content: bytes) -> Image.Image:
+    """An opened TIFF of 16 bits in separate planes (see `has_deep_planes`) as RGB or RGBA, not rotated."""
+    declared, extra = _declared(image, content), image.tag_v2.get(_EXTRA_SAMPLES, ())  # type: ignore[attr-defined]
+    is_gray = image.tag_v2.get(_PHOTOMETRIC) != _RGB  # type: ignore[attr-defined]
+    is_alpha = not is_gray and extra[:1] in (_PREMULTIPLIED, _ALPHA)
+    planes = open_planes(image, content, 1 if is_gray else 4 if is_alpha else 3)
+    for plane in planes:
+        plane.load()
+
+    def read(box: tuple[int, int, int, int]) -> np.ndarray:
+        values = np.stack([np.asarray(plane.crop(box)).astype(np.uint16) for plane in planes], axis=-1)
+        if is_gray:
+            return np.repeat(values, 3, axis=-1)
+        return _straight(values) if extra[:1] == _PREMULTIPLIED else values
+
+    return _shown(read, planes[0].size, declared, has_alpha=is_alpha)
+
+
+def _shown(
+    read: Callable[[tuple[int, int, int, int]], np.ndarray],
+    size: tuple[int, int],
+    declared: Declared,
+    *,
+    has_alpha: bool,
+    key: Any = None,
+) -> Image.Image:
+    """Colours as RGB of 8 bits, or RGBA with alpha or a transparent colour.
+
+    Args:
+        read: values of a box, uint16 (height, width, 3 or 4).
+        size: width and height.
+        declared: by the header.
+        has_alpha: whether a fourth value is alpha.
+        key: the transparent colour, a tuple of three values.
+    """
+    scale, _ = _scale(lambda box: read(box)[..., :3], size, declared)
+    of_alpha = _scale(lambda box: read(box)[..., 3:], size, Declared())[0] if has_alpha else None
+    is_keyed = isinstance(key, tuple)
+    shown = Image.new("RGBA" if has_alpha or is_keyed else "RGB", size)
+    for box in strips(*size):
         values = read(box)
         parts = [scale.apply(values[..., :3])]
-        if with_key:
-            opaque = (values[..., :3] != np.array(keyed)).any(axis=-1, keepdims=True)
+        if is_keyed:
+            opaque = (values[..., :3] != np.array(key)).any(axis=-1, keepdims=True)
             parts.append(np.where(opaque, 255, 0).astype(np.uint8))
-        elif is_alpha and of_alpha is not None:
+        elif of_alpha is not None:
             parts.append(of_alpha.apply(values[..., 3:]))
         shown.paste(Image.fromarray(np.concatenate(parts, axis=-1)), box)
     return shown
