@@ -35,13 +35,13 @@ def on_visible_ground(image: Image.Image) -> Image.Image:
 
     An image that shows nothing in any of these ways is on white.
     """
-    white = _on(image, "white")
-    if is_near_constant(white):
-        for ground in ("black", None):
-            other = _on(image, ground)
-            if not is_near_constant(other):
-                return other
-    return white
+    for ground in ("white", "black", None):
+        result = _on(image, ground)
+        if not is_near_constant(result):
+            return result
+        # Large images are in memory twice at most.
+        del result
+    return _on(image, "white")
 
 
 def _on(image: Image.Image, ground: str | None) -> Image.Image:

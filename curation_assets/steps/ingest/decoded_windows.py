@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -81,16 +81,19 @@ def decoded_windows(
     is_image = source.modality == "image"
 
     def decode(numbered: tuple[int, RawSample]) -> _Decoded | Undecodable:
-        row, raw = numbered
         with room.place() as take:
-            try:
-                sample = decode_sample(raw, source, before_pixels=take)
-            except RejectedSampleError as error:
-                return Undecodable(row, error.reason.value, error.detail)
-            if not is_image:
-                return _Decoded(row, encoder.prepare(sample), None, False)
-            signature, is_blank = pixel_signatures([sample]), is_near_constant(sample)
-            return _Decoded(row, encoder.prepare(sample), signature, is_blank)
+            # The whole image is gone with the frame of the call, before the room is.
+            return decode_in_room(*numbered, take)
+
+    def decode_in_room(row: int, raw: RawSample, take: Callable[[int], None]) -> _Decoded | Undecodable:
+        try:
+            sample = decode_sample(raw, source, before_pixels=take)
+        except RejectedSampleError as error:
+            return Undecodable(row, error.reason.value, error.detail)
+        if not is_image:
+            return _Decoded(row, encoder.prepare(sample), None, False)
+        signature, is_blank = pixel_signatures([sample]), is_near_constant(sample)
+        return _Decoded(row, encoder.prepare(sample), signature, is_blank)
 
     rejected: list[Undecodable] = []
     signatures: list[np.ndarray] = []

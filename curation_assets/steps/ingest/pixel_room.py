@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
+from typing import cast
 
 BYTES_PER_PIXEL = 8
 """Of an image while it is decoded and prepared: as it is stored, and as RGB."""
+
+_LARGE_PIXELS = 4 * 10**6
 
 
 class PixelRoom:
@@ -39,6 +44,22 @@ class PixelRoom:
         try:
             yield take
         finally:
+            if taken >= _LARGE_PIXELS:
+                _return_freed_memory()
             with self._changed:
                 self._n_pixels -= taken
                 self._changed.notify_all()
+
+
+@cache
+def _trim() -> Callable[[int], int]:
+    """The C library's function for it, where there is one."""
+    try:
+        return cast("Callable[[int], int]", ctypes.CDLL(None).malloc_trim)
+    except (AttributeError, OSError, TypeError):
+        return lambda _: 0
+
+
+def _return_freed_memory() -> None:
+    """Give freed memory back to the system: each thread's heap would keep that of its largest image."""
+    _trim()(0)
