@@ -25,6 +25,7 @@ from curation_assets.formats.png_chunks import significant_bits
 _OF_COLOURS = re.compile(r"(RGB|RGBX|RGBA|RGBa|LA);16([BLN])")
 _LOW_BYTES = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 """Order of bytes -> the order for which the same decoder keeps the lower byte of each value."""
+_DEPTHS = (8, 10, 12, 14, 16)
 _MOST_SAMPLED = 2**20
 _CLEARLY_BRIGHT = 0.001
 """Share of values in the upper half, beyond which all 16 bits are in use."""
@@ -158,6 +159,9 @@ def _shown(
     """
     scale, _ = _scale(lambda box: read(box)[..., :3], size, declared)
     of_alpha = _scale(lambda box: read(box)[..., 3:], size, Declared())[0] if has_alpha else None
+    if of_alpha is not None:
+        # A faint alpha has the depth of the colours; an alpha of all 16 bits may lie beside colours of fewer.
+        of_alpha = Scale(0.0, max(scale.high, of_alpha.high))
     is_keyed = isinstance(key, tuple)
     shown = Image.new("RGBA" if has_alpha or is_keyed else "RGB", size)
     for box in strips(*size):
@@ -211,7 +215,8 @@ def _uses_all_bits(image: Image.Image) -> bool:
 def _straight(values: np.ndarray) -> np.ndarray:
     """Colours that were multiplied with their alpha, uint16 (height, width, 4), divided by it."""
     alpha = np.maximum(values[..., 3:], 1).astype(np.float64)
-    colours = np.minimum(values[..., :3] / alpha, 1.0) * max(1, int(values[..., 3].max()))
+    most = next(2**bits - 1 for bits in _DEPTHS if values[..., 3].max() < 2**bits)
+    colours = np.minimum(values[..., :3] / alpha, 1.0) * most
     return np.concatenate([colours.round().astype(np.uint16), values[..., 3:]], axis=-1)
 
 
