@@ -206,7 +206,7 @@ def blank_lines(storage: PoolStorage, embedded: ShardFacts | None = None) -> Ite
         shown = ", ".join(names[:_NAMES_SHOWN]) + (", ..." if n_blank > _NAMES_SHOWN else "")
         yield (
             f"blank_image: {n_blank:,} of {n_rows:,} images show one colour only ({shown}): they are kept, and are "
-            f"duplicates only of equal bytes"
+            f"copies only of equal bytes"
         )
 
 
