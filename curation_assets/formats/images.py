@@ -13,21 +13,25 @@ from PIL import Image, UnidentifiedImageError, features
 from curation_assets.formats.base import RejectedSampleError, RejectionReason
 from curation_assets.formats.file_kinds import what_begins_so
 from curation_assets.formats.pixels.deep import (
+    decode_bands,
     decode_colours,
     decode_gray,
-    decode_planes,
     deep_order,
     has_alpha,
     is_gray_and_deep,
 )
 from curation_assets.formats.pixels.grounds import on_visible_ground
-from curation_assets.formats.pixels.tiff_planes import has_deep_planes, undecodable_tiff
+from curation_assets.formats.pixels.tiff_bands import TiffBands, has_deep_planes, undecodable_tiff
 from curation_assets.formats.png_chunks import without_large_texts
 
 # The only decoders of Pillow that see untrusted bytes; its EPS reader, for example, runs Ghostscript.
 DECODERS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", *(["AVIF"] if features.check("avif") else []))
 EXIF_ORIENTATION = 0x0112
 SIGNATURE_PIXELS = 8
+_BANDS = "tiff_bands"
+"""Of the facts of an opened image: bands that Pillow does not know."""
+_MOST_BANDS_OF_PILLOW = 6
+"""Beyond, Pillow logs an error for each image."""
 UPRIGHT_BY_ORIENTATION = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -57,7 +61,8 @@ def read_image_header(content: bytes, max_pixels: int) -> ImageHeader:
         RejectedSampleError: NOT_AN_IMAGE, or IMAGE_TOO_LARGE above `max_pixels`.
     """
     with _open(content, max_pixels) as image:
-        return ImageHeader(image.width, image.height, image.format or "")
+        width, height = _size(image)
+        return ImageHeader(width, height, image.format or "")
 
 
 def decode_image(
@@ -143,13 +148,38 @@ def _open(content: bytes, max_pixels: int) -> Image.Image:
     if not content:
         raise RejectedSampleError(RejectionReason.NOT_AN_IMAGE, "the member has no bytes")
     with _faults_as(RejectionReason.NOT_AN_IMAGE, content):
-        image = Image.open(BytesIO(without_large_texts(content)), formats=DECODERS)
-    if image.width < 1 or image.height < 1:
-        raise RejectedSampleError(RejectionReason.NOT_AN_IMAGE, f"{image.width} x {image.height} pixels")
-    if image.width * image.height > max_pixels:
-        detail = f"{image.width:,} x {image.height:,} pixels are above the limit of {max_pixels:,}"
+        image = _open_many_bands(content) or _open_with_pillow(content)
+    width, height = _size(image)
+    if width < 1 or height < 1:
+        raise RejectedSampleError(RejectionReason.NOT_AN_IMAGE, f"{width} x {height} pixels")
+    if width * height > max_pixels:
+        detail = f"{width:,} x {height:,} pixels are above the limit of {max_pixels:,}"
         raise RejectedSampleError(RejectionReason.IMAGE_TOO_LARGE, detail)
     return image
+
+
+def _open_many_bands(content: bytes, more_than: int = _MOST_BANDS_OF_PILLOW) -> Image.Image | None:
+    bands = TiffBands.read(content)
+    if bands is None or bands.n_bands <= more_than:
+        return None
+    image = bands.open()
+    image.info[_BANDS] = bands
+    return image
+
+
+def _open_with_pillow(content: bytes) -> Image.Image:
+    try:
+        return Image.open(BytesIO(without_large_texts(content)), formats=DECODERS)
+    except UnidentifiedImageError:
+        if (image := _open_many_bands(content, more_than=1)) is None:
+            raise
+        return image
+
+
+def _size(image: Image.Image) -> tuple[int, int]:
+    """Width and height; bands that Pillow does not know lie beside each other in the image."""
+    bands = image.info.get(_BANDS)
+    return (bands.width if bands else image.width), image.height
 
 
 def _to_upright_rgb(image: Image.Image, content: bytes, max_pixels: int) -> Image.Image:
@@ -161,7 +191,8 @@ def _to_upright_rgb(image: Image.Image, content: bytes, max_pixels: int) -> Imag
 
 def _orientation(image: Image.Image) -> int:
     try:
-        return int(image.getexif().get(EXIF_ORIENTATION, 1))
+        bands = image.info.get(_BANDS)
+        return int((bands.tags if bands else image.getexif()).get(EXIF_ORIENTATION, 1))
     except Exception:
         # Cameras and editors write many kinds of broken EXIF; the pixels are still good.
         return 1
@@ -169,8 +200,9 @@ def _orientation(image: Image.Image) -> int:
 
 def _to_rgb(image: Image.Image, content: bytes, max_pixels: int) -> Image.Image:
     is_transparent = has_alpha(image)
-    if has_deep_planes(image):
-        image = decode_planes(image, content)
+    bands = image.info.get(_BANDS) or (TiffBands.read(content) if has_deep_planes(image) else None)
+    if bands:
+        image = decode_bands(bands)
         is_transparent = image.mode == "RGBA"
     elif is_gray_and_deep(image):
         image = decode_gray(image, content)

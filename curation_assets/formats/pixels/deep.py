@@ -19,7 +19,7 @@ from curation_assets.formats.pixels.ranges import (
     scale_of_16_bits,
     scale_of_sample,
 )
-from curation_assets.formats.pixels.tiff_planes import open_planes
+from curation_assets.formats.pixels.tiff_bands import Box, TiffBands
 from curation_assets.formats.png_chunks import significant_bits
 
 _OF_COLOURS = re.compile(r"(RGB|RGBX|RGBA|RGBa|LA);16([BLN])")
@@ -31,7 +31,7 @@ _CLEARLY_BRIGHT = 0.001
 """Share of values in the upper half, beyond which all 16 bits are in use."""
 _SMAX, _MAX, _SMIN, _MIN, _GDAL_NO_DATA = 341, 281, 340, 280, 42113
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT, _EXTRA_SAMPLES = 258, 262, 339, 338
-_UNSIGNED, _RGB, _PREMULTIPLIED, _ALPHA = (1,), 2, (1,), (2,)
+_HEIGHT, _UNSIGNED, _RGB = 257, (1,), 2
 
 
 def is_gray_and_deep(image: Image.Image) -> bool:
@@ -65,7 +65,7 @@ def decode_gray(image: Image.Image, content: bytes) -> Image.Image:
     declared = _declared(image, content)
     image.load()
 
-    def read(box: tuple[int, int, int, int]) -> np.ndarray:
+    def read(box: Box) -> np.ndarray:
         return _unsigned(image, np.asarray(image.crop(box)))
 
     scale, is_16_bits = _scale(read, image.size, declared)
@@ -110,7 +110,7 @@ def decode_colours(
         lower.load()
     bands = len(image.getbands())
 
-    def read(box: tuple[int, int, int, int]) -> np.ndarray:
+    def read(box: Box) -> np.ndarray:
         """uint16 (height, width, 3 or 4)."""
         upper = np.asarray(image.crop(box), dtype=np.uint16)
         if order.startswith("LA"):
@@ -122,31 +122,35 @@ def decode_colours(
     return _shown(read, image.size, declared, has_alpha=is_alpha and bands == 4, key=keyed)
 
 
-def decode_planes(image: Image.Image, content: bytes) -> Image.Image:
-    """An opened TIFF of 16 bits in separate planes (see `has_deep_planes`) as RGB or RGBA, not rotated."""
-    declared, extra = _declared(image, content), image.tag_v2.get(_EXTRA_SAMPLES, ())  # type: ignore[attr-defined]
-    is_gray = image.tag_v2.get(_PHOTOMETRIC) != _RGB  # type: ignore[attr-defined]
-    is_alpha = not is_gray and extra[:1] in (_PREMULTIPLIED, _ALPHA)
-    planes = open_planes(image, content, 1 if is_gray else 4 if is_alpha else 3)
-    for plane in planes:
-        plane.load()
+def decode_bands(bands: TiffBands) -> Image.Image:
+    """A TIFF of several bands as RGB or RGBA, not rotated: of three or more bands the first three, else the first."""
+    n_colours = 1 if bands.n_bands == 2 or (bands.alpha and bands.tags[_PHOTOMETRIC] != _RGB) else 3
+    read_bands = bands.decode(n_colours + bool(bands.alpha))
+    declared = _declared_by_tags(bands.tags)
 
-    def read(box: tuple[int, int, int, int]) -> np.ndarray:
-        values = np.stack([np.asarray(plane.crop(box)).astype(np.uint16) for plane in planes], axis=-1)
-        if is_gray:
-            return np.repeat(values, 3, axis=-1)
-        return _straight(values) if extra[:1] == _PREMULTIPLIED else values
+    def read(box: Box) -> np.ndarray:
+        values = read_bands(box)
+        if n_colours == 1:
+            values = np.concatenate([values[..., :1]] * 3 + [values[..., 1:]], axis=-1)
+        return _straight(values) if bands.alpha == "premultiplied" else values
 
-    return _shown(read, planes[0].size, declared, has_alpha=is_alpha)
+    size = bands.width, int(bands.tags[_HEIGHT])
+    if bands.bits == 8:
+        # What 8 bits hold is shown as it is.
+        return _shown(
+            read, size, declared, has_alpha=bool(bands.alpha), scale=Scale(0.0, 255.0, declared.white_is_low)
+        )
+    return _shown(read, size, declared, has_alpha=bool(bands.alpha))
 
 
 def _shown(
-    read: Callable[[tuple[int, int, int, int]], np.ndarray],
+    read: Callable[[Box], np.ndarray],
     size: tuple[int, int],
     declared: Declared,
     *,
     has_alpha: bool,
     key: Any = None,
+    scale: Scale | None = None,
 ) -> Image.Image:
     """Colours as RGB of 8 bits, or RGBA with alpha or a transparent colour.
 
@@ -156,8 +160,9 @@ def _shown(
         declared: by the header.
         has_alpha: whether a fourth value is alpha.
         key: the transparent colour, a tuple of three values.
+        scale: of the colours; None chooses it by them.
     """
-    scale, _ = _scale(lambda box: read(box)[..., :3], size, declared)
+    scale = scale or _scale(lambda box: read(box)[..., :3], size, declared)[0]
     of_alpha = _scale(lambda box: read(box)[..., 3:], size, Declared())[0] if has_alpha else None
     if of_alpha is not None:
         # A faint alpha has the depth of the colours; an alpha of all 16 bits may lie beside colours of fewer.
@@ -221,7 +226,7 @@ def _straight(values: np.ndarray) -> np.ndarray:
 
 
 def _scale(
-    read: Callable[[tuple[int, int, int, int]], np.ndarray], size: tuple[int, int], declared: Declared
+    read: Callable[[Box], np.ndarray], size: tuple[int, int], declared: Declared
 ) -> tuple[Scale, bool]:
     """How an image's values are shown, and whether they are unsigned ones of 16 bits.
 
@@ -261,17 +266,7 @@ def _unsigned(image: Image.Image, values: np.ndarray) -> np.ndarray:
 
 def _declared(image: Image.Image, content: bytes) -> Declared:
     if isinstance(image, TiffImagePlugin.TiffImageFile):
-        tags = image.tag_v2
-        bits = tags.get(_BITS, (16,))
-        high = _number(tags.get(_SMAX, tags.get(_MAX)))
-        if max(bits) == 12:
-            high = high or 2**12 - 1
-        return Declared(
-            low=_number(tags.get(_SMIN, tags.get(_MIN))),
-            high=None if high in (None, 2.0 ** max(bits) - 1) and max(bits) != 12 else high,
-            no_data=_number(tags.get(_GDAL_NO_DATA)),
-            white_is_low=tags.get(_PHOTOMETRIC) == 0,
-        )
+        return _declared_by_tags(image.tag_v2)
     if image.format == "PNG" and (bits_used := significant_bits(content)):
         return Declared(high=2.0**bits_used - 1)
     if image.format == "PPM":
@@ -281,6 +276,19 @@ def _declared(image: Image.Image, content: bytes) -> Declared:
         if most and most not in (255, 2**16 - 1):
             return Declared(high=2.0**16 - 1 if image.mode == "I" else float(most))
     return Declared()
+
+
+def _declared_by_tags(tags: Any) -> Declared:
+    bits = tags.get(_BITS, (16,))
+    high = _number(tags.get(_SMAX, tags.get(_MAX)))
+    if max(bits) == 12:
+        high = high or 2**12 - 1
+    return Declared(
+        low=_number(tags.get(_SMIN, tags.get(_MIN))),
+        high=None if high in (None, 2.0 ** max(bits) - 1) and max(bits) != 12 else high,
+        no_data=_number(tags.get(_GDAL_NO_DATA)),
+        white_is_low=tags.get(_PHOTOMETRIC) == 0,
+    )
 
 
 def _number(value: Any) -> float | None:

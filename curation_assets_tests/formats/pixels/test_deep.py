@@ -84,6 +84,32 @@ def test_a_fourth_band_is_no_alpha_unless_the_header_says_so() -> None:
     assert on_white.mean() > COLOURS.mean() + 40
 
 
+@pytest.mark.parametrize("form", [{}, {"order": ">"}, {"deflate": True}, {"planar": True}])
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+@pytest.mark.parametrize("n_bands", [4, 5, 13])
+def test_of_many_bands_the_first_three_are_shown(n_bands: int, kind: type, form: dict) -> None:
+    others = np.repeat(GRAY[..., None], n_bands - 3, axis=-1)
+    content = tiff(np.dstack([COLOURS, others]).astype(kind), 1, {338: (3, [0] * (n_bands - 1))}, **form)
+    assert read_image_header(content, 108).width == 9
+    assert shows(content, COLOURS)
+    with pytest.raises(RejectedSampleError, match="9 x 12 pixels are above the limit of 107"):
+        read_image_header(content, 107)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_differences_of_many_bands_are_added_up_band_by_band(kind: type) -> None:
+    values = np.dstack([COLOURS, GRAY, GRAY]).astype(kind)
+    differences = np.diff(values, axis=1, prepend=np.zeros((12, 1, 5), dtype=kind))
+    tags = {338: (3, [0] * 4), 317: (3, [2])}
+    assert shows(tiff(differences, 1, tags, deflate=True), COLOURS)
+
+
+def test_gray_with_an_extra_band() -> None:
+    for kind in (np.uint8, np.uint16):
+        assert shows(tiff(np.dstack([GRAY, GRAY // 3]).astype(kind), 1, UNSPECIFIED), GRAY)
+        assert shows(tiff(np.dstack([GRAY, OPAQUE]).astype(kind), 1, ALPHA), GRAY)
+
+
 def test_premultiplied_colours_are_divided_by_alpha() -> None:
     half = np.dstack([COLOURS * 128, OPAQUE * 128])
     assert np.abs(decoded(tiff(half, 2, {338: (3, [1])})) - (COLOURS + 255) // 2).max() <= 2
@@ -162,8 +188,8 @@ def test_a_transparent_value_of_16_bits_is_transparent() -> None:
 
 
 def test_a_tiff_that_is_not_decoded_is_described() -> None:
-    content = tiff(np.dstack([COLOURS] * 4), 1, {338: (3, [0] * 11)})
-    with pytest.raises(RejectedSampleError, match="a TIFF of 12 bands of 16 bits") as caught:
+    content = tiff(COLOURS.astype(np.float64), 2, {339: (3, [3] * 3)})
+    with pytest.raises(RejectedSampleError, match=r"a TIFF of 3 bands of 64 bits \(float\)") as caught:
         read_image_header(content, 10_000)
     assert caught.value.reason == RejectionReason.NOT_AN_IMAGE
     with pytest.raises(RejectedSampleError, match="all values of the image are NaN or infinite"):
