@@ -54,9 +54,9 @@ class DeduplicationSettings(Settings):
         examples=[500],
     )
     max_removed_share: Annotated[float, Field(ge=0.0, le=1.0)] = Field(
-        0.5,
-        description="Warn if more than this share of a shard, or of the samples with a label, is removed. Changes no "
-        "result.",
+        0.75,
+        description="Warn if more than this share of a shard, or of the samples with a label, is removed. Labels of "
+        "less than 1 % of the pool do not count. Changes no result.",
         examples=[0.9],
     )
 

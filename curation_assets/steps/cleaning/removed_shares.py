@@ -16,6 +16,8 @@ from curation_assets.storage.tables import LABEL_PREFIX
 
 FEWEST_REMOVED = 5
 """Samples that must be removed of a shard or a label before its share says anything."""
+LEAST_SHARE_OF_POOL = 0.01
+"""Of a label's samples: in small ones variants of one thing lie together, as the methods of a class do."""
 _EXAMPLES = 3
 _LINES = 5
 
@@ -46,7 +48,8 @@ class LargeRemoval:
 def large_removals(spec: PoolSpec, storage: PoolStorage) -> list[LargeRemoval]:
     """Shards and labels that lost more than `deduplication.max_removed_share` as duplicates, the largest share first.
 
-    Groups with fewer than 5 removed samples do not count. Labels are read if so many samples were removed at all.
+    Groups with fewer than 5 removed samples do not count, nor do labels of less than 1 % of the pool. Labels are read
+    only if so many samples were removed at all.
     """
     facts = storage.duplicates().facts() if spec.deduplication else None
     if spec.deduplication is None or facts is None or facts.summary["n_removed"] < FEWEST_REMOVED:
@@ -110,15 +113,19 @@ def _by_label(
     }
     if not any(counts.values()):
         return
+    n_pool = 0
     # Only labels that lost enough are counted in the pool: there may be as many labels as samples.
     totals: dict[str, Counter[str]] = {column: Counter() for column in columns}
     for key in keys:
         labels = storage.raw_pool(key).samples.read(*columns)[_compared(spec, storage, key)]
+        n_pool += len(labels)
         for column in columns:
             lost = labels[column].filter(labels[column].is_in(list(counts[column])))
             totals[column].update(lost.to_list())
     for column in columns:
         for label, n_removed in counts[column].items():
+            if totals[column][label] < LEAST_SHARE_OF_POOL * n_pool:
+                continue
             what = f"label {column.removeprefix(LABEL_PREFIX)} = '{label}'"
             mine = removed.filter(pl.col(column) == label)
             yield LargeRemoval(what, n_removed, totals[column][label], _examples(mine))

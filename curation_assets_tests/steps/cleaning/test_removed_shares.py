@@ -43,7 +43,7 @@ def test_a_shard_and_a_label_are_named_with_examples(tmp_path: Path) -> None:
     assert found[1].startswith(
         "duplicates: removed 7 of 8 samples of label kind = 'mask' (88%), e.g. x1 as a copy of"
     )
-    assert "max_removed_share = 50%" in remedy
+    assert "max_removed_share = 75%" in remedy
 
 
 def test_the_check_warns(tmp_path: Path) -> None:
