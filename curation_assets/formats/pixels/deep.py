@@ -119,7 +119,7 @@ def decode_colours(
         values = upper << 8 | np.asarray(lower.crop(box), dtype=np.uint16)
         return _straight(values) if order.startswith("RGBa") else values
 
-    return _shown(read, image.size, declared, has_alpha=is_alpha and bands == 4, key=keyed)
+    return _shown(read, image.size, declared, has_alpha=is_alpha and bands == 4, key=keyed, into=image)
 
 
 def decode_bands(bands: TiffBands) -> Image.Image:
@@ -151,6 +151,7 @@ def _shown(
     has_alpha: bool,
     key: Any = None,
     scale: Scale | None = None,
+    into: Image.Image | None = None,
 ) -> Image.Image:
     """Colours as RGB of 8 bits, or RGBA with alpha or a transparent colour.
 
@@ -161,6 +162,7 @@ def _shown(
         has_alpha: whether a fourth value is alpha.
         key: the transparent colour, a tuple of three values.
         scale: of the colours; None chooses it by them.
+        into: image that the result may replace strip by strip, to save memory.
     """
     scale = scale or _scale(lambda box: read(box)[..., :3], size, declared)[0]
     of_alpha = _scale(lambda box: read(box)[..., 3:], size, Declared())[0] if has_alpha else None
@@ -168,7 +170,8 @@ def _shown(
         # A faint alpha has the depth of the colours; an alpha of all 16 bits may lie beside colours of fewer.
         of_alpha = Scale(0.0, max(scale.high, of_alpha.high))
     is_keyed = isinstance(key, tuple)
-    shown = Image.new("RGBA" if has_alpha or is_keyed else "RGB", size)
+    mode = "RGBA" if has_alpha or is_keyed else "RGB"
+    shown = into if into is not None and into.mode == mode else Image.new(mode, size)
     for box in strips(*size):
         values = read(box)
         parts = [scale.apply(values[..., :3])]

@@ -43,13 +43,25 @@ class Scale:
 
     def apply(self, values: np.ndarray) -> np.ndarray:
         """Values of any number type and shape as uint8 of the same shape. NaN becomes the lower end."""
-        if (self.low, self.high) == (0, _LEVELS_16 - 1) and values.dtype == np.uint16:
-            shown = (values >> 8).astype(np.uint8)
-        else:
-            factor = 255.0 / (self.high - self.low) if self.high > self.low else 0.0
-            wide = np.nan_to_num(values.astype(np.float64), nan=self.low, posinf=self.high, neginf=self.low)
-            np.clip(wide, self.low, self.high, out=wide)
-            shown = ((wide - self.low) * factor).round().astype(np.uint8)
+        if values.dtype == np.uint16:
+            return self._of_16_bits()[values]
+        return self._of_floats(values.astype(np.float64))
+
+    def _of_16_bits(self) -> np.ndarray:
+        """uint8 (65536,): every value."""
+        every = np.arange(_LEVELS_16)
+        if (self.low, self.high) == (0, _LEVELS_16 - 1):
+            shown = (every >> 8).astype(np.uint8)
+            return 255 - shown if self.white_is_low else shown
+        return self._of_floats(every.astype(np.float64))
+
+    def _of_floats(self, values: np.ndarray) -> np.ndarray:
+        factor = 255.0 / (self.high - self.low) if self.high > self.low else 0.0
+        np.nan_to_num(values, copy=False, nan=self.low, posinf=self.high, neginf=self.low)
+        np.clip(values, self.low, self.high, out=values)
+        values -= self.low
+        values *= factor
+        shown = values.round(out=values).astype(np.uint8)
         return 255 - shown if self.white_is_low else shown
 
 
