@@ -30,6 +30,7 @@ EXIF_ORIENTATION = 0x0112
 SIGNATURE_PIXELS = 8
 _BANDS = "tiff_bands"
 """Of the facts of an opened image: bands that Pillow does not know."""
+_LARGE_PIXELS = 2**24
 _MOST_BANDS_OF_PILLOW = 6
 """Beyond, Pillow logs an error for each image."""
 UPRIGHT_BY_ORIENTATION = {
@@ -98,7 +99,10 @@ def thumbnail(content: bytes, max_pixels: int, side: int = 64) -> bytes:
     with _open(content, max_pixels) as image, _faults_as(RejectionReason.CORRUPT_IMAGE):
         # The JPEG decoder then skips most of its work; twice the side keeps the result sharp.
         image.draft(None, (2 * side, 2 * side))
-        small = _to_upright_rgb(image, content, max_pixels)
+        # A large image is not copied only to be made small.
+        is_large = image.width * image.height > _LARGE_PIXELS
+        factor = max(1, min(image.size) // (4 * side)) if is_large else 1
+        small = _to_upright_rgb(image, content, max_pixels, reduced_by=factor)
         small.thumbnail((side, side))
         buffer = BytesIO()
         small.save(buffer, "WEBP", quality=80)
@@ -182,8 +186,10 @@ def _size(image: Image.Image) -> tuple[int, int]:
     return (bands.width if bands else image.width), image.height
 
 
-def _to_upright_rgb(image: Image.Image, content: bytes, max_pixels: int) -> Image.Image:
-    rgb = _to_rgb(image, content, max_pixels)
+def _to_upright_rgb(
+    image: Image.Image, content: bytes, max_pixels: int, *, reduced_by: int = 1
+) -> Image.Image:
+    rgb = _to_rgb(image, content, max_pixels, reduced_by)
     # Last, because the TIFF decoder rotates the image itself and then drops the tag.
     upright = UPRIGHT_BY_ORIENTATION.get(_orientation(image))
     return rgb if upright is None else rgb.transpose(upright)
@@ -198,7 +204,8 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _to_rgb(image: Image.Image, content: bytes, max_pixels: int) -> Image.Image:
+def _to_rgb(image: Image.Image, content: bytes, max_pixels: int, reduced_by: int) -> Image.Image:
+    """As RGB; one with transparency may have smaller sides by a factor."""
     is_transparent = has_alpha(image)
     bands = image.info.get(_BANDS) or (TiffBands.read(content) if has_deep_planes(image) else None)
     if bands:
@@ -213,5 +220,5 @@ def _to_rgb(image: Image.Image, content: bytes, max_pixels: int) -> Image.Image:
     else:
         image.load()
     if is_transparent:
-        return on_visible_ground(image)
+        return on_visible_ground(image, reduced_by)
     return image if image.mode == "RGB" else image.convert("RGB")

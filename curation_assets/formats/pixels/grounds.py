@@ -15,9 +15,9 @@ _SIDE = 256
 """Pixels at which an image is judged; about what encoders see."""
 
 
-def strips(width: int, height: int) -> Iterator[tuple[int, int, int, int]]:
-    """Boxes of whole rows, of about a million pixels, from top to bottom."""
-    step = max(1, STRIP_PIXELS // width)
+def strips(width: int, height: int, multiple: int = 1) -> Iterator[tuple[int, int, int, int]]:
+    """Boxes of whole rows, a multiple of a number and about a million pixels, from top to bottom."""
+    step = max(1, STRIP_PIXELS // width // multiple) * multiple
     for top in range(0, height, step):
         yield 0, top, width, min(top + step, height)
 
@@ -30,28 +30,34 @@ def is_near_constant(image: Image.Image) -> bool:
     return all(high - low <= VISIBLE_RANGE for low, high in small.getextrema())  # type: ignore[misc]
 
 
-def on_visible_ground(image: Image.Image) -> Image.Image:
+def on_visible_ground(image: Image.Image, reduced_by: int = 1) -> Image.Image:
     """An image with transparency as RGB: on white, on black if white shows nothing, or else its colours alone.
 
     An image that shows nothing in any of these ways is on white.
+
+    Args:
+        image: of any mode with transparency.
+        reduced_by: factor by which both sides of the result are smaller.
     """
     for ground in ("white", "black", None):
-        result = _on(image, ground)
+        result = _on(image, ground, reduced_by)
         if not is_near_constant(result):
             return result
         # Large images are in memory twice at most.
         del result
-    return _on(image, "white")
+    return _on(image, "white", reduced_by)
 
 
-def _on(image: Image.Image, ground: str | None) -> Image.Image:
+def _on(image: Image.Image, ground: str | None, reduced_by: int) -> Image.Image:
     """An image on a colour; None takes its colours as if it were opaque."""
-    result = Image.new("RGB", image.size, ground or "white")
-    for box in strips(*image.size):
+    result = Image.new("RGB", (-(-image.width // reduced_by), -(-image.height // reduced_by)))
+    for box in strips(*image.size, reduced_by):
         strip = image.crop(box)
         rgba = (strip.convert("LA") if strip.mode == "La" else strip).convert("RGBA")
         if ground is None:
-            result.paste(rgba.convert("RGB"), box)
+            shown = rgba.convert("RGB")
         else:
-            result.paste(rgba, box, mask=rgba.getchannel("A"))
+            shown = Image.new("RGB", rgba.size, ground)
+            shown.paste(rgba, mask=rgba.getchannel("A"))
+        result.paste(shown.reduce(reduced_by) if reduced_by > 1 else shown, (0, box[1] // reduced_by))
     return result

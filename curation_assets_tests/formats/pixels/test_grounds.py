@@ -8,14 +8,19 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from curation_assets.formats import images
 from curation_assets.formats.images import decode_image
-from curation_assets.formats.pixels.grounds import is_near_constant
+from curation_assets.formats.pixels.grounds import is_near_constant, on_visible_ground
 
 
 def decoded(image: Image.Image, image_format: str = "PNG", **options) -> np.ndarray:
+    return np.asarray(decode_image(encoded(image, image_format, **options), 100_000))
+
+
+def encoded(image: Image.Image, image_format: str = "PNG", **options) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, image_format, **options)
-    return np.asarray(decode_image(buffer.getvalue(), 100_000))
+    return buffer.getvalue()
 
 
 def noise(mode: str = "RGB") -> Image.Image:
@@ -60,6 +65,18 @@ def test_other_drawings_stay_on_white() -> None:
     image.putpixel((15, 15), (0, 0, 0, 255))
     assert (decoded(image)[0, 0] == 255).all()
     assert (decoded(Image.new("RGBA", (4, 4), (0, 0, 0, 0))) == 255).all(), "shows nothing in any way"
+
+
+def test_a_large_image_is_reduced_on_its_ground(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = Image.new("RGBA", (1030, 1200), (255, 255, 255, 0))
+    ImageDraw.Draw(image).ellipse([50, 90, 900, 800], fill="white")
+    whole, reduced = on_visible_ground(image), on_visible_ground(image, 4)
+    assert (np.asarray(whole.reduce(4)) == np.asarray(reduced)).all()
+    monkeypatch.setattr(images, "_LARGE_PIXELS", 2**20)
+    image = image.resize((2000, 2000))
+    with Image.open(io.BytesIO(images.thumbnail(encoded(image), 10**7))) as small:
+        assert small.size == (64, 64)
+        assert np.asarray(small.convert("L"))[[0, 28], [0, 28]].tolist() == [0, 255]
 
 
 def test_one_colour_is_near_constant_and_a_few_pixels_of_another_are_not() -> None:
