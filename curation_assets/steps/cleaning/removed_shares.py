@@ -51,10 +51,11 @@ def large_removals(spec: PoolSpec, storage: PoolStorage) -> list[LargeRemoval]:
     Groups with fewer than 5 removed samples do not count, nor do labels of less than 1 % of the pool. Labels are read
     only if so many samples were removed at all.
     """
-    facts = storage.duplicates().facts() if spec.deduplication else None
-    if spec.deduplication is None or facts is None or facts.summary["n_removed"] < FEWEST_REMOVED:
+    if spec.deduplication is None or storage.duplicates().facts() is None:
         return []
     evidence = storage.duplicates().evidence.read()
+    if len(evidence) < FEWEST_REMOVED:
+        return []
     keys = [shard.key for shard in storage.shards() if storage.embedded(shard.key).facts()]
     evidence = evidence.filter(pl.col("shard").is_in(keys))
     found = [*_by_shard(spec, storage, evidence), *_by_label(spec, storage, keys, evidence)]
