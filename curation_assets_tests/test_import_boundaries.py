@@ -103,7 +103,8 @@ ROOMS: dict[str, set[str]] = {
     "defs/assets": {
         "errors", "faults", "graph", "pools", "defs/partitions", "defs/resources", "defs/run", "defs/shown",
     },
-    "defs/checks": {*_STORED, "steps", "defs/metadata", "defs/resources", "defs/run"},
+    "defs/checks": {*_STORED, "steps", "defs/metadata", "defs/removals", "defs/resources", "defs/run"},
+    "defs/removals": {"steps", "defs/metadata"},
     "defs/curate": {"errors", "faults", "pools", "project", "defs/run"},
     "defs/jobs": {"graph", "pools", "project", "defs/curate", "defs/run"},
     "defs/watch": {*_STORED, "project", "defs/curate", "defs/partitions", "defs/run"},

@@ -7,6 +7,7 @@ import dagster as dg
 import polars as pl
 
 from curation_assets.defs.metadata import table
+from curation_assets.defs.removals import removals_are_few
 from curation_assets.defs.resources import CurationResource
 from curation_assets.defs.run.gate import gate_of
 from curation_assets.errors import CurationError
@@ -38,6 +39,8 @@ class Check:
     """Whether assets downstream in the same run wait for it."""
     needs_evaluation_sets: bool = False
     """Only for pools that are decontaminated."""
+    needs_deduplication: bool = False
+    """Only for pools that are deduplicated."""
     also: str = ""
     """Another asset that has the check too."""
     at_any_time: bool = False
@@ -50,7 +53,8 @@ def build_checks(spec: PoolSpec) -> list[dg.AssetChecksDefinition]:
         _build_check(spec, name, check, asset)
         for name, check in CHECKS.items()
         for asset in filter(None, (check.asset, check.also))
-        if spec.decontamination or not check.needs_evaluation_sets
+        if (spec.decontamination or not check.needs_evaluation_sets)
+        and (spec.deduplication or not check.needs_deduplication)
     ]
 
 
@@ -337,6 +341,13 @@ CHECKS: Mapping[str, Check] = {
         "embeddings",
         "Embeddings are finite, and unit vectors as the fit reads them (64 rows of every shard).",
         _embeddings_are_sound,
+    ),
+    "removals_are_few": Check(
+        "duplicates",
+        "No shard and no label lost more of its samples as duplicates than `deduplication.max_removed_share`. It "
+        "names examples.",
+        removals_are_few,
+        needs_deduplication=True,
     ),
     "shards_resemble_the_fit": Check(
         "drift",

@@ -92,7 +92,9 @@ class TorchEncoder(Encoder):
     def prepare(self, sample: Image) -> torch.Tensor:
         """The model's input for an image: a float32 tensor (3, height, width), 0.6 MB for most models."""
         with _one_torch_thread():
-            return self._preprocess(_bound_aspect_ratio(sample).convert("RGB"))
+            image = _bound_aspect_ratio(sample)
+            # Converting an image to its own mode copies it.
+            return self._preprocess(image if image.mode == "RGB" else image.convert("RGB"))
 
     def encode_prepared(self, prepared: Sequence[torch.Tensor]) -> np.ndarray:
         """See `Encoder.encode_prepared`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,8 +42,15 @@ def inspect_sample(sample: RawSample, source: SourceSettings) -> SampleFacts:
     return SampleFacts(width=header.width, height=header.height)
 
 
-def decode_sample(sample: RawSample, source: SourceSettings) -> Any:
+def decode_sample(
+    sample: RawSample, source: SourceSettings, *, before_pixels: Callable[[int], None] | None = None
+) -> Any:
     """The sample as encoders take it: an RGB image (see `decode_image`) or a str.
+
+    Args:
+        sample: with its content.
+        source: settings of the pool's source.
+        before_pixels: see `decode_image`.
 
     Raises:
         RejectedSampleError: if it cannot be decoded.
@@ -56,4 +64,4 @@ def decode_sample(sample: RawSample, source: SourceSettings) -> Any:
         return decode_text(sample.content, source.max_text_bytes)
     from curation_assets.formats.images import decode_image
 
-    return decode_image(sample.content, source.max_image_pixels)
+    return decode_image(sample.content, source.max_image_pixels, before_pixels=before_pixels)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -12,12 +12,27 @@ from PIL import Image, UnidentifiedImageError, features
 
 from curation_assets.formats.base import RejectedSampleError, RejectionReason
 from curation_assets.formats.file_kinds import what_begins_so
+from curation_assets.formats.pixels.deep import (
+    decode_bands,
+    decode_colours,
+    decode_gray,
+    deep_order,
+    has_alpha,
+    is_gray_and_deep,
+)
+from curation_assets.formats.pixels.grounds import on_visible_ground
+from curation_assets.formats.pixels.tiff_bands import TiffBands, has_deep_planes, undecodable_tiff
 from curation_assets.formats.png_chunks import without_large_texts
 
 # The only decoders of Pillow that see untrusted bytes; its EPS reader, for example, runs Ghostscript.
 DECODERS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", *(["AVIF"] if features.check("avif") else []))
 EXIF_ORIENTATION = 0x0112
 SIGNATURE_PIXELS = 8
+_BANDS = "tiff_bands"
+"""Of the facts of an opened image: bands that Pillow does not know."""
+_LARGE_PIXELS = 2**24
+_MOST_BANDS_OF_PILLOW = 6
+"""Beyond, Pillow logs an error for each image."""
 UPRIGHT_BY_ORIENTATION = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -47,21 +62,32 @@ def read_image_header(content: bytes, max_pixels: int) -> ImageHeader:
         RejectedSampleError: NOT_AN_IMAGE, or IMAGE_TOO_LARGE above `max_pixels`.
     """
     with _open(content, max_pixels) as image:
-        return ImageHeader(image.width, image.height, image.format or "")
+        width, height = _size(image)
+        return ImageHeader(width, height, image.format or "")
 
 
-def decode_image(content: bytes, max_pixels: int) -> Image.Image:
+def decode_image(
+    content: bytes, max_pixels: int, *, before_pixels: Callable[[int], None] | None = None
+) -> Image.Image:
     """Decode an image (the first frame of an animation) to RGB, upright by its EXIF orientation.
 
-    Transparent pixels are blended with white. 16-bit channels keep their upper 8 bits; larger integers and floats are
-    scaled from their minimum and maximum. Peak memory is about 12 bytes per pixel.
+    Transparent pixels are blended with white; with black if white shows one colour only; if black does too, the colours
+    count as opaque. Values of 16 bits are shown by the bits in use, wider integers and floats between their bounds (see
+    `formats.pixels.ranges`). Peak memory is 8 bytes a pixel.
+
+    Args:
+        content: of the file.
+        max_pixels: images with more are rejected.
+        before_pixels: called with the number of pixels before they are decoded; it may wait for memory.
 
     Raises:
         RejectedSampleError: NOT_AN_IMAGE, IMAGE_TOO_LARGE above `max_pixels` (before any pixel is decoded),
             or CORRUPT_IMAGE if the pixels are cut, damaged or cannot be converted to RGB.
     """
     with _open(content, max_pixels) as image, _faults_as(RejectionReason.CORRUPT_IMAGE):
-        return _to_upright_rgb(image)
+        if before_pixels:
+            before_pixels(image.width * image.height)
+        return _to_upright_rgb(image, content, max_pixels)
 
 
 def thumbnail(content: bytes, max_pixels: int, side: int = 64) -> bytes:
@@ -73,7 +99,10 @@ def thumbnail(content: bytes, max_pixels: int, side: int = 64) -> bytes:
     with _open(content, max_pixels) as image, _faults_as(RejectionReason.CORRUPT_IMAGE):
         # The JPEG decoder then skips most of its work; twice the side keeps the result sharp.
         image.draft(None, (2 * side, 2 * side))
-        small = _to_upright_rgb(image)
+        # A large image is not copied only to be made small.
+        is_large = image.width * image.height > _LARGE_PIXELS
+        factor = max(1, min(image.size) // (4 * side)) if is_large else 1
+        small = _to_upright_rgb(image, content, max_pixels, reduced_by=factor)
         small.thumbnail((side, side))
         buffer = BytesIO()
         small.save(buffer, "WEBP", quality=80)
@@ -107,7 +136,7 @@ def _faults_as(reason: RejectionReason, content: bytes = b"") -> Iterator[None]:
         raise
     except UnidentifiedImageError as error:
         # Pillow's words name an object in memory, and nothing of its content.
-        raise RejectedSampleError(reason, what_begins_so(content)) from error
+        raise RejectedSampleError(reason, undecodable_tiff(content) or what_begins_so(content)) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise RejectedSampleError(RejectionReason.IMAGE_TOO_LARGE, str(error)) from error
     except Exception as error:
@@ -123,48 +152,73 @@ def _open(content: bytes, max_pixels: int) -> Image.Image:
     if not content:
         raise RejectedSampleError(RejectionReason.NOT_AN_IMAGE, "the member has no bytes")
     with _faults_as(RejectionReason.NOT_AN_IMAGE, content):
-        image = Image.open(BytesIO(without_large_texts(content)), formats=DECODERS)
-    if image.width < 1 or image.height < 1:
-        raise RejectedSampleError(RejectionReason.NOT_AN_IMAGE, f"{image.width} x {image.height} pixels")
-    if image.width * image.height > max_pixels:
-        detail = f"{image.width:,} x {image.height:,} pixels are above the limit of {max_pixels:,}"
+        image = _open_many_bands(content) or _open_with_pillow(content)
+    width, height = _size(image)
+    if width < 1 or height < 1:
+        raise RejectedSampleError(RejectionReason.NOT_AN_IMAGE, f"{width} x {height} pixels")
+    if width * height > max_pixels:
+        detail = f"{width:,} x {height:,} pixels are above the limit of {max_pixels:,}"
         raise RejectedSampleError(RejectionReason.IMAGE_TOO_LARGE, detail)
     return image
 
 
-def _to_upright_rgb(image: Image.Image) -> Image.Image:
-    # First, because the TIFF decoder rotates the image itself and then drops the tag.
-    image.load()
+def _open_many_bands(content: bytes, more_than: int = _MOST_BANDS_OF_PILLOW) -> Image.Image | None:
+    bands = TiffBands.read(content)
+    if bands is None or bands.n_bands <= more_than:
+        return None
+    image = bands.open()
+    image.info[_BANDS] = bands
+    return image
+
+
+def _open_with_pillow(content: bytes) -> Image.Image:
+    try:
+        return Image.open(BytesIO(without_large_texts(content)), formats=DECODERS)
+    except UnidentifiedImageError:
+        if (image := _open_many_bands(content, more_than=1)) is None:
+            raise
+        return image
+
+
+def _size(image: Image.Image) -> tuple[int, int]:
+    """Width and height; bands that Pillow does not know lie beside each other in the image."""
+    bands = image.info.get(_BANDS)
+    return (bands.width if bands else image.width), image.height
+
+
+def _to_upright_rgb(
+    image: Image.Image, content: bytes, max_pixels: int, *, reduced_by: int = 1
+) -> Image.Image:
+    rgb = _to_rgb(image, content, max_pixels, reduced_by)
+    # Last, because the TIFF decoder rotates the image itself and then drops the tag.
     upright = UPRIGHT_BY_ORIENTATION.get(_orientation(image))
-    rgb = _to_rgb(image)
     return rgb if upright is None else rgb.transpose(upright)
 
 
 def _orientation(image: Image.Image) -> int:
     try:
-        return int(image.getexif().get(EXIF_ORIENTATION, 1))
+        bands = image.info.get(_BANDS)
+        return int((bands.tags if bands else image.getexif()).get(EXIF_ORIENTATION, 1))
     except Exception:
         # Cameras and editors write many kinds of broken EXIF; the pixels are still good.
         return 1
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":
-        return Image.fromarray(_to_8_bits(np.asarray(image))).convert("RGB")
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    rgba = image.convert("RGBA")
-    white = Image.new("RGB", rgba.size, "white")
-    white.paste(rgba, mask=rgba.getchannel("A"))
-    return white
-
-
-def _to_8_bits(values: np.ndarray) -> np.ndarray:
-    """Gray values of any number type, shape (height, width), as uint8."""
-    low, high = float(values.min()), float(values.max())
-    if not (np.isfinite(low) and np.isfinite(high)):
-        raise RejectedSampleError(RejectionReason.CORRUPT_IMAGE, "the image holds NaN or infinite values")
-    if values.dtype.kind in "iu" and low >= 0 and high < 2**16:
-        return (values >> 8).astype(np.uint8)
-    scale = 255.0 / (high - low) if high > low else 0.0
-    return ((values.astype(np.float64) - low) * scale).round().astype(np.uint8)
+def _to_rgb(image: Image.Image, content: bytes, max_pixels: int, reduced_by: int) -> Image.Image:
+    """As RGB; one with transparency may have smaller sides by a factor."""
+    is_transparent = has_alpha(image)
+    bands = image.info.get(_BANDS) or (TiffBands.read(content) if has_deep_planes(image) else None)
+    if bands:
+        image = decode_bands(bands)
+        is_transparent = image.mode == "RGBA"
+    elif is_gray_and_deep(image):
+        image = decode_gray(image, content)
+        is_transparent = image.mode == "RGBA"
+    elif order := deep_order(image):
+        image = decode_colours(image, order, lambda: _open(content, max_pixels), content)
+        is_transparent = image.mode == "RGBA"
+    else:
+        image.load()
+    if is_transparent:
+        return on_visible_ground(image, reduced_by)
+    return image if image.mode == "RGB" else image.convert("RGB")

@@ -33,6 +33,19 @@ def without_large_texts(content: bytes) -> bytes:
     return b"".join([*kept, memoryview(content)[end:]])
 
 
+def significant_bits(content: bytes) -> int | None:
+    """Bits in use of a PNG's colours, by its chunk sBIT; of several colours the most. None without the chunk."""
+    for kind, start, stop in _chunks(content):
+        if kind == b"sBIT":
+            bits = content[start + 8 : stop - 4]
+            # With transparency the last one is that of alpha.
+            colours = bits[: 1 if len(bits) < 3 else 3]
+            return max(colours) if colours and max(colours) else None
+        if kind == b"IDAT":
+            break
+    return None
+
+
 def _chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
     """Kind, start and end of each whole chunk."""
     start = len(SIGNATURE)

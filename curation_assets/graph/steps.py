@@ -28,6 +28,7 @@ _NOT_OF_A_SHARD = {
     "path", "pattern", "files_per_shard", "max_rejected_share", "check", "follow_links", "manifest",
     "max_removed_share",
 }  # fmt: skip
+_NOT_OF_DUPLICATES = {"max_removed_share"}
 
 
 def pool_steps(spec: PoolSpec) -> dict[str, Step]:
@@ -147,7 +148,9 @@ def _contaminated(spec: PoolSpec) -> Step:
 
 def _duplicates(spec: PoolSpec) -> Step:
     # Contaminated samples go first, so that none of them is the copy that stays.
-    settings = spec.deduplication.model_dump(mode="json") if spec.deduplication else {}
+    settings = (
+        spec.deduplication.model_dump(mode="json", exclude=_NOT_OF_DUPLICATES) if spec.deduplication else {}
+    )
     rule = {"modality": spec.modality, "centring": spec.preprocessing.centring, "seed": spec.seed}
     return Step(
         name="duplicates",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt, field_validator
 
@@ -52,6 +52,12 @@ class DeduplicationSettings(Settings):
         description="Coarse clusters that near duplicates are searched in. `auto` makes clusters of about 1,000 rows, "
         "and at most as many as the square root of the rows.",
         examples=[500],
+    )
+    max_removed_share: Annotated[float, Field(ge=0.0, le=1.0)] = Field(
+        0.75,
+        description="Warn if more than this share of a shard, or of the samples with a label, is removed. Labels of "
+        "less than 1 % of the pool do not count. Changes no result.",
+        examples=[0.9],
     )
 
     def resolve_threshold(self, modality: Modality, *, centring: bool) -> float:

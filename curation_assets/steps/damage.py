@@ -92,10 +92,12 @@ def damaged_files(spec: PoolSpec, storage: PoolStorage, made: ShardFacts | None 
     return found
 
 
-def rejections_by_shard(storage: PoolStorage, made: ShardFacts | None = None) -> dict[str, Rejections]:
+def rejections_by_shard(
+    storage: PoolStorage, made: ShardFacts | None = None, embedded: ShardFacts | None = None
+) -> dict[str, Rejections]:
     """Rejected samples of every shard that was read, with those that turned out when it was embedded."""
     made = storage.shard_facts(RawPool.asset) if made is None else made
-    embedded = storage.shard_facts(Embedded.asset)
+    embedded = storage.shard_facts(Embedded.asset) if embedded is None else embedded
     found = {}
     for shard in storage.all_shards():
         if (facts := made.get(shard.key)) is None:
@@ -170,20 +172,41 @@ def lost_files(spec: PoolSpec, storage: PoolStorage, made: ShardFacts | None = N
 
 def damage_lines(spec: PoolSpec, storage: PoolStorage) -> Iterator[str]:
     """What could not be used or is left out, for people; nothing if all of the pool is used."""
-    made = storage.shard_facts(RawPool.asset)
+    made, embedded = storage.shard_facts(RawPool.asset), storage.shard_facts(Embedded.asset)
     files_left_out, members_left_out = left_out_of_pool(storage, made)
     yield from left_out_lines(files_left_out)
     yield from left_out_lines(members_left_out, "member")
-    every = total_rejections(rejections_by_shard(storage, made))
+    every = total_rejections(rejections_by_shard(storage, made, embedded))
     if every.reasons:
         yield f"rejected: {every.reasons.total():,} of {every.n_samples:,} samples ({every.words})"
         if (lost := lost_files(spec, storage, made)).paths:
             yield lost.words
+    yield from blank_lines(storage, embedded)
     files = [file for file in damaged_files(spec, storage, made) if not file.is_merely_empty]
     for file in files[:_FILES_SHOWN]:
         yield f"damaged: {file.file} ({file.reason}: {file.detail})"
     if len(files) > _FILES_SHOWN:
         yield f"and {len(files) - _FILES_SHOWN} more damaged files: see the check files_are_readable of raw_pool"
+
+
+def blank_lines(storage: PoolStorage, embedded: ShardFacts | None = None) -> Iterator[str]:
+    """How many images show one colour only, with examples; nothing if none does."""
+    facts = storage.shard_facts(Embedded.asset) if embedded is None else embedded
+    keys = [shard.key for shard in storage.shards() if shard.key in facts]
+    counts = {key: int(facts[key].summary.get("n_blank", 0)) for key in keys}
+    n_blank = sum(counts.values())
+    names: list[str] = []
+    for key in keys:
+        if counts[key] and len(names) < _NAMES_SHOWN:
+            stored = storage.embedded(key)
+            names += stored.rows.column("sample_id")[stored.blank_rows()[:_NAMES_SHOWN]].to_list()
+    if n_blank:
+        n_rows = sum(int(facts[key].summary["n_rows"]) for key in keys)
+        shown = ", ".join(names[:_NAMES_SHOWN]) + (", ..." if n_blank > _NAMES_SHOWN else "")
+        yield (
+            f"blank_image: {n_blank:,} of {n_rows:,} images show one colour only ({shown}): they are kept, and are "
+            f"copies only of equal bytes"
+        )
 
 
 def left_out_of_pool(storage: PoolStorage, made: ShardFacts) -> tuple[LeftOut, LeftOut]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Final
 
+import numpy as np
 import polars as pl
 
 from curation_assets.storage.files import Array, Table
@@ -59,6 +60,13 @@ class Embedded(AssetOutput):
     rejected = Table("rejected.parquet", {"raw_row": pl.Int64, "reason": pl.String, "detail": pl.String})
     signatures = Array("signatures.npy")
     """uint8 (n, 192), of image pools: 8 x 8 pixels of every row, to find resized copies."""
+    blank = Array("blank.npy")
+    """uint32, ascending: rows whose image shows one colour only. Not stored if there are none."""
+
+    def blank_rows(self) -> np.ndarray:
+        """Rows whose image shows one colour only, uint32, ascending."""
+        is_stored = Embedded.blank.name in self.require_facts().files
+        return self.blank.read() if is_stored else np.empty(0, dtype=np.uint32)
 
 
 class TokenCounts(AssetOutput):

@@ -18,7 +18,7 @@ from curation_assets.steps.ingest.raw_pool import hash_id
 from curation_assets.storage.outputs import Recipe
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import Shard
-from curation_assets.storage.tables import Contaminated, RawPool
+from curation_assets.storage.tables import Contaminated, Embedded, RawPool
 from curation_assets_tests.steps.making import make
 
 RECIPE = Recipe({}, {}, "1")
@@ -36,6 +36,7 @@ class Sample:
     sample_id: str
     content: str
     vector: tuple[float, ...]
+    label: str | None = None
 
 
 def at(degrees: float) -> tuple[float, float]:
@@ -69,8 +70,8 @@ class DuplicatePool:
         self.storage = PoolStorage(str(folder), "made")
         self._shards: dict[str, Shard] = {}
 
-    def put(self, shard: str, samples: Sequence[Sample]) -> None:
-        """Add a shard, or change it."""
+    def put(self, shard: str, samples: Sequence[Sample], *, blank: Sequence[int] = ()) -> None:
+        """Add a shard, or change it; `blank` are the rows of images of one colour."""
         rows = [
             {
                 "sample_id": sample.sample_id,
@@ -82,10 +83,11 @@ class DuplicatePool:
                 "content_sha256": hashlib.sha256(sample.content.encode()).hexdigest(),
                 "n_characters": len(sample.content),
                 "normalized_sha256": normalized_digest(sample.content),
+                "label_kind": sample.label,
             }
             for number, sample in enumerate(samples)
         ]
-        raw = pl.DataFrame(rows, schema=RawPool.samples.schema, orient="row")
+        raw = pl.DataFrame(rows, schema={**RawPool.samples.schema, "label_kind": pl.String}, orient="row")
         with self.storage.raw_pool(shard).writing(RECIPE) as writer:
             writer.table("parquet", raw)
         named = raw.with_row_index("raw_row").select("raw_row", "sample_id", "id_hash")
@@ -93,7 +95,9 @@ class DuplicatePool:
         with self.storage.output("embeddings", shard).writing(RECIPE) as writer:
             writer.array("npy", vectors)
             writer.table("rows.parquet", named)
-            writer.summary.update(n_rows=len(samples), dimension=vectors.shape[1])
+            if blank:
+                Embedded.blank.write(writer, np.array(blank, dtype=np.uint32))
+            writer.summary.update(n_rows=len(samples), dimension=vectors.shape[1], n_blank=len(blank))
         self._shards[shard] = Shard(shard, (SourceFile(f"{shard}.tar", 1, "1"),))
         self.storage.save_shards(list(self._shards.values()))
         if self.spec.decontamination:

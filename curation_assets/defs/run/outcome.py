@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 
 from curation_assets.pools import PoolSpec
+from curation_assets.steps.cleaning.removed_shares import removal_lines
 from curation_assets.steps.damage import damage_lines, set_aside_lines
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.tables import CurationReport
@@ -49,6 +51,7 @@ def result_lines(
 
 
 def warning_lines(spec: PoolSpec, storage: PoolStorage) -> Iterator[str]:
-    """Rejections by reason, damaged files and the shards that are left out: the last lines, so that they are seen."""
-    for line in (*damage_lines(spec, storage), *set_aside_lines(storage)):
+    """What could not be used, looks wrong or is left out: the last lines, so that they are seen."""
+    lines = (damage_lines(spec, storage), removal_lines(spec, storage), set_aside_lines(storage))
+    for line in chain.from_iterable(lines):
         yield f"  {line}"

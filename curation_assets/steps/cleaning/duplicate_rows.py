@@ -18,7 +18,7 @@ _HEX_DIGITS = 15
 
 @dataclass(frozen=True, slots=True)
 class DuplicateRows:
-    """Columns of every embedded row, in the order of shard keys, then rows: 57 bytes a row."""
+    """Columns of every embedded row, in the order of shard keys, then rows: 58 bytes a row."""
 
     shards: list[str]
     embedded: list[Embedded]
@@ -39,6 +39,8 @@ class DuplicateRows:
     """bool (n,)."""
     contaminated: np.ndarray
     """bool (n,)."""
+    blank: np.ndarray
+    """bool (n,): images that show one colour only, whose embeddings tell nothing."""
 
     @classmethod
     def read(cls, spec: PoolSpec, storage: PoolStorage) -> DuplicateRows:
@@ -68,6 +70,7 @@ class DuplicateRows:
             every.select("text_1", "text_2").to_numpy(),
             every["has_digest"].to_numpy(),
             every["contaminated"].to_numpy(),
+            every["blank"].to_numpy(),
         )
 
     @property
@@ -111,6 +114,7 @@ _COLUMNS = {
     **dict.fromkeys(("content_1", "content_2", "text_1", "text_2"), pl.UInt64),
     "has_digest": pl.Boolean,
     "contaminated": pl.Boolean,
+    "blank": pl.Boolean,
 }
 
 
@@ -129,6 +133,8 @@ def _read_shard(
     left_out = np.zeros(len(rows), dtype=bool)
     if contaminated:
         left_out[contaminated.evidence.column("row").to_numpy()] = True
+    blank = np.zeros(len(rows), dtype=bool)
+    blank[embedded.blank_rows()] = True
     table = raw_rows.select(
         pl.Series("id_hash", rows["id_hash"], pl.UInt64),
         pl.col(size).fill_null(0).cast(pl.Int64).alias("size"),
@@ -136,6 +142,7 @@ def _read_shard(
         *(_bits(text, part).alias(f"text_{part}") for part in (1, 2)),
         text.is_not_null().alias("has_digest"),
         pl.Series("contaminated", left_out, pl.Boolean),
+        pl.Series("blank", blank, pl.Boolean),
     )
     return table, digest
 

@@ -81,11 +81,13 @@ class CoarseSearch:
             self.coarse = Coarse(read_preprocessing(stored), np.array(stored.centroids.read()), n_rows)
 
     def remove(self, is_open: np.ndarray) -> Removals:
-        """Judge the open rows, bool (n,), against the rows kept earlier and each other."""
+        """Judge the open rows, bool (n,), against the rows kept earlier and each other. Blank images take no part."""
+        is_open = is_open & ~self._rows.blank
         n_rows = self._rows.n_rows
         states = np.full(n_rows, State.OUT, dtype=np.int8)
         states[self._standing.kept] = State.KEPT
         states[is_open] = State.OPEN
+        states[self._rows.blank] = State.OUT
         part = np.flatnonzero(states != State.OUT)
         empty = np.empty(0, dtype=np.int64)
         if not is_open.any():

@@ -40,7 +40,7 @@ def find_duplicates(step: StepContext) -> None:
     Equal bytes (and texts that are equal after normalisation) come first, because embeddings do not tell them
     apart. The largest of each group stays, or the first, as `deduplication.keep` says. The samples that stay are
     compared within coarse clusters. If such a sample is removed there, its whole group is removed with it and
-    names the same twin and similarity.
+    names the same twin and similarity. Images of one colour are copies only of equal bytes.
 
     Earlier decisions hold until the settings change or the step is forced. Rows of unchanged shards are judged
     again only if the sample that they are a copy of is gone. New rows are compared with the rows that stay and
@@ -170,6 +170,7 @@ def _summarise(writer: OutputWriter, rows: DuplicateRows, evidence: pl.DataFrame
     largest = int(groups["n_removed"].max() or 0)  # type: ignore[arg-type]
     writer.summary.update(
         n_rows=rows.n_rows,
+        n_blank=int(rows.blank.sum()),
         n_removed=len(evidence),
         removed={kind: kinds.get(kind, 0) for kind in (EXACT, NORMALIZED_TEXT, SEMANTIC)},
         share_removed=round(len(evidence) / max(1, n_candidates), 6),

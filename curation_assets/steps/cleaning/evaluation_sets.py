@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
@@ -106,29 +107,43 @@ def embed_evaluation_sets(
 def _read_samples(
     reader: ShardReader, files: Sequence[SourceFile], entry: EvaluationSet, encoder: Encoder, part: SetSamples
 ) -> None:
-    from curation_assets.formats.images import pixel_signatures
-
     # Across files, because in a folder each holds one sample, and a batch of one wastes the encoder.
     items = (item for file in files for item in reader.read(file.path))
-    decoded = _decoded(items, entry, part)
-    while batch := list(islice(decoded, encoder.window)):
-        values = [value for _, _, value in batch]
-        block = np.asarray(encoder.encode(values), dtype=np.float32)
-        good = part.keep([(number, sample) for number, sample, _ in batch], block)
-        if entry.source.modality == "image":
-            part.signatures.append(pixel_signatures([values[i] for i in good]))
+    prepared = _prepared(items, entry, encoder, part)
+    while batch := list(islice(prepared, encoder.window)):
+        block = np.asarray(encoder.encode_prepared([sample.value for sample in batch]), dtype=np.float32)
+        good = part.keep([(sample.number, sample.raw) for sample in batch], block)
+        signatures = [batch[i].signature for i in good]
+        part.signatures += [signature for signature in signatures if signature is not None]
 
 
-def _decoded(
-    items: Iterator[RawSample | Rejection], entry: EvaluationSet, part: SetSamples
-) -> Iterator[tuple[int, RawSample, Any]]:
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    number: int
+    raw: RawSample
+    value: Any
+    """As `Encoder.prepare` leaves it."""
+    signature: np.ndarray | None
+
+
+def _prepared(
+    items: Iterator[RawSample | Rejection], entry: EvaluationSet, encoder: Encoder, part: SetSamples
+) -> Iterator[_Prepared]:
+    """Decode samples one by one, so that only one whole image is in memory."""
+    from curation_assets.formats.images import pixel_signatures
+
+    is_image = entry.source.modality == "image"
     for item in _accepted(items, part):
         number = part.add(item, hashlib.sha256(item.content).hexdigest())
         try:
             part.normalized[number] = inspect_sample(item, entry.source).normalized_sha256
-            yield number, item, decode_sample(item, entry.source)
+            sample = decode_sample(item, entry.source)
         except RejectedSampleError as error:
             part.reject(item, error.reason, error.detail)
+            continue
+        yield _Prepared(
+            number, item, encoder.prepare(sample), pixel_signatures([sample]) if is_image else None
+        )
 
 
 def _read_embeddings(reader: ShardReader, file: str, part: SetSamples) -> None:

@@ -6,11 +6,14 @@ from curation_assets.steps.context import StepContext
 from curation_assets.steps.ingest.accepted import ShardSource
 from curation_assets.steps.ingest.decoded_windows import resolve_decode_threads
 from curation_assets.steps.ingest.embed import embed_samples
+from curation_assets.steps.ingest.pixel_room import PixelRoom
 from curation_assets.steps.ingest.precomputed import take_embeddings
 
 
 def embed_shard(step: StepContext) -> None:
     """Write a shard's embeddings, see `embed_samples` and `take_embeddings`. Each process loads the encoder once."""
+    from curation_assets.algorithms.costs.planning import PROCESS_BYTES
+
     spec, source = step.spec, ShardSource.of(step)
     n_accepted = source.n_accepted
 
@@ -28,6 +31,7 @@ def embed_shard(step: StepContext) -> None:
         encoder,
         step.writer,
         metric=metric,
+        room=PixelRoom(spec.memory_budget - PROCESS_BYTES),
         decode_threads=resolve_decode_threads(spec.encoder.decode_threads),
         on_progress=on_progress,
     )

@@ -13,7 +13,8 @@ from curation_assets.formats.base import ShardReader
 from curation_assets.pools import PoolSpec, TargetSettings
 from curation_assets.pools.secrets import shown as without_secrets
 from curation_assets.report.data import AtlasSummary, LeftOutSummary, ReportData, TargetSummary
-from curation_assets.steps.damage import left_out_of_pool
+from curation_assets.steps.cleaning.removed_shares import removal_lines
+from curation_assets.steps.damage import blank_lines, left_out_of_pool
 from curation_assets.steps.dataset.atlas import atlas_command
 from curation_assets.steps.ingest.throughput import RunThroughput
 from curation_assets.steps.report.balance import label_table, summarise_levels
@@ -104,7 +105,7 @@ def gather_report(
         levels=levels,
         targets=targets,
         clusters=[fill_card(pool, every, card, views) for card in cards],
-        warnings=tree_warnings(levels, targets),
+        warnings=[*tree_warnings(levels, targets), *removal_lines(spec, storage), *blank_lines(storage)],
         encoder=spec.encoder_name,
         settings=without_secrets(spec.model_dump(mode="json")),
         tree_version=top.summary.get("tree_version") or "",

@@ -94,6 +94,20 @@ def test_images_are_the_same_bytes_whatever_the_threads(images: Held) -> None:
     assert len(rejected) == 24
 
 
+def test_images_of_one_colour_are_marked_and_kept(images: Held, tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    samples = {f"a{i}": png(colour, i) for i, colour in enumerate([None, (9, 9, 9), None, (200, 9, 9), None])}
+    # The first white one has no embedding, so rows behind it move up.
+    write_tar(tmp_path / "raw" / "a.tar", {"0": png((255, 255, 255)), **samples})
+    output = Held(tmp_path, {}).embed(MeanColours(), 2)
+    assert output.array("blank.npy").tolist() == [1, 3]
+    facts = output.require_facts()
+    assert (facts.summary["n_blank"], facts.summary["n_rows"]) == (2, 5)
+    plain = images.embed(MeanColours(), 1).require_facts()
+    assert plain.summary["n_blank"] == 0
+    assert "blank.npy" not in plain.files, "the bytes of other pools are as before"
+
+
 def test_texts_are_the_same_bytes_whatever_the_threads(tmp_path: Path) -> None:
     (tmp_path / "raw").mkdir()
     texts = [{"text": text} for text in SCRIPTS * 3]
