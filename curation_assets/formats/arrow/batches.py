@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation_assets.errors import ShardError
+from curation_assets.formats.arrow.types import require_names
 from curation_assets.formats.base import DamagedFileError, RejectionReason
 from curation_assets.formats.opening import StorageFile
 
@@ -39,7 +40,7 @@ class ParquetBatches:
         """Batches of some columns, each with the number of its first row.
 
         Raises:
-            DamagedFileError: at the first batch that is damaged.
+            DamagedFileError: at the first batch that is damaged, and at the end if rows are missing.
             ShardError: if storage fails.
         """
         first_row = 0
@@ -47,6 +48,9 @@ class ParquetBatches:
             for batch in self._of_group(group, columns, first_row):
                 yield first_row, batch
                 first_row += batch.num_rows
+        if first_row != self.n_rows:
+            detail = f"the footer announces {self.n_rows:,} rows, but there are {first_row:,}: write the file again"
+            raise DamagedFileError(RejectionReason.UNREADABLE_FILE, detail)
 
     def _of_group(self, group: int, columns: list[str], first_row: int) -> Iterator[pa.RecordBatch]:
         """Batches of a row group; after a fault the rest is read row by row, so that no whole row is lost."""
@@ -82,7 +86,9 @@ def open_batches(file: StorageFile) -> ParquetBatches:
     if file.size == 0:
         raise DamagedFileError(RejectionReason.EMPTY_FILE, "the file has no bytes")
     try:
-        return ParquetBatches(pq.ParquetFile(file, buffer_size=_READ_BUFFER_BYTES, pre_buffer=False))
+        parquet = pq.ParquetFile(file, buffer_size=_READ_BUFFER_BYTES, pre_buffer=False)
+        require_names(parquet.schema_arrow)
+        return ParquetBatches(parquet)
     except ShardError:
         raise
     except Exception as error:
