@@ -88,9 +88,7 @@ class Rejection:
 
 
 def repeatable(detail: str) -> str:
-    """The text of an error without the addresses of objects, which are others in every process; its middle is cut out
-    beyond 1,000 characters.
-    """
+    """The text of an error without the addresses of objects, which are others in every process; at most 1,000 long."""
     found = _OBJECT.sub(r"<\1>", _ADDRESS.sub("", detail))
     half = MOST_CHARACTERS // 2
     return found if len(found) <= MOST_CHARACTERS else f"{found[:half]} ... {found[-half:]}"

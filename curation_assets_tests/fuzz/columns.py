@@ -16,13 +16,23 @@ _EXTREME = [0, 1, -1, 2**31 - 1, -(2**31), 2**53 + 1, 2**63 - 1, -(2**63), 253_4
 NUMBERS = st.sampled_from(_EXTREME) | st.integers(-(2**63), 2**63 - 1)
 TEXTS = st.sampled_from(
     [
-        b"a text", b"", b" ", b"\xff", b"\xed\xa0\x80", b"\xef\xbb\xbfx", b"x" * 300, b"a\nb", b"\0", b"1000001.0", b"nan",
+        b"a text", b"", b" ", b"\xff", b"\xed\xa0\x80", b"\xef\xbb\xbfx", b"x" * 300, b"a\nb", b"\0", b"1000001.0",
+        b"nan",
         "ü".encode(), PNG, PNG[:20], b"\x80" * 9,
     ]
 ) | st.binary(max_size=8)  # fmt: skip
 ZONES = ["UTC", "Europe/Berlin", "+05:30", "tzutc()", "Mars/Olympus", "", "+99:99"]
 _UNITS = ["s", "ms", "us", "ns"]
-_NUMERIC = [pa.int8(), pa.uint16(), pa.int32(), pa.int64(), pa.uint64(), pa.float32(), pa.float64(), pa.float16()]
+_NUMERIC = [
+    pa.int8(),
+    pa.uint16(),
+    pa.int32(),
+    pa.int64(),
+    pa.uint64(),
+    pa.float32(),
+    pa.float64(),
+    pa.float16(),
+]
 _TEMPORAL = [
     *(pa.timestamp(unit) for unit in _UNITS),
     *(pa.timestamp(unit, zone) for unit, zone in zip(_UNITS * 2, ZONES, strict=False)),
@@ -31,13 +41,17 @@ _TEMPORAL = [
 ]  # fmt: skip
 _TEXTUAL = [pa.string(), pa.large_string(), pa.binary(), pa.large_binary(), pa.string_view()]
 KINDS = [*_NUMERIC, *_TEMPORAL, *_TEXTUAL]
-NAMES = st.sampled_from(["text", "image", "id", "label", "a.b", "text.x", "", "ü", "x" * 200, "list", "\n", "a"])
+NAMES = st.sampled_from(
+    ["text", "image", "id", "label", "a.b", "text.x", "", "ü", "x" * 200, "list", "\n", "a"]
+)
 
 
 @st.composite
 def arrays(draw: st.DrawFn, n_rows: int, depth: int = 2) -> pa.Array:
     """A column of some type."""
-    how = draw(st.sampled_from(["flat", "flat", "flat", "list", "struct", "map", "dictionary", "null", "odd"]))
+    how = draw(
+        st.sampled_from(["flat", "flat", "flat", "list", "struct", "map", "dictionary", "null", "odd"])
+    )
     if depth == 0 and how in ("list", "struct", "map", "dictionary"):
         how = "flat"
     if how == "flat":
@@ -47,7 +61,9 @@ def arrays(draw: st.DrawFn, n_rows: int, depth: int = 2) -> pa.Array:
         offsets = pa.array(np.cumsum([0, *lengths]), pa.int32())
         return pa.ListArray.from_arrays(offsets, draw(arrays(sum(lengths), depth - 1)))
     if how == "struct":
-        names = draw(st.lists(st.sampled_from(["bytes", "path", "x", ""]), min_size=1, max_size=2, unique=True))
+        names = draw(
+            st.lists(st.sampled_from(["bytes", "path", "x", ""]), min_size=1, max_size=2, unique=True)
+        )
         return pa.StructArray.from_arrays([draw(arrays(n_rows, depth - 1)) for _ in names], names=names)
     if how == "map":
         offsets = pa.array(range(n_rows + 1), pa.int32())
@@ -72,8 +88,10 @@ def flat(draw: st.DrawFn, kind: pa.DataType, n_rows: int, nulls: bool = True) ->
         large = kind in (pa.large_string(), pa.large_binary())
         found = pa.array(values, pa.large_binary() if large else pa.binary())
         # Without validation, as files of careless writers come.
-        return found if kind in (pa.binary(), pa.large_binary()) else found.view(
-            pa.large_string() if large else pa.string()
+        return (
+            found
+            if kind in (pa.binary(), pa.large_binary())
+            else found.view(pa.large_string() if large else pa.string())
         )
     numbers = draw(st.lists(NUMBERS, min_size=n_rows, max_size=n_rows))
     width = kind.bit_width // 8
@@ -89,7 +107,9 @@ def tables(draw: st.DrawFn, content: tuple[str, ...] = ("text", "image")) -> pa.
     for name in content:
         if draw(st.sampled_from([True, True, True, True, False])):
             kind = pa.string() if name == "text" else pa.binary()
-            columns.append((name, draw(flat(kind, n_rows) | flat(kind, n_rows) | flat(kind, n_rows) | arrays(n_rows))))
+            columns.append(
+                (name, draw(flat(kind, n_rows) | flat(kind, n_rows) | flat(kind, n_rows) | arrays(n_rows)))
+            )
     if draw(st.booleans()):
         columns.append(("id", draw(flat(draw(st.sampled_from([pa.string(), *_NUMERIC])), n_rows))))
     for name in draw(st.lists(NAMES, max_size=3, unique=draw(st.sampled_from([True, True, True, False])))):
@@ -104,7 +124,9 @@ def named_columns(table: pa.Table, source: dict[str, Any]) -> dict[str, Any]:
     found = dict(source)
     if source["id_field"] not in (None, *names):
         found["id_field"] = None
-    found["label_fields"] = [name for name in source["label_fields"] if name in names] or list(dict.fromkeys(names))[:1]
+    found["label_fields"] = [name for name in source["label_fields"] if name in names] or list(
+        dict.fromkeys(names)
+    )[:1]
     return found
 
 

@@ -160,8 +160,11 @@ class Told:
     def fates(self) -> tuple[int, int, int, int]:
         """Samples, rejections, parts and members that are left out."""
         account = self.account
-        return account.n_rows, account.n_rejected, account.n_parts, sum(
-            sum(kinds.values()) for kinds in self.left_out.values()
+        return (
+            account.n_rows,
+            account.n_rejected,
+            account.n_parts,
+            sum(sum(kinds.values()) for kinds in self.left_out.values()),
         )
 
     def parts(self) -> list[Any]:
@@ -208,9 +211,7 @@ def told(pool: Path, spec: Any, file: str) -> Told:
     labels = {f"{LABEL_PREFIX}{name}": pl.String for name in spec.label_fields}
     pl.DataFrame(rows, schema={**RawPool.samples.schema, **labels}, orient="row")
     counts = account.left_out.counts()
-    return Told(
-        tuple(items), tuple(details), n_samples, len(items) - n_samples, account, counts, error
-    )
+    return Told(tuple(items), tuple(details), n_samples, len(items) - n_samples, account, counts, error)
 
 
 def judged(sample: RawSample, spec: Any) -> str:

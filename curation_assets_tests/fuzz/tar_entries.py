@@ -172,7 +172,12 @@ def dialects() -> list[bytes]:
     for kind in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
         buffer = io.BytesIO()
         with tarfile.open(fileobj=buffer, mode="w", format=kind) as tar:
-            for name, content in [("a.png", PNG), ("a.json", b"{}"), ("b/c.v1.png", PNG), ("ü" * 45, b"text")]:
+            for name, content in [
+                ("a.png", PNG),
+                ("a.json", b"{}"),
+                ("b/c.v1.png", PNG),
+                ("ü" * 45, b"text"),
+            ]:
                 info = tarfile.TarInfo(name)
                 info.size = len(content)
                 tar.addfile(info, io.BytesIO(content))

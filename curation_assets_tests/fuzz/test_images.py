@@ -9,7 +9,6 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin, features
 
 from curation_assets.formats.base import RejectedSampleError
@@ -37,7 +36,8 @@ WAYS = [
     *([("AVIF", "RGB", {"speed": 10}), ("AVIF", "RGBA", {"speed": 10})] if features.check("avif") else []),
 ]  # fmt: skip
 BY_HAND = [
-    b"P1\n3 2\n1 0 1\n0 1 0\n", b"P2 2 2 70000 1 2 3 4", b"P3 1 1 255 # c\n 1 2 3", b"P5 1 1 0 a", b"P6 99999 99999 255 ",
+    b"P1\n3 2\n1 0 1\n0 1 0\n", b"P2 2 2 70000 1 2 3 4", b"P3 1 1 255 # c\n 1 2 3", b"P5 1 1 0 a",
+    b"P6 99999 99999 255 ",
     b"BM" + bytes(12) + b"\x28" + bytes(60), b"GIF89a\xff\xff\xff\xff\x80\0\0", b"II*\0\x08\0\0\0\xff\xff",
     b"RIFF\xff\xff\xff\xffWEBPVP8X", b"\xff\xd8\xff\xc0\0\x11\x08\xff\xff\xff\xff\x03", b"\x89PNG\r\n\x1a\n",
 ]  # fmt: skip
@@ -49,7 +49,9 @@ def image_of(file_format: str, mode: str, options: dict) -> bytes:
     values = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE + 2, 4), dtype=np.uint8)
     image = Image.fromarray(values)
     if mode in ("I", "F", "I;16"):
-        image = Image.fromarray(values[..., 0].astype({"I": np.int32, "F": np.float32, "I;16": np.uint16}[mode]) * 99)
+        image = Image.fromarray(
+            values[..., 0].astype({"I": np.int32, "F": np.float32, "I;16": np.uint16}[mode]) * 99
+        )
     elif mode == "LAB":
         image = Image.frombytes("LAB", image.size, values[..., :3].tobytes())
     elif image.mode != mode:
@@ -124,4 +126,6 @@ def test_valid_images_are_decoded() -> None:
 
 
 def test_damaged_images(arena: Arena) -> None:
-    arena.explore(damaged([*valid_files(), *BY_HAND], mend=mended), 500, lambda content: check(arena, content))
+    arena.explore(
+        damaged([*valid_files(), *BY_HAND], mend=mended), 500, lambda content: check(arena, content)
+    )

@@ -54,7 +54,9 @@ SOURCES = st.fixed_dictionaries(
 )
 SHORT_SOURCE = {"format": "jsonl", "id_field": "id", "label_fields": ["label"], "max_text_bytes": 10_000}
 SUFFIXES = {"none": "", "gzip": ".gz", "zstd": ".zst", "zstd skipped": ".zst", "two": ".gz"}
-BASE = b"".join(json.dumps({"id": n, "text": f"text {n} ü", "label": [n]}).encode() + b"\n" for n in range(40))
+BASE = b"".join(
+    json.dumps({"id": n, "text": f"text {n} ü", "label": [n]}).encode() + b"\n" for n in range(40)
+)
 
 
 def packed(content: bytes, how: str) -> bytes:
@@ -86,7 +88,10 @@ def test_lines_of_odd_content(arena: Arena) -> None:
         arena.read(source, {name: packed(content, how)}, name, otherwise=in_small_chunks(), n_seen=n_seen)
 
     cases = st.tuples(
-        st.lists(LINES, max_size=6), st.sampled_from([b"", b"\n", b"\n\n"]), st.sampled_from([*SUFFIXES]), SOURCES
+        st.lists(LINES, max_size=6),
+        st.sampled_from([b"", b"\n", b"\n\n"]),
+        st.sampled_from([*SUFFIXES]),
+        SOURCES,
     )
     arena.explore(cases, 250, check)
 

@@ -58,7 +58,9 @@ def test_tables_of_every_type(arena: Arena) -> None:
         source = named_columns(table, source) if names_what_there_is else source
         content = parquet_bytes(table, options)
         assume(content is not None)
-        arena.read(source, {"0.parquet": content}, "0.parquet", otherwise=in_small_chunks(), n_seen=table.num_rows)
+        arena.read(
+            source, {"0.parquet": content}, "0.parquet", otherwise=in_small_chunks(), n_seen=table.num_rows
+        )
 
     cases = st.tuples(tables(), OPTIONS, SOURCES, st.sampled_from([True, True, True, False]))
     arena.explore(cases, 300, check)

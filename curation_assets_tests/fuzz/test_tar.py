@@ -22,7 +22,9 @@ SOURCES = st.fixed_dictionaries(
 )
 ENDS = st.sampled_from([bytes(2 * BLOCK), bytes(2 * BLOCK), bytes(BLOCK), b"", bytes(20 * BLOCK), b"x" * 600])
 SOUND = st.lists(
-    st.tuples(st.lists(entries(sound=True), min_size=1, max_size=8), st.just(bytes(2 * BLOCK))), min_size=1, max_size=2
+    st.tuples(st.lists(entries(sound=True), min_size=1, max_size=8), st.just(bytes(2 * BLOCK))),
+    min_size=1,
+    max_size=2,
 )
 ODD = st.lists(st.tuples(st.lists(entries(sound=False), max_size=8), ENDS), min_size=1, max_size=2)
 

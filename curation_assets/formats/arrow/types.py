@@ -84,7 +84,9 @@ def times_as_text(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 def _time_texts(column: pa.Array) -> pa.Array:
     texts = pc.cast(column, pa.string())
-    per_day = _UNITS_PER_DAY.get(getattr(column.type, "unit", "ms" if types.is_date64(column.type) else "day"))
+    per_day = _UNITS_PER_DAY.get(
+        getattr(column.type, "unit", "ms" if types.is_date64(column.type) else "day")
+    )
     if per_day is None or not (types.is_timestamp(column.type) or types.is_date(column.type)):
         return texts
     numbers = column.view(pa.int32() if types.is_date32(column.type) else pa.int64())
