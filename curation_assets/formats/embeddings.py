@@ -16,7 +16,7 @@ from curation_assets.errors import PoolSpecError, ShardError
 from curation_assets.formats.accounts import Account, Cause
 from curation_assets.formats.arrow.batches import MAGIC, ParquetBatches, open_batches
 from curation_assets.formats.arrow.rows import in_known_zones, python_rows
-from curation_assets.formats.arrow.types import most_exact, without_nanoseconds
+from curation_assets.formats.arrow.types import is_binary, is_id, most_exact, without_nanoseconds
 from curation_assets.formats.base import (
     DamagedFileError,
     Listing,
@@ -204,7 +204,7 @@ class EmbeddingsReader(PatternReader[EmbeddingsSource]):
                 )
             self._require_columns(table, batches.schema)
             if self._source.id_field is not None:
-                self._id_types[file] = batches.schema.field(self._source.id_field).type
+                self._id_types[file] = self._id_type(table, batches.schema)
             if columns is None or columns:
                 for _, batch in batches.iterate(columns):
                     yield batch
@@ -286,6 +286,16 @@ class EmbeddingsReader(PatternReader[EmbeddingsSource]):
                     f"{table}: source.{setting} names the column '{name}', which {fault}: choose from "
                     f"{', '.join(schema.names)}"
                 )
+
+    def _id_type(self, table: str, schema: pa.Schema) -> pa.DataType:
+        kind = schema.field(self._source.id_field).type
+        if not (is_id(kind) or is_binary(kind)):
+            # Their texts differ from file to file: 1 is also 1.00 or True.
+            raise ShardError(
+                f"{table}: source.id_field is '{self._source.id_field}', a column of type {kind}, not of texts or "
+                f"whole numbers: write ids as text or int64"
+            )
+        return kind
 
     @contextmanager
     def _table(self, file: str) -> Iterator[ParquetBatches]:

@@ -12,6 +12,7 @@ from curation_assets.formats.listing import PatternReader, list_matching_files
 from curation_assets.formats.opening import open_file
 from curation_assets.pools.source import FolderSource
 
+MOST_IMAGE_BYTES = 2**30
 TEXT_EXTENSIONS = ("txt", "md")
 
 
@@ -40,6 +41,11 @@ class FolderReader(PatternReader[FolderSource]):
             if is_text and handle.size > limit:
                 detail = f"{handle.size:,} bytes are above the limit of {limit:,}"
                 return Rejection(file, file, None, RejectionReason.TEXT_TOO_LARGE, detail)
+            if handle.size > MOST_IMAGE_BYTES:
+                detail = (
+                    f"{handle.size:,} bytes are above the limit of {MOST_IMAGE_BYTES:,}: shrink the image"
+                )
+                return Rejection(file, file, None, RejectionReason.IMAGE_TOO_LARGE, detail)
             content = handle.read()
         # A sample's text is its part `txt` in every format.
         extension = "txt" if is_text else path.suffix.lower().removeprefix(".")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +202,11 @@ def _damaged_page(folder: Path) -> None:
     path.write_bytes(bytes(content))
 
 
+def _rewrite(folder: Path, change: Callable[[pa.Table], pa.Table]) -> None:
+    path = folder / "metadata" / "metadata_0.parquet"
+    pq.write_table(change(pq.read_table(path)), path)
+
+
 FAULTS: list[tuple[str, Callable[[Path], Any], dict[str, Any], str]] = [
     (
         "fewer rows of metadata",
@@ -292,6 +298,32 @@ FAULTS: list[tuple[str, Callable[[Path], Any], dict[str, Any], str]] = [
         lambda _: None,
         {"id_field": "key"},
         r"metadata_0.parquet: source.id_field names the column 'key', which is missing: choose from image_path",
+    ),
+    (
+        "two id columns",
+        lambda folder: _rewrite(folder, lambda table: table.append_column("image_path", table["image_path"])),
+        {"id_field": "image_path"},
+        r"metadata_0.parquet: source.id_field names the column 'image_path', which is there 2 times: choose from",
+    ),
+    (
+        "ids of decimals",
+        lambda folder: _rewrite(
+            folder, lambda table: table.append_column("n", pa.array([Decimal("1.50")] * 4))
+        ),
+        {"id_field": "n"},
+        r"source.id_field is 'n', a column of type decimal128\(3, 2\), not of texts or whole numbers: write ids",
+    ),
+    (
+        "ids of booleans",
+        lambda folder: _rewrite(folder, lambda table: table.append_column("n", pa.array([True] * 4))),
+        {"id_field": "n"},
+        r"metadata_0.parquet: source.id_field is 'n', a column of type bool, not of texts",
+    ),
+    (
+        "a header that is no literal",
+        lambda folder: (folder / FIRST).write_bytes(b"\x93NUMPY\x01\x00\x10\x00__import__('os')"),
+        {},
+        r"img_emb_0.npy: no readable .npy header \(ValueError: malformed node or string on line 1: <ast.Call>\): save",
     ),
     (
         "no text column",

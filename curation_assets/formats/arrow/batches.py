@@ -77,16 +77,8 @@ class ParquetBatches:
 
     def _batch_size(self, group: int) -> int:
         """Rows of a row group that fit a batch."""
-        facts = self._parquet.metadata.row_group(group)
-        try:
-            shared_bytes = self._pages.expect(facts, self._parquet.schema)
-        except (ShardError, DamagedFileError):
-            raise
-        except Exception as error:
-            # Metadata of columns are read only now, and may be damaged too.
-            detail = f"the metadata of a row group are damaged ({first_line(error)}): write the file again"
-            raise DamagedFileError(RejectionReason.UNREADABLE_FILE, detail) from error
-        row_bytes = max(facts.total_byte_size / max(facts.num_rows, 1), shared_bytes / 2, 1)
+        size = self._pages.expect(group, self._parquet.schema)
+        row_bytes = max(size.n_bytes / max(size.n_rows, 1), size.shared_bytes / 2, 1)
         return int(min(max(BATCH_BYTES / row_bytes, 1), MAX_BATCH_ROWS))
 
 

@@ -1,11 +1,16 @@
-"""Pages of Parquet: their headers tell what memory they take when they are unpacked, before it is taken."""
+"""Pages of Parquet: their headers tell what memory they take when they are unpacked, before it is taken.
+
+pyarrow's own metadata of a column are not asked: where they are damaged, it ends the process.
+"""
 
 from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
+from curation_assets.formats.arrow.thrift import Compact
 from curation_assets.formats.base import DamagedFileError, RejectionReason
 from curation_assets.formats.opening import StorageFile
 
@@ -14,10 +19,11 @@ MOST_PAGE_BYTES = 2**28
 MOST_ROW_BYTES = 2**22
 """Of a column's values in the mean row, if they are packed into much less than they are."""
 _HEADER_READS = (2**12, 2**16, 2**20, 2**24)
-_WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8}
-# A value is at least an object of Python.
-_OBJECT_BYTES = 32
-_MOST_NESTING = 16
+_TAIL_BYTES = 8
+# By the numbers of the format's specification. A value takes at least an object of Python.
+_BYTE_ARRAY, _FIXED_BYTES, _DELTA_BYTE_ARRAY = 6, 7, 7
+_VALUE_BYTES = 32
+_MOST_SHARED = 2**23
 
 
 class PageHeader(NamedTuple):
@@ -34,17 +40,27 @@ class PageHeader(NamedTuple):
 
 def parse_page_header(content: bytes) -> PageHeader | None:
     """The header with which `content` begins; None if it is cut or not one."""
-    compact = _Compact(content)
+    compact = Compact(content)
     try:
         fields = compact.struct()
     except (IndexError, ValueError):
         return None
-    # By the format's specification: 2 and 3 are sizes; 5, 7 and 8 are a page of data, a dictionary, and newer data.
+    # 2 and 3 are sizes; 5, 7 and 8 are a page of data, a dictionary, and newer data.
     inner: Any = next((fields[key] for key in (7, 5, 8) if isinstance(fields.get(key), dict)), {})
     n_bytes, stored_bytes, n_values = fields.get(2), fields.get(3), inner.get(1, 0)
     if not (isinstance(n_bytes, int) and isinstance(stored_bytes, int) and isinstance(n_values, int)):
         return None
     return PageHeader(compact.position, n_bytes, stored_bytes, n_values, 7 in fields)
+
+
+class GroupSize(NamedTuple):
+    """What is known of a row group before it is read."""
+
+    n_rows: int
+    n_bytes: int
+    """Unpacked, but for dictionaries."""
+    shared_bytes: int
+    """Of the longest values that several rows may share: a value of a dictionary is stored once."""
 
 
 @dataclass(slots=True)
@@ -74,38 +90,54 @@ class PagedFile(io.RawIOBase):
         self._chunks: list[_Chunk] = []
         self.size = file.size
 
-    def expect(self, group: Any, schema: Any) -> int:
+    def expect(self, group: int, schema: Any) -> GroupSize:
         """Watch the pages of a row group from now on.
 
         Args:
-            group: pyarrow's metadata of the row group.
-            schema: of the Parquet file, with a column for each leaf.
+            group: its number.
+            schema: pyarrow's, of the Parquet file, with a column for each leaf.
 
-        Returns:
-            Bytes that the values of one row may have beyond what the group's size makes of them: a value of a
-            dictionary is stored once, however many rows have it.
+        Raises:
+            DamagedFileError: UNREADABLE_FILE if what the footer says of the group cannot be followed.
         """
+        try:
+            return self._expect(self._groups[group], schema)
+        except (IndexError, ValueError, KeyError, TypeError, AttributeError) as error:
+            detail = "what the footer says of a row group cannot be followed: write the file again"
+            raise DamagedFileError(RejectionReason.UNREADABLE_FILE, detail) from error
+
+    def _expect(self, group: dict[int, Any], schema: Any) -> GroupSize:
         self._chunks = []
-        most = 0
-        for i in range(group.num_columns):
-            facts, leaf = group.column(i), schema.column(i)
-            start = facts.data_page_offset
-            width = max(_WIDTHS.get(facts.physical_type, 16), _OBJECT_BYTES)
-            if facts.has_dictionary_page and facts.dictionary_page_offset is not None:
-                start = min(start, facts.dictionary_page_offset)
-                header = self._header_at(facts.dictionary_page_offset)
-                if header is not None and facts.physical_type not in _WIDTHS:
+        n_rows, shared_bytes = group[3], 0
+        for i, column in enumerate(group[1]):
+            facts = column[3]
+            start, dictionary, width = facts[9], facts.get(11), _VALUE_BYTES
+            if dictionary:
+                start = min(start, dictionary)
+                header = self._header_at(dictionary)
+                if header is not None and facts[1] in (_BYTE_ARRAY, _FIXED_BYTES):
                     width += header.n_bytes // max(header.n_values, 1)
-                    most += header.n_bytes
-            if "DELTA_BYTE_ARRAY" in facts.encodings:
+                    shared_bytes += header.n_bytes
+            if _DELTA_BYTE_ARRAY in facts[2]:
                 # A value may repeat the beginning of the one before it.
-                most += min(facts.total_uncompressed_size, 2**23)
-            chunk = _Chunk(
-                facts.path_in_schema, start + facts.total_compressed_size, start, leaf.max_repetition_level > 0,
-                group.num_rows, width,
-            )  # fmt: skip
-            self._chunks.append(chunk)
-        return most
+                shared_bytes += min(facts[6], _MOST_SHARED)
+            name = ".".join(part.decode("utf-8", "replace") for part in facts[3])
+            is_repeated = schema.column(i).max_repetition_level > 0
+            self._chunks.append(_Chunk(name, start + facts[7], start, is_repeated, n_rows, width))
+        return GroupSize(n_rows, group[2], shared_bytes)
+
+    @cached_property
+    def _groups(self) -> list[dict[int, Any]]:
+        """The row groups of the footer."""
+        back = self._file.tell()
+        try:
+            self._file.seek(self.size - _TAIL_BYTES)
+            n_bytes = int.from_bytes(self._file.read(4), "little")
+            self._file.seek(max(self.size - _TAIL_BYTES - n_bytes, 0))
+            groups: list[dict[int, Any]] = Compact(self._file.read(n_bytes)).struct()[4]
+            return groups
+        finally:
+            self._file.seek(back)
 
     def read(self, size: int = -1, /) -> bytes:
         """As the file's; looks at the headers of pages that pass.
@@ -117,7 +149,8 @@ class PagedFile(io.RawIOBase):
         content = self._file.read(size)
         for chunk in self._chunks:
             while begin <= chunk.offset < min(begin + len(content), chunk.stop):
-                header = parse_page_header(content[chunk.offset - begin :][: _HEADER_READS[0]])
+                at = chunk.offset - begin
+                header = parse_page_header(content[at : at + _HEADER_READS[0]])
                 header = header or self._header_at(chunk.offset)
                 if header is None or header.stored_bytes < 0:
                     # Nor can it be read.
@@ -135,7 +168,7 @@ class PagedFile(io.RawIOBase):
         """True."""
         return True
 
-    def seek(self, offset: int, whence: int = 0, /) -> int:
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         """As the file's."""
         return self._file.seek(offset, whence)
 
@@ -171,78 +204,10 @@ def _require_modest(chunk: _Chunk, header: PageHeader) -> None:
         return
     chunk.n_values += header.n_values
     n_bytes = chunk.n_values * chunk.value_bytes
-    # Plain numbers take a quarter of Python's or more.
+    # Plain numbers take an eighth of Python's or more.
     if n_bytes > max(MOST_PAGE_BYTES, 8 * chunk.n_bytes, MOST_ROW_BYTES * chunk.n_rows):
         detail = (
             f"{chunk.n_rows:,} rows hold {chunk.n_values:,} values of the column '{chunk.name}', which is more than a "
             f"row may have: leave the column out, or {remedy}"
         )
         raise DamagedFileError(RejectionReason.UNREADABLE_FILE, detail)
-
-
-class _Compact:
-    """Decodes Thrift's compact protocol, in which headers of pages are written.
-
-    Raises:
-        IndexError: if the bytes end too early.
-        ValueError: if they cannot be decoded.
-    """
-
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-        self.position = 0
-
-    def struct(self, depth: int = 0) -> dict[int, Any]:
-        """The fields of a struct by their numbers; texts and lists are passed over."""
-        fields: dict[int, Any] = {}
-        number = 0
-        while kind_and_step := self._byte():
-            step, kind = kind_and_step >> 4, kind_and_step & 15
-            number = number + step if step else self._integer()
-            fields[number] = self._value(kind, depth)
-        return fields
-
-    def _value(self, kind: int, depth: int) -> Any:
-        if kind in (1, 2):
-            return kind == 1
-        if kind == 3:
-            return self._byte()
-        if kind in (4, 5, 6):
-            return self._integer()
-        if kind in (7, 8):
-            self._skip(8 if kind == 7 else self._varint())
-            return None
-        if kind in (9, 10) and depth < _MOST_NESTING:
-            size_and_kind = self._byte()
-            size = size_and_kind >> 4
-            for _ in range(self._varint() if size == 15 else size):
-                # In a list, a boolean takes a byte.
-                self._value(3 if size_and_kind & 15 in (1, 2) else size_and_kind & 15, depth + 1)
-            return None
-        if kind == 12 and depth < _MOST_NESTING:
-            return self.struct(depth + 1)
-        raise ValueError(f"no type {kind}")
-
-    def _byte(self) -> int:
-        self.position += 1
-        return self._content[self.position - 1]
-
-    def _skip(self, n_bytes: int) -> None:
-        self.position += n_bytes
-        if self.position > len(self._content):
-            raise IndexError
-
-    def _varint(self) -> int:
-        value = shift = 0
-        while True:
-            byte = self._byte()
-            value |= (byte & 127) << shift
-            shift += 7
-            if byte < 128:
-                return value
-            if shift > 63:
-                raise ValueError("a number is too long")
-
-    def _integer(self) -> int:
-        value = self._varint()
-        return (value >> 1) ^ -(value & 1)
