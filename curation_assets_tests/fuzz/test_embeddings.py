@@ -143,7 +143,7 @@ def test_arrays_and_metadata_of_every_type(arena: Arena) -> None:
         read(arena, source, array, content)
 
     yes = st.sampled_from([True, True, True, False])
-    arena.explore(st.tuples(arrays(), tables(("text",)), OPTIONS, SOURCES, yes, yes), 200, check)
+    arena.explore(st.tuples(arrays(), tables(("text",)), OPTIONS, SOURCES, yes, yes), 150, check)
 
 
 def test_damaged_arrays_and_metadata(arena: Arena) -> None:
@@ -157,4 +157,4 @@ def test_damaged_arrays_and_metadata(arena: Arena) -> None:
         st.tuples(damaged(arrays_), st.sampled_from([*tables_, None]), SOURCES),
         st.tuples(st.sampled_from(arrays_), damaged(tables_), SOURCES),
     )
-    arena.explore(both, 200, check)
+    arena.explore(both, 130, check)

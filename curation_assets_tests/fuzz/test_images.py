@@ -127,5 +127,5 @@ def test_valid_images_are_decoded() -> None:
 
 def test_damaged_images(arena: Arena) -> None:
     arena.explore(
-        damaged([*valid_files(), *BY_HAND], mend=mended), 500, lambda content: check(arena, content)
+        damaged([*valid_files(), *BY_HAND], mend=mended), 400, lambda content: check(arena, content)
     )

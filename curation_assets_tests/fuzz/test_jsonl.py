@@ -93,7 +93,7 @@ def test_lines_of_odd_content(arena: Arena) -> None:
         st.sampled_from([*SUFFIXES]),
         SOURCES,
     )
-    arena.explore(cases, 250, check)
+    arena.explore(cases, 150, check)
 
 
 def test_damaged_lines(arena: Arena) -> None:
@@ -103,7 +103,7 @@ def test_damaged_lines(arena: Arena) -> None:
     def check(case: tuple[bytes, str]) -> None:
         arena.read(SHORT_SOURCE, {case[1]: case[0]}, case[1], otherwise=in_small_chunks())
 
-    arena.explore(cases, 150, check)
+    arena.explore(cases, 100, check)
 
 
 def test_lines_damaged_before_they_are_packed(arena: Arena) -> None:

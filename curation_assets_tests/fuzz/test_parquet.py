@@ -63,7 +63,7 @@ def test_tables_of_every_type(arena: Arena) -> None:
         )
 
     cases = st.tuples(tables(), OPTIONS, SOURCES, st.sampled_from([True, True, True, False]))
-    arena.explore(cases, 300, check)
+    arena.explore(cases, 225, check)
 
 
 def test_damaged_tables(arena: Arena) -> None:
@@ -78,4 +78,4 @@ def test_damaged_tables(arena: Arena) -> None:
         arena.read(source, {"0.parquet": content}, "0.parquet", otherwise=in_small_chunks())
 
     cases = st.tuples(damaged(texts), st.just("text")) | st.tuples(damaged(images), st.just("image"))
-    arena.explore(cases, 250, check)
+    arena.explore(cases, 175, check)

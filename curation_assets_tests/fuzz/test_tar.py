@@ -48,7 +48,7 @@ def test_entries_of_every_kind(arena: Arena) -> None:
             source, {"0.tar": content}, "0.tar", otherwise=in_small_chunks(), n_seen=expected(archives)
         )
 
-    arena.explore(st.tuples(SOUND | ODD, SOURCES), 250, check)
+    arena.explore(st.tuples(SOUND | ODD, SOURCES), 225, check)
 
 
 def test_damaged_tars(arena: Arena) -> None:
@@ -56,4 +56,4 @@ def test_damaged_tars(arena: Arena) -> None:
         content, source = case
         arena.read(source, {"0.tar": content}, "0.tar", otherwise=in_small_chunks())
 
-    arena.explore(st.tuples(damaged(dialects(), mend=mended), SOURCES), 250, check)
+    arena.explore(st.tuples(damaged(dialects(), mend=mended), SOURCES), 225, check)
