@@ -170,7 +170,7 @@ class EmbeddingsReader(PatternReader[EmbeddingsSource]):
         Raises:
             ShardError: as `read`.
         """
-        parts = [self.metadata_schema(file).empty_table()]
+        parts = [pa.Table.from_batches([], self.metadata_schema(file))]
         start = 0
         for batch in self._metadata_batches(file, self.header(file)):
             begin, end = np.searchsorted(rows, [start, start + batch.num_rows])

@@ -101,6 +101,17 @@ def test_the_version_moves_with_either_file(tmp_path: Path) -> None:
     assert not reader.is_closed(reader.list_files()[0])
 
 
+def test_columns_of_extension_types_are_ids_and_metadata(tmp_path: Path) -> None:
+    keys = pa.ExtensionArray.from_storage(
+        pa.uuid(), pa.array([bytes([n]) * 16 for n in range(3)], pa.binary(16))
+    )
+    write_clip_retrieval(tmp_path, [3], key=keys)
+    reader = reader_of(tmp_path, id_field="key")
+    assert [item.sample_id for item in reader.read(FIRST)][2] == "02020202-0202-0202-0202-020202020202"
+    taken = reader.take_metadata(FIRST, np.array([0, 2]))
+    assert (taken.num_rows, taken.schema.field("key").type) == (2, pa.uuid())
+
+
 def test_missing_and_repeated_ids_are_rejected(tmp_path: Path) -> None:
     write_clip_retrieval(tmp_path, [5], key=["a", None, "", "a", "b"], number=[2.0, float("nan"), 3, 4, 5])
     found = list(reader_of(tmp_path, id_field="key").read(FIRST))

@@ -248,9 +248,7 @@ def watched() -> Iterator[None]:
 
     A library that hangs in native code ends the process after a minute, with the place.
     """
-    before = _memory("VmRSS")
-    if before:
-        _RESET_PEAK.write_text("5")
+    before = _memory("VmRSS") if _reset_peak() else None
     previous = signal.signal(signal.SIGALRM, _hang)
     signal.setitimer(signal.ITIMER_REAL, SECONDS)
     faulthandler.dump_traceback_later(60, exit=True, file=sys.__stderr__)
@@ -260,7 +258,7 @@ def watched() -> Iterator[None]:
         faulthandler.cancel_dump_traceback_later()
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
-    growth = _memory("VmHWM") - before
+    growth = 0 if before is None else _memory("VmHWM") - before
     assert growth < MOST_GROWTH, f"memory grew by {growth:,} bytes"
 
 
@@ -282,6 +280,15 @@ def _memory(name: str) -> int:
         return 0
     found = re.search(rf"{name}:\s+(\d+) kB", _STATUS.read_text())
     return int(found[1]) * 1024 if found else 0
+
+
+def _reset_peak() -> bool:
+    """Let the peak of the process's memory count from now; False where that is not allowed."""
+    try:
+        _RESET_PEAK.write_text("5")
+    except OSError:
+        return False
+    return True
 
 
 def _hang(_number: int, _frame: Any) -> None:
