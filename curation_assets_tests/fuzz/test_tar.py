@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from unittest import mock
 
+import pyarrow as pa
 from hypothesis import strategies as st
 
 from curation_assets.formats.tar import members
+from curation_assets_tests.fuzz.columns import arrays, flat, parquet_bytes
 from curation_assets_tests.fuzz.harness import Arena
 from curation_assets_tests.fuzz.mutations import damaged
-from curation_assets_tests.fuzz.tar_entries import BLOCK, Entry, dialects, entries, mended
+from curation_assets_tests.fuzz.tar_entries import (
+    BLOCK,
+    PNG,
+    Entry,
+    dialects,
+    entries,
+    header,
+    mended,
+    octal,
+    padded,
+    tar_of,
+)
 
 SOURCES = st.fixed_dictionaries(
     {
@@ -48,7 +61,7 @@ def test_entries_of_every_kind(arena: Arena) -> None:
             source, {"0.tar": content}, "0.tar", otherwise=in_small_chunks(), n_seen=expected(archives)
         )
 
-    arena.explore(st.tuples(SOUND | ODD, SOURCES), 225, check)
+    arena.explore(st.tuples(SOUND | ODD, SOURCES), 175, check)
 
 
 def test_damaged_tars(arena: Arena) -> None:
@@ -56,4 +69,28 @@ def test_damaged_tars(arena: Arena) -> None:
         content, source = case
         arena.read(source, {"0.tar": content}, "0.tar", otherwise=in_small_chunks())
 
-    arena.explore(st.tuples(damaged(dialects(), mend=mended), SOURCES), 225, check)
+    arena.explore(st.tuples(damaged(dialects(), mend=mended), SOURCES), 175, check)
+
+
+@st.composite
+def tables_of_downloads(draw: st.DrawFn) -> pa.Table:
+    """As img2dataset writes them beside a tar, but for their types and values."""
+    n_rows = draw(st.integers(0, 6))
+    names = draw(st.lists(st.sampled_from(["key", "status", "error_message", "url", "x"]), max_size=5))
+    names = [*names, *(["key", "status"] if draw(st.booleans()) else [])]
+    columns = [draw(flat(pa.string(), n_rows) | arrays(n_rows)) for _ in names]
+    return pa.Table.from_arrays(columns, names=names)
+
+
+def test_tables_of_downloads_beside_a_tar(arena: Arena) -> None:
+    sound = tar_of(header(b"a.png", octal(len(PNG)), b"0") + padded(PNG))
+    usual = pa.table({"key": ["a", "b"], "status": ["success", "failed"], "url": ["u", "v"]})
+    files = tables_of_downloads().map(lambda table: parquet_bytes(table, {}) or b"")
+
+    def check(table: bytes) -> None:
+        told = arena.read(
+            {"format": "webdataset"}, {"0.tar": sound, "0.parquet": table}, "0.tar", n_beside=99
+        )
+        assert told.n_samples == 1
+
+    arena.explore(files | damaged([parquet_bytes(usual, {}) or b""]), 100, check)

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import types
 
+from curation_assets.formats.arrow.types import is_text
 from curation_assets.formats.base import RejectedSampleError, RejectionReason
 
 
@@ -47,6 +48,26 @@ def _is_readable(row: pa.RecordBatch, name: str) -> bool:
     except Exception:
         return False
     return True
+
+
+def readable_texts(column: pa.Array) -> list[str | None]:
+    """Values of any type as texts, for people: bytes that are not UTF-8 are escaped, what Python cannot hold is `?`."""
+    if types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if is_text(column.type) and not types.is_null(column.type):
+        column = column.cast(pa.large_binary())
+    return [_shown(value) for value in column]
+
+
+def _shown(scalar: pa.Scalar) -> str | None:
+    try:
+        value = scalar.as_py()
+    # The errors share no class, as above.
+    except Exception:
+        return "?"
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    return None if value is None else str(value)
 
 
 def in_known_zones(batch: pa.RecordBatch) -> pa.RecordBatch:
