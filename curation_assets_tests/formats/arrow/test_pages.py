@@ -7,16 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from upath import UPath
 
 from curation_assets.formats.arrow import batches, pages
-from curation_assets.formats.arrow.pages import parse_page_header
+from curation_assets.formats.arrow.pages import PagedFile, parse_page_header
 from curation_assets.formats.base import RawSample, Rejection
+from curation_assets.formats.opening import open_file
 from curation_assets.formats.parquet import ParquetReader
 from curation_assets.pools import ParquetSource
+
+MAP = pa.map_(pa.string(), pa.int64())
 
 
 def write(folder: Path, columns: Any, **options: Any) -> bytes:
@@ -49,6 +53,39 @@ def test_the_header_of_a_page_is_read(tmp_path: Path, version: str) -> None:
     assert (data.n_values, data.is_dictionary) == (3, False)
     assert start + data.header_bytes + data.stored_bytes == 4 + facts.total_compressed_size
     assert parse_page_header(content[start : start + data.header_bytes - 1]) is None
+
+
+@pytest.mark.parametrize("writer", ["arrow", "arrow without statistics", "polars"])
+def test_the_footer_is_read_as_pyarrow_reads_it(tmp_path: Path, writer: str) -> None:
+    table = pa.table(
+        {
+            "text": ["a", None, "c" * 300], "list": [[1, 2], [], None], "map": pa.array([[("k", 1)]] * 3, MAP),
+            "flag": [True, False, None], "half": pa.array([1, 2, 3], pa.float16()), "x.y": [1.5, 2, 3],
+            "deep": [{"a": [{"b": 1}]}] * 3, "at": pa.array([1, 2, 3], pa.timestamp("ns", "UTC")),
+        }
+    )  # fmt: skip
+    path = tmp_path / "0.parquet"
+    if writer == "polars":
+        pl.DataFrame({"text": ["a", None, "c"], "list": [[1], [], None]}).write_parquet(
+            path, row_group_size=2
+        )
+    else:
+        pq.write_table(table, path, row_group_size=2, write_statistics=writer == "arrow", compression="zstd")
+    expected = pq.read_metadata(path)
+    with open_file(UPath(tmp_path), path.name) as file:
+        paged = PagedFile(file)
+        schema = pq.ParquetFile(path).schema
+        sizes = [paged.expect(group, schema) for group in range(expected.num_row_groups)]
+        groups = paged._groups
+    for group, size, found in zip(range(expected.num_row_groups), sizes, groups, strict=True):
+        theirs = expected.row_group(group)
+        assert (size.n_rows, size.n_bytes) == (theirs.num_rows, theirs.total_byte_size)
+        for i, column in enumerate(found[1]):
+            facts, known = column[3], theirs.column(i)
+            assert (facts[5], facts[6], facts[7], facts[9], facts.get(11)) == (
+                known.num_values, known.total_uncompressed_size, known.total_compressed_size, known.data_page_offset,
+                known.dictionary_page_offset,
+            )  # fmt: skip
 
 
 def test_rows_that_share_a_text_are_not_unpacked_together(tmp_path: Path) -> None:
