@@ -17,8 +17,8 @@ from curation_assets.formats.images import decode_image, pixel_signatures, read_
 from curation_assets_tests.fuzz.harness import Arena, require_repeatable
 from curation_assets_tests.fuzz.mutations import damaged
 
-# Pillow warns of damaged tags.
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+# Pillow warns of damaged tags and of many pixels.
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::PIL.Image.DecompressionBombWarning")
 MOST_PIXELS = 100_000
 SIDE = 9
 WAYS = [
