@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _OBJECT = re.compile(r"<([\w.]+) object>")
+MOST_CHARACTERS = 1_000
+"""Of a rejection's detail; ids, names and values in it may have any length."""
 
 
 class RejectionReason(StrEnum):
@@ -86,8 +88,10 @@ class Rejection:
 
 
 def repeatable(detail: str) -> str:
-    """The text of an error without the addresses of objects, which are others in every process."""
-    return _OBJECT.sub(r"<\1>", _ADDRESS.sub("", detail))
+    """The text of an error without the addresses of objects, which are others in every process; at most 1,000 long."""
+    found = _OBJECT.sub(r"<\1>", _ADDRESS.sub("", detail))
+    half = MOST_CHARACTERS // 2
+    return found if len(found) <= MOST_CHARACTERS else f"{found[:half]} ... {found[-half:]}"
 
 
 class _RejectionError(Exception):

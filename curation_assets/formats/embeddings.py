@@ -10,16 +10,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from upath import UPath
 
 from curation_assets.errors import PoolSpecError, ShardError
 from curation_assets.formats.accounts import Account, Cause
-from curation_assets.formats.arrow.batches import MAGIC
-from curation_assets.formats.arrow.metadata_tables import id_text, parquet_errors
+from curation_assets.formats.arrow.batches import MAGIC, ParquetBatches, open_batches
 from curation_assets.formats.arrow.rows import in_known_zones, python_rows
-from curation_assets.formats.arrow.types import most_exact, without_nanoseconds
+from curation_assets.formats.arrow.types import is_binary, is_id, most_exact, without_nanoseconds
 from curation_assets.formats.base import (
+    DamagedFileError,
     Listing,
     RawSample,
     RejectedSampleError,
@@ -30,8 +29,8 @@ from curation_assets.formats.base import (
 from curation_assets.formats.listed.versions import with_companion
 from curation_assets.formats.listing import PatternReader, list_matching_files
 from curation_assets.formats.npy import NPY_MAGIC, NpyHeader, read_npy_header, read_npy_rows
-from curation_assets.formats.opening import ends_with, first_bytes, open_file, storage_errors
-from curation_assets.formats.rows import inexact_id, is_token_count, shown_value, whole_number
+from curation_assets.formats.opening import StorageFile, ends_with, first_bytes, open_file, storage_errors
+from curation_assets.formats.rows import id_text, inexact_id, is_token_count, shown_value, whole_number
 from curation_assets.locations import full_path
 from curation_assets.pools import EmbeddingsSource
 
@@ -161,8 +160,9 @@ class EmbeddingsReader(PatternReader[EmbeddingsSource]):
         Raises:
             ShardError: if the Parquet is missing or cannot be read.
         """
-        with self._parquet(file) as parquet:
-            return parquet.schema_arrow.remove_metadata()
+        with self._table(file) as batches:
+            schema: pa.Schema = batches.schema.remove_metadata()
+            return schema
 
     def take_metadata(self, file: str, rows: np.ndarray) -> pa.Table:
         """Some rows of an array's Parquet, with its types.
@@ -174,7 +174,7 @@ class EmbeddingsReader(PatternReader[EmbeddingsSource]):
         Raises:
             ShardError: as `read`.
         """
-        parts = [self.metadata_schema(file).empty_table()]
+        parts = [pa.Table.from_batches([], self.metadata_schema(file))]
         start = 0
         for batch in self._metadata_batches(file, self.header(file)):
             begin, end = np.searchsorted(rows, [start, start + batch.num_rows])
@@ -209,19 +209,20 @@ class EmbeddingsReader(PatternReader[EmbeddingsSource]):
     def _metadata_batches(
         self, file: str, header: NpyHeader, columns: list[str] | None = None
     ) -> Iterator[pa.RecordBatch]:
-        """Batches of some columns, or of all."""
+        """Batches of some columns, or of all, each a few MiB."""
         table = table_path(file, self._source.layout)
-        with self._parquet(file) as parquet:
-            if parquet.metadata.num_rows != header.n_rows:
+        with self._table(file) as batches:
+            if batches.n_rows != header.n_rows:
                 raise ShardError(
-                    f"{file}: has {header.n_rows:,} rows, but {table} has {parquet.metadata.num_rows:,}; they must be "
+                    f"{file}: has {header.n_rows:,} rows, but {table} has {batches.n_rows:,}; they must be "
                     f"row-aligned: write both again"
                 )
-            self._require_columns(table, parquet.schema_arrow)
+            self._require_columns(table, batches.schema)
             if self._source.id_field is not None:
-                self._id_types[file] = parquet.schema_arrow.field(self._source.id_field).type
+                self._id_types[file] = self._id_type(table, batches.schema)
             if columns is None or columns:
-                yield from parquet.iter_batches(_BATCH_ROWS, columns=columns)
+                for _, batch in batches.iterate(columns):
+                    yield batch
                 return
         for start in range(0, header.n_rows, _BATCH_ROWS):
             # Rows without a column.
@@ -304,14 +305,25 @@ class EmbeddingsReader(PatternReader[EmbeddingsSource]):
 
     def _require_columns(self, table: str, schema: pa.Schema) -> None:
         for setting, name in self._named_columns():
-            if name not in schema.names:
+            if (n_columns := schema.names.count(name)) != 1:
+                fault = f"is there {n_columns} times" if n_columns else "is missing"
                 raise ShardError(
-                    f"{table}: source.{setting} names the column '{name}', which is missing: choose from "
+                    f"{table}: source.{setting} names the column '{name}', which {fault}: choose from "
                     f"{', '.join(schema.names)}"
                 )
 
+    def _id_type(self, table: str, schema: pa.Schema) -> pa.DataType:
+        kind = schema.field(self._source.id_field).type
+        if not (is_id(kind) or is_binary(kind)):
+            # Their texts differ from file to file: 1 is also 1.00 or True.
+            raise ShardError(
+                f"{table}: source.id_field is '{self._source.id_field}', a column of type {kind}, not of texts or "
+                f"whole numbers: write ids as text or int64"
+            )
+        return kind
+
     @contextmanager
-    def _parquet(self, file: str) -> Iterator[pq.ParquetFile]:
+    def _table(self, file: str) -> Iterator[ParquetBatches]:
         table = table_path(file, self._source.layout)
         try:
             handle = self._root.fs.open(full_path(self._root, table), "rb")
@@ -319,8 +331,13 @@ class EmbeddingsReader(PatternReader[EmbeddingsSource]):
             raise ShardError(
                 f"{file}: its metadata {table} is missing: add it, with one row per embedding"
             ) from error
-        with handle, parquet_errors(table):
-            yield pq.ParquetFile(handle)
+        with StorageFile(handle, table) as opened:
+            try:
+                yield open_batches(opened)
+            except DamagedFileError as damage:
+                raise ShardError(
+                    f"{table}: cannot be read as Parquet ({damage.detail}): write it again"
+                ) from damage
 
 
 READER = EmbeddingsReader

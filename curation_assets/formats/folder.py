@@ -14,6 +14,7 @@ from curation_assets.formats.opening import first_bytes, open_file
 from curation_assets.locations import is_local
 from curation_assets.pools.source import FolderSource
 
+MOST_IMAGE_BYTES = 2**30
 TEXT_EXTENSIONS = ("txt", "md")
 UNKNOWN_IMAGE = "jpg"
 """Extension of the content of a file without one that is no image any more; its sample becomes a rejection."""
@@ -62,6 +63,11 @@ class FolderReader(PatternReader[FolderSource]):
             if is_text and handle.size > limit:
                 detail = f"{handle.size:,} bytes are above the limit of {limit:,}"
                 return Rejection(file, file, None, RejectionReason.TEXT_TOO_LARGE, detail)
+            if handle.size > MOST_IMAGE_BYTES:
+                detail = (
+                    f"{handle.size:,} bytes are above the limit of {MOST_IMAGE_BYTES:,}: shrink the image"
+                )
+                return Rejection(file, file, None, RejectionReason.IMAGE_TOO_LARGE, detail)
             content = handle.read()
         # A sample's text is its part `txt` in every format.
         extension = "txt" if is_text else path.suffix.lower().removeprefix(".")

@@ -12,6 +12,8 @@ from curation_assets.formats.base import RejectedSampleError, RejectionReason
 
 MOST_LEVELS = 200
 """Of nesting. Python's own limit depends on how deep its caller is."""
+MOST_OPENINGS = 2**20
+"""Lists and objects of a document: each takes Python some 60 bytes, and 3 in the file."""
 _ESCAPE = re.compile(rb"\\.", re.DOTALL)
 _OPENING, _CLOSING = b"[{", b"]}"
 
@@ -25,11 +27,9 @@ def parse_json(content: bytes, of: str = "") -> Any:
 
     Raises:
         RejectedSampleError: INVALID_UTF8, or INVALID_JSON for other faults, for a lone surrogate, which no table can
-            hold, and for more than 200 levels.
+            hold, and for more than 200 levels or a million lists and objects.
     """
-    if (depth := nesting(content)) > MOST_LEVELS:
-        detail = f"nested {depth:,} levels deep, more than {MOST_LEVELS}"
-        raise RejectedSampleError(RejectionReason.INVALID_JSON, detail)
+    _require_modest(content)
     try:
         value = json.loads(content.decode("utf-8"), parse_constant=_no_number)
         if b"\\u" in content:
@@ -45,15 +45,21 @@ def parse_json(content: bytes, of: str = "") -> Any:
     return value
 
 
-def nesting(content: bytes) -> int:
-    """Levels of objects and lists of a document; at most the number of its brackets for what is no JSON."""
-    n_openings = sum(content.count(bracket) for bracket in (b"[", b"{"))
-    if n_openings <= MOST_LEVELS:
-        return n_openings
+def _require_modest(content: bytes) -> None:
+    """Refuse too many levels or brackets, counted in the bytes."""
+    if sum(content.count(bracket) for bracket in (b"[", b"{")) <= MOST_LEVELS:
+        return
     outside = b"".join(_ESCAPE.sub(b"", content).split(b'"')[::2])
     characters = np.frombuffer(outside, dtype=np.uint8)
-    step = np.isin(characters, list(_OPENING)).astype(np.int32) - np.isin(characters, list(_CLOSING))
-    return int(np.cumsum(step).max(initial=0))
+    brackets = characters[np.isin(characters, list(_OPENING + _CLOSING))]
+    opens = np.isin(brackets, list(_OPENING))
+    if (n_openings := int(opens.sum())) > MOST_OPENINGS:
+        detail = f"{n_openings:,} lists and objects, more than {MOST_OPENINGS:,}"
+        raise RejectedSampleError(RejectionReason.INVALID_JSON, detail)
+    levels = np.cumsum(np.where(opens, np.int8(1), np.int8(-1)), dtype=np.int32)
+    if (depth := int(levels.max(initial=0))) > MOST_LEVELS:
+        detail = f"nested {depth:,} levels deep, more than {MOST_LEVELS}"
+        raise RejectedSampleError(RejectionReason.INVALID_JSON, detail)
 
 
 def _no_number(_name: str) -> None:

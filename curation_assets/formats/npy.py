@@ -11,6 +11,7 @@ import numpy as np
 from upath import UPath
 
 from curation_assets.errors import ShardError
+from curation_assets.formats.base import repeatable
 from curation_assets.locations import is_local
 
 NPY_MAGIC = b"\x93NUMPY"
@@ -69,9 +70,8 @@ def read_npy_header(file: BinaryIO | io.RawIOBase, path: str) -> NpyHeader:
         raise
     # A header is an untrusted Python literal; what its parser raises on hostile bytes has no common class.
     except Exception as error:
-        raise ShardError(
-            f"{path}: no readable .npy header ({type(error).__name__}: {error}): {_REMEDY}"
-        ) from error
+        why = repeatable(f"{type(error).__name__}: {error}")
+        raise ShardError(f"{path}: no readable .npy header ({why}): {_REMEDY}") from error
     if dtype.hasobject:
         raise ShardError(f"{path}: holds pickled Python objects, which are never loaded: {_REMEDY}")
     if dtype.kind != "f":

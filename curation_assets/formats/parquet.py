@@ -66,12 +66,12 @@ class ParquetReader(PatternReader[ParquetSource]):
                 layout = _Layout.of(batches.schema, self._source, file)
                 judge = _Judge(file, self._source, layout)
                 for first_row, batch in batches.iterate(layout.columns):
+                    account.n_seen += batch.num_rows
                     for i, values in enumerate(python_rows(times_as_text(in_known_zones(batch)))):
                         yield account.took(judge.conclude(first_row + i, values))
             except DamagedFileError as error:
                 yield Rejection(file, file, None, error.reason, error.detail)
                 return
-        account.n_seen += batches.n_rows
         account.require_balance(file)
         if not batches.n_rows:
             yield Rejection(file, file, None, RejectionReason.EMPTY_FILE, "the file has no rows")

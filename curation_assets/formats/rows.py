@@ -24,6 +24,13 @@ def numbered_id(file: str, row: int) -> str:
     return f"{stem or file}:{row}"
 
 
+def id_text(value: Any) -> str | None:
+    """A column's value as an id; None if it is null, NaN or empty."""
+    if value is None or value != value or value == "":
+        return None
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+
+
 def whole_number(value: float, most: int = MOST_EXACT) -> str:
     """A float that stands for a whole number, as pandas makes of whole numbers with gaps: 1000001.0 gives `1000001`.
 

@@ -36,6 +36,8 @@ _IMG2DATASET_ENDINGS = (".parquet", "_stats.json")
 END_OF_TAR = bytes(1024)
 _SHORT_TEXT_BYTES = 2**16
 _NOT_PLAIN = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
+MOST_JSON_BYTES = 2**26
+"""Of a sample's JSON; Python takes many times that."""
 # Extensions of a sample's content, and the reason if no member has one of them.
 _CONTENT = {
     "image": (IMAGE_EXTENSIONS, RejectionReason.NO_IMAGE_MEMBER),
@@ -144,12 +146,15 @@ class _Samples:
         content: TarMember | None = found[1] if found else None
         stands_for_it: TarMember | UnreadMember = content or group.unread_content or group.some_member
         place = stands_for_it.name
-        if content is not None:
+        is_whole = content is not None and group.too_large is None
+        if is_whole:
             for unread in group.unread.values():
                 self._account.left_out.add(Cause.LINK if unread.is_link else Cause.SPECIAL, unread.name)
-        n_parts = len(group) - 1 - (len(group.unread) if content else 0)
+        n_parts = len(group) - 1 - (len(group.unread) if is_whole else 0)
         try:
             self._refuse_duplicate(group.key, place)
+            if (member := group.too_large) is not None:
+                raise RejectedSampleError(RejectionReason.UNREADABLE_MEMBER, f"{member.name} {member.why}")
             if content is None:
                 raise self._no_content(group)
             attributes = _attributes(group, found[0] if found else "")
@@ -221,6 +226,11 @@ def _attributes(group: Group, extension: str) -> dict[str, Any]:
     member = group.members.get("json") or group.members.get(dotted)
     if member is None:
         return texts
+    if len(member.content) > MOST_JSON_BYTES:
+        detail = (
+            f"{member.name}: {len(member.content):,} bytes of JSON are above the limit of {MOST_JSON_BYTES:,}"
+        )
+        raise RejectedSampleError(RejectionReason.INVALID_JSON, detail)
     try:
         value = parse_json(member.content.removeprefix(BOM_UTF8))
     except RejectedSampleError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,17 @@ def test_the_version_moves_with_either_file(tmp_path: Path) -> None:
     versions.add(reader.list_files()[0].version)
     assert len(versions) == 4
     assert not reader.is_closed(reader.list_files()[0])
+
+
+def test_columns_of_extension_types_are_ids_and_metadata(tmp_path: Path) -> None:
+    keys = pa.ExtensionArray.from_storage(
+        pa.uuid(), pa.array([bytes([n]) * 16 for n in range(3)], pa.binary(16))
+    )
+    write_clip_retrieval(tmp_path, [3], key=keys)
+    reader = reader_of(tmp_path, id_field="key")
+    assert [item.sample_id for item in reader.read(FIRST)][2] == "02020202-0202-0202-0202-020202020202"
+    taken = reader.take_metadata(FIRST, np.array([0, 2]))
+    assert (taken.num_rows, taken.schema.field("key").type) == (2, pa.uuid())
 
 
 def test_missing_and_repeated_ids_are_rejected(tmp_path: Path) -> None:
@@ -201,6 +213,11 @@ def _damaged_page(folder: Path) -> None:
     path.write_bytes(bytes(content))
 
 
+def _rewrite(folder: Path, change: Callable[[pa.Table], pa.Table]) -> None:
+    path = folder / "metadata" / "metadata_0.parquet"
+    pq.write_table(change(pq.read_table(path)), path)
+
+
 FAULTS: list[tuple[str, Callable[[Path], Any], dict[str, Any], str]] = [
     (
         "fewer rows of metadata",
@@ -292,6 +309,32 @@ FAULTS: list[tuple[str, Callable[[Path], Any], dict[str, Any], str]] = [
         lambda _: None,
         {"id_field": "key"},
         r"metadata_0.parquet: source.id_field names the column 'key', which is missing: choose from image_path",
+    ),
+    (
+        "two id columns",
+        lambda folder: _rewrite(folder, lambda table: table.append_column("image_path", table["image_path"])),
+        {"id_field": "image_path"},
+        r"metadata_0.parquet: source.id_field names the column 'image_path', which is there 2 times: choose from",
+    ),
+    (
+        "ids of decimals",
+        lambda folder: _rewrite(
+            folder, lambda table: table.append_column("n", pa.array([Decimal("1.50")] * 4))
+        ),
+        {"id_field": "n"},
+        r"source.id_field is 'n', a column of type decimal128\(3, 2\), not of texts or whole numbers: write ids",
+    ),
+    (
+        "ids of booleans",
+        lambda folder: _rewrite(folder, lambda table: table.append_column("n", pa.array([True] * 4))),
+        {"id_field": "n"},
+        r"metadata_0.parquet: source.id_field is 'n', a column of type bool, not of texts",
+    ),
+    (
+        "a header that is no literal",
+        lambda folder: (folder / FIRST).write_bytes(b"\x93NUMPY\x01\x00\x10\x00__import__('os')"),
+        {},
+        r"img_emb_0.npy: no readable .npy header \(ValueError: malformed node or string on line 1: <ast.Call>\): save",
     ),
     (
         "no text column",

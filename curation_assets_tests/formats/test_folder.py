@@ -64,6 +64,14 @@ def test_files_without_bytes_and_too_large_texts_are_rejected(tmp_path):
     assert "11 bytes are above the limit of 10" in results[1].detail
 
 
+def test_images_of_too_many_bytes_are_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("curation_assets.formats.folder.MOST_IMAGE_BYTES", len(PNG))
+    fill(tmp_path, {"a.png": PNG, "b.png": PNG + b"x"})
+    results = read_all(reader_of(tmp_path))
+    assert summary(results) == ["a.png", "b.png: image_too_large"]
+    assert results[1].detail.endswith(f"above the limit of {len(PNG):,}: shrink the image")
+
+
 def test_no_file_of_the_modality_names_the_extensions(tmp_path):
     fill(tmp_path, {"a.txt": b"x"})
     with pytest.raises(PoolSpecError, match=r"matches no file with an extension of jpg jpeg png"):

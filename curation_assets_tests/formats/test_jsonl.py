@@ -141,6 +141,11 @@ GOOD = jsonl({"text": "good", "id": "g"})
         (b'{"text": "\\ud83d"}\n', "invalid_json", "lone surrogate '\\ud83d'"),
         (b'{"text": "a", "other": "\\uDC00"}\n', "invalid_json", "lone surrogate"),
         (b'{"a":' * 100_000 + b"\n", "invalid_json", "nested 100,000 levels deep, more than 200"),
+        (
+            b'{"text": "a", "x": [' + b"{}," * 2**20 + b'{"y": "[[["}]}\n',
+            "invalid_json",
+            "1,048,579 lists and objects, more than 1,048,576",
+        ),
         (b'{"a": ' + b"1" * 5000 + b"}\n", "invalid_json", "not JSON"),
         (b'{"body": "a", "n": 1}\n', "missing_field", "no field 'text' (source.text_field); there are body, n"),
         (b'{"text": null}\n', "missing_field", "'text' is NoneType, expected a text"),

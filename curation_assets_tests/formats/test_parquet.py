@@ -352,10 +352,11 @@ def test_times_of_an_unknown_zone_are_those_of_utc(tmp_path):
     path = write(tmp_path, {"text": ["a", "b"], "at": moments})
     first, _ = read(path, modality="text")
     assert first.attributes["at"] == "1970-01-01 00:00:00.000Z"
-    # Inside a struct they cannot be read; that concerns the row only.
-    results = read(write(tmp_path, {"text": ["a", "b"], "inner": inner}), modality="text")
-    assert summary(results) == ["0:0: invalid_json", "0:1"]
-    assert results[0].detail.endswith("(column 'inner')")
+    nested = {"inner": inner, "list": pa.array([[0], []], pa.list_(pa.timestamp("ns", "Mars/Olympus")))}
+    first, second = read(write(tmp_path, {"text": ["a", "b"], **nested}), modality="text")
+    at = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+    assert first.attributes == {"inner": {"at": at}, "list": [at]}
+    assert second.attributes == {"inner": None, "list": []}
 
 
 def test_whole_floats_are_ids_and_others_are_an_error(tmp_path):

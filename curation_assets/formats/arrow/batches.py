@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation_assets.errors import ShardError
+from curation_assets.formats.arrow.pages import PagedFile
+from curation_assets.formats.arrow.types import require_names
 from curation_assets.formats.base import DamagedFileError, RejectionReason
 from curation_assets.formats.opening import StorageFile
 
@@ -24,6 +26,7 @@ class ParquetBatches:
     """The rows of an open file, batch by batch."""
 
     _parquet: pq.ParquetFile
+    _pages: PagedFile
 
     @property
     def schema(self) -> pa.Schema:
@@ -35,11 +38,11 @@ class ParquetBatches:
         """Rows by the footer."""
         return int(self._parquet.metadata.num_rows)
 
-    def iterate(self, columns: list[str]) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """Batches of some columns, each with the number of its first row.
+    def iterate(self, columns: list[str] | None) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Batches of some columns, or of all, each with the number of its first row.
 
         Raises:
-            DamagedFileError: at the first batch that is damaged.
+            DamagedFileError: at the first batch that is damaged, and at the end if rows are missing.
             ShardError: if storage fails.
         """
         first_row = 0
@@ -47,12 +50,13 @@ class ParquetBatches:
             for batch in self._of_group(group, columns, first_row):
                 yield first_row, batch
                 first_row += batch.num_rows
+        if first_row != self.n_rows:
+            detail = f"the footer announces {self.n_rows:,} rows, but there are {first_row:,}: write the file again"
+            raise DamagedFileError(RejectionReason.UNREADABLE_FILE, detail)
 
-    def _of_group(self, group: int, columns: list[str], first_row: int) -> Iterator[pa.RecordBatch]:
+    def _of_group(self, group: int, columns: list[str] | None, first_row: int) -> Iterator[pa.RecordBatch]:
         """Batches of a row group; after a fault the rest is read row by row, so that no whole row is lost."""
-        facts = self._parquet.metadata.row_group(group)
-        row_bytes = facts.total_byte_size / max(facts.num_rows, 1)
-        batch_size = int(min(max(BATCH_BYTES / max(row_bytes, 1), 1), MAX_BATCH_ROWS))
+        batch_size = self._batch_size(group)
         n_rows = 0
         for size in (batch_size, 1):
             batches = self._parquet.iter_batches(size, row_groups=[group], columns=columns, use_threads=False)
@@ -63,13 +67,19 @@ class ParquetBatches:
                     yield batch
                     n_rows += batch.num_rows
                 return
-            except ShardError:
+            except (ShardError, DamagedFileError):
                 raise
             except Exception as error:
                 # Damaged pages raise ArrowInvalid, OSError, NotImplementedError and more.
                 fault = error
         detail = f"damaged after row {first_row + n_rows:,} ({first_line(fault)}): later rows are lost"
         raise DamagedFileError(RejectionReason.UNREADABLE_FILE, detail) from fault
+
+    def _batch_size(self, group: int) -> int:
+        """Rows of a row group that fit a batch."""
+        size = self._pages.expect(group, self._parquet.schema)
+        row_bytes = max(size.n_bytes / max(size.n_rows, 1), size.shared_bytes / 2, 1)
+        return int(min(max(BATCH_BYTES / row_bytes, 1), MAX_BATCH_ROWS))
 
 
 def open_batches(file: StorageFile) -> ParquetBatches:
@@ -82,7 +92,10 @@ def open_batches(file: StorageFile) -> ParquetBatches:
     if file.size == 0:
         raise DamagedFileError(RejectionReason.EMPTY_FILE, "the file has no bytes")
     try:
-        return ParquetBatches(pq.ParquetFile(file, buffer_size=_READ_BUFFER_BYTES, pre_buffer=False))
+        pages = PagedFile(file)
+        parquet = pq.ParquetFile(pages, buffer_size=_READ_BUFFER_BYTES, pre_buffer=False)
+        require_names(parquet.schema_arrow)
+        return ParquetBatches(parquet, pages)
     except ShardError:
         raise
     except Exception as error:

@@ -9,6 +9,10 @@ from pyarrow import types
 _BINARY = (types.is_binary, types.is_large_binary, types.is_fixed_size_binary, types.is_binary_view)
 _TEXT = (types.is_string, types.is_large_string, types.is_string_view, types.is_null)
 
+_UNITS_PER_DAY = {"s": 86_400, "ms": 86_400 * 10**3, "us": 86_400 * 10**6, "ns": 86_400 * 10**9, "day": 1}
+_MOST_DAYS = 365 * 30_000
+"""Before and after 1970; of times beyond the year 32,767, Arrow's texts are wrong."""
+
 
 def is_binary(kind: pa.DataType) -> bool:
     """Bytes of any layout, including a dictionary."""
@@ -74,9 +78,45 @@ def times_as_text(batch: pa.RecordBatch) -> pa.RecordBatch:
     """A batch whose dates and times are text: Python's have neither nanoseconds nor years beyond 9999."""
     for i, field in enumerate(batch.schema):
         if types.is_temporal(field.type) and not types.is_interval(field.type):
-            column = pc.cast(batch.column(i), pa.string())
-            batch = batch.set_column(i, field.name, column)
+            batch = batch.set_column(i, field.name, _time_texts(batch.column(i)))
     return batch
+
+
+def _time_texts(column: pa.Array) -> pa.Array:
+    texts = pc.cast(column, pa.string())
+    per_day = _UNITS_PER_DAY.get(
+        getattr(column.type, "unit", "ms" if types.is_date64(column.type) else "day")
+    )
+    if per_day is None or not (types.is_timestamp(column.type) or types.is_date(column.type)):
+        return texts
+    numbers = column.view(pa.int32() if types.is_date32(column.type) else pa.int64())
+    most = pa.scalar(min(_MOST_DAYS * per_day, 2**63 - 1), pa.int64())
+    numbers = numbers.cast(pa.int64())
+    beyond = pc.or_(pc.greater(numbers, most), pc.less(numbers, pc.negate(most)))
+    if not pc.any(beyond).as_py():
+        return texts
+    unit = getattr(column.type, "unit", "ms" if types.is_date64(column.type) else "days")
+    told = pc.binary_join_element_wise(numbers.cast(pa.string()), f"{unit} since 1970-01-01", " ")
+    return pc.if_else(beyond, told, texts)
+
+
+def require_names(schema: pa.Schema) -> None:
+    """All names of fields and time zones are UTF-8.
+
+    Raises:
+        UnicodeDecodeError: if one is not.
+    """
+    for field in schema:
+        _require_names(field)
+
+
+def _require_names(field: pa.Field) -> None:
+    _ = field.name
+    kind = _plain(field.type)
+    if types.is_timestamp(kind):
+        _ = kind.tz
+    for i in range(kind.num_fields):
+        _require_names(kind.field(i))
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+from curation_assets.formats.tar import members
 from curation_assets.formats.tar.members import TarMember, UnreadMember
 
 MOST_HELD = 16
@@ -44,19 +45,25 @@ class Group:
         self.members: dict[str, TarMember] = {}
         self.unread: dict[str, UnreadMember] = {}
         self._order: list[str] = []
+        self._n_bytes = 0
 
     def takes(self, key: str, extension: str) -> bool:
         """Whether a member is of this sample: a repeated extension starts another sample with the same key."""
         return key == self.key and extension not in self.members and extension not in self.unread
 
     def add(self, extension: str, member: TarMember | UnreadMember) -> None:
-        """Take a member."""
+        """Take a member; of one with which the sample has too many bytes, only its name."""
         self._order.append(extension)
         if extension in self._extensions:
             self._n_plain += 1
         elif _ends_in(extension, self._extensions):
             self._n_dotted += 1
         if isinstance(member, TarMember):
+            n_bytes = self._n_bytes + len(member.content)
+            if n_bytes > members.MOST_SAMPLE_BYTES:
+                self.unread[extension] = members.too_large(member.name, n_bytes)
+                return
+            self._n_bytes = n_bytes
             self.members[extension] = member
         else:
             self.unread[extension] = member
@@ -72,6 +79,11 @@ class Group:
         """The member that the sample would be about, if it could be read."""
         found = self._first_of(self.unread)
         return None if found is None else self.unread[found]
+
+    @property
+    def too_large(self) -> UnreadMember | None:
+        """A member that is left out because the sample would have too many bytes with it."""
+        return next((member for member in self.unread.values() if member.is_too_large), None)
 
     @property
     def names(self) -> list[str]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import pyarrow as pa
-import pyarrow.compute as pc
 from upath import UPath
 
 from curation_assets.formats.arrow.batches import open_batches
+from curation_assets.formats.arrow.rows import readable_texts
 from curation_assets.formats.base import DamagedFileError, Rejection, RejectionReason
 from curation_assets.formats.opening import StorageFile, storage_errors
 from curation_assets.locations import full_path
@@ -47,15 +46,18 @@ def failed_downloads(root: UPath, tar: str) -> Iterator[Rejection]:
 
 def _failed_rows(file: StorageFile, tar: str, table: str) -> Iterator[Rejection]:
     batches = open_batches(file)
-    if not set(_REQUIRED) <= set(batches.schema.names):
+    names = batches.schema.names
+    if any(names.count(name) != 1 for name in _REQUIRED):
         return
-    columns = [*_REQUIRED, *(name for name in _SHOWN if name in batches.schema.names)]
+    columns = [*_REQUIRED, *(name for name in _SHOWN if names.count(name) == 1)]
     for first_row, batch in batches.iterate(columns):
-        # A row whose status is null is not in the tar either.
-        succeeded = pc.fill_null(pc.equal(batch["status"].cast(pa.string()), SUCCESS), False)
-        rows = pc.indices_nonzero(pc.invert(succeeded))
-        for row, values in zip(rows.to_pylist(), batch.take(rows).to_pylist(), strict=True):
-            member = f"row {first_row + row} of {table}"
-            detail = f"{values['status']}: {values.get('error_message')} ({values.get('url')})"
-            sample_id = f"{table}:{first_row + row}" if values["key"] is None else str(values["key"])
-            yield Rejection(sample_id, tar, member, RejectionReason.DOWNLOAD_FAILED, detail)
+        found = {name: readable_texts(batch.column(name)) for name in columns}
+        for i, status in enumerate(found["status"]):
+            # A row whose status is null is not in the tar either.
+            if status == SUCCESS:
+                continue
+            key, error, url = (found[name][i] if name in found else None for name in ("key", *_SHOWN))
+            row = first_row + i
+            detail = f"{status}: {error} ({url})"
+            sample_id = f"{table}:{row}" if key is None else key
+            yield Rejection(sample_id, tar, f"row {row} of {table}", RejectionReason.DOWNLOAD_FAILED, detail)

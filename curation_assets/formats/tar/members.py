@@ -16,6 +16,8 @@ from curation_assets.formats.compression import COMPRESSED_MAGIC
 from curation_assets.formats.opening import StorageFile
 
 BLOCK_BYTES = tarfile.BLOCKSIZE
+MOST_SAMPLE_BYTES = 2**30
+"""Of all members of a sample; links and holes make gigabytes out of nothing."""
 _MOST_HOLES = 2**26
 _ZEROS_READ = 2**20
 _MOST_EMPTY_READS = 64
@@ -39,7 +41,14 @@ class UnreadMember:
     why: str
     """With a remedy."""
     is_link: bool = False
-    """To something that is not in the tar before it; otherwise a device, a pipe, or a file of too many holes."""
+    """To something that is not in the tar before it; otherwise a device, a pipe, or a file that takes too much room."""
+    is_too_large: bool = False
+
+
+def too_large(name: str, n_bytes: int) -> UnreadMember:
+    """In place of a member with which its sample would have this many bytes."""
+    why = f"makes a sample of {n_bytes:,} bytes, more than {MOST_SAMPLE_BYTES:,}: remove it from the tar, or shrink it"
+    return UnreadMember(name, why, is_too_large=True)
 
 
 class _Stored(NamedTuple):
@@ -121,6 +130,8 @@ def _linked(
 
 def _member(source: _Source, name: str, offset: int, stored: _Stored) -> TarMember | UnreadMember:
     source.seek(stored.offset)
+    if stored.sparse is None and stored.size > MOST_SAMPLE_BYTES:
+        return too_large(name, stored.size)
     if stored.sparse is None:
         return TarMember(name, offset, source.read(stored.size))
     end = n_bytes = 0

@@ -120,9 +120,27 @@ def _as_type(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
     except pa.ArrowException:
         if not pa.types.is_string(wanted):
             raise
-    # Lists, objects, bytes and the like have no text of their own.
-    texts = [None if value is None else strict_json(value, default=plain) for value in column.to_pylist()]
-    return pa.chunked_array([pa.array(texts, pa.string())])
+    chunks = [_readable_texts(chunk) for chunk in column.chunks]
+    return pa.chunked_array([pa.array(texts, pa.string()) for texts in chunks], pa.string())
+
+
+def _readable_texts(column: pa.Array) -> list[str | None]:
+    """Texts of what Arrow has no text for: lists, objects, bytes, and times of unknown zones."""
+    import pyarrow as pa
+
+    from curation_assets.formats.arrow.rows import in_known_zones, readable_texts
+    from curation_assets.formats.arrow.types import times_as_text
+
+    batch = times_as_text(in_known_zones(pa.record_batch([column], names=["column"])))
+    if pa.types.is_string(batch["column"].type):
+        return readable_texts(batch["column"])
+    try:
+        # Lists, objects, bytes and the like have no text of their own.
+        values = batch["column"].to_pylist()
+        return [None if value is None else strict_json(value, default=plain) for value in values]
+    # Texts that are not UTF-8, or dates beyond the year 9999, inside of them.
+    except Exception:
+        return readable_texts(batch["column"])
 
 
 def _renamed(schema: pa.Schema, taken: set[str]) -> pa.Schema:

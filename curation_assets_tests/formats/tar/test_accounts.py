@@ -254,3 +254,30 @@ def test_bytes_that_were_changed_never_break_or_hang_the_reader(tmp_path):
 def test_a_fault_of_the_account_is_an_error():
     with pytest.raises(ShardError, match=r"0\.tar: 2 members were seen, but 1 are accounted for"):
         Account(n_seen=2, n_rows=1).require_balance("0.tar")
+
+
+def test_a_sample_that_links_make_huge_is_a_rejection(tmp_path, monkeypatch):
+    monkeypatch.setattr("curation_assets.formats.tar.members.MOST_SAMPLE_BYTES", 3 * len(PNG))
+    links = [(entry(f"a.{n}.bin", tarfile.LNKTYPE, "a.png"), b"") for n in range(5)]
+    content = tar_of(
+        (entry("a.png"), PNG),
+        *links,
+        (entry("b.png"), PNG),
+        (entry("b.mp4"), bytes(4 * len(PNG))),
+        (entry("c.png"), PNG),
+    )
+    results, account = read(tmp_path, content)
+    assert summary(results) == ["a: unreadable_member", "b: unreadable_member", "c"]
+    limit = 3 * len(PNG)
+    remedy = f"more than {limit:,}: remove it from the tar, or shrink it"
+    assert [result.detail for result in results[:2]] == [
+        f"a.2.bin makes a sample of {4 * len(PNG):,} bytes, {remedy}",
+        f"b.mp4 makes a sample of {4 * len(PNG):,} bytes, {remedy}",
+    ]
+    assert (account.n_seen, account.n_parts, account.left_out.total) == (9, 6, 0)
+
+
+def test_json_of_too_many_bytes_is_a_rejection(tmp_path, monkeypatch):
+    monkeypatch.setattr("curation_assets.formats.webdataset.MOST_JSON_BYTES", 10)
+    results, _ = read(tmp_path, tar_bytes([("a.png", PNG), ("a.json", b'{"a": "0123456789"}')]))
+    assert [result.detail for result in results] == ["a.json: 19 bytes of JSON are above the limit of 10"]

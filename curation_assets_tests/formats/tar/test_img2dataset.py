@@ -122,3 +122,22 @@ def test_it_may_lie_on_any_fsspec_file_system(tmp_path):
     reader = WebDatasetReader(UPath("memory://downloads"), WebDatasetSource(path=".", pattern="**/*.tar"))
     assert [file.path for file in reader.list_files()] == ["x/00000.tar"]
     assert summary(reader.read("x/00000.tar")) == summary(read(tmp_path))
+
+
+def test_a_bad_value_in_the_parquet_of_a_tar_concerns_its_row_only(tmp_path):
+    (tmp_path / "0.tar").write_bytes(tar_bytes([("a.png", image_bytes())]))
+    urls = pa.array([b"https://a.example/\xff", b"x"]).view(pa.string())
+    pq.write_table(
+        pa.table({"key": ["b", "a"], "status": [None, "success"], "url": urls}), tmp_path / "0.parquet"
+    )
+    first, second = read(tmp_path, "0.tar")
+    assert first.sample_id == "a"
+    assert second.sample_id == "b"
+    assert second.detail == "None: None (https://a.example/\\xff)"
+    table = pa.table({"key": [[1]], "status": [["success"]]})
+    pq.write_table(table, tmp_path / "0.parquet")
+    assert summary(read(tmp_path, "0.tar")) == ["a", "[1]: download_failed"]
+    pq.write_table(
+        pa.Table.from_arrays([pa.array(["c"])] * 3, names=["key", "key", "status"]), tmp_path / "0.parquet"
+    )
+    assert summary(read(tmp_path, "0.tar")) == ["a"]
