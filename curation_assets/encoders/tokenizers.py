@@ -67,7 +67,7 @@ class FastTokenCounter(TokenCounter):
     """
 
     def __init__(self, tokenizer: Tokenizer, name: str, *, count_special_tokens: bool = False) -> None:
-        self._tokenizer = _plain_copy(tokenizer)
+        self._tokenizer = plain_copy(tokenizer)
         self._special = count_special_tokens
         self.identity = {"kind": "hugging_face", "name": name, "tokenizer_sha256": digest(self._tokenizer)}
 
@@ -121,10 +121,11 @@ def fast_form(tokenizer: Any) -> Tokenizer | None:
 
 def digest(tokenizer: Tokenizer) -> str:
     """The sha256, in hexadecimal, of a tokenizer's vocabulary and rules, without truncation and padding."""
-    return hashlib.sha256(_plain_copy(tokenizer).to_str().encode()).hexdigest()
+    return hashlib.sha256(plain_copy(tokenizer).to_str().encode()).hexdigest()
 
 
-def _plain_copy(tokenizer: Tokenizer) -> Tokenizer:
+def plain_copy(tokenizer: Tokenizer) -> Tokenizer:
+    """A copy without truncation and padding."""
     from tokenizers import Tokenizer
 
     copy = Tokenizer.from_str(tokenizer.to_str())
