@@ -10,7 +10,7 @@ from typing import Any
 
 from curation_assets_tests.kills.embeddings_pool import POOL, EmbeddingsProject
 from curation_assets_tests.kills.forked_commands import ForkServer
-from curation_assets_tests.kills.stored_files import differences, stored_files
+from curation_assets_tests.kills.stored_files import differences, left_over, stored_files
 
 N_SHARDS = 5
 
@@ -113,6 +113,7 @@ def assert_as_undisturbed(project: EmbeddingsProject, truth: Truth, server: Fork
     """Bring a killed command's project to rest, and compare it."""
     run_to_its_end(project, server, "run", "--pool", POOL)
     assert differences(truth.stored, stored_files(project)) == []
+    assert left_over(project) == []
     run_to_its_end(project, server, "verify", "--pool", POOL)
     run_to_its_end(project, server, "run", "--pool", POOL)
     assert "nothing to do" in (project.folder / "output.txt").read_text().splitlines()[-1]

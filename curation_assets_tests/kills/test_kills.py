@@ -12,6 +12,7 @@ import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,9 +46,9 @@ def server() -> Iterator[ForkServer]:
 
 
 @pytest.fixture(scope="module")
-def truths(server: ForkServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Scenario, Truth]]:
+def truths(server: ForkServer, tmp_path_factory: pytest.TempPathFactory) -> dict[Scenario, Truth]:
     """Truths by scenario, made when a scenario is first asked for."""
-    yield _Truths(server, tmp_path_factory.mktemp("truths"))
+    return _Truths(server, tmp_path_factory.mktemp("truths"))
 
 
 class _Truths(dict[Scenario, Truth]):
@@ -62,11 +63,13 @@ class _Truths(dict[Scenario, Truth]):
         return truth
 
 
-def _name(number: int) -> str:
-    return f"{SCENARIOS[number % len(SCENARIOS)].name}-{number}"
+def _trial(number: int) -> Any:
+    """Trials of one scenario run in one process, which knows its truth."""
+    name = SCENARIOS[number % len(SCENARIOS)].name
+    return pytest.param(number, id=f"{name}-{number}", marks=pytest.mark.xdist_group(name))
 
 
-@pytest.mark.parametrize("number", range(N_TRIALS), ids=_name)
+@pytest.mark.parametrize("number", map(_trial, range(N_TRIALS)))
 def test_killed_commands_store_what_undisturbed_ones_do(
     number: int, server: ForkServer, truths: dict[Scenario, Truth], tmp_path: Path
 ) -> None:
