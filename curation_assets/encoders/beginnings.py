@@ -19,8 +19,9 @@ _MARGIN = 1024
 _CHARACTERS_PER_TOKEN = 8
 _FASTER = 4
 _GAP_WITHIN = 4096
-# How vocabularies write a space: as it is, as byte-level models do, and as SentencePiece does.
-_SPACE_INSIDE = re.compile("[^ \u0120\u2581][ \u0120\u2581]")
+# How vocabularies write white space: as it is, as byte-level models do, and as SentencePiece does.
+_SPACES = r"\s\u0120\u010a\u0109\u010d\u2581"
+_SPACE_INSIDE = re.compile(f"[^{_SPACES}][{_SPACES}]")
 
 
 class TextBeginnings:

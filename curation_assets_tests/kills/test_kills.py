@@ -69,7 +69,7 @@ def _trial(number: int) -> Any:
     return pytest.param(number, id=f"{name}-{number}", marks=pytest.mark.xdist_group(name))
 
 
-@pytest.mark.parametrize("number", map(_trial, range(N_TRIALS)))
+@pytest.mark.parametrize("number", [_trial(number) for number in range(N_TRIALS)])
 def test_killed_commands_store_what_undisturbed_ones_do(
     number: int, server: ForkServer, truths: dict[Scenario, Truth], tmp_path: Path
 ) -> None:

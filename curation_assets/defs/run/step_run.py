@@ -21,6 +21,7 @@ from curation_assets.defs.run.event_times import EventTimes
 from curation_assets.defs.run.executors import steps_share_a_process
 from curation_assets.defs.run.gate import gate_of
 from curation_assets.defs.run.interrupts import stop_if_interrupted
+from curation_assets.defs.run.memory import memory_given_back
 from curation_assets.defs.run.tags import FORCED_TAG, forced_of, is_planned
 from curation_assets.engines import Engine, LocalEngine, build_engine
 from curation_assets.errors import DamagedFileError, StaleInputError
@@ -95,11 +96,12 @@ class StepRun:
             raise StaleInputError(next(iter(stale.values())))
         if self.code.before:
             self.code.before(self.pool)
-        result = (
-            self._over_shards(freshness, keys, refused | stale)
-            if self.step.partitioned
-            else self._once(freshness)
-        )
+        with memory_given_back():
+            result = (
+                self._over_shards(freshness, keys, refused | stale)
+                if self.step.partitioned
+                else self._once(freshness)
+            )
         gate.passed(self.step, keys)
         return result
 
