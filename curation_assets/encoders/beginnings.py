@@ -19,9 +19,8 @@ _MARGIN = 1024
 _CHARACTERS_PER_TOKEN = 8
 _FASTER = 4
 _GAP_WITHIN = 4096
-# How vocabularies write white space: as it is, as byte-level models do, and as SentencePiece does.
-_SPACES = r"\s\u0120\u010a\u0109\u010d\u2581"
-_SPACE_INSIDE = re.compile(f"[^{_SPACES}][{_SPACES}]")
+# How vocabularies write a space: as it is, as byte-level models do, and as SentencePiece does.
+_SPACE_INSIDE = re.compile("[^ \u0120\u2581][ \u0120\u2581]")
 
 
 class TextBeginnings:
@@ -74,8 +73,8 @@ class TextBeginnings:
 
 
 def _end_of_word(text: str, most: int) -> tuple[int, bool]:
-    """Where to cut: at most at `most`, after a word and before white space if there is such a place nearby."""
+    """Where to cut, at most at `most`: after a word and before a space, if there is such a place nearby."""
     for end in range(most, max(1, most - _GAP_WITHIN), -1):
-        if text[end].isspace() and not text[end - 1].isspace():
+        if text[end] == " " and not text[end - 1].isspace():
             return end, True
     return most, False

@@ -102,7 +102,7 @@ def test_a_vocabulary_with_tokens_across_spaces_proves_nothing() -> None:
     assert TextBeginnings(made, MOST).cut(text) == text
 
 
-def test_a_vocabulary_with_tokens_across_lines_proves_nothing() -> None:
+def test_lines_of_a_tokenizer_without_words_prove_nothing() -> None:
     made = Tokenizer(models.Unigram([("<unk>", 0.0), ("a", -3.0), ("a\n", -2.0), ("\n", -3.0)], 0))
     text = repeated("a\na")
     assert TextBeginnings(made, MOST).cut(text) == text
