@@ -36,7 +36,7 @@ KILLS_PER_TRIAL = 5
 N_TRIALS = -(-int(os.environ.get("TRIALS", "200")) // KILLS_PER_TRIAL)
 SEED = int(os.environ.get("SEED", "0"))
 # Later kills come sooner, as less is left to do.
-_LATER = 0.5
+_LATER = 0.3
 
 
 @pytest.fixture(scope="module")
