@@ -1,0 +1,66 @@
+"""Counts the tokens of a long text piece by piece: a tokenizer takes some hundred bytes for each token of a text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding, Tokenizer
+
+_PIECE = 2**17
+_OVERLAP = 2048
+_GAP_WITHIN = 4096
+
+
+def count_in_pieces(tokenizer: Tokenizer, text: str) -> int | None:
+    """Tokens of a text without special ones, as if it were read whole; None if pieces cannot be shown to be the same.
+
+    A piece ends before a space, where no token and no word of the tokenizer goes across. It is read together with the
+    2,048 characters that follow, and the next piece has to begin with the same tokens as those.
+
+    Args:
+        tokenizer: without truncation and padding.
+        text: of any length.
+    """
+    total, begin = 0, 0
+    encoding = _read(tokenizer, text, begin)
+    while begin + _PIECE + _OVERLAP < len(text):
+        end = _space_before(text, begin + _PIECE)
+        n_tokens = end and _tokens_before(encoding, end - begin)
+        if not n_tokens:
+            return None
+        following = encoding.ids[n_tokens:][: _n_certain(encoding, n_tokens, end - begin + _OVERLAP // 2)]
+        # Some tokenizers put a space before what they read, others find the one that is there.
+        for start in (end, end + 1):
+            encoding = _read(tokenizer, text, start)
+            if following and encoding.ids[: len(following)] == following:
+                break
+        else:
+            return None
+        total, begin = total + n_tokens, start
+    return total + len(encoding.ids)
+
+
+def _read(tokenizer: Tokenizer, text: str, begin: int) -> Encoding:
+    return tokenizer.encode(text[begin : begin + _PIECE + _OVERLAP], add_special_tokens=False)
+
+
+def _space_before(text: str, most: int) -> int:
+    """Place of the last space that follows a word, near `most`; 0 if there is none."""
+    ends = range(most, max(0, most - _GAP_WITHIN), -1)
+    return next((end for end in ends if text[end] == " " and not text[end - 1].isspace()), 0)
+
+
+def _tokens_before(encoding: Encoding, end: int) -> int:
+    """Tokens that end at `end` or before it; 0 if one goes across, or lies in a word that does."""
+    n_tokens = sum(1 for _, stop in encoding.offsets if stop <= end)
+    if not 0 < n_tokens < len(encoding.ids):
+        return 0
+    starts_after = all(start >= end for start, _ in encoding.offsets[n_tokens:])
+    is_new_word = encoding.word_ids[n_tokens - 1] != encoding.word_ids[n_tokens]
+    return n_tokens if starts_after and is_new_word else 0
+
+
+def _n_certain(encoding: Encoding, first: int, end: int) -> int:
+    """Tokens from `first` that end before what a longer text could change."""
+    return sum(1 for _, stop in encoding.offsets[first:] if stop <= end)
