@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,16 +10,15 @@ from pathlib import Path
 
 _STATUS = Path("/proc/self/status")
 _ANONYMOUS = "RssAnon:"
-# A collection takes a third of a second once the libraries are loaded.
-_WORTH_BYTES = 64 * 2**20
+_WORTH_BYTES = 16 * 2**20
 
 
 @contextmanager
 def memory_given_back() -> Iterator[None]:
-    """Give memory back to the system at the end of the block, if the process has grown by more than 64 MiB.
+    """Give memory back to the system at the end of the block, if the process has grown by more than 16 MiB.
 
-    Rows of a fit lie in cycles of references, which Python collects late, as they are few objects. And the C library
-    keeps what it has freed. Where the size of the process is not known, nothing is done.
+    The C library keeps what threads have freed, such as the chunks that a fit reads. Where the size of the process is
+    not known, nothing is done.
     """
     before = anonymous_bytes()
     try:
@@ -41,7 +39,6 @@ def anonymous_bytes() -> int | None:
 
 
 def _give_back() -> None:
-    gc.collect()
     if arrow := sys.modules.get("pyarrow"):
         arrow.default_memory_pool().release_unused()
     # Only glibc has it.
