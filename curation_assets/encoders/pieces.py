@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ def count_in_pieces(tokenizer: Tokenizer, text: str) -> int | None:
         n_tokens = end and _tokens_before(encoding, end - begin)
         if not n_tokens:
             return None
-        following = encoding.ids[n_tokens:][: _n_certain(encoding, n_tokens, end - begin + _OVERLAP // 2)]
+        stop = _first_ending_after(encoding, end - begin + _OVERLAP // 2)
+        following = encoding.ids[n_tokens:stop]
         # Some tokenizers put a space before what they read, others find the one that is there.
         for start in (end, end + 1):
             encoding = _read(tokenizer, text, start)
@@ -38,7 +40,7 @@ def count_in_pieces(tokenizer: Tokenizer, text: str) -> int | None:
         else:
             return None
         total, begin = total + n_tokens, start
-    return total + len(encoding.ids)
+    return total + len(encoding)
 
 
 def _read(tokenizer: Tokenizer, text: str, begin: int) -> Encoding:
@@ -53,14 +55,13 @@ def _space_before(text: str, most: int) -> int:
 
 def _tokens_before(encoding: Encoding, end: int) -> int:
     """Tokens that end at `end` or before it; 0 if one goes across, or lies in a word that does."""
-    n_tokens = sum(1 for _, stop in encoding.offsets if stop <= end)
-    if not 0 < n_tokens < len(encoding.ids):
+    n_tokens = _first_ending_after(encoding, end)
+    if not 0 < n_tokens < len(encoding):
         return 0
-    starts_after = all(start >= end for start, _ in encoding.offsets[n_tokens:])
-    is_new_word = encoding.word_ids[n_tokens - 1] != encoding.word_ids[n_tokens]
-    return n_tokens if starts_after and is_new_word else 0
+    is_new_word = encoding.token_to_word(n_tokens - 1) != encoding.token_to_word(n_tokens)
+    return n_tokens if encoding.token_to_chars(n_tokens)[0] >= end and is_new_word else 0
 
 
-def _n_certain(encoding: Encoding, first: int, end: int) -> int:
-    """Tokens from `first` that end before what a longer text could change."""
-    return sum(1 for _, stop in encoding.offsets[first:] if stop <= end)
+def _first_ending_after(encoding: Encoding, end: int) -> int:
+    """Number of the first token that ends after a place; tokens are in the order of the text."""
+    return bisect_right(range(len(encoding)), end, key=lambda number: encoding.token_to_chars(number)[1])
