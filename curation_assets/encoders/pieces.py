@@ -59,9 +59,14 @@ def _tokens_before(encoding: Encoding, end: int) -> int:
     if not 0 < n_tokens < len(encoding):
         return 0
     is_new_word = encoding.token_to_word(n_tokens - 1) != encoding.token_to_word(n_tokens)
-    return n_tokens if encoding.token_to_chars(n_tokens)[0] >= end and is_new_word else 0
+    return n_tokens if _place(encoding, n_tokens)[0] >= end and is_new_word else 0
 
 
 def _first_ending_after(encoding: Encoding, end: int) -> int:
     """Number of the first token that ends after a place; tokens are in the order of the text."""
-    return bisect_right(range(len(encoding)), end, key=lambda number: encoding.token_to_chars(number)[1])
+    return bisect_right(range(len(encoding)), end, key=lambda number: _place(encoding, number)[1])
+
+
+def _place(encoding: Encoding, number: int) -> tuple[int, int]:
+    """First character of a token, and the one after its last."""
+    return encoding.token_to_chars(number) or (0, 0)
