@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from curation_assets.encoders.base import Encoder, library_errors
+from curation_assets.encoders.beginnings import TextBeginnings
 from curation_assets.encoders.local_models import find_local_folder
 from curation_assets.encoders.precision import resolve_precision
 from curation_assets.encoders.tokenizers import FastTokenCounter, digest, fast_form
@@ -20,9 +21,12 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
     from sentence_transformers import SentenceTransformer
+    from tokenizers import Tokenizer
 
 _MODEL_FILES = ("modules.json", "config.json")
 _BATCHES_PER_WINDOW = 64
+# Of a batch of texts that are read whole: a library keeps some hundred bytes for each token.
+_MOST_CHARACTERS = 2**20
 _NO_LIMIT = 2**31
 
 
@@ -65,6 +69,7 @@ class SentenceTransformersEncoder(Encoder):
             self._model[0].to(torch.bfloat16)
             self._model[0].register_forward_hook(_to_float32)
         self._prompt = self._model.prompts.get(self._model.default_prompt_name or "", "")
+        self._beginnings = _beginnings(self._model, tokenizer, self._max_tokens, self._prompt)
         self.identity = {
             "kind": settings.kind,
             "model": settings.model,
@@ -76,29 +81,49 @@ class SentenceTransformersEncoder(Encoder):
         # The name of the dimension changes with the library's version: one pass measures it.
         self.dimension = self._encode_batch(["dimension"]).shape[1]
 
+    def prepare(self, sample: str) -> str:
+        """The text, or if it is long, a beginning that has the same tokens as far as the model reads them."""
+        return self._beginnings.cut(sample) if self._beginnings else sample
+
     def encode(self, samples: Sequence[str]) -> np.ndarray:
+        """Embed texts, see `encode_prepared`."""
+        return self.encode_prepared([self.prepare(sample) for sample in samples])
+
+    def encode_prepared(self, prepared: Sequence[str]) -> np.ndarray:
         """Embed texts, `batch_size` at a time, longest first.
 
         Sorted by tokens, a window of docstrings has 2 % padding. Sorted by characters, as the library does, it has
         30 %: code and languages differ in characters per token, and long texts are cut to the same length.
 
         Args:
-            samples: texts in any language; tokens beyond the model's `max_tokens` are ignored.
+            prepared: texts in any language; tokens beyond the model's `max_tokens` are ignored.
 
         Returns:
-            float32 array of shape (len(samples), dimension), normalised only if the model does so.
+            float32 array of shape (len(prepared), dimension), normalised only if the model does so.
         """
         import numpy as np
 
-        embeddings = np.empty((len(samples), self.dimension), dtype=np.float32)
-        lengths = self._count(samples)
+        embeddings = np.empty((len(prepared), self.dimension), dtype=np.float32)
+        lengths = self._count(prepared)
         if self._max_tokens is not None:
             lengths = np.minimum(lengths, self._max_tokens)
         order = np.argsort(-lengths, kind="stable")
-        for first in range(0, len(order), self._batch_size):
-            rows = order[first : first + self._batch_size]
-            embeddings[rows] = self._encode_batch([samples[i] for i in rows])
+        for rows in self._batches(order, prepared):
+            embeddings[rows] = self._encode_batch([prepared[i] for i in rows])
         return embeddings
+
+    def _batches(self, order: np.ndarray, prepared: Sequence[str]) -> Iterator[np.ndarray]:
+        """Rows of each batch. Of whole texts, a batch ends before it has too many characters, or has one text."""
+        first, n_characters = 0, 0
+        for position, row in enumerate(order):
+            length = len(prepared[row]) if self._max_tokens is None else 0
+            is_full = position - first == self._batch_size or n_characters + length > _MOST_CHARACTERS
+            if is_full and position > first:
+                yield order[first:position]
+                first, n_characters = position, 0
+            n_characters += length
+        if first < len(order):
+            yield order[first:]
 
     def count_truncated(self, prepared: Sequence[str]) -> int:
         """Number of texts with more tokens than the model takes; free after `encode` of the same texts."""
@@ -175,6 +200,16 @@ def _most_tokens(model: SentenceTransformer) -> int | None:
     padding = getattr(positions, "padding_idx", None)
     # RoBERTa and similar models count positions from the one after padding.
     return most if padding is None else most - padding - 1
+
+
+def _beginnings(
+    model: SentenceTransformer, tokenizer: Tokenizer, max_tokens: int | None, prompt: str
+) -> TextBeginnings | None:
+    """What cuts texts; None if the model reads whole texts, or their ends."""
+    side = getattr(model.tokenizer, "truncation_side", "right")
+    return (
+        TextBeginnings(tokenizer, max_tokens, prompt) if max_tokens is not None and side == "right" else None
+    )
 
 
 def _to_float32(_module: Any, _inputs: Any, features: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from curation_assets.encoders.base import library_errors
 from curation_assets.encoders.local_models import find_local_folder
+from curation_assets.encoders.pieces import count_in_pieces
 from curation_assets.errors import PoolSpecError
 from curation_assets.pools import EncoderSettings, SentenceTransformersEncoderSettings
 
@@ -67,19 +68,33 @@ class FastTokenCounter(TokenCounter):
     """
 
     def __init__(self, tokenizer: Tokenizer, name: str, *, count_special_tokens: bool = False) -> None:
-        self._tokenizer = _plain_copy(tokenizer)
+        self._tokenizer = plain_copy(tokenizer)
         self._special = count_special_tokens
         self.identity = {"kind": "hugging_face", "name": name, "tokenizer_sha256": digest(self._tokenizer)}
 
     def count(self, texts: Sequence[str]) -> np.ndarray:
-        """See `TokenCounter.count`; about 100 MB besides the texts, unless one is longer than 1 MB."""
+        """See `TokenCounter.count`; about 100 MB besides the texts. A text of a million characters is read in pieces.
+
+        If a tokenizer's pieces differ from the whole, it is read whole.
+        """
         counts = np.empty(len(texts), dtype=np.int64)
         for first, last in _chunks(texts):
+            if last - first == 1 and (count := self._count_long(texts[first])) is not None:
+                counts[first] = count
+                continue
             encodings = self._tokenizer.encode_batch_fast(
                 list(texts[first:last]), add_special_tokens=self._special
             )
             counts[first:last] = [len(encoding) for encoding in encodings]
         return counts
+
+    def _count_long(self, text: str) -> int | None:
+        """Tokens of a text of more than `_CHUNK_CHARACTERS`; None for others, and where it has to be read whole."""
+        if len(text) <= _CHUNK_CHARACTERS:
+            return None
+        count = count_in_pieces(self._tokenizer, text)
+        special = self._tokenizer.num_special_tokens_to_add(False) if self._special else 0
+        return None if count is None else count + special
 
 
 def build_tokenizer(name: str | None, encoder: EncoderSettings | None = None) -> TokenCounter:
@@ -121,10 +136,11 @@ def fast_form(tokenizer: Any) -> Tokenizer | None:
 
 def digest(tokenizer: Tokenizer) -> str:
     """The sha256, in hexadecimal, of a tokenizer's vocabulary and rules, without truncation and padding."""
-    return hashlib.sha256(_plain_copy(tokenizer).to_str().encode()).hexdigest()
+    return hashlib.sha256(plain_copy(tokenizer).to_str().encode()).hexdigest()
 
 
-def _plain_copy(tokenizer: Tokenizer) -> Tokenizer:
+def plain_copy(tokenizer: Tokenizer) -> Tokenizer:
+    """A copy without truncation and padding."""
     from tokenizers import Tokenizer
 
     copy = Tokenizer.from_str(tokenizer.to_str())

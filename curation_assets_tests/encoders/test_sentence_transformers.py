@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from curation_assets.encoders import sentence_transformers
 from curation_assets.encoders.local_models import find_local_folder
 from curation_assets.encoders.precision import multiplies_bfloat16, resolve_precision
 from curation_assets.encoders.sentence_transformers import SentenceTransformersEncoder
@@ -123,6 +124,24 @@ def test_texts_beyond_the_limit_are_counted_and_cut(encoder):
     cut = encoder.encode([longer + " boat" * 500, words + "stone"])
     np.testing.assert_allclose(cut[0], cut[1], rtol=0, atol=1e-5)
     assert encoder.count_truncated([longer]) == 1  # not that of the window before
+
+
+def test_a_book_is_read_as_far_as_the_model_reads(encoder):
+    book = " ".join(f"{word} river boat." for word in range(20_000))
+    prepared = encoder.prepare(book)
+    assert len(prepared) < 20_000 < len(book)
+    assert encoder.count_truncated([prepared]) == encoder.count_truncated([book]) == 1
+    whole = encoder._encode_batch([book])
+    np.testing.assert_array_equal(encoder.encode([book]), whole)
+    np.testing.assert_array_equal(encoder.encode_prepared([prepared]), whole)
+
+
+def test_texts_that_are_read_whole_go_in_small_batches(encoder, monkeypatch):
+    monkeypatch.setattr(encoder, "_max_tokens", None)
+    monkeypatch.setattr(sentence_transformers, "_MOST_CHARACTERS", 100)
+    texts = ["a" * 60, "b" * 50, "c" * 50, "d" * 300, "e", "f", "g", "h", "i"]
+    batches = encoder._batches(np.arange(9), texts)
+    assert [batch.tolist() for batch in batches] == [[0], [1, 2], [3], [4, 5, 6, 7], [8]]
 
 
 def test_no_text_gives_no_row(encoder):

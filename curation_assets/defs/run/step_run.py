@@ -22,6 +22,7 @@ from curation_assets.defs.run.executors import steps_share_a_process
 from curation_assets.defs.run.gate import gate_of
 from curation_assets.defs.run.interrupts import stop_if_interrupted
 from curation_assets.defs.run.locks import require_claim, step_at_work
+from curation_assets.defs.run.memory import memory_given_back
 from curation_assets.defs.run.tags import FORCED_TAG, forced_of, is_planned
 from curation_assets.engines import Engine, LocalEngine, build_engine
 from curation_assets.errors import DamagedFileError, StaleInputError
@@ -102,11 +103,12 @@ class StepRun:
             raise StaleInputError(next(iter(stale.values())))
         if self.code.before:
             self.code.before(self.pool)
-        result = (
-            self._over_shards(freshness, keys, refused | stale)
-            if self.step.partitioned
-            else self._once(freshness)
-        )
+        with memory_given_back():
+            result = (
+                self._over_shards(freshness, keys, refused | stale)
+                if self.step.partitioned
+                else self._once(freshness)
+            )
         gate.passed(self.step, keys)
         return result
 
