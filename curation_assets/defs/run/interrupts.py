@@ -50,7 +50,8 @@ def stop_if_interrupted() -> None:
     Raises:
         dagster.DagsterExecutionInterruptedError: if it has.
     """
-    if _pipes and _take_note():
+    # Once is not enough: Dagster may take the first for a failure that is worth another try.
+    if _pipes and (_take_note() or _noticed):
         raise dg.DagsterExecutionInterruptedError
 
 
