@@ -41,7 +41,7 @@ class Curate(dg.Config):
     accept_removals: bool = Field(
         default=False,
         description="Confirm that files which are no longer listed are gone for good, however many: what is stored of "
-        "them is removed at once. Otherwise a run stops if many files are gone (source.max_removed_share), and keeps "
+        "them is removed at once. Otherwise a run stops if many files are gone (source.max_gone_share), and keeps "
         "what was embedded of fewer for a week.",
     )
 

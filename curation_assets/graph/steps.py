@@ -26,7 +26,7 @@ FIT_VERSION = "3"
 """Of the fits of a level, and of the working files that let a killed fit resume."""
 _NOT_OF_A_SHARD = {
     "path", "pattern", "files_per_shard", "max_rejected_share", "check", "follow_links", "manifest",
-    "max_removed_share",
+    "max_gone_share",
 }  # fmt: skip
 _NOT_OF_DUPLICATES = {"max_removed_share"}
 

@@ -22,7 +22,7 @@ _LATER_KEYS = {
     "check": "size_and_time",
     "follow_links": None,
     "manifest": None,
-    "max_removed_share": 0.1,
+    "max_gone_share": 0.1,
 }
 _FORMAT = "Format of the files; `webdataset` if the key is missing."
 
@@ -48,7 +48,7 @@ class _Source(Settings):
         description="Stop before the first fit if a larger share of the samples is rejected.",
         examples=[0.1],
     )
-    max_removed_share: Annotated[float, Field(ge=0.0, le=1.0)] = Field(
+    max_gone_share: Annotated[float, Field(ge=0.0, le=1.0)] = Field(
         0.1,
         description="If a larger share of the files or shards leaves the listing at once, and more than one shard is "
         "concerned, `run` and the sensor change nothing until it is confirmed. `1` takes any number of files out.",

@@ -55,7 +55,7 @@ def why_refused(change: ListingChange, known: Sequence[Shard], pool: str, most: 
         change: since the last listing.
         known: shards of the last listing.
         pool: name of the pool.
-        most: share of the files or shards that may leave at once, `source.max_removed_share`.
+        most: share of the files or shards that may leave at once, `source.max_gone_share`.
     """
     before = {shard.key: shard for shard in known if not shard.gone_since}
     now = {shard.key: len(shard.files) for shard in change.shards}
@@ -66,7 +66,7 @@ def why_refused(change: ListingChange, known: Sequence[Shard], pool: str, most: 
         return ""
     return (
         f"{change.n_files_left:,} of the {n_files:,} files of pool '{pool}' have left the listing at once (of "
-        f"{len(keys):,} of {len(before):,} shards: {_named(keys)}), more than source.max_removed_share: {most:g} "
+        f"{len(keys):,} of {len(before):,} shards: {_named(keys)}), more than source.max_gone_share: {most:g} "
         f"allows: nothing was changed. Bring the files back, e.g. mount their disk; or, if they are gone for good, "
         f"confirm it with `curation-assets run --pool {pool} --accept-removals` or with `accept_removals: true` in "
         f"the launchpad of the job {pool}_curate"
@@ -105,7 +105,7 @@ def look_at_files(pool: PoolAccess, skipped: str = "") -> Look:
     except Exception as error:
         return Look(unseen, str(error).rstrip(".") or type(error).__name__)
     source = pool.spec.source
-    refused = why_refused(change, known, pool.spec.name, source.max_removed_share)
+    refused = why_refused(change, known, pool.spec.name, source.max_gone_share)
     return Look(change, also_changed=also, refused=refused)
 
 

@@ -154,7 +154,7 @@ def test_more_shards_than_one_run_takes_in_are_left_for_the_next(pool: GrowingPo
         look = pool.look()
         assert look.request is None
         assert "have left the listing at once (of 2 of " in look.summary
-        assert "shards: 00015, 00016), more than source.max_removed_share: 0.1" in look.summary
+        assert "shards: 00015, 00016), more than source.max_gone_share: 0.1" in look.summary
         assert "--accept-removals" in look.summary
     driver = Driver(pool.project.home, pool.project.spec, pool.instance)
     assert driver.take_in_files(accept_removals=True)[0].endswith("2 gone (00015, 00016)")

@@ -134,7 +134,7 @@ class Driver:
         known = known_or_regrouped(self.storage)
         change = relisted(files, self.spec.source.files_per_shard, known)
         if not accept_removals:
-            require_few_removals(change, known, self.spec.name, self.spec.source.max_removed_share)
+            require_few_removals(change, known, self.spec.name, self.spec.source.max_gone_share)
         shards = [replace(shard, set_aside=why_set_aside(shard)) for shard in change.shards]
         kept, removed = split_away(change.away, at_once=accept_removals)
         stored = [step.name for step in self.steps.values() if step.partitioned]

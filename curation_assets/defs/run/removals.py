@@ -24,7 +24,7 @@ def require_few_removals(change: ListingChange, known: Sequence[Shard], pool: st
         change: since the last listing.
         known: shards of the last listing.
         pool: name of the pool.
-        most: the share that may leave at once, `source.max_removed_share`.
+        most: the share that may leave at once, `source.max_gone_share`.
 
     Raises:
         RemovalsError: naming what left, and how to confirm it.

@@ -67,7 +67,7 @@ def decoded_windows(
 
     Args:
         samples: each with its row of the raw pool, as from `accepted_samples`.
-        encoder: prepares the samples, and says how many make a window. Texts end a window at 16 Mi characters.
+        encoder: prepares the samples, and says how many make a window. Texts end a window at 64 Mi characters.
         source: settings of the pool's source, which say how a sample is decoded.
         n_threads: for images; below 2 the caller's own thread decodes them.
         room: for whole images.

@@ -36,7 +36,7 @@ def embed_samples(
     """Decode and embed a shard's accepted samples; reject those that cannot be decoded or embedded.
 
     The output is the same, byte for byte, for any number of threads. Peak memory is two windows of prepared samples
-    (see `Encoder.prepare`; texts end a window at 16 Mi characters) and the whole images that `room` lets in.
+    (see `Encoder.prepare`; texts end a window at 64 Mi characters) and the whole images that `room` lets in.
 
     Args:
         source: of the shard's samples.
