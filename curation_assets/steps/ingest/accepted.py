@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from curation_assets.pools import SourceSettings
     from curation_assets.steps.context import StepContext
 
-# A window has thousands of texts, and one text may have millions of characters. Three windows are in memory at a time,
-# with up to four bytes for each character, within the least memory budget. It does not follow the pool's budget: the
-# last bits of embeddings depend on what is encoded together.
+# A window has thousands of texts, and one text may have millions of characters. It does not follow the pool's budget:
+# the last bits of embeddings depend on what is encoded together.
 MAX_CHARACTERS = 2**26
 _FILES_SHOWN = 3
 
