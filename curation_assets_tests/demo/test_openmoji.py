@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import sys
 import tarfile
 from collections import Counter
@@ -118,7 +119,9 @@ def test_finished_shards_are_kept_and_a_killed_run_resumes(tmp_path, monkeypatch
 
     with pytest.raises(KeyboardInterrupt):
         write(folder, on_progress=kill)
-    (folder / ".tmp-00002.tar-ab12").write_bytes(b"half a shard")
+    leftover = folder / ".tmp-00002.tar-ab12"
+    leftover.write_bytes(b"half a shard")
+    os.utime(leftover, (1, 1))
     (folder / "00002.parquet").write_bytes(b"from a run killed before its tar")
     assert not (folder / "00002.tar").exists()
 

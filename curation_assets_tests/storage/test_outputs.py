@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -87,7 +88,9 @@ def test_death_between_files_and_facts_counts_as_missing(
         with pytest.raises(SystemExit):
             write(output, 2)
     assert output.facts() is None
-    (tmp_path / ".tmp-a.npy-left").write_bytes(b"of a killed process")
+    leftover = tmp_path / ".tmp-a.npy-left"
+    leftover.write_bytes(b"of a process killed long ago")
+    os.utime(leftover, (1, 1))
     write(output, 2)
     assert output.require_facts().summary == {"k": 2}
     assert not list(tmp_path.glob(".tmp-*"))
@@ -140,6 +143,7 @@ def test_facts_that_a_killed_process_staged_are_swept_up(tmp_path: Path) -> None
     leftover = tmp_path / "p" / "raw_pool" / ".tmp-00001.facts.json-abc"
     leftover.parent.mkdir(parents=True)
     leftover.write_text("{")
+    os.utime(leftover, (1, 1))
     with output.writing(Recipe({}, {}, "1")) as writer:
         writer.text("txt", "rows")
     assert output.facts() is not None
