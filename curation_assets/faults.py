@@ -14,7 +14,8 @@ from curation_assets.project import STATE_VARIABLE, STORAGE_VARIABLE, Home, find
 
 _KEPT = "finished work is kept, and the same command goes on"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-_HOPELESS = (*_NO_ROOM, errno.EROFS, errno.EACCES, errno.EPERM)
+_OF_THE_DISK = (errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENXIO)
+_HOPELESS = (*_NO_ROOM, *_OF_THE_DISK, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
 _CODE = re.compile(r"(?:\(os error |\[errno:? )([0-9]{1,3})[)\]]", re.IGNORECASE)
 _LITTLE_BYTES = 1 << 20
 _MOST_RUNS_LOOKED_AT = 100
@@ -71,6 +72,12 @@ def _of_file(error: OSError) -> str | None:
         case errno.EROFS:
             other = f", or name another folder instead of {folder}" if folder else ""
             return f"{where} lies on a file system that is read-only: make it writable{other}; {_KEPT}"
+        case errno.ENOTDIR:
+            other = f", or name another folder instead of {folder}" if folder else ""
+            return f"{where} cannot be made, since a part of its path is a file: move that away{other}"
+        case code if code in _OF_THE_DISK:
+            disk = f"the disk or mount of {folder}" if folder else "its disk or mount"
+            return f"{where} cannot be read or written ({error.strerror}): check {disk}; {_KEPT}"
     other = f", or name another folder instead of {folder}" if folder else ""
     return f"no permission for {where}: give this user the right to read and write it{other}; {_KEPT}"
 

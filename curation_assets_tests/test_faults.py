@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import sqlite3
 import subprocess
@@ -49,7 +50,9 @@ def test_a_fault_is_one_line_with_a_remedy(error: Exception, says: str) -> None:
         assert "\n" not in line
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES])
+@pytest.mark.parametrize(
+    "number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOTDIR, errno.EIO]
+)
 @pytest.mark.parametrize("variable", ["CURATION_STORAGE", "CURATION_STATE"])
 def test_a_fault_names_the_folder_and_its_setting(
     number: int, variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -62,6 +65,19 @@ def test_a_fault_names_the_folder_and_its_setting(
     outside = fault_line(OSError(number, "words", "/elsewhere/a.tar"))
     assert outside is not None
     assert "CURATION" not in outside
+
+
+def test_a_state_folder_below_a_file_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    environment = os.environ | {
+        "CURATION_HOME": str(tmp_path),
+        "CURATION_STATE": str(tmp_path / "file" / "state"),
+    }
+    command = [sys.executable, "-m", "curation_assets.cli.main", "status"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert "Traceback" not in done.stderr
+    assert re.search(r"error: .*file/state cannot be made, since a part of its path is a file", done.stderr)
+    assert done.returncode != 0
 
 
 def test_libraries_that_tell_of_the_system_in_words_are_understood() -> None:

@@ -155,7 +155,6 @@ def _fields(samples: Sequence[RawSample]) -> list[str]:
 def _no_such_field(name: str, present: Sequence[str], who: str) -> str:
     close = get_close_matches(name, present)
     named = ", ".join(present[:_FIELDS_NAMED]) + (", ..." if len(present) > _FIELDS_NAMED else "")
-    return (
-        f"source.label_fields names '{name}', which {who} has; there are {named or 'none'}"
-        + (f": did you mean {' or '.join(close)}?" if close else "")
+    return f"source.label_fields names '{name}', which {who} has; there are {named or 'none'}" + (
+        f": did you mean {' or '.join(close)}?" if close else ""
     )

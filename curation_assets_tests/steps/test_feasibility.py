@@ -130,9 +130,7 @@ def test_a_misspelt_label_is_refused_with_the_near_names(tmp_path: Path) -> None
     rows = [{**row, "meta": {"lang": "en"}, "topics": None} for row in ROWS]
     source = {"format": "jsonl", "path": "raw", "label_fields": ["topic", "tpoic"]}
     pool = read(pool_of(tmp_path, rows, source=source), tmp_path)
-    says = (
-        "label_fields names 'tpoic', which .* has; there are topic, meta, topics: did you mean topic"
-    )
+    says = "label_fields names 'tpoic', which .* has; there are topic, meta, topics: did you mean topic"
     with pytest.raises(PoolSpecError, match=says):
         require_feasible_pool(pool)
     with pytest.raises(PoolSpecError, match=says):
