@@ -9,7 +9,7 @@ _COMPANION = re.compile(
     r"(readme|licen[cs]e|copying|copyright|notice|attributions?|citation|authors|changelog)"
     r"(\.(md|txt|rst|cff|bib|html|pdf))?"
     # What curation-assets, Spark and Hugging Face write beside data, and what repositories and desktops keep.
-    r"|_complete\.json|_success|dataset_infos?\.json|\.git(attributes|ignore|keep)?|\.cache|\.ds_store|thumbs\.db"
+    r"|_(complete|pool)\.json|_success|dataset_infos?\.json|\.git(attributes|ignore|keep)?|\.cache|\.ds_store|thumbs\.db"
     r"|desktop\.ini|__macosx"
 )
 _NUMBERED = re.compile(r"\.[0-9]+")

@@ -17,8 +17,8 @@ from curation_assets_tests.formats.tars import image_bytes, summary
 
 QUIET = [
     "README", "README.md", "readme.txt", "LICENSE", "LICENCE.txt", "COPYING", "NOTICE", "ATTRIBUTION.txt",
-    "CITATION.cff", "CITATION.bib", "_complete.json", "_SUCCESS", ".gitattributes", ".DS_Store", "Thumbs.db",
-    "dataset_info.json", "x/y/README.md",
+    "CITATION.cff", "CITATION.bib", "_complete.json", "_pool.json", "_SUCCESS", ".gitattributes", ".DS_Store",
+    "Thumbs.db", "dataset_info.json", "x/y/README.md",
 ]  # fmt: skip
 LOUD = [
     "license_plates.zip",
