@@ -25,6 +25,9 @@ _SETTINGS = {
         "encoder": "x",
         "id_field": "key",
         "text_field": "caption",
+        # Copies of a project have other inodes and change times; its files are the same.
+        "check": "digest",
+        "max_gone_share": 1.0,
     },
     "levels": [{"n_clusters": 20}, {"n_clusters": 6}],
     "deduplication": {"exact": False},

@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -111,8 +112,10 @@ def _killed(
 
 def _kill(command: ForkedCommand, *, whole_group: bool) -> int | None:
     """Kill a command, with or without the processes that it started."""
-    if whole_group:
-        os.killpg(command.process, signal.SIGKILL)
-    else:
-        os.kill(command.process, signal.SIGKILL)
+    # It may have ended by itself meanwhile.
+    with suppress(ProcessLookupError):
+        if whole_group:
+            os.killpg(command.process, signal.SIGKILL)
+        else:
+            os.kill(command.process, signal.SIGKILL)
     return command.wait()
