@@ -90,6 +90,11 @@ def extension_of(name: str) -> str:
     return found if _EXTENSION.fullmatch(found) else NO_EXTENSION
 
 
+def standing(left_out: LeftOut) -> LeftOut:
+    """The counts without unfinished downloads, which come and go while a pool grows."""
+    return {cause: kinds for cause, kinds in left_out.items() if cause != Cause.UNFINISHED}
+
+
 @dataclass(frozen=True, slots=True)
 class LeftOutLine:
     """What is left out for one cause, in words."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from curation_assets.formats.accounts import standing
 from curation_assets.graph.base import ExtraInput, Step
 from curation_assets.graph.relations import fit_steps, rows_step
 from curation_assets.storage.evaluation import load_evaluation_digest
@@ -193,7 +194,7 @@ class Freshness:
             case ExtraInput.FIT_ROWS:
                 return _FIT_ROWS, self._fit_rows_digest() or ""
             case ExtraInput.LEFT_OUT:
-                return _LEFT_OUT, fingerprint(load_left_out(self._storage.folder))
+                return _LEFT_OUT, fingerprint(standing(load_left_out(self._storage.folder)))
 
     def _fit_rows_digest(self) -> str | None:
         rows = self.fit_rows()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
-from curation_assets.formats.accounts import left_out_table
+from curation_assets.formats.accounts import left_out_table, standing
 from curation_assets.formats.base import ShardReader
 from curation_assets.pools import PoolSpec, TargetSettings
 from curation_assets.pools.secrets import shown as without_secrets
@@ -187,7 +187,7 @@ def _summarise_atlas(spec: PoolSpec, atlas: Atlas) -> AtlasSummary | None:
 
 def _left_out(storage: PoolStorage) -> list[LeftOutSummary]:
     files, members = left_out_of_pool(storage, storage.shard_facts(RawPool.asset))
-    lines = (*left_out_table(files), *left_out_table(members, "member"))
+    lines = (*left_out_table(standing(files)), *left_out_table(members, "member"))
     return [LeftOutSummary(line.n, line.what, line.kinds) for line in lines]
 
 
