@@ -12,7 +12,7 @@ from curation_assets_tests.kills.embeddings_pool import EmbeddingsProject
 
 # When something was made, how long that took, and the seal over a document with such values.
 _TIMES = {
-    "made_at", "since", "decided_at", "seal", "seconds", "share", "samples_per_second", "bottleneck",
+    "made_at", "since", "gone_since", "decided_at", "seal", "seconds", "share", "samples_per_second", "bottleneck",
 }  # fmt: skip
 # The report shows these times, so its own size and digests follow them.
 _REPORT_FACTS = "curation_report/facts.json"
