@@ -27,6 +27,6 @@ def removals_are_few(pool: PoolAccess) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         passed=not found,
         severity=dg.AssetCheckSeverity.WARN,
-        description=" ".join(removal_lines(pool.spec, pool.storage)) if found else words,
+        description=" ".join(removal_lines(pool.spec, pool.storage, found)) if found else words,
         metadata={"allowed_share": limit, "n_wrong": len(found), **table("large_removals", rows)},
     )

@@ -12,7 +12,7 @@ import polars as pl
 from curation_assets.pools import PoolSpec
 from curation_assets.storage.fates import KIND_WORDS, SEMANTIC
 from curation_assets.storage.pool_storage import PoolStorage
-from curation_assets.storage.tables import LABEL_PREFIX
+from curation_assets.storage.tables import LABEL_PREFIX, Embedded
 
 FEWEST_REMOVED = 5
 """Samples that must be removed of a shard or a label before its share says anything."""
@@ -56,7 +56,8 @@ def large_removals(spec: PoolSpec, storage: PoolStorage) -> list[LargeRemoval]:
     evidence = storage.duplicates().evidence.read()
     if len(evidence) < FEWEST_REMOVED:
         return []
-    keys = [shard.key for shard in storage.shards() if storage.embedded(shard.key).facts()]
+    embedded = storage.shard_facts(Embedded.asset)
+    keys = [shard.key for shard in storage.shards() if shard.key in embedded]
     evidence = evidence.filter(pl.col("shard").is_in(keys))
     found = [*_by_shard(spec, storage, evidence), *_by_label(spec, storage, keys, evidence)]
     limit = spec.deduplication.max_removed_share
@@ -65,9 +66,11 @@ def large_removals(spec: PoolSpec, storage: PoolStorage) -> list[LargeRemoval]:
     )
 
 
-def removal_lines(spec: PoolSpec, storage: PoolStorage) -> Iterator[str]:
-    """The large removals as sentences, with the remedy."""
-    found = large_removals(spec, storage)
+def removal_lines(
+    spec: PoolSpec, storage: PoolStorage, found: Sequence[LargeRemoval] | None = None
+) -> Iterator[str]:
+    """The large removals as sentences, with the remedy; `found` are those of `large_removals`, if they are known."""
+    found = large_removals(spec, storage) if found is None else found
     if found and spec.deduplication:
         limit = spec.deduplication.max_removed_share
         for group in found[:_LINES]:
