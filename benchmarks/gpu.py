@@ -31,7 +31,7 @@ from curation_assets.algorithms.search.cuda import launches, row_launches
 from curation_assets.algorithms.search.cuda.rounding import HalfRows
 from curation_assets.algorithms.search.cuda.search import CudaCentroids, Decided
 from curation_assets.algorithms.search.cuda.sums import add_rows
-from curation_assets.algorithms.search.plain import PlainCentroids
+from curation_assets.algorithms.search.plain.search import PlainCentroids
 
 ROWS_AT_ONCE = 16_384
 CHECKED_ROWS = 256

@@ -124,7 +124,7 @@ def add_rows(
     mass: np.ndarray,
     sums: np.ndarray,
 ) -> None:
-    """Add weight * x to the sums of x's cluster, columns `start` to `stop` - 1; see `row_sums.add_rows`."""
+    """Add weight * x to the sums of x's cluster, columns `start` to `stop` - 1; see `Arithmetic.add_rows`."""
     for p in range(len(rows)):
         i, c, weight = rows[p], clusters[p], mass[p]
         for j in range(start, stop):

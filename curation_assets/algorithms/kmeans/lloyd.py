@@ -16,11 +16,11 @@ import numpy as np
 import torch
 
 from curation_assets.algorithms.kmeans.centroid_sums import SumDelta
-from curation_assets.algorithms.kmeans.row_sums import add_rows
 from curation_assets.algorithms.kmeans.tiles import TiledRows
 from curation_assets.algorithms.search.base import Found, NearestCentroids
 from curation_assets.algorithms.search.codebook import Codebook
 from curation_assets.algorithms.search.pairs import (
+    add_rows,
     moved_centroids,
     reported_distance,
     squared_distances,

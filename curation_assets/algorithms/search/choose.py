@@ -13,10 +13,10 @@ from curation_assets.algorithms.search.codebook import MOST_CENTROIDS, Codebook
 from curation_assets.algorithms.search.cpu.search import LARGEST_NORM, CpuCentroids
 from curation_assets.algorithms.search.cpu.sketch import Basis, SketchKind, WholeRows
 from curation_assets.algorithms.search.cuda import rounding as cuda_rounding
-from curation_assets.algorithms.search.cuda.presence import runs_kernels
 from curation_assets.algorithms.search.cuda.search import CudaCentroids
+from curation_assets.algorithms.search.kind import Kind, kind_of
 from curation_assets.algorithms.search.parts import CentroidsInParts
-from curation_assets.algorithms.search.plain import PlainCentroids
+from curation_assets.algorithms.search.plain.search import PlainCentroids
 from curation_assets.algorithms.search.rounding import bfloat16_is_faster
 
 RowBasis = Basis
@@ -33,7 +33,7 @@ class Choice:
     """
 
     is_plain: bool = False
-    """Search as on a device that has no way of its own."""
+    """Search by the reference."""
     is_rounded: bool | None = None
     """Whether products in bfloat16 are faster; None measures it."""
     directions: SketchKind = _SKETCHES
@@ -56,6 +56,10 @@ class Choice:
     """Centroids times dimensions from which they do."""
     fewest_whole_pairs: int = 100_000
     """Rows times centroids from which they do."""
+
+    def kind_for(self, device: torch.device) -> Kind:
+        """The implementation that searches on a device."""
+        return Kind.PLAIN if self.is_plain else kind_of(device)
 
     def rounds(self) -> bool:
         """Whether products in bfloat16 are taken."""
@@ -106,10 +110,10 @@ def nearest_centroids(
         choice: None takes what was measured.
     """
     choice = choice or MEASURED
-    device = book.centroids.device
-    if not choice.is_plain and runs_kernels(device) and _pays_for_kernels(book, n_rows):
+    kind = choice.kind_for(book.centroids.device)
+    if kind is Kind.CUDA and _pays_for_kernels(book, n_rows):
         return CudaCentroids(book)
-    if device.type != "cpu" or choice.is_plain:
+    if kind is not Kind.CPU:
         return _in_parts(book, PlainCentroids)
     if like is None:
         viewer = _viewer(book, n_rows, basis, choice)
@@ -166,9 +170,8 @@ def row_basis(
 def view_bytes(dimension: int, device: str, choice: Choice | None = None) -> int:
     """Bytes of what is kept of a row from one search to the next."""
     choice = choice or MEASURED
-    if choice.is_plain:
-        return 0
-    if runs_kernels(torch.device(device)):
+    kind = choice.kind_for(torch.device(device))
+    if kind is Kind.CUDA:
         return cuda_rounding.row_bytes(dimension)
-    directions = choice.sketch(dimension) if device == "cpu" else None
+    directions = choice.sketch(dimension) if kind is Kind.CPU else None
     return 0 if directions is None else directions.row_bytes

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
 
-from curation_assets.algorithms.search.pairs import pair_scores, squared_lengths
-from curation_assets.algorithms.search.rounding import float32_accumulation, product_error
+from curation_assets.algorithms.search.pairs import arithmetic_of, pair_scores, squared_lengths
+from curation_assets.algorithms.search.rounding import product_error
 
 # Scores of a tile of rows against all centroids stay in the last-level cache: measured on 2 cores, k = 2,000,
 # d = 384, the search for the best two then adds 20 % to the product instead of 60 %.
@@ -60,8 +59,7 @@ class Codebook:
 
     def scores(self, block: torch.Tensor) -> torch.Tensor:
         """Scores of rows float32 (b, d) against all centroids, float32 (b, k)."""
-        with nullcontext() if block.device.type == "cpu" else float32_accumulation():
-            return torch.addmm(self.bias, block, self.centroids.T)
+        return arithmetic_of(block.device).scores(block, self.centroids, self.bias)
 
     def scores_of(
         self, block: torch.Tensor, clusters: torch.Tensor, rows: torch.Tensor | None = None

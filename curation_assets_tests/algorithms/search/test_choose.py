@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from curation_assets.algorithms.search import choose
+from curation_assets.algorithms.search import choose, kind
 from curation_assets.algorithms.search.choose import Choice, nearest_centroids, row_basis, view_bytes
 from curation_assets.algorithms.search.codebook import MOST_CENTROIDS, Codebook
 from curation_assets.algorithms.search.cpu.search import CpuCentroids
 from curation_assets.algorithms.search.cpu.sketch import Basis
 from curation_assets.algorithms.search.cuda.search import CudaCentroids
+from curation_assets.algorithms.search.kind import Kind
 from curation_assets.algorithms.search.parts import CentroidsInParts
-from curation_assets.algorithms.search.plain import PlainCentroids
+from curation_assets.algorithms.search.plain.search import PlainCentroids
 from curation_assets_tests.algorithms.small_fits import CHOICES
 
 
@@ -99,16 +100,16 @@ def test_what_rows_keep(is_rounded: bool) -> None:
 
 
 def test_what_rows_keep_on_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choose, "runs_kernels", lambda device: device.type == "cuda")
+    monkeypatch.setattr(kind, "runs_kernels", lambda device: device.type == "cuda")
     assert view_bytes(384, "cuda") == 2 * 384 + 8
     assert view_bytes(385, "cuda:1") == 2 * 448 + 8
     assert view_bytes(384, "cuda", Choice(is_plain=True)) == 0
-    monkeypatch.setattr(choose, "runs_kernels", lambda _: False)
+    monkeypatch.setattr(kind, "runs_kernels", lambda _: False)
     assert view_bytes(384, "cuda") == 0
 
 
 def test_kernels_are_chosen_where_they_run_and_pay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choose, "runs_kernels", lambda _: True)
+    monkeypatch.setattr(choose, "kind_of", lambda _: Kind.CUDA)
     assert isinstance(nearest_centroids(book_of(1000, 8), 10_000), CudaCentroids)
     assert isinstance(nearest_centroids(book_of(1, 8), 10_000), CudaCentroids)
     assert isinstance(nearest_centroids(book_of(MOST_CENTROIDS + 1, 6), 200), CudaCentroids)

@@ -17,7 +17,7 @@ from curation_assets.algorithms.search.cpu.search import CpuCentroids
 from curation_assets.algorithms.search.cpu.sketch import Basis, WholeRows
 from curation_assets.algorithms.search.cuda.search import CudaCentroids
 from curation_assets.algorithms.search.parts import CentroidsInParts
-from curation_assets.algorithms.search.plain import PlainCentroids
+from curation_assets.algorithms.search.plain.search import PlainCentroids
 from curation_assets_tests.algorithms.search.cuda.kernels_here import (
     device_of_kernels,
     use_small_searches,

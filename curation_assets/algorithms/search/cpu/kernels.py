@@ -1,7 +1,4 @@
-"""Scores and distances of pairs of a row and a centroid, and searches among centroids, on the CPU.
-
-Sums in float32 are in no particular order; `rounding.product_error` bounds the error of any.
-"""
+"""Searches among centroids on the CPU: tensors to the compiled loops."""
 
 from __future__ import annotations
 
@@ -10,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from curation_assets.algorithms.compiled import find_moved, score_pairs, square_pairs, top_two_rows
+from curation_assets.algorithms.compiled import top_two_rows
 from curation_assets.algorithms.search.cpu.bounded_search import Answers, RowLimits, Task, search_rows
-from curation_assets.algorithms.threads import VALUE_WORK, in_parts
+from curation_assets.algorithms.threads import in_parts
 
 if TYPE_CHECKING:
     from curation_assets.algorithms.search.codebook import Codebook
@@ -21,47 +18,6 @@ if TYPE_CHECKING:
 _SCORES_BYTES = 4 * 2**20
 # Share of open centroids beyond which a product with all of them is faster than scoring them two by two.
 _MOST_OPEN = 0.7
-
-
-def pair_scores(
-    block: torch.Tensor,
-    rows: torch.Tensor | None,
-    centroids: torch.Tensor,
-    bias: torch.Tensor,
-    clusters: torch.Tensor,
-) -> torch.Tensor:
-    """Scores x.c + bias of (row, centroid) pairs, float32 (p,); arguments as of `pairs.pair_scores`."""
-    rows = torch.arange(len(clusters)) if rows is None else rows
-    result = torch.empty(len(rows), dtype=torch.float32)
-    arrays = [tensor.numpy() for tensor in (block, rows, centroids, bias, clusters, result)]
-    in_parts(lambda start, stop: score_pairs(start, stop, *arrays), len(rows), VALUE_WORK * block.shape[1])
-    return result
-
-
-def pair_squared_distances(
-    block: torch.Tensor, rows: torch.Tensor | None, centroids: torch.Tensor, clusters: torch.Tensor
-) -> torch.Tensor:
-    """Squared distances |x - c|^2 of (row, centroid) pairs, float64 (p,); see `pairs.squared_distances`."""
-    rows = torch.arange(len(clusters)) if rows is None else rows
-    result = torch.empty(len(rows), dtype=torch.float64)
-    arrays = [tensor.numpy() for tensor in (block, rows, centroids, clusters, result)]
-    in_parts(lambda start, stop: square_pairs(start, stop, *arrays), len(rows), VALUE_WORK * block.shape[1])
-    return result
-
-
-def squared_lengths(block: torch.Tensor) -> torch.Tensor:
-    """Squared lengths, float64 (b,), of float32 rows (b, d) on the CPU."""
-    # The distance to the origin: the same fixed order of the sum as for distances.
-    origin, number = torch.zeros(1, block.shape[1]), torch.zeros(len(block), dtype=torch.int64)
-    return pair_squared_distances(block, None, origin, number)
-
-
-def moved_rows(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
-    """Which rows of two matrices, both float32 (k, d) on the CPU, differ, bool (k,)."""
-    is_moved = torch.empty(len(before), dtype=torch.bool)
-    arrays = [tensor.numpy() for tensor in (before, after, is_moved)]
-    in_parts(lambda start, stop: find_moved(start, stop, *arrays), len(before), VALUE_WORK * before.shape[1])
-    return is_moved
 
 
 def search_bounded(

@@ -10,8 +10,9 @@ import torch
 
 from curation_assets.algorithms.search.base import Found, NearestCentroids, SearchedRows
 from curation_assets.algorithms.search.codebook import TILE_BYTES, Codebook
+from curation_assets.algorithms.search.cpu.arithmetic import CpuArithmetic
 from curation_assets.algorithms.search.cpu.bounded_search import Answers, RowLimits
-from curation_assets.algorithms.search.cpu.kernels import search_all, search_bounded, squared_lengths
+from curation_assets.algorithms.search.cpu.kernels import search_all, search_bounded
 from curation_assets.algorithms.search.cpu.sketch import Basis, Sketches, WholeRows
 from curation_assets.algorithms.search.rounding import (
     PRODUCT_ROUNDOFF,
@@ -118,7 +119,7 @@ class SketchedCentroids:
             numbers = torch.argsort(groups, stable=True)
             positions = torch.argsort(numbers)
             book, coordinates = book[numbers], coordinates.index_select(0, numbers)
-        squared = squared_lengths(coordinates)
+        squared = CpuArithmetic().squared_lengths(coordinates)
         halves, kind, width = (-0.5 * squared).float(), viewer.kind, coordinates.shape[1]
         sketches = torch.zeros(-(-len(book) // _COLUMNS) * _COLUMNS, kind.columns, dtype=kind.dtype)
         here, residual = sketches[: len(book)], 0.0

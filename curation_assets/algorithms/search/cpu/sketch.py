@@ -27,7 +27,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from curation_assets.algorithms.search.cpu.kernels import squared_lengths
+from curation_assets.algorithms.search.cpu.arithmetic import CpuArithmetic
 from curation_assets.algorithms.search.rounding import (
     UNIT_ROUNDOFF,
     VALUE_ROUNDOFF,
@@ -139,7 +139,7 @@ class Basis:
 
         def fill(part: slice, coordinates: torch.Tensor, nearest: torch.Tensor) -> None:
             values[part, : coordinates.shape[1]], values[part, coordinates.shape[1] :] = coordinates, 1
-            rests[part] = 0.5 * (norms[part].double().square() - squared_lengths(coordinates))
+            rests[part] = 0.5 * (norms[part].double().square() - CpuArithmetic().squared_lengths(coordinates))
             if self.kind.is_rounded:
                 residuals[part] = rounding_residuals(coordinates)
             groups[part] = nearest

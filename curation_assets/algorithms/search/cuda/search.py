@@ -28,7 +28,7 @@ from curation_assets.algorithms.search.cuda.rounding import (
     ScoreError,
 )
 from curation_assets.algorithms.search.parts import CentroidsInParts
-from curation_assets.algorithms.search.plain import PlainCentroids
+from curation_assets.algorithms.search.plain.search import PlainCentroids
 
 Answer = TypeVar("Answer", bound=Found)
 # Rows that are searched for together, as float32. More would save no launches that count.

@@ -9,10 +9,12 @@ from importlib.metadata import version
 import pytest
 import torch
 
+from curation_assets.algorithms.search import choose, pairs
 from curation_assets.algorithms.search.base import SearchedRows
 from curation_assets.algorithms.search.codebook import Codebook
 from curation_assets.algorithms.search.cuda import launches, row_launches
 from curation_assets.algorithms.search.cuda.search import CudaCentroids
+from curation_assets.algorithms.search.kind import Kind
 
 SMALL_TILE = launches.Tile(16, 32, 4, 2)
 
@@ -32,6 +34,12 @@ def use_small_searches(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setattr(row_launches, name, 256)
         monkeypatch.setattr(launches, "_REACH_PAIRS", 256)
         monkeypatch.setattr(launches, "tile_for", lambda *_: SMALL_TILE)
+
+
+def use_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the implementation for CUDA serve the tensors of this process, on whatever device they are."""
+    monkeypatch.setattr(choose, "kind_of", lambda _: Kind.CUDA)
+    monkeypatch.setattr(pairs, "kind_of", lambda _: Kind.CUDA)
 
 
 def _interprets() -> bool:

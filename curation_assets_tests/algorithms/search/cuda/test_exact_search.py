@@ -12,7 +12,7 @@ from curation_assets.algorithms.search.cuda import launches, search
 from curation_assets.algorithms.search.cuda.launches import Tile
 from curation_assets.algorithms.search.cuda.rounding import HalfCentroids, HalfRows, ScoreError, row_bytes
 from curation_assets.algorithms.search.cuda.search import CudaCentroids
-from curation_assets.algorithms.search.plain import PlainCentroids
+from curation_assets.algorithms.search.plain.search import PlainCentroids
 from curation_assets_tests.algorithms.search.cuda.kernels_here import SMALL_TILE, use_small_searches
 
 from . import reference

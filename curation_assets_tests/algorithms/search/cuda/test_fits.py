@@ -5,12 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from curation_assets.algorithms.kmeans import row_sums
 from curation_assets.algorithms.kmeans.fit import KMeansFit, fit_kmeans
 from curation_assets.algorithms.kmeans.tiles import TiledRows
 from curation_assets.algorithms.search import choose
 from curation_assets.algorithms.search.cuda.search import CudaCentroids
-from curation_assets_tests.algorithms.search.cuda.kernels_here import device_of_kernels, use_small_searches
+from curation_assets_tests.algorithms.search.cuda.kernels_here import (
+    device_of_kernels,
+    use_kernels,
+    use_small_searches,
+)
 from curation_assets_tests.algorithms.small_fits import blobs, prepared
 
 
@@ -27,8 +30,7 @@ def test_fits_have_the_bytes_of_the_cpu(
     expected = fit(metric, resident_bytes)
     device_of_kernels()
     use_small_searches(monkeypatch)
-    monkeypatch.setattr(choose, "runs_kernels", lambda _: True)
-    monkeypatch.setattr(row_sums, "runs_kernels", lambda _: True)
+    use_kernels(monkeypatch)
     monkeypatch.setattr(choose, "_pays_for_kernels", lambda *_: True)
     searches = []
     monkeypatch.setattr(choose, "CudaCentroids", lambda book: searches.append(book) or CudaCentroids(book))

@@ -20,7 +20,7 @@ from curation_assets.algorithms.search.cuda.presence import runs_kernels
 from curation_assets.algorithms.search.cuda.rounding import PIECE, HalfCentroids, HalfRows
 from curation_assets.algorithms.search.cuda.search import CudaCentroids
 from curation_assets.algorithms.search.cuda.sums import add_rows
-from curation_assets.algorithms.search.plain import PlainCentroids
+from curation_assets.algorithms.search.plain.search import PlainCentroids
 
 from . import reference
 

@@ -1,0 +1,1 @@
+"""The reference: plain torch for any device, slow and short."""
