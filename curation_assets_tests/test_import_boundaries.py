@@ -74,7 +74,9 @@ ROOMS: dict[str, set[str]] = {
     "steps/soundness": {*_STORED, "steps/damage"},
     "steps/context": {*_STORED, "engines", "encoders"},
     "steps/damage": _STORED,
-    "steps/feasibility": {*_STORED, "steps/context", "steps/soundness", "steps/comparison", "steps/ingest"},
+    "steps/feasibility": {
+        *_STORED, "encoders/packages", "steps/context", "steps/soundness", "steps/comparison", "steps/ingest",
+    },
     "steps/listing": {*_STORED, "steps/context", "steps/cleaning", "steps/comparison"},
     "steps/packing": {*_STORED, "steps/context"},
     "steps/shard_task": {*_STORED, "steps/context", "faults"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from curation_assets.encoders.base import Encoder
+from curation_assets.encoders.packages import require_encoder_packages
 from curation_assets.pools import EncoderSettings
 
 __all__ = ["Encoder", "build_encoder"]
@@ -19,5 +20,6 @@ def build_encoder(settings: EncoderSettings) -> Encoder:
         PoolSpecError: if the device, the model, its package or its weights are missing; the message says which
             and what to do.
     """
+    require_encoder_packages(settings)
     encoder: Encoder = import_module(f"{__name__}.{settings.kind}").ENCODER(settings)
     return encoder

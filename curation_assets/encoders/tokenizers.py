@@ -13,6 +13,7 @@ import numpy as np
 
 from curation_assets.encoders.base import library_errors
 from curation_assets.encoders.local_models import find_local_folder
+from curation_assets.encoders.packages import require_modules
 from curation_assets.encoders.pieces import count_in_pieces
 from curation_assets.errors import PoolSpecError
 from curation_assets.pools import EncoderSettings, SentenceTransformersEncoderSettings
@@ -165,6 +166,7 @@ def _tokenizer_folder(model: Path, name: str) -> Path:
 
 
 def _load(name: str, folder: Path | None, setting: str) -> Tokenizer:
+    require_modules(f"{setting} is '{name}', whose tokenizer", ("tokenizers", "transformers"))
     from tokenizers import Tokenizer
     from transformers import AutoTokenizer
 

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 
+from curation_assets.encoders.packages import require_encoder_packages
 from curation_assets.errors import CurationError, PoolSpecError
 from curation_assets.formats.base import RawSample, Rejection, ShardReader, SourceFile
 from curation_assets.pools import EmbeddingsSource
@@ -50,12 +51,14 @@ def require_feasible_pool(pool: PoolAccess) -> None:
 
 
 def require_encodable_pool(pool: PoolAccess) -> None:
-    """`require_feasible_pool`, and no id that stands for different samples.
+    """`require_feasible_pool`, an encoder whose packages are installed, and no id that stands for different samples.
 
     Raises:
-        PoolSpecError: as `require_feasible_pool`; if files repeat each other's ids.
+        PoolSpecError: as `require_feasible_pool`; if a package is missing; if files repeat each other's ids.
         CurationError: if too many samples are rejected.
     """
+    if pool.spec.encoder is not None:
+        require_encoder_packages(pool.spec.encoder)
     require_feasible_pool(pool)
     storage = pool.storage
     made = storage.shard_facts(RawPool.asset)
