@@ -40,7 +40,7 @@ from curation_assets.algorithms.kmeans.tiles import FitMemory
 from curation_assets.algorithms.preprocessing import PreparedRows, fit_preprocessing
 from curation_assets.algorithms.rows import ArrayRows, Rows, read_chunks
 from curation_assets.algorithms.splitting import split_level
-from curation_assets.algorithms.tree import Level, assign_to_level
+from curation_assets.algorithms.tree import Level
 
 MEMORY_BUDGET = 4 * 10**9
 SIZES: dict[int, list[LevelSpec]] = {
@@ -130,8 +130,9 @@ def split(fitter: LevelFitter, inputs: Rows) -> Level:
 
 def assign_all(pool: Rows, level: Level) -> None:
     """Assign every row to its level-1 cluster."""
+    assigner = level.assigner(metric="cosine")
     for _, block in read_chunks(pool):
-        assign_to_level(block, level.centroids, level.coarse, metric="cosine", device="cpu")
+        assigner.assign(block)
 
 
 def grouped(stage: StageCost) -> tuple[int, str]:

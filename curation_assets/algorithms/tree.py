@@ -9,7 +9,7 @@ import numpy as np
 from curation_assets.algorithms.preprocessing import Preprocessing
 from curation_assets.algorithms.resampling import ResampledSubset
 from curation_assets.algorithms.rows import ArrayRows, Rows, chunk_bounds
-from curation_assets.algorithms.search.assigner import assign
+from curation_assets.algorithms.search.assigner import Assigner
 from curation_assets.algorithms.search.groups import assign_inside
 from curation_assets.algorithms.settings import Metric
 
@@ -46,40 +46,52 @@ class Level:
         """Clusters of the level."""
         return len(self.centroids)
 
-    def assign(
-        self, block: np.ndarray, *, metric: Metric, device: str = "cpu"
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Cluster and distance of prepared rows of shape (n, d); see `assign_to_level`."""
-        return assign_to_level(block, self.centroids, self.coarse, metric=metric, device=device)
+    def assigner(self, *, metric: Metric, device: str = "cpu") -> LevelAssigner:
+        """Assigns other rows to the clusters of the level."""
+        return LevelAssigner(self.centroids, self.coarse, metric=metric, device=device)
 
 
-def assign_to_level(
-    block: np.ndarray,
-    centroids: np.ndarray,
-    coarse: CoarseClusters | None,
-    *,
-    metric: Metric,
-    device: str = "cpu",
-) -> tuple[np.ndarray, np.ndarray]:
-    """Nearest cluster of prepared rows, within the nearest coarse cluster where the level was split.
+class LevelAssigner:
+    """Assigns blocks of rows to the clusters of a level; centroids are prepared once.
 
     Args:
-        block: float32 (n, d).
-        centroids: float32 (k, d).
-        coarse: of a split level.
+        centroids: float32 (k, d); those of a split level may be memory-mapped.
+        coarse: of a split level: a row's cluster is the nearest one within its nearest coarse cluster.
         metric: how distances are reported.
         device: torch device.
-
-    Returns:
-        clusters int64 (n,) and distances float32 (n,).
     """
-    if coarse is None:
-        return assign(block, centroids, metric=metric, device=device)
-    bounds = np.searchsorted(coarse.of_cluster, np.arange(len(coarse.centroids) + 1))
-    # A coarse cluster that lost all its rows was not split: nothing can be inside it.
-    filled = np.flatnonzero(np.diff(bounds))
-    found, _ = assign(block, coarse.centroids[filled], metric=metric, device=device)
-    return assign_inside(block, filled[found], centroids, bounds, metric=metric, device=device)
+
+    def __init__(
+        self, centroids: np.ndarray, coarse: CoarseClusters | None, *, metric: Metric, device: str = "cpu"
+    ) -> None:
+        self._centroids, self._metric, self._device = centroids, metric, device
+        self._is_split = coarse is not None
+        if coarse is not None:
+            self._bounds = np.searchsorted(coarse.of_cluster, np.arange(len(coarse.centroids) + 1))
+            # A coarse cluster that lost all its rows was not split: nothing can be inside it.
+            self._filled = np.flatnonzero(np.diff(self._bounds))
+            centroids = coarse.centroids[self._filled]
+        self._assigner = Assigner(centroids, metric=metric, device=device)
+
+    def assign(self, block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Cluster int64 (n,) and distance float32 (n,) of prepared rows, float32 (n, d)."""
+        found, distances = self._assigner.assign(block)
+        if not self._is_split:
+            return found, distances
+        of_row = self._filled[found]
+        return assign_inside(
+            block, of_row, self._centroids, self._bounds, metric=self._metric, device=self._device
+        )
+
+    def distances_to(self, block: np.ndarray, clusters: np.ndarray) -> np.ndarray:
+        """Distance float32 (n,) of prepared rows, float32 (n, d), to given clusters, int64 (n,).
+
+        Raises:
+            ValueError: if the level is split: its centroids are not held together.
+        """
+        if self._is_split:
+            raise ValueError("the level is split: assign rows to it, which gives the distances too")
+        return self._assigner.distances_to(block, clusters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +128,12 @@ class ClusterTree:
         if rows.dimension != dimension:
             raise ValueError(f"x has {rows.dimension} dimensions, the tree was fitted on {dimension}")
         clusters = np.empty((rows.n_rows, len(self.levels)), dtype=np.int64)
+        assigner = self.levels[0].assigner(metric=self.metric, device=device)
         for start, stop in chunk_bounds(rows):
             block = rows.read(start, stop)
             if not np.isfinite(block).all():
                 raise ValueError(f"rows {start} to {stop} of x hold values that are not finite: drop them")
-            clusters[start:stop, 0], _ = self.levels[0].assign(
-                self.preprocessing.apply(block), metric=self.metric, device=device
-            )
+            clusters[start:stop, 0], _ = assigner.assign(self.preprocessing.apply(block))
         self._climb(clusters)
         return clusters
 

@@ -17,7 +17,7 @@ from curation_assets.formats import build_reader
 from curation_assets.pools import PoolSpec
 from curation_assets.steps.ingest.accepted import ShardSource
 from curation_assets.steps.ingest.embed import embed_samples
-from curation_assets.steps.tree.assign import LevelAssigner
+from curation_assets.steps.tree.assign import ShardAssigner
 from curation_assets.steps.tree.fit import LevelFit
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import Shard, group_files
@@ -107,7 +107,7 @@ class Pool:
                     stage(writer)
             for shard in self.storage.shards():
                 with self.storage.output(f"level_{level}_assign", shard.key).writing(RECIPE) as writer:
-                    LevelAssigner(self.storage, level).assign_shard(shard.key, writer)
+                    ShardAssigner(self.storage, level).assign_shard(shard.key, writer)
 
     def select(self) -> pl.DataFrame:
         return make(self.spec, self.storage, "selection").table("selected.parquet")

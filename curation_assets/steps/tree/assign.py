@@ -15,20 +15,23 @@ from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.tables import Assigned
 
 
-class LevelAssigner:
-    """Assigns the rows of shards to the clusters of one level; reads the centroids once for many shards.
+class ShardAssigner:
+    """Assigns the rows of shards to the clusters of one level; reads and prepares the centroids once for many shards.
 
     At level 1 a row goes to its nearest centroid, above to the parent of its cluster.
     """
 
     def __init__(self, storage: PoolStorage, level: int, *, device: str = "cpu") -> None:
+        from curation_assets.algorithms.tree import LevelAssigner
+
         stored = storage.clusters(level)
-        self._storage, self._level, self._device = storage, level, device
+        self._storage, self._level = storage, level
         self._preprocessing = clusters.read_preprocessing(storage.clusters(1))
-        self._coarse = clusters.read_coarse(stored)
-        centroids = stored.centroids.read()
+        coarse, centroids = clusters.read_coarse(stored), stored.centroids.read()
         # A split level may have many centroids; only those of one coarse cluster are needed at a time.
-        self._centroids = np.array(centroids) if self._coarse is None else centroids
+        centroids = np.array(centroids) if coarse is None else centroids
+        metric = self._preprocessing.metric
+        self._assigner = LevelAssigner(centroids, coarse, metric=metric, device=device)
         self._parents = np.asarray(stored.assignments.read()) if level > 1 else None
 
     def assign_shard(self, shard: str, writer: OutputWriter) -> None:
@@ -39,10 +42,7 @@ class LevelAssigner:
         """
         from curation_assets.algorithms.preprocessing import PreparedRows
         from curation_assets.algorithms.rows import read_chunks
-        from curation_assets.algorithms.search.assigner import distances_to
-        from curation_assets.algorithms.tree import assign_to_level
 
-        metric = self._preprocessing.metric
         embedded = self._storage.embedded(shard)
         embedded.require_facts()
         rows = PreparedRows(StoredRows(embedded.vectors.path), self._preprocessing)
@@ -54,14 +54,10 @@ class LevelAssigner:
         for start, block in read_chunks(rows):
             stop = start + len(block)
             if self._parents is None or below is None:
-                found[start:stop], distances[start:stop] = assign_to_level(
-                    block, self._centroids, self._coarse, metric=metric, device=self._device
-                )
+                found[start:stop], distances[start:stop] = self._assigner.assign(block)
             else:
                 found[start:stop] = self._parents[below[start:stop]]
-                distances[start:stop] = distances_to(
-                    block, self._centroids, found[start:stop], metric=metric, device=self._device
-                )
+                distances[start:stop] = self._assigner.distances_to(block, found[start:stop])
         Assigned.rows.write(writer, pl.DataFrame({"cluster": found, "distance": distances}))
         writer.summary.update(
             n_rows=rows.n_rows,
@@ -71,7 +67,7 @@ class LevelAssigner:
 
 
 def assign_shard(step: StepContext) -> None:
-    """Assign a shard's rows, see `LevelAssigner.assign_shard`. Each process reads the centroids once."""
+    """Assign a shard's rows, see `ShardAssigner.assign_shard`. Each process reads the centroids once."""
     from curation_assets.pools.device import resolve_device
 
     storage, level = step.storage, step.step.level
@@ -83,6 +79,6 @@ def assign_shard(step: StepContext) -> None:
 
 
 @lru_cache(maxsize=1)
-def _assigner(storage_root: str, pool: str, level: int, device: str, centroids: str) -> LevelAssigner:
+def _assigner(storage_root: str, pool: str, level: int, device: str, centroids: str) -> ShardAssigner:
     """The assigner for centroids with this digest."""
-    return LevelAssigner(PoolStorage(storage_root, pool), level, device=device)
+    return ShardAssigner(PoolStorage(storage_root, pool), level, device=device)

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation_assets.algorithms.search import codebook
-from curation_assets.algorithms.search.assigner import assign, distances_to
+from curation_assets.algorithms.search import assigner, codebook
+from curation_assets.algorithms.search.assigner import Assigner, assign
 from curation_assets_tests.algorithms.small_fits import CHOICES
 
 
@@ -34,7 +34,7 @@ def test_nearest_is_exact_in_float64(seed: int) -> None:
     np.testing.assert_array_equal(clusters, expected)
     exact = np.linalg.norm(rows.astype(np.float64) - centroids[expected], axis=1)
     np.testing.assert_allclose(distances, exact, rtol=1e-6)
-    np.testing.assert_array_equal(distances_to(rows, centroids, clusters, metric="l2"), distances)
+    np.testing.assert_array_equal(Assigner(centroids, metric="l2").distances_to(rows, clusters), distances)
 
 
 def test_of_equal_centroids_the_lowest_index_wins() -> None:
@@ -62,9 +62,24 @@ def test_ways_to_search_tiles_and_threads_do_not_matter(monkeypatch: pytest.Monk
 def test_blocks_are_assigned_as_the_whole(n_rows: int) -> None:
     rows, centroids = close_calls(4)
     whole = assign(rows, centroids, metric="l2")
-    parts = [assign(rows[start : start + n_rows], centroids, metric="l2") for start in range(0, 500, n_rows)]
-    np.testing.assert_array_equal(np.concatenate([clusters for clusters, _ in parts]), whole[0])
-    np.testing.assert_array_equal(np.concatenate([distances for _, distances in parts]), whole[1])
+    kept = Assigner(centroids, metric="l2")
+    for assign_block in (kept.assign, lambda block: assign(block, centroids, metric="l2")):
+        parts = [assign_block(rows[start : start + n_rows]) for start in range(0, 500, n_rows)]
+        np.testing.assert_array_equal(np.concatenate([clusters for clusters, _ in parts]), whole[0])
+        np.testing.assert_array_equal(np.concatenate([distances for _, distances in parts]), whole[1])
+
+
+def test_centroids_are_prepared_again_only_for_more_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, centroids = close_calls(5)
+    made_for: list[int] = []
+    make = assigner.nearest_centroids
+    monkeypatch.setattr(
+        assigner, "nearest_centroids", lambda book, n, **more: made_for.append(n) or make(book, n, **more)
+    )
+    kept = Assigner(centroids, metric="l2")
+    for n in (100, 100, 7, 300, 0, 200):
+        kept.assign(rows[:n])
+    assert made_for == [100, 300]
 
 
 def test_cosine_distance_is_one_minus_cosine() -> None:

@@ -11,7 +11,7 @@ from curation_assets.algorithms import LevelSpec, fit_hierarchy
 from curation_assets.algorithms.search import groups as inside_assignment
 from curation_assets.algorithms.search.assigner import assign
 from curation_assets.algorithms.search.groups import assign_inside
-from curation_assets.algorithms.tree import CoarseClusters, assign_to_level
+from curation_assets.algorithms.tree import CoarseClusters, LevelAssigner
 
 WIDTHS = np.array([3, 0, 1, 40, 7, 7, 120, 2])
 BOUNDS = np.concatenate([[0], np.cumsum(WIDTHS)])
@@ -72,9 +72,12 @@ def test_no_row_falls_into_a_coarse_cluster_that_lost_its_rows() -> None:
     coarse = CoarseClusters(np.array([[0.0], [5.0], [9.0]], np.float32), np.array([0, 0, 2]))
     centroids = np.array([[-1.0], [1.0], [9.0]], np.float32)
     block = np.array([[0.5], [5.0], [4.4], [100.0]], np.float32)
-    clusters, distances = assign_to_level(block, centroids, coarse, metric="l2")
+    assigner = LevelAssigner(centroids, coarse, metric="l2")
+    clusters, distances = assigner.assign(block)
     assert clusters.tolist() == [1, 2, 1, 2]
     assert distances.tolist() == pytest.approx([0.5, 4.0, 3.4, 91.0], abs=1e-6)
+    with pytest.raises(ValueError, match="the level is split"):
+        assigner.distances_to(block, clusters)
 
 
 def test_rows_of_a_split_level_find_the_cluster_they_were_fitted_in() -> None:
@@ -85,6 +88,6 @@ def test_rows_of_a_split_level_find_the_cluster_they_were_fitted_in() -> None:
     specs = [LevelSpec(n_clusters=300, n_coarse_clusters=30), LevelSpec(n_clusters=10, resampling_steps=0)]
     tree = fit_hierarchy(x, specs, seed=1)
     block = tree.preprocessing.apply(x)
-    clusters, distances = tree.levels[0].assign(block, metric="cosine")
+    clusters, distances = tree.levels[0].assigner(metric="cosine").assign(block)
     np.testing.assert_array_equal(clusters, tree.levels[0].assignments)
     np.testing.assert_array_equal(distances, tree.levels[0].distances)
