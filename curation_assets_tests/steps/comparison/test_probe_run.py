@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from curation_assets_tests.projects import SMALL_POOL, make_project
+from curation_assets_tests.projects import SMALL_POOL, Project, copy_project
 
 # Returns the level of each candidate, and its negative, and notes that it ran.
 JUDGE = """
@@ -19,9 +19,9 @@ print(json.dumps({name: {"high": level, "low": -level} for name, level in levels
 """
 
 
-def test_the_probe_runs_before_the_selection_that_asks_for_it(tmp_path: Path) -> None:
-    project = make_project(tmp_path, n_images=48)
-    (tmp_path / "judge.py").write_text(JUDGE)
+def test_the_probe_runs_before_the_selection_that_asks_for_it(finished: Project, tmp_path: Path) -> None:
+    project = copy_project(finished, tmp_path / "project")
+    (project.folder / "judge.py").write_text(JUDGE)
     probe: dict[str, Any] = {"command": [sys.executable, "judge.py"], "n_seeds": 1, "figure": "high"}
     settings = {
         **SMALL_POOL,
@@ -35,7 +35,7 @@ def test_the_probe_runs_before_the_selection_that_asks_for_it(tmp_path: Path) ->
         code, output = project.run("run", "--pool", "emoji")
         assert code == 0, output
         level = project.storage.selection().require_facts().summary["balance_from"]["small"]
-        return level, len((tmp_path / "runs.txt").read_text().splitlines()), output
+        return level, len((project.folder / "runs.txt").read_text().splitlines()), output
 
     assert run()[:2] == (3, 1)
     # Another figure draws again without the command.
