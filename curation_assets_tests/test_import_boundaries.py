@@ -54,11 +54,14 @@ ROOMS: dict[str, set[str]] = {
         *_BASE, "algorithms/balance", "algorithms/kmeans", "algorithms/preprocessing", "algorithms/randomness",
         "algorithms/search",
     },
-    "algorithms/duplicates": {*_BASE, "algorithms/kmeans", "algorithms/preprocessing", "algorithms/search"},
+    "algorithms/neighbours": {*_BASE, "algorithms/search"},
+    "algorithms/duplicates": {
+        *_BASE, "algorithms/kmeans", "algorithms/neighbours", "algorithms/preprocessing", "algorithms/search",
+    },
     "algorithms/costs": {
         *_BASE, "algorithms/hierarchy", "algorithms/kmeans", "algorithms/search", "algorithms/splitting",
     },
-    "algorithms/atlas": {"algorithms/settings"},
+    "algorithms/atlas": {*_BASE, "algorithms/neighbours", "algorithms/search"},
     "pools": {"algorithms/settings", "errors"},
     "formats": {"pools", "errors", "locations"},
     "encoders": {"pools", "errors"},

@@ -6,17 +6,19 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from curation_assets.algorithms.kmeans.fit import fit_kmeans
+from curation_assets.algorithms.neighbours.exact import most_similar
 from curation_assets.algorithms.preprocessing import GRID_BITS
-from curation_assets.algorithms.rows import ArrayRows
+from curation_assets.algorithms.rows import ArrayRows, as_tensor
+from curation_assets.algorithms.search.pairs import squared_distances
 
 MEAN_CLUSTER_ROWS = 1000
 """Below a million rows; above, the square root balances the search for clusters with that inside them."""
 SAMPLE_PER_CLUSTER = 128
 VISITED_CLUSTERS = 4
 _MAX_ITERATIONS = 10
-_SCORE_BYTES = 64 * 2**20
 
 
 def n_coarse_clusters(n_rows: int) -> int:
@@ -62,7 +64,12 @@ class Visits:
 
 
 def visit_clusters(
-    block: np.ndarray, centroids: np.ndarray, *, threshold: float, most: int = VISITED_CLUSTERS
+    block: np.ndarray,
+    centroids: np.ndarray,
+    *,
+    threshold: float,
+    most: int = VISITED_CLUSTERS,
+    device: str = "cpu",
 ) -> Visits:
     """A row's own cluster, and the next nearest ones where near duplicates of it may lie.
 
@@ -71,43 +78,28 @@ def visit_clusters(
     across borders that are no further, and the pair meets where one of them is at home. Only the `most` nearest
     clusters are visited; what that misses was measured (docs/deduplication.md).
 
-    Scores are summed in float64 on the grid, without rounding: chunks and threads change nothing.
+    Cosines are exact, and of equal ones the lowest cluster counts: chunks, threads and the device change nothing.
 
     Args:
         block: float32 (n, d), prepared.
         centroids: float32 (k, d) on the grid.
         threshold: cosine of near duplicates.
         most: clusters of a row, its own among them.
+        device: torch device.
 
     Returns:
-        The visits, v = most. Peak memory: 64 MiB of scores.
+        The visits, v = most. Peak memory: a few candidates for each row.
     """
     most_here = min(most, len(centroids))
-    clusters = np.full((len(block), most), -1, dtype=np.int32)
-    similarities = np.empty(len(block))
-    wide = centroids.astype(np.float64)
+    rows, book = as_tensor(block, device), as_tensor(centroids, device)
+    nearest, best = most_similar(rows, book, most_here)
     # Half the angle of two unit rows at the threshold, as a distance from the plane between them: sin(acos(t) / 2).
     reach = math.sin(math.acos(min(1.0, threshold)) / 2)
-    step = max(1, _SCORE_BYTES // (8 * len(centroids)))
-    for start in range(0, len(block), step):
-        piece = slice(start, start + step)
-        scores = block[piece].astype(np.float64) @ wide.T
-        nearest = _largest(scores, most_here)
-        best = np.take_along_axis(scores, nearest, axis=1)
-        apart = np.linalg.norm(wide[nearest[:, :1]] - wide[nearest], axis=2)
-        # Distance of x from the border of c and c': (x.c - x.c') / |c - c'|, to be at most `reach`.
-        # Rows of two equal centroids have no border: they visit both.
-        across = best[:, :1] - best <= reach * apart
-        clusters[piece, :most_here] = np.where(across, nearest, -1)
-        similarities[piece] = best[:, 0]
-    return Visits(clusters, similarities)
-
-
-def _largest(scores: np.ndarray, most: int) -> np.ndarray:
-    """Columns of each row's largest scores, falling; of equal ones the lowest column first."""
-    if most < scores.shape[1]:
-        found = np.sort(np.argpartition(-scores, most - 1, axis=1)[:, :most], axis=1)
-    else:
-        found = np.broadcast_to(np.arange(scores.shape[1]), scores.shape)
-    order = np.argsort(-np.take_along_axis(scores, found, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(found, order, axis=1)
+    own = nearest[:, 0].repeat_interleave(most_here)
+    apart = squared_distances(book, own, book, nearest.flatten()).sqrt().reshape(nearest.shape)
+    # Distance of x from the border of c and c': (x.c - x.c') / |c - c'|, to be at most `reach`.
+    # Rows of two equal centroids have no border: they visit both.
+    across = best[:, :1] - best <= reach * apart
+    clusters = np.full((len(block), most), -1, dtype=np.int32)
+    clusters[:, :most_here] = torch.where(across, nearest, -1).cpu().numpy()
+    return Visits(clusters, best[:, 0].cpu().numpy().copy())

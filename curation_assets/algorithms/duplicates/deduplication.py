@@ -14,16 +14,20 @@ from enum import IntEnum
 from functools import partial
 
 import numpy as np
+import torch
 
-from curation_assets.algorithms.duplicates.near_duplicates import (
-    effective_threshold,
-    judge_cluster,
-    nearest_kept,
-)
+from curation_assets.algorithms.duplicates.near_duplicates import effective_threshold, judge_cluster
 from curation_assets.algorithms.kmeans.worker_pool import Spread, one_by_one
-from curation_assets.algorithms.rows import Rows, chunk_rows
+from curation_assets.algorithms.neighbours.exact import most_similar
+from curation_assets.algorithms.rows import Rows, as_tensor, chunk_rows
 
 BATCH_BYTES = 32 * 2**20
+Device = Callable[[], str]
+"""Gives the torch device of the process that asks: batches may be judged on other machines."""
+
+
+def _cpu() -> str:
+    return "cpu"
 
 
 class State(IntEnum):
@@ -60,6 +64,7 @@ def remove_near_duplicates(
     threshold: float,
     batch_bytes: int = BATCH_BYTES,
     spread: Spread = one_by_one,
+    device: Device = _cpu,
     on_progress: Callable[[int, int, int], None] | None = None,
 ) -> Removals:
     """Judge every open row; kept ones stand, and only clusters with open rows are read.
@@ -73,11 +78,12 @@ def remove_near_duplicates(
         batch_bytes: rows read together; one cluster at least.
         spread: where batches of clusters are judged. Batches judged at the same time know nothing of each other's
             decisions, which may take more rounds to the same result.
+        device: where rows are compared, asked for by whoever judges a batch. A batch is moved there once.
         on_progress: called with the round, the clusters done in it and the clusters it looks at.
 
     Returns:
         The removals. Memory: 25 bytes for each visit of a row that is open or kept in a touched cluster, beside
-        `batch_bytes` or the largest cluster's rows, twice.
+        `batch_bytes` or the largest cluster's rows, twice; the device holds them twice as well.
     """
     limit = effective_threshold(threshold)
     was_open = np.flatnonzero(states == State.OPEN)
@@ -92,7 +98,7 @@ def remove_near_duplicates(
         n_touched = max(n_touched, index.n_clusters)
         batches = (_judged(batch, states, n_visits) for batch in index.batches(most_rows))
         done = 0
-        for _, found in spread(partial(_judge, rows, limit), batches):
+        for _, found in spread(partial(_judge, rows, limit, device), batches):
             for removed_here, free, compared in found:
                 n_comparisons += compared
                 states[removed_here] = State.REMOVED
@@ -102,7 +108,9 @@ def remove_near_duplicates(
             if on_progress:
                 on_progress(n_rounds, done, index.n_clusters)
     removed = was_open[states[was_open] == State.REMOVED]
-    twins, similarities, n_more = _name_twins(rows, clusters, states, removed, rank, batch_bytes, spread)
+    twins, similarities, n_more = _name_twins(
+        rows, clusters, states, removed, rank, batch_bytes, spread, device
+    )
     return Removals(removed, twins, similarities, n_comparisons + n_more, n_rounds, n_touched)
 
 
@@ -131,16 +139,17 @@ def _judged(batch: list[np.ndarray], states: np.ndarray, n_visits: np.ndarray) -
     return found
 
 
-def _judge(rows: Rows, threshold: float, batch: list[_Cluster]) -> list[tuple[np.ndarray, np.ndarray, int]]:
+def _judge(
+    rows: Rows, threshold: float, device: Device, batch: list[_Cluster]
+) -> list[tuple[np.ndarray, np.ndarray, int]]:
     """Judge the open rows of some clusters, which are read from the shards together.
 
     OUT: of each cluster the removed rows, the open ones that it has nothing against, and pairs compared.
     """
-    needed = np.unique(np.concatenate([cluster.members for cluster in batch]))
-    block = rows.take(needed)
+    read = _Read.of(rows, [cluster.members for cluster in batch], device)
     found = []
     for cluster in batch:
-        inside = block[np.searchsorted(needed, cluster.members)]
+        inside = read.take(cluster.members)
         judged = judge_cluster(inside, cluster.is_open, cluster.is_final, threshold=threshold)
         free = cluster.members[judged.free & cluster.is_open]
         found.append((cluster.members[judged.removed], free, judged.n_comparisons))
@@ -155,6 +164,7 @@ def _name_twins(
     rank: np.ndarray,
     batch_bytes: int,
     spread: Spread,
+    device: Device,
 ) -> tuple[np.ndarray, np.ndarray, int]:
     twins = np.full(len(removed), -1, dtype=np.int64)
     similarities = np.full(len(removed), -np.inf)
@@ -165,7 +175,7 @@ def _name_twins(
     index = _ClusterIndex.of(clusters, is_kept | seeks, seeks, rank, is_kept)
     most_rows = chunk_rows(rows, batch_bytes)
     batches = ([_sides(members, is_kept) for members in batch] for batch in index.batches(most_rows))
-    for _, found in spread(partial(_nearest_kept, rows), batches):
+    for _, found in spread(partial(_nearest_kept, rows, device), batches):
         for seeking, named, cosines, compared in found:
             n_comparisons += compared
             at = np.searchsorted(removed, seeking)
@@ -181,7 +191,7 @@ def _sides(members: np.ndarray, is_kept: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def _nearest_kept(
-    rows: Rows, batch: list[tuple[np.ndarray, np.ndarray]]
+    rows: Rows, device: Device, batch: list[tuple[np.ndarray, np.ndarray]]
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
     """The nearest kept row of every removed one, in clusters that are read from the shards together.
 
@@ -190,14 +200,35 @@ def _nearest_kept(
     sides = [(seeking, kept) for seeking, kept in batch if len(kept)]
     if not sides:
         return []
-    needed = np.unique(np.concatenate([members for side in sides for members in side]))
-    block = rows.take(needed)
+    read = _Read.of(rows, [members for side in sides for members in side], device)
     found = []
     for seeking, kept in sides:
-        left, right = (block[np.searchsorted(needed, members)] for members in (seeking, kept))
-        nearest, cosines = nearest_kept(left, right)
+        nearest, cosines = (
+            part[:, 0].cpu().numpy() for part in most_similar(read.take(seeking), read.take(kept), 1)
+        )
         found.append((seeking, kept[nearest], cosines, len(kept) * len(seeking)))
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """Rows of a batch on the device of their judge."""
+
+    numbers: np.ndarray
+    """int64 (r,), ascending."""
+    block: torch.Tensor
+    """float32 (r, d)."""
+
+    @classmethod
+    def of(cls, rows: Rows, parts: list[np.ndarray], device: Device) -> _Read:
+        """The rows of all parts, which are read and moved together."""
+        numbers = np.unique(np.concatenate(parts))
+        return cls(numbers, as_tensor(rows.take(numbers), device()))
+
+    def take(self, members: np.ndarray) -> torch.Tensor:
+        """Some of them, float32 (m, d), in the order given."""
+        places = torch.from_numpy(np.searchsorted(self.numbers, members))
+        return self.block[places.to(self.block.device)]
 
 
 @dataclass(frozen=True, slots=True)

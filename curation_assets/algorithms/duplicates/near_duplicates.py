@@ -1,8 +1,7 @@
 """Near duplicates among prepared rows of one coarse cluster, and exact duplicates by digest.
 
-Prepared rows are whole multiples of 2^-24 and of unit length, so a cosine summed in float64 is exact, in whatever
-order. A float32 product decides the pairs that are clearly above or below the threshold; the others are summed
-again. What counts as a duplicate therefore does not depend on chunks, threads or the BLAS library.
+Rows are compared by `neighbours.exact`, on the device that they are on: what counts as a duplicate does not depend on
+chunks, threads, the device or the library that searches.
 """
 
 from __future__ import annotations
@@ -10,14 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
-from curation_assets.algorithms.search.rounding import product_error
+from curation_assets.algorithms.neighbours.exact import pairs_within
 
 # Prepared rows are off unit length by less than this, so rows of one direction reach no more than 1 minus it.
 _LENGTH_ERROR = 2.0**-20
 BLOCK_ROWS = 1024
 BLOCK_COLUMNS = 4096
-_PAIR_BYTES = 2**24
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +36,7 @@ class Verdicts:
 
 
 def judge_cluster(
-    rows: np.ndarray,
+    rows: torch.Tensor,
     is_open: np.ndarray,
     is_inner: np.ndarray,
     *,
@@ -51,15 +50,16 @@ def judge_cluster(
     clusters look at too is only kept if all of them agree: here it stays a candidate, which blocks rows after it.
 
     Args:
-        rows: float32 (m, d), prepared, in keep order.
+        rows: float32 (m, d), prepared, in keep order, on any device.
         is_open: bool (m,): to be judged; the others are kept already and stay.
         is_inner: bool (m,): no other cluster looks at the row.
         threshold: cosine, see `effective_threshold`.
         block_rows: rows judged at a time.
-        block_columns: rows they are compared with at a time: buffers take 5 bytes a pair.
+        block_columns: rows they are compared with at a time: if all are near duplicates, a pair takes 40 bytes.
 
     Returns:
-        Verdicts; those of rows that are not open are all false. Memory beside the rows: a copy of the candidates.
+        Verdicts; those of rows that are not open are all false. Memory beside the rows: that of a block's pairs, and
+        on the device a copy of its rows.
     """
     n_rows = len(rows)
     removed, blocked = np.zeros(n_rows, dtype=bool), np.zeros(n_rows, dtype=bool)
@@ -71,7 +71,7 @@ def judge_cluster(
         block = todo[start : start + block_rows]
         for first in range(0, len(candidates), block_columns):
             columns = candidates[first : first + block_columns]
-            left, right = close_pairs(rows[block], rows[columns], threshold)
+            left, right = _close_pairs(rows, block, columns, threshold)
             by_kept = is_kept[columns[right]]
             removed[block[left[by_kept]]] = True
             blocked[block[left[~by_kept]]] = True
@@ -84,7 +84,7 @@ def judge_cluster(
 
 
 def _settle_block(
-    rows: np.ndarray,
+    rows: torch.Tensor,
     block: np.ndarray,
     is_inner: np.ndarray,
     threshold: float,
@@ -97,7 +97,7 @@ def _settle_block(
     Every round keeps the rows without an earlier neighbour that may be kept and removes their neighbours, so it
     takes as many rounds as the longest chain, and no loop over rows.
     """
-    later, earlier = close_pairs(rows[block], rows[block], threshold)
+    later, earlier = _close_pairs(rows, block, block, threshold)
     # Each pair once, and no row with itself.
     once = later > earlier
     later, earlier = block[later[once]], block[earlier[once]]
@@ -115,77 +115,13 @@ def _settle_block(
         removed[falls] = True
 
 
-def close_pairs(left: np.ndarray, right: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs whose cosine is at least the threshold, exactly.
-
-    Args:
-        left: float32 (a, d), prepared.
-        right: float32 (b, d), prepared.
-        threshold: cosine.
-
-    Returns:
-        int64 positions in `left` and in `right`, sorted. Memory: 5 bytes for each of the a b pairs.
-    """
-    # Rows of unit length: |product - cosine| <= error. Pairs within the error of the threshold are summed exactly.
-    error = product_error(left.shape[1])
-    products = left @ right.T
-    found_left, found_right = np.nonzero(products >= np.float32(threshold - error))
-    unsure = np.flatnonzero(products[found_left, found_right] <= threshold + error)
-    below = unsure[exact_cosines(left, found_left[unsure], right, found_right[unsure]) < threshold]
-    return np.delete(found_left, below), np.delete(found_right, below)
-
-
-def nearest_kept(
-    removed: np.ndarray,
-    kept: np.ndarray,
-    *,
-    block_rows: int = BLOCK_ROWS,
-    block_columns: int = BLOCK_COLUMNS,
+def _close_pairs(
+    rows: torch.Tensor, left: np.ndarray, right: np.ndarray, threshold: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The kept row with the highest cosine for each removed one; of equal ones the first.
-
-    Args:
-        removed: float32 (a, d), prepared.
-        kept: float32 (b, d), prepared, b >= 1.
-        block_rows: removed rows looked at together.
-        block_columns: kept rows they are compared with at a time.
-
-    Returns:
-        int64 (a,) positions in `kept` and their exact cosines, float64 (a,).
-    """
-    nearest = np.zeros(len(removed), dtype=np.int64)
-    cosines = np.zeros(len(removed))
-    # The nearest row's product may be an error too low, the highest one an error too high.
-    slack = np.float32(2 * product_error(kept.shape[1]))
-    for start in range(0, len(removed), block_rows):
-        block = removed[start : start + block_rows]
-        best = np.full(len(block), -np.inf, dtype=np.float32)
-        pairs: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-        for first in range(0, len(kept), block_columns):
-            products = block @ kept[first : first + block_columns].T
-            best = np.maximum(best, products.max(axis=1))
-            row, column = np.nonzero(products >= (best - slack)[:, None])
-            pairs.append((row, first + column, products[row, column]))
-        row, column, product = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
-        close = product >= (best - slack)[row]
-        row, column = row[close], column[close]
-        exact = exact_cosines(block, row, kept, column)
-        order = np.lexsort((column, -exact, row))
-        _, firsts = np.unique(row[order], return_index=True)
-        nearest[start : start + len(block)] = column[order[firsts]]
-        cosines[start : start + len(block)] = exact[order[firsts]]
-    return nearest, cosines
-
-
-def exact_cosines(left: np.ndarray, i: np.ndarray, right: np.ndarray, j: np.ndarray) -> np.ndarray:
-    """Cosines of pairs (left[i], right[j]) of prepared rows, float64, summed without rounding."""
-    result = np.empty(len(i))
-    step = max(1, _PAIR_BYTES // (16 * max(1, left.shape[1])))
-    for start in range(0, len(i), step):
-        piece = slice(start, start + step)
-        wide = left[i[piece]].astype(np.float64)
-        result[piece] = np.einsum("ij,ij->i", wide, right[j[piece]].astype(np.float64))
-    return result
+    """Pairs of the rows `left` (a,) and `right` (b,) at the threshold, as positions in these."""
+    places = [torch.from_numpy(side).to(rows.device) for side in (left, right)]
+    of_left, of_right = pairs_within(rows[places[0]], rows[places[1]], threshold)
+    return of_left.cpu().numpy(), of_right.cpu().numpy()
 
 
 def effective_threshold(threshold: float) -> float:

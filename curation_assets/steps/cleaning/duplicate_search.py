@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -108,6 +109,7 @@ class CoarseSearch:
             rank,
             threshold=self._threshold,
             spread=self._engine.map,
+            device=partial(resolve_device, self._spec.fit_device, "fit_device"),
             on_progress=self._on_cluster,
         )
         visits[states != State.KEPT] = -1
@@ -148,7 +150,13 @@ class CoarseSearch:
         similarities = np.empty(len(rows))
         step = max(1, _READ_BYTES // (4 * max(1, self._embeddings.dimension)))
         pieces = [slice(start, start + step) for start in range(0, len(rows), step)]
-        locate = _Locate(self._embeddings, coarse.preprocessing, coarse.centroids, self._threshold)
+        locate = _Locate(
+            self._embeddings,
+            coarse.preprocessing,
+            coarse.centroids,
+            self._threshold,
+            self._spec.fit_device,
+        )
         found = self._engine.map(locate, (rows[piece] for piece in pieces))
         for done, (number, visited) in enumerate(found, start=1):
             visits[rows[pieces[number]]] = visited.clusters
@@ -167,8 +175,11 @@ class _Locate:
     preprocessing: Preprocessing
     centroids: np.ndarray
     threshold: float
+    fit_device: str
+    """As the pool sets it: the machine that works on the rows says which one that is there."""
 
     def __call__(self, rows: np.ndarray) -> Visits:
         """Visits of rows, ascending."""
         block = self.preprocessing.apply(self.embeddings.take(rows))
-        return visit_clusters(block, self.centroids, threshold=self.threshold)
+        device = resolve_device(self.fit_device, "fit_device")
+        return visit_clusters(block, self.centroids, threshold=self.threshold, device=device)

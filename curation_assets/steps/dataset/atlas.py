@@ -12,7 +12,7 @@ import polars as pl
 
 from curation_assets.errors import CurationError
 from curation_assets.formats.base import RejectedSampleError
-from curation_assets.pools import EmbeddingsSource, PoolSpec
+from curation_assets.pools import AtlasSettings, EmbeddingsSource, PoolSpec
 from curation_assets.steps.context import PoolAccess, StepContext
 from curation_assets.steps.ingest.samples import read_pool_samples, sample_text, sample_thumbnail
 from curation_assets.storage.clusters import read_preprocessing
@@ -58,7 +58,7 @@ def export_atlas(step: StepContext) -> None:
     embeddings, preprocessing = storage.embeddings(), read_preprocessing(storage.clusters(1))
     table = _with_clusters(shards, embeddings.starts.tolist(), shown)
     table = table.with_columns(
-        _geometry(embeddings, preprocessing, table["pool_row"].to_numpy(), settings.n_neighbours, spec.seed)
+        _geometry(spec, settings, embeddings, preprocessing, table["pool_row"].to_numpy())
     )
     table = table.join(
         _contents(step.pool, settings.thumbnail_pixels, shown),
@@ -161,19 +161,23 @@ def _with_clusters(shards: Sequence[_Shard], starts: Sequence[int], shown: pl.Da
 
 
 def _geometry(
+    spec: PoolSpec,
+    settings: AtlasSettings,
     embeddings: ShardedEmbeddings,
     preprocessing: Preprocessing,
     pool_rows: np.ndarray,
-    n_neighbours: int,
-    seed: int,
 ) -> list[pl.Series]:
     """Projection and neighbours of the shown rows, as zero-based positions in the table."""
     from curation_assets.algorithms.atlas.neighbours import nearest_neighbours
     from curation_assets.algorithms.atlas.projection import project
+    from curation_assets.pools.device import resolve_device
 
     rows = preprocessing.apply(embeddings.take(pool_rows))
-    plane = project(rows, seed=seed)
-    indices, distances = nearest_neighbours(rows, n_neighbours, metric=preprocessing.metric)
+    plane = project(rows, seed=spec.seed)
+    device = resolve_device(spec.fit_device, "fit_device")
+    indices, distances = nearest_neighbours(
+        rows, settings.n_neighbours, metric=preprocessing.metric, device=device
+    )
     neighbours = pl.DataFrame(
         {"ids": pl.Series(indices.tolist(), dtype=pl.List(pl.Int64)),
          "distances": pl.Series(distances.tolist(), dtype=pl.List(pl.Float32))}

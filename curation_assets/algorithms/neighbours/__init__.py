@@ -1,0 +1,1 @@
+"""Similar rows: searches that are not the method itself, through faiss where it serves, else through torch."""
