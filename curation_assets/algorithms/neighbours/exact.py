@@ -46,7 +46,7 @@ def most_similar(
     error = product_error(queries.shape[1]) * _LENGTHS if error is None else error
     # The k best are at least the k-th highest score - error, their scores an error less at worst. The rest covers the
     # rounding of that difference.
-    pairs = (search or flat_search(queries.device)).leading(queries, references, k, 2.5 * error)
+    pairs = (search or _search(queries, references)).leading(queries, references, k, 2.5 * error)
     exact = exact or (lambda row, column: products(queries, row, references, column))
     similarity = exact(pairs.row, pairs.column)
     # By query, then falling similarity, then column.
@@ -75,7 +75,7 @@ def pairs_within(
     """
     # |score - product| <= error, and the threshold is rounded too: pairs that close to it are summed again.
     margin = 1.5 * product_error(queries.shape[1]) * _LENGTHS
-    pairs = (search or flat_search(queries.device)).above(queries, references, threshold - margin)
+    pairs = (search or _search(queries, references)).above(queries, references, threshold - margin)
     unsure = torch.nonzero(pairs.score <= threshold + margin).flatten()
     if not len(unsure):
         return pairs.row, pairs.column
@@ -83,6 +83,10 @@ def pairs_within(
     stays = torch.ones(len(pairs.row), dtype=torch.bool, device=queries.device)
     stays[unsure[below]] = False
     return pairs.row[stays], pairs.column[stays]
+
+
+def _search(queries: torch.Tensor, references: torch.Tensor) -> FlatSearch:
+    return flat_search(queries.device, len(queries) * len(references))
 
 
 def products(
