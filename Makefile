@@ -3,7 +3,8 @@ SHELL := bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := demo,dev
+# On a machine with an NVIDIA card: make setup EXTRAS=demo,dev,gpu
+EXTRAS := demo,dev,faiss
 STAMP := $(VENV)/.installed
 RAY_STAMP := $(STAMP)-ray
 
