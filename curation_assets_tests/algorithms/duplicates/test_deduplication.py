@@ -85,6 +85,22 @@ def test_a_row_in_two_clusters_waits_for_both() -> None:
     assert kept == {0, 2}
 
 
+def test_who_judges_a_batch_says_where() -> None:
+    """Three clusters are three batches: in each of two passes a judge asks once for its device."""
+    rows, asked = plane(0, 5, 90, 95, 180, 185), []
+
+    def device() -> str:
+        asked.append("here")
+        return "cpu"
+
+    clusters = np.array([[0], [0], [1], [1], [2], [2]], dtype=np.int32)
+    states = np.full(6, State.OPEN, dtype=np.int8)
+    remove_near_duplicates(
+        ArrayRows(rows), clusters, states, np.arange(6), threshold=0.9, batch_bytes=1, device=device
+    )
+    assert len(asked) == 6
+
+
 def test_kept_rows_stand_and_only_touched_clusters_are_read() -> None:
     rows = plane(0, 5, 90, 95, 180, 185)
     clusters = np.array([[0], [0], [1], [1], [2], [2]], dtype=np.int32)
