@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -28,7 +29,9 @@ class FlatSearch(ABC):
     """
 
     @abstractmethod
-    def leading(self, queries: torch.Tensor, references: torch.Tensor, k: int, slack: float) -> Pairs:
+    def leading(
+        self, queries: torch.Tensor, references: torch.Tensor, k: int, slack: float
+    ) -> Iterator[tuple[torch.Tensor, Pairs]]:
         """All pairs whose score is at least the k-th highest of their query, less `slack`; a few more may come.
 
         Args:
@@ -36,6 +39,10 @@ class FlatSearch(ABC):
             references: float32 (m, d), in C order on the same device, m >= k.
             k: at least 1.
             slack: of scores.
+
+        Yields:
+            Some of the queries, int64 (q,), ascending, with all their pairs. Each query comes once, and few come
+            together where they have many candidates.
         """
 
     @abstractmethod
@@ -51,11 +58,11 @@ class FlatSearch(ABC):
 
 def joined(parts: list[Pairs], like: torch.Tensor) -> Pairs:
     """Pairs of several parts; of none on the device of `like`."""
-    if len(parts) == 1:
-        return parts[0]
     if not parts:
         empty = torch.empty(0, dtype=torch.int64, device=like.device)
         return Pairs(empty, empty, like.new_empty(0))
+    if len(parts) == 1:
+        return parts[0]
     return Pairs(
         torch.cat([part.row for part in parts]),
         torch.cat([part.column for part in parts]),

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import torch
 
-from curation_assets.algorithms.neighbours.base import FlatSearch
+from curation_assets.algorithms.neighbours.base import FlatSearch, Pairs
 from curation_assets.algorithms.neighbours.choose import flat_search
 from curation_assets.algorithms.search.pairs import squared_distances, squared_lengths
 from curation_assets.algorithms.search.rounding import product_error
@@ -41,22 +41,30 @@ def most_similar(
         search: None takes the one for the device.
 
     Returns:
-        Columns int64 (n, k), the most similar first, and similarities float64 (n, k).
+        Columns int64 (n, k), the most similar first, and similarities float64 (n, k). Peak memory beside them: a few
+        candidates of each query, and where many references are copies of each other, 80 bytes for each score of a tile.
     """
     error = product_error(queries.shape[1]) * _LENGTHS if error is None else error
+    exact = exact or (lambda row, column: products(queries, row, references, column))
+    way = search or _search(queries, references)
+    columns = torch.empty(len(queries), k, dtype=torch.int64, device=queries.device)
+    similarities = torch.empty(len(queries), k, dtype=torch.float64, device=queries.device)
     # The k best are at least the k-th highest score - error, their scores an error less at worst. The rest covers the
     # rounding of that difference.
-    pairs = (search or _search(queries, references)).leading(queries, references, k, 2.5 * error)
-    exact = exact or (lambda row, column: products(queries, row, references, column))
-    similarity = exact(pairs.row, pairs.column)
-    # By query, then falling similarity, then column.
+    for numbers, pairs in way.leading(queries, references, k, 2.5 * error):
+        similarity = exact(pairs.row, pairs.column)
+        best = _highest(numbers, pairs, similarity, k)
+        columns[numbers], similarities[numbers] = pairs.column[best], similarity[best]
+    return columns, similarities
+
+
+def _highest(numbers: torch.Tensor, pairs: Pairs, similarity: torch.Tensor, k: int) -> torch.Tensor:
+    """Places of the k most similar pairs of each query, int64 (q, k); of equal ones the lowest columns."""
     order = torch.argsort(pairs.column, stable=True)
     order = order[torch.argsort(similarity[order], stable=True, descending=True)]
     order = order[torch.argsort(pairs.row[order], stable=True)]
-    number = torch.arange(len(queries), device=queries.device)
-    firsts = torch.searchsorted(pairs.row[order], number)
-    best = order[firsts[:, None] + number.new_tensor(range(k))]
-    return pairs.column[best], similarity[best]
+    firsts = torch.searchsorted(pairs.row[order], numbers)
+    return order[firsts[:, None] + torch.arange(k, device=numbers.device)]
 
 
 def pairs_within(

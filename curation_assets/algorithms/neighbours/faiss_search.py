@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 
-from curation_assets.algorithms.neighbours.base import FlatSearch, Pairs, joined
+from curation_assets.algorithms.neighbours.base import FlatSearch, Pairs
 from curation_assets.algorithms.neighbours.torch_search import TorchSearch
 
 _LOG = logging.getLogger(__name__)
@@ -28,7 +29,9 @@ class FaissSearch(FlatSearch):
     def __init__(self, faiss: ModuleType) -> None:
         self._faiss = faiss
 
-    def leading(self, queries: torch.Tensor, references: torch.Tensor, k: int, slack: float) -> Pairs:
+    def leading(
+        self, queries: torch.Tensor, references: torch.Tensor, k: int, slack: float
+    ) -> Iterator[tuple[torch.Tensor, Pairs]]:
         """See `FlatSearch`; queries with many close references are left to torch."""
         asked = min(len(references), k + _MORE)
         scores, columns = self._highest(queries, references, asked)
@@ -64,7 +67,9 @@ class FaissCardSearch(TorchSearch):
         self._faiss = faiss
         self._is_broken = False
 
-    def leading(self, queries: torch.Tensor, references: torch.Tensor, k: int, slack: float) -> Pairs:
+    def leading(
+        self, queries: torch.Tensor, references: torch.Tensor, k: int, slack: float
+    ) -> Iterator[tuple[torch.Tensor, Pairs]]:
         """See `FlatSearch`; torch takes over what faiss cannot do."""
         asked = min(len(references), k + _MORE)
         if asked > _MOST_ON_CARD or self._is_broken or not len(queries):
@@ -108,21 +113,18 @@ def _within_slack(
     columns: torch.Tensor,
     k: int,
     slack: float,
-) -> Pairs:
-    """The pairs of `FlatSearch.leading`, from the highest scores float32 (n, a) and their columns, a >= k."""
+) -> Iterator[tuple[torch.Tensor, Pairs]]:
+    """What `FlatSearch.leading` yields, from the highest scores float32 (n, a) and their columns, a >= k."""
     floors = scores[:, k - 1] - slack
-    row, place = torch.nonzero(scores >= floors[:, None], as_tuple=True)
-    pairs = Pairs(row, columns[row, place], scores[row, place])
-    if scores.shape[1] == len(references):
-        return pairs
+    is_close = scores >= floors[:, None]
     # Where the last answer is within the slack, more may be: among copies, for example.
-    unsure = torch.nonzero(scores[:, -1] >= floors).flatten()
-    if not len(unsure):
-        return pairs
-    sure = scores[row, -1] < floors[row]
-    again = TorchSearch().leading(queries[unsure], references, k, slack)
-    certain = Pairs(pairs.row[sure], pairs.column[sure], pairs.score[sure])
-    return joined([certain, Pairs(unsure[again.row], again.column, again.score)], queries)
+    is_open = is_close[:, -1] if scores.shape[1] < len(references) else torch.zeros_like(is_close[:, 0])
+    row, place = torch.nonzero(is_close & ~is_open[:, None], as_tuple=True)
+    yield torch.nonzero(~is_open).flatten(), Pairs(row, columns[row, place], scores[row, place])
+    unsure = torch.nonzero(is_open).flatten()
+    if len(unsure):
+        for numbers, pairs in TorchSearch().leading(queries[unsure], references, k, slack):
+            yield unsure[numbers], Pairs(unsure[pairs.row], pairs.column, pairs.score)
 
 
 def _line(error: BaseException) -> str:

@@ -10,7 +10,7 @@ from curation_assets.algorithms.neighbours.base import FlatSearch, Pairs, joined
 from curation_assets.algorithms.search.rounding import float32_accumulation
 
 # Scores of a tile: on the CPU they stay in its cache, on a card launches are few.
-_TILE_BYTES, _DEVICE_TILE_BYTES = 8 * 2**20, 256 * 2**20
+_TILE_BYTES, _DEVICE_TILE_BYTES = 8 * 2**20, 64 * 2**20
 _FEWEST_ROWS = 64
 # The k highest are sought among the maxima of groups of so many columns, which takes one quick pass over the scores.
 _GROUP = 64
@@ -19,16 +19,17 @@ _GROUP = 64
 class TorchSearch(FlatSearch):
     """Writes the scores of a tile of queries, then looks for the high ones.
 
-    Memory beside the pairs: 8 MiB of scores on the CPU or 64 rows of them, 256 MiB on a card, and as much again.
+    Memory beside the pairs: 8 MiB of scores on the CPU, 64 MiB on a card, at least 64 rows of them, and as much again.
     """
 
-    def leading(self, queries: torch.Tensor, references: torch.Tensor, k: int, slack: float) -> Pairs:
+    def leading(
+        self, queries: torch.Tensor, references: torch.Tensor, k: int, slack: float
+    ) -> Iterator[tuple[torch.Tensor, Pairs]]:
         """See `FlatSearch`."""
-        parts = []
         for start, scores in _tiles(queries, references):
             floors = _floors(scores, k) - slack
-            parts.append(_at_least(scores, floors[:, None], start))
-        return joined(parts, queries)
+            numbers = torch.arange(start, start + len(scores), device=queries.device)
+            yield numbers, _at_least(scores, floors[:, None], start)
 
     def above(self, queries: torch.Tensor, references: torch.Tensor, floor: float) -> Pairs:
         """See `FlatSearch`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -20,9 +20,11 @@ PREPARED = Preprocessing("cosine", None, 2.0**-24)
 class WrongByTheBound(FlatSearch):
     """Scores that are off by as much as rounding may make them, in both directions, in an order of its own."""
 
-    def leading(self, queries: torch.Tensor, references: torch.Tensor, k: int, slack: float) -> Pairs:
+    def leading(
+        self, queries: torch.Tensor, references: torch.Tensor, k: int, slack: float
+    ) -> Iterator[tuple[torch.Tensor, Pairs]]:
         scores = self._scores(queries, references)
-        return self._pairs(scores, scores.topk(k, dim=1).values[:, -1:] - slack)
+        yield torch.arange(len(queries)), self._pairs(scores, scores.topk(k, dim=1).values[:, -1:] - slack)
 
     def above(self, queries: torch.Tensor, references: torch.Tensor, floor: float) -> Pairs:
         scores = self._scores(queries, references)
