@@ -27,7 +27,7 @@ assert found[1][:, 0].tolist() == list(range(8)), "it finds wrong neighbours"
 def faiss_here() -> ModuleType | None:
     """faiss, if it is installed and searches; None if torch is to search. One warning says why a present one fails.
 
-    On Linux only: elsewhere its OpenMP and that of torch crash each other in one process.
+    On Linux only: elsewhere its OpenMP and that of torch may crash each other in one process.
     """
     if sys.platform != "linux":
         return None
