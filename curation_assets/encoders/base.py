@@ -50,6 +50,17 @@ class Encoder(ABC):
         """As `encode`, to the last bit, for samples that went through `prepare`."""
         return self.encode(prepared)
 
+    n_ahead: int = 0
+    """Windows that a caller should begin before it waits for the first: 1 if a card works while the caller goes on."""
+
+    def begin(self, prepared: Sequence[Any]) -> Callable[[], np.ndarray]:
+        """Begin to encode a window; the function that is returned waits, and gives what `encode_prepared` would.
+
+        An encoder on a card returns when the work is queued. Others encode at once.
+        """
+        embeddings = self.encode_prepared(prepared)
+        return lambda: embeddings
+
     def count_truncated(self, prepared: Sequence[Any]) -> int:
         """Number of samples that `encode_prepared` cuts short."""
         return 0

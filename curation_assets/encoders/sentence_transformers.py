@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from curation_assets.encoders.base import Encoder, library_errors
+from curation_assets.encoders.batch_size import BatchSize
 from curation_assets.encoders.beginnings import TextBeginnings
+from curation_assets.encoders.card import CardTraffic
 from curation_assets.encoders.local_models import find_local_folder
-from curation_assets.encoders.precision import resolve_precision
+from curation_assets.encoders.precision import Precision, products, resolve_precision, weights_format
 from curation_assets.encoders.tokenizers import FastTokenCounter, digest, fast_form
-from curation_assets.encoders.torch_encoder import digest_weights
+from curation_assets.encoders.torch_encoder import digest_weights, feeds_a_card
 from curation_assets.errors import PoolSpecError
 from curation_assets.pools import SentenceTransformersEncoderSettings
 from curation_assets.pools.device import resolve_device
@@ -24,7 +26,12 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 _MODEL_FILES = ("modules.json", "config.json")
+_CPU_BATCH = 32
 _BATCHES_PER_WINDOW = 64
+# `batch_size: auto` on a card: what fills it, whatever the lengths. A window still leaves several to a shard.
+_CARD_TOKENS = 2**16
+_CARD_BATCH = 1024
+_CARD_WINDOW = 8192
 # Of a batch of texts that are read whole: a library keeps some hundred bytes for each token.
 _MOST_CHARACTERS = 2**20
 _NO_LIMIT = 2**31
@@ -33,8 +40,9 @@ _NO_LIMIT = 2**31
 class SentenceTransformersEncoder(Encoder):
     """A SentenceTransformer in evaluation mode, with its own pooling and normalisation; local models need no network.
 
-    In bfloat16 only the transformer uses it. Token embeddings are pooled in float32, which costs 1 % and keeps the
-    norm of normalised embeddings at 1 within 1e-6 (0.996 to 1.004 with everything in bfloat16).
+    In bfloat16 or float16 only the transformer uses it. Token embeddings are pooled in float32, which costs 1 % and
+    keeps the norm of normalised embeddings at 1 within 1e-6 (0.996 to 1.004 with everything in bfloat16). Attention is
+    torch's scaled_dot_product_attention, which transformers takes for every model that it can.
 
     The same window gives the same embeddings, bit for bit, on the same machine and thread count. Another batch size
     or other texts in the window move an embedding a little: in float32 by at most 2e-7 per component; in bfloat16 by
@@ -42,17 +50,21 @@ class SentenceTransformersEncoder(Encoder):
     shuffled). The cosine between bfloat16 and float32 is at least 0.9998 (4,096 texts).
 
     Raises:
-        PoolSpecError: if the model is not available, has no fast tokenizer, or takes fewer than `max_tokens`.
+        PoolSpecError: if the model is not available, has no fast tokenizer, takes fewer than `max_tokens`, or a single
+            text does not fit into the device's memory.
     """
 
     def __init__(self, settings: SentenceTransformersEncoderSettings) -> None:
-        import torch
-
         device = resolve_device(settings.device, "encoder.device")
         self._model = _load(settings, device)
-        self._batch_size = settings.batch_size
+        self._traffic = CardTraffic(device) if feeds_a_card(device) else None
+        self.n_ahead = 1 if self._traffic else 0
+        fills_a_card = settings.batch_size == "auto" and self._traffic is not None
+        self._most_padded = _CARD_TOKENS if fills_a_card else None
+        size = settings.batch_size if settings.batch_size != "auto" else _CPU_BATCH
+        self._batch = BatchSize(_CARD_BATCH if fills_a_card else size, device)
         # Many batches: sorted by length, they have hardly any padding.
-        self.window = _BATCHES_PER_WINDOW * settings.batch_size
+        self.window = _CARD_WINDOW if fills_a_card else _BATCHES_PER_WINDOW * size
         self._max_tokens = _limit_tokens(self._model, settings)
         tokenizer = fast_form(getattr(self._model, "tokenizer", None))
         if tokenizer is None:
@@ -65,8 +77,9 @@ class SentenceTransformersEncoder(Encoder):
         precision = resolve_precision(settings.precision, device)
         if settings.precision == "auto" and not hasattr(self._model[0], "auto_model"):
             precision = "float32"  # a table of word vectors has no matrix products
-        if precision == "bfloat16":
-            self._model[0].to(torch.bfloat16)
+        if precision != "float32":
+            self._model[0].to(weights_format(precision))
+            _multiply_in(precision, self._model[0], device)
             self._model[0].register_forward_hook(_to_float32)
         self._prompt = self._model.prompts.get(self._model.default_prompt_name or "", "")
         self._beginnings = _beginnings(self._model, tokenizer, self._max_tokens, self._prompt)
@@ -101,23 +114,56 @@ class SentenceTransformersEncoder(Encoder):
         Returns:
             float32 array of shape (len(prepared), dimension), normalised only if the model does so.
         """
+        return self.begin(prepared)()
+
+    def begin(self, prepared: Sequence[str]) -> Callable[[], np.ndarray]:
+        """See `Encoder.begin`: on a card, the texts of one batch become tokens while the batch before is worked on."""
         import numpy as np
 
-        embeddings = np.empty((len(prepared), self.dimension), dtype=np.float32)
         lengths = self._count(prepared)
         if self._max_tokens is not None:
             lengths = np.minimum(lengths, self._max_tokens)
         order = np.argsort(-lengths, kind="stable")
-        for rows in self._batches(order, prepared):
-            embeddings[rows] = self._encode_batch([prepared[i] for i in rows])
-        return embeddings
+        parts = [
+            part
+            for rows in self._batches(order, lengths, prepared)
+            for part in self._batch.run(self._encode_batch, [prepared[i] for i in rows])
+        ]
+        wait = self._sorted_embeddings(parts)
 
-    def _batches(self, order: np.ndarray, prepared: Sequence[str]) -> Iterator[np.ndarray]:
-        """Rows of each batch. Of whole texts, a batch ends before it has too many characters, or has one text."""
+        def in_order() -> np.ndarray:
+            embeddings = np.empty((len(prepared), self.dimension), dtype=np.float32)
+            embeddings[order] = wait()
+            return embeddings
+
+        return in_order
+
+    def _sorted_embeddings(self, parts: list[Any]) -> Callable[[], np.ndarray]:
+        import numpy as np
+
+        if self._traffic and parts:
+            import torch
+
+            # One copy for the whole window: each waits for the card.
+            return self._traffic.from_card(torch.cat(parts))
+        joined = np.concatenate(parts) if parts else np.empty((0, self.dimension), dtype=np.float32)
+        return lambda: joined
+
+    def _batches(
+        self, order: np.ndarray, lengths: np.ndarray, prepared: Sequence[str]
+    ) -> Iterator[np.ndarray]:
+        """Rows of each batch, at least one.
+
+        A batch ends before it has too many tokens with their padding, which the first and longest text decides; of
+        whole texts, before it has too many characters.
+        """
         first, n_characters = 0, 0
         for position, row in enumerate(order):
             length = len(prepared[row]) if self._max_tokens is None else 0
-            is_full = position - first == self._batch_size or n_characters + length > _MOST_CHARACTERS
+            n = position - first
+            is_full = n >= self._batch.size or n_characters + length > _MOST_CHARACTERS
+            if self._most_padded is not None:
+                is_full = is_full or (n + 1) * int(lengths[order[first]]) > self._most_padded
             if is_full and position > first:
                 yield order[first:position]
                 first, n_characters = position, 0
@@ -140,13 +186,19 @@ class SentenceTransformersEncoder(Encoder):
             self._counted = texts, self._counter.count(prompted)
         return self._counted[1]
 
-    def _encode_batch(self, texts: list[str]) -> np.ndarray:
+    def _encode_batch(self, texts: Sequence[str]) -> Any:
+        """Embeddings of one batch: an array, or on a card a tensor that is not waited for."""
         import numpy as np
 
-        encoded = self._model.encode(
-            texts, batch_size=len(texts), convert_to_numpy=True, show_progress_bar=False
+        is_queued = self._traffic is not None
+        encoded: Any = self._model.encode(
+            list(texts),
+            batch_size=len(texts),
+            convert_to_numpy=not is_queued,
+            convert_to_tensor=is_queued,
+            show_progress_bar=False,
         )
-        return np.asarray(encoded, dtype=np.float32)
+        return encoded if is_queued else np.asarray(encoded, dtype=np.float32)
 
 
 ENCODER = SentenceTransformersEncoder
@@ -212,8 +264,19 @@ def _beginnings(
     )
 
 
+def _multiply_in(precision: Precision, module: Any, device: str) -> None:
+    """Let a module make its products in float16, if that is the precision; see `products`."""
+    forward = module.forward
+
+    def with_products(*args: Any, **kwargs: Any) -> Any:
+        with products(precision, device):
+            return forward(*args, **kwargs)
+
+    module.forward = with_products
+
+
 def _to_float32(_module: Any, _inputs: Any, features: dict[str, Any]) -> dict[str, Any]:
-    """Convert the output of a bfloat16 transformer, so that pooling and later modules work in float32."""
+    """Convert the output of a transformer in fewer bits, so that pooling and later modules work in float32."""
     import torch
 
     return {

@@ -8,7 +8,11 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from curation_assets.encoders.base import Encoder
-from curation_assets.encoders.precision import resolve_precision
+from curation_assets.encoders.batch_size import BatchSize
+from curation_assets.encoders.card import CardTraffic, images_per_batch
+from curation_assets.encoders.compiled import BACKEND, compiled, compiler_errors, padded
+from curation_assets.encoders.pixels import PixelPipeline
+from curation_assets.encoders.precision import products, resolve_precision, weights_format
 from curation_assets.pools import BundledEncoderSettings, OpenClipEncoderSettings, TimmEncoderSettings
 from curation_assets.pools.device import resolve_device
 
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 ImageEncoder = BundledEncoderSettings | TimmEncoderSettings | OpenClipEncoderSettings
+_CPU_BATCH = 64
 MAX_ASPECT_RATIO = 32
 """Largest for preprocessing, which would otherwise resize a 1 x 10,000 image to 256 x 2,560,000 first."""
 
@@ -33,19 +38,25 @@ def repeatable_weights() -> Iterator[None]:
 
 
 class TorchEncoder(Encoder):
-    """Runs a torch model over images in batches, without gradients, in float32 or bfloat16.
+    """Runs a torch model over images in batches, without gradients.
 
     The same batch gives the same embeddings, bit for bit, on the same machine and thread count. The size of a batch
     may change the last bits of an embedding, as kernels split sums by shape (measured on the CPU: below 1e-5 of the
     largest component).
 
+    On a card images travel as bytes and are normalised there (see `PixelPipeline`), and a batch is queued while the
+    card works on the one before. Convolutions work in channels-last order. None of this changes what is computed.
+
     Args:
         model: put into evaluation mode and moved to the device.
         forward: turns a tensor (b, 3, height, width) into embeddings (b, d); defaults to the model.
         preprocess: turns one RGB image into a float32 tensor (3, height, width); called by several threads.
-        identity: see `Encoder.identity`; kind and model are added, and `precision` if it is bfloat16.
-        settings: of the encoder; its precision is that of weights and activations, embeddings are float32.
-        channels_last: keep activations of convolutions in channels-last order.
+        identity: see `Encoder.identity`; kind and model are added, `precision` unless it is float32, and `compile`.
+        settings: of the encoder; its precision is that of products (see `weights_format`), embeddings are float32.
+        channels_last: keep activations of convolutions in channels-last order on the CPU too.
+
+    Raises:
+        PoolSpecError: if a single image does not fit into the device's memory, or the model cannot be compiled.
     """
 
     def __init__(
@@ -59,23 +70,46 @@ class TorchEncoder(Encoder):
         channels_last: bool = False,
     ) -> None:
         import torch
-        from PIL import Image
 
         self._device = resolve_device(settings.device, "encoder.device")
+        on_card = feeds_a_card(self._device)
+        channels_last = channels_last or (on_card and _has_convolutions(model))
         self._memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        chosen = resolve_precision(settings.precision, self._device)
-        self._dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[chosen]
+        self._precision = resolve_precision(settings.precision, self._device)
+        self._dtype = weights_format(self._precision)
         self._model = model.eval().to(device=self._device, dtype=self._dtype)
         self._model = self._model.to(memory_format=self._memory_format)
         self._forward = forward or self._model
         self._preprocess = preprocess
-        self.window = settings.batch_size
+        self._traffic = CardTraffic(self._device) if on_card else None
+        self._pixels = PixelPipeline.of(preprocess) if on_card else None
+        self._normalise = self._pixels.normaliser(self._device) if self._pixels else None
         # Stored shards in float32 have no `precision` in their identity, and must agree with new ones.
         self.identity = {"kind": settings.kind, "model": settings.model, **identity}
-        if chosen != "float32":
-            self.identity["precision"] = chosen
-        # The name of the dimension differs between models: one pass measures it.
-        self.dimension = self._encode_batch([self.prepare(Image.new("RGB", (32, 32)))]).shape[1]
+        if self._precision != "float32":
+            self.identity["precision"] = self._precision
+        self._is_compiled = settings.compile
+        if self._is_compiled:
+            self._forward = compiled(self._forward)
+            self.identity["compile"] = BACKEND
+        self.dimension = self._first_pass(settings)
+        self.window = self._batch.size
+        self.n_ahead = 1 if on_card else 0
+
+    def _first_pass(self, settings: ImageEncoder) -> int:
+        """Find the batch size, and the embedding's length, whose name differs between models."""
+        from PIL import Image
+
+        blank = self.prepare(Image.new("RGB", (32, 32)))
+        # A pass at full size shows on a card whether it fits; on the CPU it would only take time.
+        n_tried, size = 1, _CPU_BATCH
+        if settings.batch_size != "auto":
+            size = settings.batch_size
+        elif self._traffic:
+            n_tried = size = images_per_batch(blank.nbytes)
+        self._batch = BatchSize(size, self._device)
+        with compiler_errors(settings.model) if self._is_compiled else nullcontext():
+            return self.encode_prepared([blank] * n_tried).shape[1]
 
     def encode(self, samples: Sequence[Image]) -> np.ndarray:
         """Embed RGB images, `batch_size` at a time.
@@ -89,35 +123,51 @@ class TorchEncoder(Encoder):
         """
         return self.encode_prepared([self.prepare(image) for image in samples])
 
-    def prepare(self, sample: Image) -> torch.Tensor:
-        """The model's input for an image: a float32 tensor (3, height, width), 0.6 MB for most models."""
-        with _one_torch_thread():
-            image = _bound_aspect_ratio(sample)
-            # Converting an image to its own mode copies it.
-            return self._preprocess(image if image.mode == "RGB" else image.convert("RGB"))
+    def prepare(self, sample: Image) -> torch.Tensor | np.ndarray:
+        """The model's input for an image: a float32 tensor (3, height, width), 0.6 MB for most models.
 
-    def encode_prepared(self, prepared: Sequence[torch.Tensor]) -> np.ndarray:
+        For a card it is an array, of bytes (height, width, 3) if the preprocessing normalises last: 0.15 MB.
+        """
+        image = _bound_aspect_ratio(sample)
+        # Converting an image to its own mode copies it.
+        image = image if image.mode == "RGB" else image.convert("RGB")
+        if self._pixels:
+            return self._pixels.bytes_of(image)
+        with _one_torch_thread():
+            pixels = self._preprocess(image)
+        return pixels.numpy() if self._traffic else pixels
+
+    def encode_prepared(self, prepared: Sequence[Any]) -> np.ndarray:
         """See `Encoder.encode_prepared`."""
+        return self.begin(prepared)()
+
+    def begin(self, prepared: Sequence[Any]) -> Callable[[], np.ndarray]:
+        """See `Encoder.begin`. Memory of a card is taken here, so it can only run out here."""
         import numpy as np
 
-        embeddings = np.empty((len(prepared), self.dimension), dtype=np.float32)
-        for first in range(0, len(prepared), self.window):
-            batch = prepared[first : first + self.window]
-            embeddings[first : first + len(batch)] = self._encode_batch(batch)
-        return embeddings
+        parts = self._batch.run(self._begin_batch, prepared)
+        if not parts:
+            return lambda: np.empty((0, self.dimension), dtype=np.float32)
+        return parts[0] if len(parts) == 1 else lambda: np.concatenate([part() for part in parts])
 
-    def _encode_batch(self, tensors: Sequence[torch.Tensor]) -> np.ndarray:
+    def _begin_batch(self, prepared: Sequence[Any]) -> Callable[[], np.ndarray]:
         import torch
 
-        with _one_torch_thread():
-            pixels = torch.stack(list(tensors))
-        if self._device.startswith("cuda"):
-            # A GPU copies from pinned memory by itself while kernels are queued.
-            pixels = pixels.pin_memory().to(self._device, non_blocking=True)
+        if self._traffic:
+            pixels = self._traffic.to_card(prepared)
+            pixels = self._normalise(pixels) if self._normalise else pixels
+        else:
+            with _one_torch_thread():
+                pixels = torch.stack(list(prepared))
         pixels = pixels.to(device=self._device, dtype=self._dtype)
-        with torch.inference_mode(), self._repeatable_kernels():
+        if self._is_compiled:
+            pixels = padded(pixels, self._batch.size)
+        with torch.inference_mode(), self._repeatable_kernels(), products(self._precision, self._device):
             embeddings = self._forward(pixels.contiguous(memory_format=self._memory_format))
-        return embeddings.to(dtype=torch.float32, device="cpu").numpy()
+        embeddings = embeddings[: len(prepared)]
+        if self._traffic:
+            return self._traffic.from_card(embeddings)
+        return embeddings.to(dtype=torch.float32, device="cpu").numpy
 
     def _repeatable_kernels(self) -> AbstractContextManager[Any]:
         import torch
@@ -148,6 +198,19 @@ def _one_torch_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(n_threads)
+
+
+def feeds_a_card(device: str) -> bool:
+    """Whether batches go to a card that works beside the processor."""
+    return device.startswith("cuda")
+
+
+def _has_convolutions(model: torch.nn.Module) -> bool:
+    """Whether windows of a convolution overlap: those of a ViT's patches do not, and its products need no order."""
+    import torch
+
+    convolutions = (m for m in model.modules() if isinstance(m, torch.nn.Conv2d))
+    return any(max(m.kernel_size) > max(m.stride) for m in convolutions)
 
 
 def _bound_aspect_ratio(image: Image) -> Image:

@@ -12,10 +12,13 @@ from curation_assets.pools.device import Device
 
 # They change the speed, and at most the last bits of an embedding.
 _NOT_DECISIVE = {"batch_size", "device", "decode_threads"}
+# Values of image encoders that mean what there was before the key.
+_LEFT_OUT = {"precision": "float32", "compile": False}
 
-Precision = Literal["auto", "float32", "bfloat16"]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
 _PRECISION = (
-    "Precision of the model. `auto` uses bfloat16 if the processor multiplies it natively, else float32."
+    "Precision of the model. `auto` uses bfloat16 if the processor or card multiplies it natively, else float32. "
+    "`float16` multiplies in float16 and keeps weights and sums in float32: closer to float32 than bfloat16; for cards."
 )
 _DEVICE = "Device of the model: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`. `auto` uses CUDA if torch sees it."
 
@@ -35,7 +38,18 @@ class ImageEncoderSettings(ReadAheadSettings):
     """Settings that all image encoders share."""
 
     precision: Precision = Field("float32", description=_PRECISION, examples=["auto"])
-    batch_size: PositiveInt = Field(64, description="Images per forward pass.", examples=[256])
+    batch_size: Auto | PositiveInt = Field(
+        "auto",
+        description="Images per forward pass. `auto` is 64 on the CPU, and on a card as many as fit, at most 256. "
+        "Halved when the card runs out of memory.",
+        examples=[256],
+    )
+    compile: bool = Field(
+        False,
+        description="Compile the model with torch.compile. The first batch of each process then takes a minute more. "
+        "Part of what decides an embedding, because compiled kernels change last bits.",
+        examples=[True],
+    )
     device: Device = Field("auto", description=_DEVICE, examples=["cuda:1"])
 
 
@@ -96,7 +110,12 @@ class SentenceTransformersEncoderSettings(ReadAheadSettings):
         examples=[128],
     )
     precision: Precision = Field("auto", description=_PRECISION, examples=["float32"])
-    batch_size: PositiveInt = Field(32, description="Texts per forward pass.", examples=[64])
+    batch_size: Auto | PositiveInt = Field(
+        "auto",
+        description="Texts per forward pass. `auto` is 32 on the CPU, and on a card up to 1,024 texts of 65,536 tokens "
+        "with their padding. Halved when the card runs out of memory.",
+        examples=[64],
+    )
     device: Device = Field("auto", description=_DEVICE, examples=["cpu"])
 
 
@@ -118,10 +137,10 @@ ENCODERS: Mapping[str, type[Settings]] = {
 def decisive_settings(encoder: ImageEncoderSettings | SentenceTransformersEncoderSettings) -> dict[str, Any]:
     """The settings that decide an encoder's embeddings, as plain values.
 
-    Fingerprints are made from them. `precision: float32` of an image encoder is left out, so pools that set it have
-    the same fingerprint as pools that do not.
+    Fingerprints are made from them. `precision: float32` and `compile: false` of an image encoder are left out, so
+    pools that set them have the same fingerprint as pools that do not.
     """
     settings = encoder.model_dump(mode="json", exclude=_NOT_DECISIVE)
-    if isinstance(encoder, ImageEncoderSettings) and encoder.precision == "float32":
-        del settings["precision"]
+    if isinstance(encoder, ImageEncoderSettings):
+        settings = {key: value for key, value in settings.items() if _LEFT_OUT.get(key) != value}
     return settings

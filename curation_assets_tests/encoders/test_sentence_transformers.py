@@ -140,7 +140,7 @@ def test_texts_that_are_read_whole_go_in_small_batches(encoder, monkeypatch):
     monkeypatch.setattr(encoder, "_max_tokens", None)
     monkeypatch.setattr(sentence_transformers, "_MOST_CHARACTERS", 100)
     texts = ["a" * 60, "b" * 50, "c" * 50, "d" * 300, "e", "f", "g", "h", "i"]
-    batches = encoder._batches(np.arange(9), texts)
+    batches = encoder._batches(np.arange(9), np.ones(9), texts)
     assert [batch.tolist() for batch in batches] == [[0], [1, 2], [3], [4, 5, 6, 7], [8]]
 
 

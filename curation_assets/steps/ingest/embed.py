@@ -10,6 +10,7 @@ import numpy as np
 from curation_assets.steps.ingest.accepted import ShardSource, accepted_rows, accepted_samples
 from curation_assets.steps.ingest.decoded_windows import decoded_windows
 from curation_assets.steps.ingest.embedded_rows import EmbeddedRows
+from curation_assets.steps.ingest.encoded_windows import encoded_windows
 from curation_assets.steps.ingest.pixel_room import PixelRoom
 from curation_assets.steps.ingest.read_ahead import ReadAhead
 from curation_assets.steps.ingest.throughput import Throughput
@@ -36,7 +37,8 @@ def embed_samples(
     """Decode and embed a shard's accepted samples; reject those that cannot be decoded or embedded.
 
     The output is the same, byte for byte, for any number of threads. Peak memory is two windows of prepared samples
-    (see `Encoder.prepare`; texts end a window at 64 Mi characters) and the whole images that `room` lets in.
+    (see `Encoder.prepare`; texts end a window at 64 Mi characters) and the whole images that `room` lets in. An encoder
+    on a card works on one window while the next is queued (see `encoded_windows`).
 
     Args:
         source: of the shard's samples.
@@ -63,18 +65,16 @@ def embed_samples(
     )
     with ReadAhead(windows, in_background=decode_threads > 0) as ahead:
         throughput = Throughput(ahead.times, overlapped=ahead.in_background)
-        for window in ahead:
-            for item in window.rejected:
-                rows.reject(item.raw_row, item.reason, item.detail)
-            if window.samples:
-                with throughput.encoding():
-                    block = np.asarray(encoder.encode_prepared(window.samples), dtype=np.float32)
-                    n_truncated += encoder.count_truncated(window.samples)
-                with throughput.writing():
-                    good = rows.add(block, window.raw_rows)
-                    if window.signatures:
-                        signatures.append(np.concatenate(window.signatures)[good])
-                        blank.append(np.array(window.blank)[good])
+        for encoded in encoded_windows(ahead, encoder, throughput):
+            with throughput.writing():
+                for item in encoded.window.rejected:
+                    rows.reject(item.raw_row, item.reason, item.detail)
+                if encoded.embeddings is not None:
+                    n_truncated += encoded.n_truncated
+                    good = rows.add(encoded.embeddings, encoded.window.raw_rows)
+                    if encoded.window.signatures:
+                        signatures.append(np.concatenate(encoded.window.signatures)[good])
+                        blank.append(np.array(encoded.window.blank)[good])
             if on_progress:
                 on_progress(rows.n_seen, throughput.line(rows.n_seen))
     with throughput.writing():

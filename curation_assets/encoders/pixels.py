@@ -1,0 +1,72 @@
+"""Preprocessing of images in two parts: what shapes the picture, and what makes numbers of its pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from PIL.Image import Image
+
+_TO_TENSOR = ("ToTensor", "MaybeToTensor")
+"""Classes of torchvision and timm that turn bytes into (3, height, width) of 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class PixelPipeline:
+    """A model's preprocessing with its last part apart, so that bytes go to the card and become numbers there.
+
+    A float32 pixel takes four times the bytes, and making them takes time of the threads that decode.
+    """
+
+    shape: Callable[[Image], Image]
+    """Resizes and crops an RGB image."""
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+
+    @classmethod
+    def of(cls, preprocess: Any) -> PixelPipeline | None:
+        """The two parts of a preprocessing; None if it does not end as most do: to tensor, normalise."""
+        from torchvision.transforms import Compose, Normalize
+
+        steps = getattr(preprocess, "transforms", None)
+        if not isinstance(preprocess, Compose) or not steps or len(steps) < 2:
+            return None
+        to_tensor, normalize = steps[-2:]
+        if type(to_tensor).__name__ not in _TO_TENSOR or not isinstance(normalize, Normalize):
+            return None
+        mean, deviation = (tuple(float(v) for v in part) for part in (normalize.mean, normalize.std))
+        if len(mean) != 3 or len(deviation) != 3:
+            return None
+        return cls(Compose(steps[:-2]), mean, deviation)
+
+    def bytes_of(self, image: Image) -> np.ndarray:
+        """The pixels of an RGB image that the model sees: uint8 (height, width, 3)."""
+        import numpy as np
+
+        return np.array(self.shape(image))
+
+    def normaliser(self, device: str) -> Callable[[torch.Tensor], torch.Tensor]:
+        """Makes of pixels, on any device, what the whole preprocessing makes of them, to the last bit.
+
+        Formula: (value / 255 - mean) / deviation, each operation rounded to float32. 255 is a tensor, because a card
+        multiplies by the reciprocal of a plain number, which rounds differently.
+
+        Returns:
+            A function from uint8 (b, height, width, 3) to float32 (b, 3, height, width) in channels-last order.
+        """
+        import torch
+
+        # On the device from the start: a copy at every batch would wait for the batches before.
+        full, mean, deviation = (
+            torch.tensor(values, dtype=torch.float32, device=device)
+            for values in ((255.0,), self.mean, self.deviation)
+        )
+
+        def normalise(pixels: torch.Tensor) -> torch.Tensor:
+            return pixels.to(torch.float32).div_(full).sub_(mean).div_(deviation).permute(0, 3, 1, 2)
+
+        return normalise
