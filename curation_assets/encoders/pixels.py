@@ -30,6 +30,7 @@ class PixelPipeline:
     @classmethod
     def of(cls, preprocess: Any) -> PixelPipeline | None:
         """The two parts of a preprocessing; None if it does not end as most do: to tensor, normalise."""
+        import torch
         from torchvision.transforms import Compose, Normalize
 
         steps = getattr(preprocess, "transforms", None)
@@ -38,7 +39,11 @@ class PixelPipeline:
         to_tensor, normalize = steps[-2:]
         if type(to_tensor).__name__ not in _TO_TENSOR or not isinstance(normalize, Normalize):
             return None
-        mean, deviation = (tuple(float(v) for v in part) for part in (normalize.mean, normalize.std))
+        # Sequences, tensors, or one number for all channels.
+        mean, deviation = (
+            tuple(torch.as_tensor(part, dtype=torch.float64).flatten().tolist())
+            for part in (normalize.mean, normalize.std)
+        )
         if len(mean) != 3 or len(deviation) != 3:
             return None
         return cls(Compose(steps[:-2]), mean, deviation)
