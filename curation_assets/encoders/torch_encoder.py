@@ -11,7 +11,7 @@ from curation_assets.encoders.base import Encoder
 from curation_assets.encoders.batch_size import BatchSize
 from curation_assets.encoders.card import CardTraffic, images_per_batch
 from curation_assets.encoders.compiled import BACKEND, compiled, compiler_errors, padded
-from curation_assets.encoders.pixels import PixelPipeline
+from curation_assets.encoders.pixels import PixelPipeline, least_side
 from curation_assets.encoders.precision import products, resolve_precision, weights_format
 from curation_assets.pools import BundledEncoderSettings, OpenClipEncoderSettings, TimmEncoderSettings
 from curation_assets.pools.device import resolve_device
@@ -51,12 +51,14 @@ class TorchEncoder(Encoder):
         model: put into evaluation mode and moved to the device.
         forward: turns a tensor (b, 3, height, width) into embeddings (b, d); defaults to the model.
         preprocess: turns one RGB image into a float32 tensor (3, height, width); called by several threads.
-        identity: see `Encoder.identity`; kind and model are added, `precision` unless it is float32, and `compile`.
+        identity: see `Encoder.identity`; kind and model are added, and what the settings change (`precision`,
+            `jpeg_decoding`, `compile`).
         settings: of the encoder; its precision is that of products (see `weights_format`), embeddings are float32.
         channels_last: keep activations of convolutions in channels-last order on the CPU too.
 
     Raises:
-        PoolSpecError: if a single image does not fit into the device's memory, or the model cannot be compiled.
+        PoolSpecError: if a single image does not fit into the device's memory, or the model cannot do what the
+            settings ask for.
     """
 
     def __init__(
@@ -88,6 +90,9 @@ class TorchEncoder(Encoder):
         self.identity = {"kind": settings.kind, "model": settings.model, **identity}
         if self._precision != "float32":
             self.identity["precision"] = self._precision
+        if settings.jpeg_decoding == "scaled":
+            self.least_side = least_side(preprocess, settings.model)
+            self.identity["jpeg_decoding"] = f"scaled to no less than {self.least_side}"
         self._is_compiled = settings.compile
         if self._is_compiled:
             self._forward = compiled(self._forward)

@@ -43,7 +43,11 @@ def inspect_sample(sample: RawSample, source: SourceSettings) -> SampleFacts:
 
 
 def decode_sample(
-    sample: RawSample, source: SourceSettings, *, before_pixels: Callable[[int], None] | None = None
+    sample: RawSample,
+    source: SourceSettings,
+    *,
+    before_pixels: Callable[[int], None] | None = None,
+    least_side: int | None = None,
 ) -> Any:
     """The sample as encoders take it: an RGB image (see `decode_image`) or a str.
 
@@ -51,6 +55,7 @@ def decode_sample(
         sample: with its content.
         source: settings of the pool's source.
         before_pixels: see `decode_image`.
+        least_side: see `decode_image`.
 
     Raises:
         RejectedSampleError: if it cannot be decoded.
@@ -64,4 +69,6 @@ def decode_sample(
         return decode_text(sample.content, source.max_text_bytes)
     from curation_assets.formats.images import decode_image
 
-    return decode_image(sample.content, source.max_image_pixels, before_pixels=before_pixels)
+    return decode_image(
+        sample.content, source.max_image_pixels, before_pixels=before_pixels, least_side=least_side
+    )

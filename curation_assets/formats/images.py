@@ -67,7 +67,11 @@ def read_image_header(content: bytes, max_pixels: int) -> ImageHeader:
 
 
 def decode_image(
-    content: bytes, max_pixels: int, *, before_pixels: Callable[[int], None] | None = None
+    content: bytes,
+    max_pixels: int,
+    *,
+    before_pixels: Callable[[int], None] | None = None,
+    least_side: int | None = None,
 ) -> Image.Image:
     """Decode an image (the first frame of an animation) to RGB, upright by its EXIF orientation.
 
@@ -79,12 +83,16 @@ def decode_image(
         content: of the file.
         max_pixels: images with more are rejected.
         before_pixels: called with the number of pixels before they are decoded; it may wait for memory.
+        least_side: decode a JPEG at a half, a quarter or an eighth of its size, if both sides keep as many pixels. Its
+            decoder then skips most of its work. None decodes every image whole.
 
     Raises:
         RejectedSampleError: NOT_AN_IMAGE, IMAGE_TOO_LARGE above `max_pixels` (before any pixel is decoded),
             or CORRUPT_IMAGE if the pixels are cut, damaged or cannot be converted to RGB.
     """
     with _open(content, max_pixels) as image, _faults_as(RejectionReason.CORRUPT_IMAGE):
+        if least_side:
+            image.draft(None, (least_side, least_side))
         if before_pixels:
             before_pixels(image.width * image.height)
         return _to_upright_rgb(image, content, max_pixels)

@@ -13,7 +13,7 @@ from curation_assets.pools.device import Device
 # They change the speed, and at most the last bits of an embedding.
 _NOT_DECISIVE = {"batch_size", "device", "decode_threads"}
 # Values of image encoders that mean what there was before the key.
-_LEFT_OUT = {"precision": "float32", "compile": False}
+_LEFT_OUT = {"precision": "float32", "compile": False, "jpeg_decoding": "whole"}
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 _PRECISION = (
@@ -43,6 +43,12 @@ class ImageEncoderSettings(ReadAheadSettings):
         description="Images per forward pass. `auto` is 64 on the CPU, and on a card as many as fit, at most 256. "
         "Halved when the card runs out of memory.",
         examples=[256],
+    )
+    jpeg_decoding: Literal["whole", "scaled"] = Field(
+        "whole",
+        description="`scaled` decodes a JPEG at a half, a quarter or an eighth of its size, while both sides keep 1.5 "
+        "times the pixels that the model asks for. Large images then take half the time; embeddings change a little.",
+        examples=["scaled"],
     )
     compile: bool = Field(
         False,
@@ -137,8 +143,8 @@ ENCODERS: Mapping[str, type[Settings]] = {
 def decisive_settings(encoder: ImageEncoderSettings | SentenceTransformersEncoderSettings) -> dict[str, Any]:
     """The settings that decide an encoder's embeddings, as plain values.
 
-    Fingerprints are made from them. `precision: float32` and `compile: false` of an image encoder are left out, so
-    pools that set them have the same fingerprint as pools that do not.
+    Fingerprints are made from them. `precision: float32`, `compile: false` and `jpeg_decoding: whole` of an image
+    encoder are left out, so pools that set them have the same fingerprint as pools that do not.
     """
     settings = encoder.model_dump(mode="json", exclude=_NOT_DECISIVE)
     if isinstance(encoder, ImageEncoderSettings):

@@ -8,7 +8,11 @@ import torch
 from PIL import Image
 from torchvision import transforms
 
-from curation_assets.encoders.pixels import PixelPipeline
+from curation_assets.encoders.pixels import PixelPipeline, least_side
+from curation_assets.encoders.timm import TimmEncoder
+from curation_assets.errors import PoolSpecError
+from curation_assets.pools import TimmEncoderSettings
+from curation_assets.pools.encoder import decisive_settings
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +63,33 @@ def test_every_byte_becomes_the_same_number():
 )
 def test_other_preprocessing_stays_whole(preprocess):
     assert PixelPipeline.of(preprocess) is None
+
+
+@pytest.mark.parametrize(
+    ("step", "least"),
+    [
+        (transforms.Resize(256), 384),
+        (transforms.Resize((224, 225)), 338),
+        (timm.data.transforms.ResizeKeepRatio((96, 96)), 144),
+    ],
+)
+def test_jpegs_may_be_decoded_at_one_and_a_half_times_what_the_model_asks_for(step, least):
+    preprocess = transforms.Compose([step, transforms.CenterCrop(64), transforms.ToTensor()])
+    assert least_side(preprocess, "m") == least
+
+
+def test_preprocessing_without_a_size_cannot_be_scaled():
+    with pytest.raises(PoolSpecError, match=r"encoder\.jpeg_decoding.*'some_vit'.*set whole"):
+        least_side(transforms.Compose([transforms.CenterCrop(64)]), "some_vit")
+
+
+def test_scaled_decoding_is_part_of_the_identity_and_of_the_fingerprint():
+    def settings(**changes) -> TimmEncoderSettings:
+        values = {"kind": "timm", "model": "test_vit", "pretrained": False, "device": "cpu", **changes}
+        return TimmEncoderSettings(**values)
+
+    whole, scaled = TimmEncoder(settings()), TimmEncoder(settings(jpeg_decoding="scaled"))
+    assert (whole.least_side, scaled.least_side) == (None, 252)
+    assert scaled.identity == {**whole.identity, "jpeg_decoding": "scaled to no less than 252"}
+    assert decisive_settings(settings(jpeg_decoding="whole")) == decisive_settings(settings())
+    assert decisive_settings(settings(jpeg_decoding="scaled")) != decisive_settings(settings())

@@ -96,3 +96,15 @@ def test_auto_takes_bfloat16_where_it_is_native(monkeypatch, checkpoint, native,
     monkeypatch.setattr("curation_assets.encoders.precision.multiplies_bfloat16", lambda _: native)
     encoder = TimmEncoder(settings(checkpoint=str(checkpoint), precision="auto"))
     assert encoder.identity.get("precision") == expected
+
+
+def test_float16_is_closer_than_bfloat16_and_says_so(checkpoint, emoji_images):
+    found = {
+        precision: TimmEncoder(settings(checkpoint=str(checkpoint), precision=precision))
+        for precision in ("float32", "bfloat16", "float16")
+    }
+    assert found["float16"].identity == {**found["float32"].identity, "precision": "float16"}
+    rows = {precision: encoder.encode(emoji_images) for precision, encoder in found.items()}
+    assert rows["float16"].dtype == np.float32
+    off = {precision: np.abs(block - rows["float32"]).max() for precision, block in rows.items()}
+    assert 0 < off["float16"] < off["bfloat16"] / 3

@@ -137,7 +137,7 @@ def _prepared(
         number = part.add(item, hashlib.sha256(item.content).hexdigest())
         try:
             part.normalized[number] = inspect_sample(item, entry.source).normalized_sha256
-            sample = decode_sample(item, entry.source)
+            sample = decode_sample(item, entry.source, least_side=encoder.least_side)
         except RejectedSampleError as error:
             part.reject(item, error.reason, error.detail)
             continue

@@ -87,7 +87,7 @@ def decoded_windows(
 
     def decode_in_room(row: int, raw: RawSample, take: Callable[[int], None]) -> _Decoded | Undecodable:
         try:
-            sample = decode_sample(raw, source, before_pixels=take)
+            sample = decode_sample(raw, source, before_pixels=take, least_side=encoder.least_side)
         except RejectedSampleError as error:
             return Undecodable(row, error.reason.value, error.detail)
         if not is_image:

@@ -135,6 +135,25 @@ def test_a_real_encoder_gives_the_same_bytes_while_images_are_decoded_beside_it(
     assert all(output == outputs[0] for output in outputs)
 
 
+def test_large_jpegs_are_decoded_smaller_if_the_encoder_says_so(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    buffer = io.BytesIO()
+    colours = np.random.default_rng(0).integers(0, 255, (2, 2, 3), dtype=np.uint8)
+    Image.fromarray(colours).resize((400, 400)).save(buffer, "JPEG")
+    write_tar(tmp_path / "raw" / "a.tar", {"a": buffer.getvalue(), "b": png(None)})
+    held, sizes = Held(tmp_path, {}), []
+
+    class Sized(MeanColours):
+        least_side = 90
+
+        def prepare(self, sample: Image.Image) -> Image.Image:
+            sizes.append(sample.size)
+            return sample
+
+    held.embed(Sized(), 0)
+    assert sizes == [(100, 100), (8, 8)]
+
+
 class Failing(MeanColours):
     """Fails in its third window."""
 
