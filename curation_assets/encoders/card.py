@@ -70,7 +70,7 @@ class CardTraffic:
                 return staged.to(self._device, copy=True)
             with torch.cuda.stream(self._copies):
                 on_card = staged.to(self._device, non_blocking=True)
-                self._read[turn] = self._copies.record_event()
+                self._read[turn] = self._copies.record_event(_sleeping_event())
         current = torch.cuda.current_stream(self._device)
         current.wait_stream(self._copies)
         # Its memory must not go to another tensor before the kernels of this stream have read it.
@@ -86,7 +86,7 @@ class CardTraffic:
             return result.cpu().numpy
         host = torch.empty(result.shape, dtype=torch.float32, pin_memory=True)
         host.copy_(result, non_blocking=True)
-        done = torch.cuda.current_stream(self._device).record_event()
+        done = torch.cuda.current_stream(self._device).record_event(_sleeping_event())
 
         def wait() -> Any:
             done.synchronize()
@@ -102,3 +102,10 @@ class CardTraffic:
         if buffer is None or len(buffer) < shape[0] or (buffer.shape[1:], buffer.dtype) != (shape[1:], dtype):
             self._buffers[turn] = buffer = torch.empty(shape, dtype=dtype, pin_memory=self._is_card)
         return buffer[: shape[0]]
+
+
+def _sleeping_event() -> torch.cuda.Event:
+    """An event that is waited for asleep: a thread that asks all the time would take a core from decoding."""
+    import torch
+
+    return torch.cuda.Event(blocking=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,22 @@ def test_images_are_the_same_bytes_whatever_the_threads(images: Held) -> None:
     # Of one window what cannot be decoded comes before what has no direction.
     assert rejected[:4] == [0, 3, 5, 9]
     assert len(rejected) == 24
+
+
+def test_an_encoder_that_works_while_the_next_window_is_queued_stores_the_same_bytes(images: Held) -> None:
+    class Queueing(MeanColours):
+        n_ahead = 1
+
+        def begin(self, prepared: Sequence[Any]) -> Callable[[], np.ndarray]:
+            samples = list(prepared)
+            return lambda: self.encode(samples)
+
+    progress: tuple[list[int], list[int]] = ([], [])
+    plain = everything(images.embed(MeanColours(), 2, progress[0]))
+    for n_threads in (0, 2):
+        assert everything(images.embed(Queueing(), n_threads)) == plain
+    images.embed(Queueing(), 2, progress[1])
+    assert progress[0] == progress[1], "no window is lost or told twice"
 
 
 def test_images_of_one_colour_are_marked_and_kept(images: Held, tmp_path: Path) -> None:
