@@ -48,23 +48,23 @@ class BatchSize:
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
-                if len(batch) == 1:
-                    raise PoolSpecError(
-                        f"encoder.model: a batch of one does not fit into the memory of {self._device} ({error}): end "
-                        f"other programs that use it, set encoder.precision: bfloat16, choose a smaller model, or set "
-                        f"encoder.device: cpu"
-                    ) from error
-                failed = len(batch)
+                said = ". ".join(str(error).split(". ")[:3])
             else:
                 first += len(batch)
                 continue
             # Here the error is gone, and with it the tensors that its traceback held.
-            self._halve(failed)
+            self._halve(len(batch), said)
         return results
 
-    def _halve(self, failed: int) -> None:
+    def _halve(self, failed: int, said: str) -> None:
         import torch
 
+        if failed == 1:
+            raise PoolSpecError(
+                f"encoder.model: a batch of one does not fit into the memory of {self._device} ({said}): end other "
+                f"programs that use it, set encoder.precision: bfloat16, choose a smaller model, or set "
+                f"encoder.device: cpu"
+            )
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()
         self.size = failed // 2

@@ -19,7 +19,9 @@ class Card:
     def work(self, samples: list[int]) -> list[int]:
         self.tried.append(len(samples))
         if len(samples) > self.room:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+            raise torch.OutOfMemoryError(
+                "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has 79 GiB. More. And more"
+            )
         return [10 * sample for sample in samples]
 
 
@@ -51,9 +53,10 @@ def test_a_batch_that_does_not_fit_is_halved_and_nothing_is_done_twice(caplog):
 
 def test_a_single_sample_that_does_not_fit_names_the_remedy():
     with pytest.raises(
-        PoolSpecError, match=r"batch of one does not fit.*cuda:1.*2\.00 GiB.*encoder\.precision"
-    ):
+        PoolSpecError, match=r"batch of one does not fit.*cuda:1.*79 GiB\): end.*encoder\.precision"
+    ) as caught:
         BatchSize(4, "cuda:1").run(Card(room=0).work, range(4))
+    assert caught.value.__context__ is None, "the remedy for batches would be shown instead"
 
 
 def test_other_errors_pass():
