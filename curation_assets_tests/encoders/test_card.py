@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
@@ -101,6 +104,68 @@ def test_buffers_grow_and_take_other_shapes():
         arrays = list(np.random.default_rng(n).integers(0, 9, (n, *shape)).astype(dtype))
         np.testing.assert_array_equal(traffic.to_card(arrays).numpy(), np.stack(arrays))
     assert traffic.from_card(torch.ones(2, 3, dtype=torch.float16))().dtype == np.float32
+
+
+class Waits:
+    """Stands for torch's streams and events, and writes down what waits for what."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.log: list[str] = []
+        self.n_events = 0
+        empty = torch.empty
+        patch.setattr(torch, "empty", lambda *shape, pin_memory=False, **options: empty(*shape, **options))
+        patch.setattr(
+            torch.Tensor, "record_stream", lambda tensor, stream: self.log.append(f"kept for {stream.name}")
+        )
+        patch.setattr(torch.cuda, "Stream", lambda device: FakeStream(self, "copies"))
+        patch.setattr(torch.cuda, "current_stream", lambda device: FakeStream(self, "kernels"))
+        patch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
+        patch.setattr(torch.cuda, "Event", lambda blocking: FakeEvent(self))
+
+
+@dataclass
+class FakeStream:
+    waits: Waits
+    name: str
+
+    def wait_stream(self, other: FakeStream) -> None:
+        self.waits.log.append(f"{self.name} wait for {other.name}")
+
+    def record_event(self, event: FakeEvent) -> FakeEvent:
+        self.waits.log.append(f"{event.name} behind {self.name}")
+        return event
+
+
+class FakeEvent:
+    def __init__(self, waits: Waits) -> None:
+        waits.n_events += 1
+        self.waits, self.name = waits, f"event {waits.n_events}"
+
+    def synchronize(self) -> None:
+        self.waits.log.append(f"processor waits for {self.name}")
+
+
+def test_a_buffer_is_filled_again_only_when_the_card_has_read_it(monkeypatch):
+    waits = Waits(monkeypatch)
+    traffic = CardTraffic("cuda")
+    monkeypatch.setattr(traffic, "_device", torch.device("cpu"))
+    arrays = [np.arange(3, dtype=np.uint8)]
+    for turn in (1, 2):
+        traffic.to_card(arrays)
+        assert waits.log == [f"event {turn} behind copies", "kernels wait for copies", "kept for kernels"]
+        waits.log.clear()
+    traffic.to_card(arrays)
+    assert waits.log[:2] == ["processor waits for event 1", "event 3 behind copies"]
+
+
+def test_a_result_is_waited_for_when_it_is_asked_for(monkeypatch):
+    waits = Waits(monkeypatch)
+    traffic = CardTraffic("cuda")
+    monkeypatch.setattr(traffic, "_device", torch.device("cpu"))
+    wait = traffic.from_card(torch.ones(2, 3, dtype=torch.bfloat16))
+    assert waits.log == ["event 1 behind kernels"]
+    np.testing.assert_array_equal(wait(), np.ones((2, 3), dtype=np.float32))
+    assert waits.log[1:] == ["processor waits for event 1"]
 
 
 def test_the_classes_that_make_tensors_are_those_of_the_libraries():
