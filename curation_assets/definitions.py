@@ -3,15 +3,21 @@
 import dagster as dg
 
 from curation_assets.defs.pool_definitions import build_definitions
+from curation_assets.defs.run.executors import chosen_executor
 from curation_assets.pools import read_pools
 from curation_assets.project import find_home
 
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """Assemble the definitions of every pool; what is wrong in the folder goes to the log too."""
+    """Assemble the definitions of every pool; what is wrong in the folder goes to the log too.
+
+    This location holds pools only, so it has their executor too. To merge pools with other definitions, use
+    `build_definitions`, which has none.
+    """
     home = find_home()
     pools = read_pools(home.pools_folder)
     for problem in pools.problems():
         dg.get_dagster_logger("pools").warning(problem)
-    return build_definitions(list(pools.specs.values()), home, pools.broken.values())
+    built = build_definitions(list(pools.specs.values()), home, pools.broken.values())
+    return dg.Definitions.merge(built, dg.Definitions(executor=chosen_executor()))

@@ -105,6 +105,16 @@ def find_spec(home: Home, pool: str) -> PoolSpec:
     return read_pools(home.pools_folder).find(pool)
 
 
+def is_in_folder(home: Home, spec: PoolSpec) -> bool:
+    """Whether the project's folder of pools has a pool of this name; others are declared in code or by a component.
+
+    Raises:
+        PoolSpecError: if the folder cannot be listed.
+    """
+    pools = _pools_as_of(home.pools_folder, _state_of(home.pools_folder))
+    return spec.name in pools.specs or spec.name in {entry.declares for entry in pools.broken.values()}
+
+
 def why_not_current(home: Home, spec: PoolSpec) -> str | None:
     """Why settings that a long-lived process has loaded are not those of the pool any more; None if they are."""
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from curation_assets.defs.io_managers import HandleIOManager
+from curation_assets.defs.io_managers import IO_MANAGER_KEY, HandleIOManager
 from curation_assets.defs.pool_definitions import build_definitions
 from curation_assets.defs.run.driver import Driver
 from curation_assets.pools import PoolSpec
@@ -163,7 +163,7 @@ def test_the_configuration_of_a_run_cannot_name_other_folders(tmp_path: Path) ->
         driver.sync_shards(driver.list_files())
         job = build_definitions([spec], project.home).resolve_job_def("emoji_all")
         result = job.execute_in_process(
-            run_config={"resources": {"curation": folders, "io_manager": folders}},
+            run_config={"resources": {IO_MANAGER_KEY: folders}},
             instance=instance,
             asset_selection=[dg.AssetKey(["emoji", "raw_pool"])],
             partition_key="00000",

@@ -90,7 +90,7 @@ def _chosen(
     if option == "--shards":
         return names, shards_named(list(freshness.shards), shards)
     if option == "--failed":
-        return names, failed_shards(driver.instance, driver.spec.name, freshness, names)
+        return names, failed_shards(driver.instance, driver.spec, freshness, names)
     return names, missing_shards(freshness, names)
 
 

@@ -14,6 +14,8 @@ from curation_assets.graph.relations import ancestors, descendants, fit_steps, i
 if TYPE_CHECKING:
     import dagster as dg
 
+    from curation_assets.pools import PoolSpec
+
 _RUNS_SEARCHED = 200
 
 
@@ -118,15 +120,16 @@ def missing_shards(freshness: Freshness, names: Sequence[str]) -> list[str]:
 
 
 def failed_shards(
-    instance: dg.DagsterInstance, pool: str, freshness: Freshness, names: Sequence[str]
+    instance: dg.DagsterInstance, spec: PoolSpec, freshness: Freshness, names: Sequence[str]
 ) -> list[str]:
     """Shards that failed in a recent run and for which one of the named steps is still out of date."""
     import dagster as dg
 
+    from curation_assets.defs.keys import pool_tag
     from curation_assets.defs.run.tags import POOL_TAG
 
     failed: set[str] = set()
-    filters = dg.RunsFilter(tags={POOL_TAG: pool}, statuses=[dg.DagsterRunStatus.FAILURE])
+    filters = dg.RunsFilter(tags={POOL_TAG: pool_tag(spec)}, statuses=[dg.DagsterRunStatus.FAILURE])
     for run in instance.get_runs(filters, limit=_RUNS_SEARCHED):
         for record in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE):
             event = record.dagster_event

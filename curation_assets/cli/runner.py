@@ -16,6 +16,7 @@ from curation_assets.cli.interrupts import ends_cleanly
 from curation_assets.cli.rebuild import Rebuild
 from curation_assets.cli.terminal import TerminalSink, say
 from curation_assets.cli.workers import run_workers
+from curation_assets.defs.keys import op_names, pool_tag
 from curation_assets.defs.run.dead_runs import close_dead_runs, process_tag
 from curation_assets.defs.run.driver import Driver
 from curation_assets.defs.run.event_log import open_instance
@@ -76,9 +77,13 @@ class Runner:
     n_made: int = field(default=0, init=False)
     """Assets brought up to date so far."""
 
+    @property
+    def _op_names(self) -> frozenset[str]:
+        return op_names(self.driver.spec, self.driver.steps)
+
     def close_interrupted_runs(self) -> None:
         """Mark runs of killed processes as failed; what they finished is kept."""
-        if n := close_dead_runs(self.driver.instance):
+        if n := close_dead_runs(self.driver.instance, self._op_names):
             self.say(f"{n} interrupted {'run' if n == 1 else 'runs'} found; resuming")
 
     def sync_shards(self, *, accept_removals: bool = False) -> None:
@@ -132,10 +137,10 @@ class Runner:
             if not succeeded:
                 raise failure(waves)
 
-        job = build_curate_job(driver.spec.name, work)
+        job = build_curate_job(driver.spec, work)
         chosen = [name for name in driver.steps if name in names]
         tags = {
-            POOL_TAG: driver.spec.name,
+            POOL_TAG: pool_tag(driver.spec),
             COMMAND_TAG: _command(),
             STEPS_TAG: name_of(chosen),
             REASON_TAG: plan.wave.summary,
@@ -148,7 +153,7 @@ class Runner:
             raise KeyboardInterrupt from None
         finally:
             self.n_made += waves.n_made
-            close_dead_runs(driver.instance)
+            close_dead_runs(driver.instance, self._op_names)
         if errors:
             raise errors[0]
         if not result.success:

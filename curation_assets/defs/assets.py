@@ -4,8 +4,9 @@
 import dagster as dg
 from pydantic import Field
 
+from curation_assets.defs.access import access
+from curation_assets.defs.keys import asset_key
 from curation_assets.defs.partitions import pool_partitions
-from curation_assets.defs.resources import CurationResource
 from curation_assets.defs.run.request import require_sound_request
 from curation_assets.defs.run.step_run import StepRun
 from curation_assets.defs.shown import SHOWN
@@ -15,6 +16,7 @@ from curation_assets.graph.base import Step
 from curation_assets.graph.relations import direct_inputs
 from curation_assets.graph.steps import pool_steps
 from curation_assets.pools import PoolSpec
+from curation_assets.project import Home
 
 # Only storage that does not answer is tried again (see `StepRun`), and only for the failed shards.
 _IO_RETRIES = dg.RetryPolicy(
@@ -32,31 +34,42 @@ class Launch(dg.Config):
     )
 
 
-def build_assets(spec: PoolSpec) -> list[dg.AssetsDefinition]:
-    """The assets of a pool, one for each of its steps."""
+def build_assets(spec: PoolSpec, home: Home, io_manager_key: str) -> list[dg.AssetsDefinition]:
+    """The assets of a pool, one for each of its steps.
+
+    Args:
+        spec: settings of the pool.
+        home: folders of the project.
+        io_manager_key: of the IO manager that hands out the outputs.
+    """
     steps = pool_steps(spec)
-    return [_build_asset(spec, step, steps) for step in steps.values()]
+    return [_build_asset(spec, step, steps, home, io_manager_key) for step in steps.values()]
 
 
-def _build_asset(spec: PoolSpec, step: Step, steps: dict[str, Step]) -> dg.AssetsDefinition:
+def _build_asset(
+    spec: PoolSpec, step: Step, steps: dict[str, Step], home: Home, io_manager_key: str
+) -> dg.AssetsDefinition:
+    shown_as = spec.dagster
+
     @dg.asset(
-        key=[spec.name, step.name],
-        deps=[dg.AssetKey([spec.name, source]) for source in direct_inputs(steps, step.name)],
-        partitions_def=pool_partitions(spec.name) if step.partitioned else None,
+        key=asset_key(spec, step.name),
+        deps=[asset_key(spec, source) for source in direct_inputs(steps, step.name)],
+        io_manager_key=io_manager_key,
+        partitions_def=pool_partitions(spec) if step.partitioned else None,
         # One run holds a range of shards, and the fan-in after them: see docs/dagster.md.
         backfill_policy=dg.BackfillPolicy.single_run(),
-        group_name=f"{spec.name}_{step.lane}",
+        group_name=shown_as.group_of(spec.name, step.lane),
+        owners=shown_as.owners,
+        tags=shown_as.tags,
         kinds=set(step.badges),
         description=step.description,
         code_version=step.config_fingerprint,
         pool=step.weight.value or None,
         retry_policy=_IO_RETRIES if step.partitioned else None,
     )
-    def materialize(
-        context: dg.AssetExecutionContext, config: Launch, curation: dg.ResourceParam[CurationResource]
-    ) -> dg.MaterializeResult:
+    def materialize(context: dg.AssetExecutionContext, config: Launch) -> dg.MaterializeResult:
         try:
-            pool = curation.pool(spec)
+            pool = access(spec, home)
             require_sound_request(context, pool.storage, step, steps)
             return StepRun(context, pool, step, SHOWN.get(step.kind), config.again).run()
         except CurationError as error:

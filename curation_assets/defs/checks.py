@@ -6,15 +6,17 @@ from dataclasses import asdict, dataclass
 import dagster as dg
 import polars as pl
 
+from curation_assets.defs.access import access
+from curation_assets.defs.keys import asset_key
 from curation_assets.defs.metadata import table
 from curation_assets.defs.removals import removals_are_few
-from curation_assets.defs.resources import CurationResource
 from curation_assets.defs.run.gate import gate_of
 from curation_assets.errors import CurationError
 from curation_assets.graph.freshness import Freshness
 from curation_assets.graph.steps import pool_steps
 from curation_assets.pools import PoolSpec, RefitSettings
 from curation_assets.pools.device import resolve_device
+from curation_assets.project import Home
 from curation_assets.steps.comparison.verdict import verdict_lines
 from curation_assets.steps.context import PoolAccess
 from curation_assets.steps.damage import damaged_files, rejections_by_shard, total_rejections
@@ -47,10 +49,10 @@ class Check:
     """Whether it has something to say of an asset that is out of date."""
 
 
-def build_checks(spec: PoolSpec) -> list[dg.AssetChecksDefinition]:
+def build_checks(spec: PoolSpec, home: Home) -> list[dg.AssetChecksDefinition]:
     """The checks of one pool."""
     return [
-        _build_check(spec, name, check, asset)
+        _build_check(spec, home, name, check, asset)
         for name, check in CHECKS.items()
         for asset in filter(None, (check.asset, check.also))
         if (spec.decontamination or not check.needs_evaluation_sets)
@@ -58,17 +60,15 @@ def build_checks(spec: PoolSpec) -> list[dg.AssetChecksDefinition]:
     ]
 
 
-def _build_check(spec: PoolSpec, name: str, check: Check, asset: str) -> dg.AssetChecksDefinition:
+def _build_check(spec: PoolSpec, home: Home, name: str, check: Check, asset: str) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         name=name,
-        asset=dg.AssetKey([spec.name, asset]),
+        asset=asset_key(spec, asset),
         description=check.description,
         blocking=check.blocking,
     )
-    def evaluate(
-        context: dg.AssetCheckExecutionContext, curation: dg.ResourceParam[CurationResource]
-    ) -> dg.AssetCheckResult:
-        pool = curation.pool(spec)
+    def evaluate(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        pool = access(spec, home)
         if not check.at_any_time:
             steps, storage = pool_steps(spec), pool.storage
             void = gate_of(context.run.run_id).why_check_is_void(

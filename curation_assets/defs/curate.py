@@ -8,6 +8,7 @@ from typing import TypeAlias
 import dagster as dg
 from pydantic import Field
 
+from curation_assets.defs.keys import op_names, pool_tag
 from curation_assets.defs.run.dead_runs import close_dead_runs, process_tag
 from curation_assets.defs.run.driver import Driver
 from curation_assets.defs.run.event_log import batched
@@ -20,7 +21,7 @@ from curation_assets.defs.run.wave_runner import WaveRunner
 from curation_assets.errors import CurationError
 from curation_assets.faults import fault_line
 from curation_assets.pools import PoolSpec
-from curation_assets.project import Home, find_spec
+from curation_assets.project import Home, find_spec, is_in_folder
 
 BuildDefinitions: TypeAlias = Callable[[list[PoolSpec], Home], dg.Definitions]
 
@@ -54,8 +55,9 @@ def run_step(pool: str) -> str:
     return f"{pool}_run"
 
 
-def build_curate_job(pool: str, work: Work) -> dg.JobDefinition:
+def build_curate_job(spec: PoolSpec, work: Work) -> dg.JobDefinition:
     """The job, or the same job with other work: the command line runs its waves as a run of it."""
+    pool = spec.name
 
     @dg.op(name=run_step(pool), description=f"Does what `curation-assets run --pool {pool}` does.")
     def run(context: dg.OpExecutionContext, config: Curate) -> None:
@@ -67,7 +69,7 @@ def build_curate_job(pool: str, work: Work) -> dg.JobDefinition:
         f"is due. The same as `curation-assets run --pool {pool}`. Each wave of assets is a run of its own, with the "
         f"tag curation/parent.",
         executor_def=dg.in_process_executor,
-        run_tags={POOL_TAG: pool},
+        run_tags={POOL_TAG: pool_tag(spec)},
     )
     def curate() -> None:
         run()
@@ -75,14 +77,19 @@ def build_curate_job(pool: str, work: Work) -> dg.JobDefinition:
     return curate
 
 
-def work_of(pool: str, home: Home, build: BuildDefinitions) -> Work:
-    """What the job does in a process that Dagster started: list, plan and run the waves."""
+def work_of(spec: PoolSpec, home: Home, build: BuildDefinitions) -> Work:
+    """What the job does in a process that Dagster started: list, plan and run the waves.
+
+    Of a pool in the project's folder it takes the settings as they are when it runs.
+    """
+    in_folder = is_in_folder(home, spec)
 
     def work(context: dg.OpExecutionContext, config: Curate) -> None:
         instance = batched(context.instance)
         try:
             with noticing_signals():
-                _work(pool, home, build, context, config, instance)
+                settings = find_spec(home, spec.name) if in_folder else spec
+                _work(settings, home, build, context, config, instance)
         except CurationError as error:
             raise dg.Failure(str(error), allow_retries=False) from error
         except OSError as error:
@@ -97,14 +104,14 @@ def work_of(pool: str, home: Home, build: BuildDefinitions) -> Work:
 
 
 def _work(
-    pool: str,
+    spec: PoolSpec,
     home: Home,
     build: BuildDefinitions,
     context: dg.OpExecutionContext,
     config: Curate,
     instance: dg.DagsterInstance,
 ) -> None:
-    spec, began = find_spec(home, pool), time.monotonic()
+    pool, began = spec.name, time.monotonic()
 
     def say(line: str, style: str | None = None) -> None:
         (context.log.warning if style else context.log.info)(line)
@@ -112,8 +119,8 @@ def _work(
     instance.add_run_tags(context.run_id, process_tag())
     what = f"run {context.run_id[:8]} in Dagster"
     with only_runner(home, pool, what, patience=PATIENCE_SECONDS, say=say):
-        close_dead_runs(instance)
         driver = Driver(home, spec, instance)
+        close_dead_runs(instance, op_names(spec, driver.steps))
         if config.list_files:
             for line in driver.take_in_files(accept_removals=config.accept_removals):
                 say(line)

@@ -1,10 +1,11 @@
 """Jobs, named for what people do."""
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import Any, TypeAlias
 
 import dagster as dg
 
 from curation_assets.defs.curate import BuildDefinitions, build_curate_job, work_of
+from curation_assets.defs.keys import asset_key, pool_tag
 from curation_assets.defs.run.executors import chosen_executor
 from curation_assets.defs.run.job_names import (
     ingest_job,
@@ -19,11 +20,8 @@ from curation_assets.graph.steps import pool_steps
 from curation_assets.pools import PoolSpec
 from curation_assets.project import Home
 
-if TYPE_CHECKING:
-    # Private, as Dagster exports define_asset_job but not the class that it returns.
-    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
-
-Job: TypeAlias = "UnresolvedAssetJobDefinition | dg.JobDefinition"
+Job: TypeAlias = Any
+"""A `dg.JobDefinition`, or what `dg.define_asset_job` returns, whose class Dagster does not export."""
 
 
 def build_jobs(spec: PoolSpec, home: Home, build: BuildDefinitions) -> list[Job]:
@@ -48,7 +46,7 @@ def build_jobs(spec: PoolSpec, home: Home, build: BuildDefinitions) -> list[Job]
             descendants(steps, "selection"),
             "Draws the targets again from the current tree, without clustering. Choose all partitions.",
         ),
-        build_curate_job(pool, work_of(pool, home, build)),
+        build_curate_job(spec, work_of(spec, home, build)),
     ]
     jobs += [_recluster(spec, steps, level) for level in range(1, spec.n_levels + 1)]
     return jobs
@@ -71,8 +69,8 @@ def _asset_job(
 ) -> Job:
     return dg.define_asset_job(
         name,
-        selection=dg.AssetSelection.assets(*[[spec.name, step] for step in steps]),
+        selection=dg.AssetSelection.assets(*[asset_key(spec, step) for step in steps]),
         description=description,
         executor_def=chosen_executor(),
-        run_tags={POOL_TAG: spec.name, **(tags or {})},
+        run_tags={POOL_TAG: pool_tag(spec), **(tags or {})},
     )

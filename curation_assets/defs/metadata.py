@@ -96,6 +96,11 @@ def add_partition_metadata(
     10 ms a call, and more with every shard. These keys are those of the run, so the check is not needed.
     """
     step = context.get_step_execution_context()
+    if not hasattr(getattr(step, "_metadata_accumulator", None), "with_additional_asset_metadata"):
+        # Another release of Dagster.
+        for key, metadata in by_partition.items():
+            context.add_asset_metadata(metadata, partition_key=key)
+        return
     found = step._metadata_accumulator  # noqa: SLF001 - see above
     for key, metadata in by_partition.items():
         found = found.with_additional_asset_metadata(context.asset_key, key, metadata)

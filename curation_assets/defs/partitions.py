@@ -6,23 +6,19 @@ from collections.abc import Sequence
 
 import dagster as dg
 
+from curation_assets.defs.keys import partitions_name
 from curation_assets.pools import PoolSpec
 from curation_assets.storage.shards import Shard
 
 
-def partitions_name(pool: str) -> str:
-    """Name of the pool's set of dynamic partitions."""
-    return f"{pool}_shards"
-
-
-def pool_partitions(pool: str) -> dg.DynamicPartitionsDefinition:
+def pool_partitions(spec: PoolSpec) -> dg.DynamicPartitionsDefinition:
     """The shards of a pool as Dagster partitions."""
-    return dg.DynamicPartitionsDefinition(name=partitions_name(pool))
+    return dg.DynamicPartitionsDefinition(name=partitions_name(spec))
 
 
 def sync_partitions(instance: dg.DagsterInstance, spec: PoolSpec, shards: Sequence[Shard]) -> tuple[int, int]:
     """Make the instance's partitions those of the shards; returns how many were added and removed."""
-    name = partitions_name(spec.name)
+    name = partitions_name(spec)
     known = set(instance.get_dynamic_partitions(name))
     wanted = [shard.key for shard in shards]
     new = [key for key in wanted if key not in known]

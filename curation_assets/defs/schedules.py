@@ -5,7 +5,7 @@ import dagster as dg
 from curation_assets.defs.run.driver import Driver, PlannedRun
 from curation_assets.defs.run.job_names import curate_job, recluster_job
 from curation_assets.pools import PoolSpec
-from curation_assets.project import Home, why_not_current
+from curation_assets.project import Home, is_in_folder, why_not_current
 
 
 def build_schedules(spec: PoolSpec, home: Home) -> list[dg.ScheduleDefinition]:
@@ -21,6 +21,8 @@ def build_schedules(spec: PoolSpec, home: Home) -> list[dg.ScheduleDefinition]:
 
 
 def _refit(spec: PoolSpec, home: Home) -> dg.ScheduleDefinition:
+    in_folder = is_in_folder(home, spec)
+
     @dg.schedule(
         name=f"{spec.name}_refit",
         job_name=recluster_job(spec.name, 1),
@@ -29,7 +31,7 @@ def _refit(spec: PoolSpec, home: Home) -> dg.ScheduleDefinition:
         description="Fits the tree again on all rows, if rows were added or removed since the last fit.",
     )
     def refit(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        if why := why_not_current(home, spec):
+        if in_folder and (why := why_not_current(home, spec)):
             return dg.SkipReason(why)
         driver = Driver(home, spec, context.instance)
         rows, fitted = driver.freshness().all_rows("the schedule's time has come"), driver.storage.fit_rows()

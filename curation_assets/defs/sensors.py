@@ -8,7 +8,7 @@ from curation_assets.defs.jobs import Job
 from curation_assets.defs.run.job_names import curate_job
 from curation_assets.defs.watch import Cursor, Watcher
 from curation_assets.pools import PoolSpec
-from curation_assets.project import Home, why_not_current
+from curation_assets.project import Home, is_in_folder, why_not_current
 
 
 def sensor_name(pool: str) -> str:
@@ -18,6 +18,7 @@ def sensor_name(pool: str) -> str:
 
 def build_sensor(spec: PoolSpec, home: Home, jobs: list[Job]) -> dg.SensorDefinition:
     """The sensor of one pool, off by default."""
+    in_folder = is_in_folder(home, spec)
 
     @dg.sensor(
         name=sensor_name(spec.name),
@@ -30,7 +31,7 @@ def build_sensor(spec: PoolSpec, home: Home, jobs: list[Job]) -> dg.SensorDefini
     )
     def arrivals(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         # Runs read the YAML as it is now: with other settings than theirs, what they made would look out of date.
-        if why := why_not_current(home, spec):
+        if in_folder and (why := why_not_current(home, spec)):
             return dg.SkipReason(why)
         work_file = home.dagster_state / "arrivals" / f"{spec.name}.json"
         cursor = Cursor.read(context.cursor, work_file)

@@ -16,6 +16,7 @@ import dagster as dg
 from upath import UPath
 
 from curation_assets.defs.curate import Curate, run_step
+from curation_assets.defs.keys import is_of_pool, op_names, pool_tag
 from curation_assets.defs.run.arrivals import Unsettled, settle
 from curation_assets.defs.run.background_listing import listed_within, seconds_so_far
 from curation_assets.defs.run.dead_runs import ACTIVE_STATUSES, close_dead_runs
@@ -152,7 +153,7 @@ class Watcher:
 
     def look(self, now: float) -> Look:
         """Record what arrived and decide what to run; `now` is Unix time."""
-        close_dead_runs(self._instance)
+        close_dead_runs(self._instance, op_names(self._spec, self._steps))
         if busy := self._active_run():
             return Look(busy)
         try:
@@ -163,8 +164,8 @@ class Watcher:
 
     def _active_run(self) -> str | None:
         for run in self._instance.get_runs(dg.RunsFilter(statuses=ACTIVE_STATUSES)):
-            assets = {key.path[-1] for key in run.asset_selection or () if key.path[0] == self._spec.name}
-            if assets or run.tags.get(POOL_TAG) == self._spec.name:
+            assets = {key.path[-1] for key in run.asset_selection or () if is_of_pool(key, self._spec)}
+            if assets or run.tags.get(POOL_TAG) == pool_tag(self._spec):
                 return f"run {run.run_id[:8]} is in progress: {', '.join(sorted(assets)) or run.job_name}"
         return None
 

@@ -1,5 +1,6 @@
 """PoolSpec: a pool's YAML, typed and checked. One module per group of keys."""
 
+from curation_assets.pools.atlas import AtlasSettings
 from curation_assets.pools.base import Auto, Modality
 from curation_assets.pools.cleaning import DecontaminationSettings, DeduplicationSettings, EvaluationSet
 from curation_assets.pools.encoder import (
@@ -11,6 +12,7 @@ from curation_assets.pools.encoder import (
 )
 from curation_assets.pools.engine import EngineSettings, resolve_engine
 from curation_assets.pools.folder import BrokenPool, PoolFolder, read_pools
+from curation_assets.pools.in_dagster import DagsterSettings
 from curation_assets.pools.levels import LevelSettings, PreprocessingSettings
 from curation_assets.pools.loading import load_pool_spec
 from curation_assets.pools.probe import LabelsTable, ProbeSettings
@@ -23,7 +25,7 @@ from curation_assets.pools.source import (
     SourceSettings,
     WebDatasetSource,
 )
-from curation_assets.pools.spec import AtlasSettings, PoolSpec
+from curation_assets.pools.spec import PoolSpec
 from curation_assets.pools.targets import OutputFormat, TargetSettings
 from curation_assets.pools.upkeep import RefitSettings, WatchSettings
 
@@ -32,6 +34,7 @@ __all__ = [
     "Auto",
     "BrokenPool",
     "BundledEncoderSettings",
+    "DagsterSettings",
     "DecontaminationSettings",
     "DeduplicationSettings",
     "EmbeddingsSource",

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from curation_assets.pools.atlas import AtlasSettings
 from curation_assets.pools.base import Settings
 from curation_assets.pools.cleaning import DecontaminationSettings, DeduplicationSettings, EvaluationSet
 from curation_assets.pools.encoder import ENCODERS
 from curation_assets.pools.engine import EngineSettings
+from curation_assets.pools.in_dagster import DagsterSettings
 from curation_assets.pools.levels import LevelSettings, PreprocessingSettings
 from curation_assets.pools.probe import LabelsTable, ProbeSettings
 from curation_assets.pools.source import SOURCES
-from curation_assets.pools.spec import AtlasSettings
 from curation_assets.pools.targets import ProbeChoice, TargetSettings
 from curation_assets.pools.upkeep import RefitSettings, WatchSettings
 
@@ -28,6 +29,7 @@ GROUPS: Mapping[str, type[Settings]] = {
     "labels": LabelsTable,
     "refit": RefitSettings,
     "watch": WatchSettings,
+    "dagster": DagsterSettings,
     "engine": EngineSettings,
 }
 """By key; a list of groups has the settings of one entry."""

@@ -10,11 +10,13 @@ from pydantic import Field, NonNegativeInt, PositiveInt, ValidationInfo, field_v
 
 from curation_assets.algorithms.settings import DEFAULT_MAX_SHARE, DEFAULT_MEMORY_BUDGET
 from curation_assets.errors import PoolSpecError
+from curation_assets.pools.atlas import AtlasSettings
 from curation_assets.pools.base import Modality, Settings, require_different
 from curation_assets.pools.cleaning import DecontaminationSettings, DeduplicationSettings
 from curation_assets.pools.device import Device
 from curation_assets.pools.encoder import TEXT_ENCODERS, EncoderSettings
 from curation_assets.pools.engine import EngineSettings
+from curation_assets.pools.in_dagster import DagsterSettings
 from curation_assets.pools.levels import LevelSettings, PreprocessingSettings
 from curation_assets.pools.memory import MemoryBudget
 from curation_assets.pools.probe import ProbeSettings
@@ -28,20 +30,6 @@ _DEFAULT_OUTPUTS: Mapping[Modality, tuple[OutputFormat, ...]] = {
     "text": ("parquet", "ids"),
     "embedding": ("parquet", "ids"),
 }
-
-
-class AtlasSettings(Settings):
-    """A table for visual exploration, with the columns of Apple's Embedding Atlas. `atlas: null` leaves it out."""
-
-    max_rows: PositiveInt = Field(
-        10_000, description="Most rows of the table. A larger pool is sampled.", examples=[20_000]
-    )
-    n_neighbours: PositiveInt = Field(
-        10, description="Nearest neighbours listed for each row, among the rows of the table.", examples=[15]
-    )
-    thumbnail_pixels: PositiveInt = Field(
-        96, description="Longer side of the thumbnails, in pixels.", examples=[128]
-    )
 
 
 class PoolSpec(Settings):
@@ -135,6 +123,11 @@ class PoolSpec(Settings):
         WatchSettings(),
         description="How the sensor of the pool takes in new files.",
         examples=[{"interval_seconds": 300}],
+    )
+    dagster: DagsterSettings = Field(
+        DagsterSettings(),
+        description="How the pool appears in Dagster. Changes no result.",
+        examples=[{"owners": ["team:data"]}],
     )
     seed: NonNegativeInt = Field(
         0, description="Seed of all random choices. The same seed gives the same dataset.", examples=[1]

@@ -28,6 +28,7 @@ from curation_assets.storage.tables import (
     BalancedDataset,
     Comparison,
     Contaminated,
+    DatasetRelease,
     Drift,
     Duplicates,
     Embedded,
@@ -84,6 +85,7 @@ class PoolStorage:
     selection = OfPool(Selection)
     ledger = OfShard(Ledger)
     balanced_dataset = OfShard(BalancedDataset)
+    dataset_release = OfPool(DatasetRelease)
     comparison = OfPool(Comparison)
     frontier = OfPool(Frontier)
     probe = OfPool(Probe)

@@ -90,7 +90,11 @@ def test_copies_at_other_sizes_are_found_among_real_drawings(
 def test_the_check_fails_when_a_contaminated_row_is_smuggled_in(
     project: Project, instance: dg.DagsterInstance
 ) -> None:
-    [check] = [made for made in build_checks(project.spec) if "selection_is_clean" in str(made.check_keys)]
+    [check] = [
+        made
+        for made in build_checks(project.spec, project.home)
+        if "selection_is_clean" in str(made.check_keys)
+    ]
     assert next(iter(check.check_specs)).blocking
     storage = project.storage
     pool = PoolAccess(project.spec, storage, str(project.folder))
@@ -142,5 +146,5 @@ def test_without_a_listing_the_step_lists_itself(project: Project, instance: dg.
 
 def test_only_decontaminated_pools_have_the_check(project: Project) -> None:
     plain = project.spec.model_copy(update={"decontamination": None})
-    names = [str(check.check_keys) for check in build_checks(plain)]
+    names = [str(check.check_keys) for check in build_checks(plain, project.home)]
     assert not any("selection_is_clean" in name for name in names)

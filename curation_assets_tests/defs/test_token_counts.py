@@ -8,8 +8,8 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from curation_assets.defs.access import access
 from curation_assets.defs.pool_definitions import build_definitions
-from curation_assets.defs.resources import CurationResource
 from curation_assets.graph.steps import pool_steps
 from curation_assets.pools import PoolSpec
 from curation_assets.project import Home
@@ -66,8 +66,8 @@ def test_counts_are_made_anew_when_what_counts_changes_and_not_else() -> None:
 
 
 def test_the_counter_is_loaded_once_and_embeddings_have_none(tmp_path: Path) -> None:
-    curation = CurationResource(home_folder=str(tmp_path), storage_root=str(tmp_path))
-    counter = curation.pool(text_spec(tokenizer="words")).token_counter()
-    assert counter is curation.pool(text_spec(tokenizer="words")).token_counter()
+    home = Home(tmp_path, str(tmp_path), tmp_path / "dagster")
+    counter = access(text_spec(tokenizer="words"), home).token_counter()
+    assert counter is access(text_spec(tokenizer="words"), home).token_counter()
     embedded = {"format": "embeddings", "path": "raw", "encoder": "clip", "token_count_field": "n"}
-    assert curation.pool(text_spec(encoder=None, source=embedded)).token_counter() is None
+    assert access(text_spec(encoder=None, source=embedded), home).token_counter() is None

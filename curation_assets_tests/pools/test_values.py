@@ -27,6 +27,7 @@ POOL: dict[str, Any] = {
     "probe": {},
     "refit": {},
     "watch": {},
+    "dagster": {},
     "engine": {},
     "atlas": {},
 }

@@ -12,7 +12,6 @@ import dagster as dg
 import pytest
 import yaml
 
-from curation_assets.defs.partitions import partitions_name
 from curation_assets.defs.run.event_log import open_instance
 from curation_assets.errors import CurationError
 from curation_assets_tests.projects import Project, make_project, materialized
@@ -43,7 +42,7 @@ def test_every_run_and_event_is_in_postgres_and_nothing_in_sqlite(project: Proje
         assert runs
         assert all(run.status is dg.DagsterRunStatus.SUCCESS for run in runs)
         shards = [shard.key for shard in project.storage.shards()]
-        assert sorted(instance.get_dynamic_partitions(partitions_name("emoji"))) == shards
+        assert sorted(instance.get_dynamic_partitions("emoji_shards")) == shards
         for asset in ("raw_pool", "embeddings", "level_1_assign", "ledger"):
             assert instance.get_materialized_partitions(dg.AssetKey(["emoji", asset])) == set(shards), asset
         made = materialized(instance, [run.run_id for run in runs])

@@ -18,7 +18,6 @@ import dagster as dg
 import pytest
 import yaml
 
-from curation_assets.defs.partitions import partitions_name
 from curation_assets.defs.run.job_names import recluster_job
 from curation_assets.graph.freshness import Freshness
 from curation_assets.graph.steps import pool_steps
@@ -88,7 +87,7 @@ def clicked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
     with dev_server(project) as running:
         with running.instance() as instance:
             for first in FIRST:
-                instance.add_dynamic_partitions(partitions_name(pool_of(first)), SHARDS)
+                instance.add_dynamic_partitions(f"{pool_of(first)}_shards", SHARDS)
         yield running
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from curation_assets.defs.io_managers import IO_MANAGER_KEY
 from curation_assets.errors import PoolSpecError
 from curation_assets_tests.projects import SMALL_POOL, Project, make_project
 from curation_assets_tests.test_clicking import CHANGED, SHARDS, digests
@@ -125,7 +126,7 @@ def test_a_run_afterwards_is_as_from_scratch(
 def test_what_is_harmless_stays_as_it_is(hand: Hand) -> None:
     before = hand.project.modified_times()
     shown = hand.wipe("selection") + hand.materialize("balanced_dataset", shards=SHARDS)
-    elsewhere = {"curation": {"config": {"home_folder": "/nowhere", "storage_root": "/nowhere"}}}
+    elsewhere = {IO_MANAGER_KEY: {"config": {"home_folder": "/nowhere", "storage_root": "/nowhere"}}}
     shown += hand.materialize("raw_pool", shards=SHARDS, resources=elsewhere)
     hand.instance.delete_dynamic_partition("emoji_shards", "00001")
     shown += hand.materialize("selection")

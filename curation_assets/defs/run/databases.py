@@ -15,6 +15,9 @@ from sqlalchemy.engine import Engine
 
 BUSY_SECONDS = 120.0
 """How long a statement waits for a lock that a backup or another process holds; Dagster's own limit is 5 to 30 s."""
+BATCH_SIZE_VARIABLE = "DAGSTER_EVENT_BATCH_SIZE"
+"""Dagster passes events to its storage together only if this variable is set."""
+EVENTS_PER_TRANSACTION = 1000
 _SETUP = "setup.lock"
 _depth = threading.local()
 

@@ -12,7 +12,9 @@ from functools import cached_property
 
 import dagster as dg
 
-from curation_assets.defs.partitions import partitions_name, sync_partitions
+from curation_assets.defs.access import access
+from curation_assets.defs.keys import partitions_name, pool_tag
+from curation_assets.defs.partitions import sync_partitions
 from curation_assets.defs.run.dead_runs import process_tag
 from curation_assets.defs.run.removals import KEPT_ASSETS, KEPT_DAYS, require_few_removals, split_away
 from curation_assets.defs.run.tags import (
@@ -81,7 +83,7 @@ class Driver:
     @cached_property
     def pool(self) -> PoolAccess:
         """The pool's outputs and readers."""
-        return PoolAccess(self.spec, self.home.storage(self.spec.name), str(self.home.folder))
+        return access(self.spec, self.home)
 
     @property
     def storage(self) -> PoolStorage:
@@ -190,7 +192,7 @@ class Driver:
 
     def ordered_shards(self) -> list[str]:
         """All shards in Dagster's order of partitions."""
-        return list(self.instance.get_dynamic_partitions(partitions_name(self.spec.name)))
+        return list(self.instance.get_dynamic_partitions(partitions_name(self.spec)))
 
     def runs(self, wave: Wave, shards: Collection[str] | None = None) -> Iterator[PlannedRun]:
         """The runs that make a wave, or only some of its shards: one, or one for each block of neighbouring shards."""
@@ -216,7 +218,7 @@ class Driver:
             parent: id of the run that it is a wave of.
             wave: number and name of the wave.
         """
-        tags = {POOL_TAG: self.spec.name, REASON_TAG: run.reason[:_LONGEST_REASON]}
+        tags = {POOL_TAG: pool_tag(self.spec), REASON_TAG: run.reason[:_LONGEST_REASON]}
         if in_this_process:
             tags |= process_tag()
         if parent:

@@ -1,115 +1,56 @@
-"""Dagster's SQLite storage, writing the events of a range of partitions in one transaction.
-
-Dagster's own class takes 12 to 27 ms per event, because it opens an engine and commits twice for each. For ten assets
-of 1,000 shards that is most of a run's time. Files and tables stay the same: either class opens what the other wrote.
-"""
+"""The instance that commands and runs open: with SQLite, events are written in batches (`batched_storage`)."""
 
 from __future__ import annotations
 
+import importlib
 import os
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, TypeGuard
+import tempfile
+from typing import Any
 
 import dagster as dg
 
-# Private, as Dagster exports no storage classes to extend. The tests of this module fail if a release changes them.
-from dagster._core.events.log import EventLogEntry
-from dagster._core.storage.event_log.base import EventLogStorage
-from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
-from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
-from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
-from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
-from dagster._serdes import ConfigurableClassData
-
-from curation_assets.defs.run.databases import setting_up, wait_when_locked
+from curation_assets.defs.run.databases import (
+    BATCH_SIZE_VARIABLE,
+    EVENTS_PER_TRANSACTION,
+    setting_up,
+    wait_when_locked,
+)
+from curation_assets.defs.run.private_api import without
 from curation_assets.errors import CurationError
 from curation_assets.project import find_home
 
-BATCH_SIZE_VARIABLE = "DAGSTER_EVENT_BATCH_SIZE"
-_EVENTS_PER_TRANSACTION = 1000
-_ASSET_EVENTS = {
-    dg.DagsterEventType.ASSET_MATERIALIZATION,
-    dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
-    dg.DagsterEventType.ASSET_OBSERVATION,
-}
+_STOCK = "DagsterSqliteStorage"
 
 
-class BatchedEventLog(SqliteEventLogStorage):
-    """Stores the events that Dagster passes together in one transaction per database.
-
-    Dagster batches the events of a step's partitions, and the events that announce these when a run is created.
-    A process killed before a batch is stored loses it; the facts beside the outputs still say what was made.
-    """
-
-    def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
-        # Set first, as Dagster's constructor calls has_table.
-        self._tables_seen: set[str] = set()
-        super().__init__(base_dir, inst_data)
-
-    def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
-        """Store events in the database of their run, and asset events also in the index of all runs."""
-        of_assets = [event for event in events if event.dagster_event_type in _ASSET_EVENTS]
-        # The UI pages by the order of storage and by time.
-        of_assets.sort(key=lambda event: event.timestamp)
-        by_run: dict[str, list[EventLogEntry]] = {}
-        for event in of_assets:
-            by_run.setdefault(event.run_id, []).append(event)
-        for run_id, of_run in by_run.items():
-            self._store_asset_events(run_id, of_run)
-        for event in events:
-            if event.dagster_event_type not in _ASSET_EVENTS:
-                self.store_event(event)
-
-    def _store_asset_events(self, run_id: str, events: Sequence[EventLogEntry]) -> None:
-        insert = SqlEventLogStorageTable.insert()
-        rows = [self._event_to_row(event) for event in events]
-        with self.run_connection(run_id) as connection:
-            connection.execute(insert, rows)
-        with self.index_transaction() as connection:
-            # One by one to get their ids; the statement is compiled once.
-            ids = [connection.execute(insert, row).lastrowid for row in rows]
-            self._store_asset_event_tags(connection, events, ids)
-            # The entry of an asset keeps only the last event of each type.
-            last = {
-                (event.get_dagster_event().asset_key, event.dagster_event_type): (event, event_id)
-                for event, event_id in zip(events, ids, strict=True)
-            }
-            for event, event_id in last.values():
-                self._store_asset_event(connection, event, event_id)
-
-    def has_table(self, table_name: str) -> bool:
-        """Whether a table exists; cached, as Dagster asks before every query and never drops a table."""
-        if table_name not in self._tables_seen and super().has_table(table_name):
-            self._tables_seen.add(table_name)
-        return table_name in self._tables_seen
+def stock_storage() -> type[Any]:
+    """Dagster's own SQLite storage, wherever this release keeps it."""
+    with tempfile.TemporaryDirectory() as folder, dg.DagsterInstance.local_temp(folder) as instance:
+        stock = instance.get_ref().storage_data
+    if stock is None:
+        raise CurationError(f"Dagster {dg.__version__} names no storage of its own: install another release")
+    found: type[Any] = getattr(importlib.import_module(stock.module_name), stock.class_name)
+    return found
 
 
-class BatchedSqliteStorage(DagsterSqliteStorage):
-    """Dagster's SQLite storage with a `BatchedEventLog`: `storage.custom` of dagster.yaml."""
-
-    def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
-        wait_when_locked()
-        with setting_up(Path(base_dir)):
-            super().__init__(base_dir, inst_data)
-            self._event_log_storage = BatchedEventLog(os.path.join(base_dir, "history", "runs", ""))  # noqa: PTH118
-        # Dagster batches events only if this variable is set.
-        os.environ.setdefault(BATCH_SIZE_VARIABLE, str(_EVENTS_PER_TRANSACTION))
-
-    @classmethod
-    def from_config_value(
-        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
-    ) -> BatchedSqliteStorage:
-        """See `ConfigurableClass`."""
-        return cls.from_local(inst_data=inst_data, **config_value)
+_BatchedEventLog: type[Any] | None = None
+BatchedSqliteStorage: type[Any]
+try:
+    from curation_assets.defs.run import batched_storage
+except ImportError as error:
+    without("events are written one by one, which takes longer for pools of many shards", error)
+    BatchedSqliteStorage = stock_storage()
+else:
+    _BatchedEventLog = batched_storage.BatchedEventLog
+    BatchedSqliteStorage = batched_storage.BatchedSqliteStorage
 
 
-def most_events_sorted(storage: EventLogStorage) -> int:
+def most_events_sorted(storage: object) -> int:
     """How many events of a step are stored in the order of their times, as Dagster passes them together."""
-    return int(os.environ.get(BATCH_SIZE_VARIABLE, "0")) if isinstance(storage, BatchedEventLog) else 0
+    sorts = _BatchedEventLog is not None and isinstance(storage, _BatchedEventLog)
+    return int(os.environ.get(BATCH_SIZE_VARIABLE, "0")) if sorts else 0
 
 
-def in_postgres(storage: EventLogStorage) -> TypeGuard[SqlEventLogStorage]:
+def in_postgres(storage: object) -> bool:
     """Whether events are stored in PostgreSQL; checked by class name, as dagster-postgres is an extra."""
     return any(base.__name__ == "PostgresEventLogStorage" for base in type(storage).__mro__)
 
@@ -143,12 +84,12 @@ def batched(instance: dg.DagsterInstance) -> dg.DagsterInstance:
     """The same instance, or another on the same files that writes SQLite's events in batches."""
     if in_postgres(instance.event_log_storage):
         # PostgreSQL storage writes batches too, if Dagster passes any.
-        os.environ.setdefault(BATCH_SIZE_VARIABLE, str(_EVENTS_PER_TRANSACTION))
-    if not instance.is_persistent:
+        os.environ.setdefault(BATCH_SIZE_VARIABLE, str(EVENTS_PER_TRANSACTION))
+    if not instance.is_persistent or _BatchedEventLog is None:
         return instance
     ref = instance.get_ref()
     stock = ref.storage_data
-    if stock is None or stock.class_name != DagsterSqliteStorage.__name__:
+    if stock is None or stock.class_name != _STOCK:
         return instance
-    ours = stock._replace(module_name=__name__, class_name=BatchedSqliteStorage.__name__)
+    ours = stock._replace(module_name=__name__, class_name="BatchedSqliteStorage")
     return dg.DagsterInstance.from_ref(ref._replace(storage_data=ours))

@@ -11,6 +11,7 @@ from curation_assets.errors import CurationError
 
 EXECUTOR_VARIABLE: Final = "CURATION_EXECUTOR"
 IN_PROCESS, RAY = "in_process", "ray"
+_ONE_PROCESS = (IN_PROCESS, "execute_in_process_executor")
 # No secrets: anyone who may list the cluster's jobs can read these variables.
 _HANDED_ON = ("CURATION_", "DAGSTER_HOME", "DAGSTER_EVENT_BATCH_SIZE", "OMP_NUM_THREADS")
 
@@ -49,9 +50,14 @@ def chosen_executor() -> dg.ExecutorDefinition:
     return ray_executor.configured({"ray": {"env_vars": _handed_on()}}, name="ray")
 
 
-def steps_share_a_process() -> bool:
-    """Whether a step runs in the process of its run; only then does the run end with that process."""
-    return executor_name() == IN_PROCESS
+def steps_share_a_process(executor: dg.ExecutorDefinition) -> bool:
+    """Whether steps run in the process of their run; only then does the run end with that process.
+
+    Args:
+        executor: of the run's job. A run that is not of one of our jobs has the executor of its code location, by
+            default one that starts a process for each step.
+    """
+    return executor.name in _ONE_PROCESS
 
 
 def _handed_on() -> list[str]:

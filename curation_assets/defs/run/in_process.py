@@ -7,21 +7,25 @@ from typing import Any
 
 import dagster as dg
 
-# Private, as Dagster's own takes no origin. The tests of this module fail if a release changes them.
-from dagster._core.definitions.job_base import InMemoryJob
-from dagster._core.execution.api import (
-    ExecuteRunWithPlanIterable,
-    create_execution_plan,
-    job_execution_iterator,
-)
-from dagster._core.execution.context_creation_job import (
-    PlanOrchestrationContextManager,
-    orchestration_context_event_generator,
-)
-from dagster._core.execution.plan.objects import ErrorSource
-from dagster._core.remote_origin import RemoteJobOrigin
-
 from curation_assets.defs.run.interrupts import stop_if_interrupted
+from curation_assets.defs.run.origin import Origin
+from curation_assets.defs.run.private_api import without
+
+try:
+    # Private, as Dagster's own takes no origin.
+    from dagster._core.definitions.job_base import InMemoryJob
+    from dagster._core.execution.api import (
+        ExecuteRunWithPlanIterable,
+        create_execution_plan,
+        job_execution_iterator,
+    )
+    from dagster._core.execution.context_creation_job import (
+        PlanOrchestrationContextManager,
+        orchestration_context_event_generator,
+    )
+except ImportError as error:
+    without("runs of the command line have no place in the UI's timeline", error)
+    InMemoryJob = None  # type: ignore[assignment, misc]
 
 _QUIET: Mapping[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -31,7 +35,7 @@ def execute_in_process(
     instance: dg.DagsterInstance,
     *,
     tags: Mapping[str, str],
-    origin: RemoteJobOrigin | None = None,
+    origin: Origin | None = None,
     assets: Collection[dg.AssetKey] = (),
 ) -> dg.ExecuteInProcessResult:
     """Execute a job, or some of its assets, as a new run.
@@ -42,6 +46,8 @@ def execute_in_process(
         dagster.DagsterExecutionInterruptedError: if the run was interrupted or cancelled.
     """
     stop_if_interrupted()
+    if InMemoryJob is None:
+        return _as_dagster_does(job, instance, tags, assets)
     ephemeral = job.as_ephemeral_job(resource_defs={}, input_values={}, asset_selection=list(assets) or None)
     in_memory = InMemoryJob(ephemeral)
     plan = create_execution_plan(
@@ -87,11 +93,34 @@ def execute_in_process(
     return dg.ExecuteInProcessResult(events, ended, {}, ephemeral)
 
 
+def _as_dagster_does(
+    job: dg.JobDefinition,
+    instance: dg.DagsterInstance,
+    tags: Mapping[str, str],
+    assets: Collection[dg.AssetKey],
+) -> dg.ExecuteInProcessResult:
+    result = job.execute_in_process(
+        run_config=_QUIET,
+        instance=instance,
+        tags=dict(tags),
+        asset_selection=list(assets) or None,
+        raise_on_error=False,
+    )
+    stop_if_interrupted()
+    return result
+
+
 def _with_cancellation(
     instance: dg.DagsterInstance, run: dg.DagsterRun, events: Iterator[dg.DagsterEvent]
 ) -> Iterator[dg.DagsterEvent]:
     """The events of a run; when an interrupt ends a step, the run is marked, so that it ends as cancelled."""
     for event in events:
-        if event.is_step_failure and event.step_failure_data.error_source == ErrorSource.INTERRUPT:
+        if event.is_step_failure and _was_interrupted(event):
             instance.report_run_canceling(run, "interrupted")
         yield event
+
+
+def _was_interrupted(event: dg.DagsterEvent) -> bool:
+    # The class of the value is private.
+    source = event.step_failure_data.error_source
+    return source is not None and source.name == "INTERRUPT"

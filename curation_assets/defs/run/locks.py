@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import Any
 
 import dagster as dg
 
@@ -16,9 +16,6 @@ from curation_assets.defs.run.interrupts import stop_if_interrupted
 from curation_assets.project import Home
 from curation_assets.storage.claims.claim import claim_held, claimed, works_below_a_claim
 from curation_assets.storage.pool_storage import PoolStorage
-
-if TYPE_CHECKING:
-    from dagster._core.storage.runs import SqlRunStorage
 
 PATIENCE_SECONDS = 5.0
 """A tick of the sensor rarely takes longer."""
@@ -91,5 +88,6 @@ def require_claim(storage: PoolStorage) -> None:
 
 def _name_of(instance: dg.DagsterInstance) -> str:
     """The name that Dagster gives to its storage of runs, the same on all machines that use it."""
-    storage: SqlRunStorage = instance.run_storage  # type: ignore[assignment]
-    return storage.get_run_storage_id()
+    # Every storage that keeps its runs in tables has it, but its base class does not declare it.
+    storage: Any = instance.run_storage
+    return str(storage.get_run_storage_id())

@@ -7,29 +7,43 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import yaml
 
-# Private: Dagster exports nothing to name a code location with. The tests of this module ask its GraphQL server.
-from dagster._core.remote_origin import (
-    RegisteredCodeLocationOrigin,
-    RemoteJobOrigin,
-    RemoteRepositoryOrigin,
-)
-
+from curation_assets.defs.run.private_api import without
 from curation_assets.project import DAGSTER_HOME_VARIABLE, Home
 
+try:
+    # Private: Dagster exports nothing to name a code location with. The tests of this module ask its GraphQL server.
+    from dagster._core.remote_origin import (
+        RegisteredCodeLocationOrigin,
+        RemoteJobOrigin,
+        RemoteRepositoryOrigin,
+    )
+except ImportError as error:
+    without("runs of the command line are missing from the timeline and from the history of their job", error)
+    RemoteJobOrigin = None  # type: ignore[assignment, misc]
+
+Origin: TypeAlias = Any
+"""A `RemoteJobOrigin`: where the UI finds a job."""
 WORKSPACE = "workspace.yaml"
 DEFINITIONS = "curation_assets.definitions"
 _REPOSITORY = "__repository__"
 """Name that Dagster gives to the definitions of a module."""
 
 
-def job_origin(home: Home, job: str) -> RemoteJobOrigin:
-    """Where the UI finds a job of this project."""
+def job_origin(home: Home, job: str) -> Origin | None:
+    """Where the UI finds a job of this project; None if this release of Dagster cannot be told."""
+    if RemoteJobOrigin is None:
+        return None
     location = RegisteredCodeLocationOrigin(location_name(home))
     return RemoteJobOrigin(RemoteRepositoryOrigin(location, _REPOSITORY), job)
+
+
+def origin_beside(origin: Origin, job: str) -> Origin:
+    """Where the UI finds another job of the same code location."""
+    return type(origin)(origin.repository_origin, job)
 
 
 def location_name(home: Home) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 
 from curation_assets import progress
+from curation_assets.defs.keys import asset_key
 from curation_assets.defs.metadata import (
     add_partition_metadata,
     nothing_done,
@@ -255,7 +256,7 @@ class StepRun:
     def _sign(self) -> None:
         """Note this process on the run; if it is killed, the next process closes the run and frees its slots."""
         run = self.context.run
-        if not steps_share_a_process():
+        if not steps_share_a_process(self.context.job_def.executor_def):
             return
         mine = process_tag()
         # A run that is executed again has a copy of the tag of the first time.
@@ -295,7 +296,7 @@ class StepRun:
 
     def _observe(self, step: str, shard: str | None, figures: Mapping[str, Any]) -> None:
         """Show figures on another step, or on one of its shards."""
-        key = dg.AssetKey([self.pool.spec.name, step])
+        key = asset_key(self.pool.spec, step)
         self.context.log_event(dg.AssetObservation(key, partition=shard, metadata=figures))
 
     def _require_intact(self, freshness: Freshness, key: str | None) -> None:

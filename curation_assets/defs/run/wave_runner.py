@@ -7,18 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import dagster as dg
 
-# Private, as Dagster exports no event of a run's machinery. The tests of this module fail if a release changes it.
-from dagster._core.events import EngineEventData
-
+from curation_assets.defs.keys import asset_key
 from curation_assets.defs.run.driver import Block, Driver, Plan, PlannedRun
 from curation_assets.defs.run.in_process import execute_in_process
 from curation_assets.defs.run.limits import pool_limit
-from curation_assets.defs.run.origin import job_origin
+from curation_assets.defs.run.origin import Origin, job_origin, origin_beside
+from curation_assets.defs.run.private_api import without
 from curation_assets.errors import CurationError
 from curation_assets.graph.waves import Wave
+
+try:
+    # Private, as Dagster exports no event of a run's machinery.
+    from dagster._core.events import EngineEventData
+except ImportError as error:
+    without("lines of a run have no links to its waves", error)
+
+    def EngineEventData(_: Any) -> None:  # type: ignore[no-redef]  # noqa: N802
+        """No data."""
+
 
 _CANCELED = (dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED)
 
@@ -116,7 +126,7 @@ class WaveRunner:
         Raises:
             dagster.DagsterExecutionInterruptedError: if it was interrupted.
         """
-        driver, pool = self.driver, self.driver.spec.name
+        driver = self.driver
         if self._job is None:
             # Dagster's own job of chosen assets: the UI shows its runs by their assets.
             self._job = self.definitions().resolve_implicit_global_asset_job_def()
@@ -126,8 +136,8 @@ class WaveRunner:
             tags=driver.tags(
                 run, in_this_process=True, parent=self.parent.run_id if self.parent else "", wave=self.wave
             ),
-            origin=job_origin(driver.home, self._job.name),
-            assets=[dg.AssetKey([pool, name]) for name in run.steps],
+            origin=self._origin(self._job.name),
+            assets=[asset_key(driver.spec, name) for name in run.steps],
         )
         for evaluation in result.get_asset_check_evaluations():
             # If several runs of a wave evaluate a check, only the last one sees the whole wave.
@@ -135,6 +145,11 @@ class WaveRunner:
         if not result.success:
             self._tell_failures(result)
         return result.success
+
+    def _origin(self, job: str) -> Origin | None:
+        """Where the UI finds the job of a wave: in the code location of the parent."""
+        ours = self.parent.remote_job_origin if self.parent else None
+        return origin_beside(ours, job) if ours else job_origin(self.driver.home, job)
 
     def _stop_if_cancelled(self) -> None:
         """End if somebody has marked the parent as cancelled."""
@@ -152,8 +167,8 @@ class WaveRunner:
     def _note(self, line: str, run_id: str = "") -> None:
         """Show a line, with a link to a run, among the events of the parent."""
         if self.parent:
-            metadata = {"run": dg.MetadataValue.dagster_run(run_id)} if run_id else {}
-            self.driver.instance.report_engine_event(line, self.parent, EngineEventData(metadata))
+            links = {"run": dg.MetadataValue.dagster_run(run_id)} if run_id else {}
+            self.driver.instance.report_engine_event(line, self.parent, EngineEventData(links))
 
     def _show_checks(self) -> None:
         for name, (passed, description) in self._checks.items():

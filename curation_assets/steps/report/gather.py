@@ -107,7 +107,7 @@ def gather_report(
         clusters=[fill_card(pool, every, card, views) for card in cards],
         warnings=[*tree_warnings(levels, targets), *removal_lines(spec, storage), *blank_lines(storage)],
         encoder=spec.encoder_name,
-        settings=without_secrets(spec.model_dump(mode="json")),
+        settings=without_secrets(spec.model_dump(mode="json", exclude={"dagster"})),
         tree_version=top.summary.get("tree_version") or "",
         pool_sample=views.of(pool_sample),
         fates=summarise_fates(storage, pool.index.shards),

@@ -14,7 +14,7 @@ from curation_assets.defs.run.dead_runs import (
     free_leaked_slots,
     process_tag,
 )
-from curation_assets.defs.run.tags import PARENT_RUN_TAG
+from curation_assets.defs.run.tags import PARENT_RUN_TAG, POOL_TAG
 from curation_assets.storage.claims.processes import process_name
 
 
@@ -81,16 +81,37 @@ def test_waves_of_a_run_that_has_ended_are_closed() -> None:
 def _job() -> None: ...
 
 
-def test_a_slot_of_an_ended_run_is_freed_and_that_of_a_living_one_stays(tmp_path: Path) -> None:
+def test_slots_of_our_ended_runs_are_freed_and_all_others_stay(tmp_path: Path) -> None:
     (tmp_path / "dagster.yaml").write_text(
-        "concurrency:\n  pools:\n    granularity: op\n    default_limit: 2\n"
+        "concurrency:\n  pools:\n    granularity: op\n    default_limit: 6\n"
     )
+    started, failed = dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.FAILURE
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
         storage = instance.event_log_storage
         storage.initialize_concurrency_limit_to_default("gpu")
-        living = instance.create_run_for_job(_job, status=dg.DagsterRunStatus.STARTED)
-        ended = instance.create_run_for_job(_job, status=dg.DagsterRunStatus.FAILURE)
-        for run_id in (living.run_id, ended.run_id):
-            assert storage.claim_concurrency_slot("gpu", run_id, "step").is_claimed
-        assert free_leaked_slots(instance) == 1
-        assert [slot.run_id for slot in storage.get_concurrency_info("gpu").claimed_slots] == [living.run_id]
+
+        def holder(status: dg.DagsterRunStatus, op: str, tags: dict[str, str]) -> str:
+            run_id = instance.create_run_for_job(_job, tags=tags, status=status).run_id
+            assert storage.claim_concurrency_slot("gpu", run_id, op).is_claimed
+            return run_id
+
+        living = holder(started, "web__embeddings", {POOL_TAG: "web"})
+        tagged = holder(failed, "other__embeddings", {POOL_TAG: "other"})
+        by_hand = holder(failed, "web__embeddings", {})
+        theirs = holder(failed, "train", {"team": "models"})
+        # Runs that were deleted.
+        assert storage.claim_concurrency_slot("gpu", "gone", "web__embeddings").is_claimed
+        assert storage.claim_concurrency_slot("gpu", "gone too", "train").is_claimed
+        assert free_leaked_slots(instance, {"web__embeddings", "web__selection"}) == 3
+        left = {slot.run_id for slot in storage.get_concurrency_info("gpu").claimed_slots}
+    assert left == {living, theirs, "gone too"}
+    assert not {tagged, by_hand} & left
+
+
+def test_a_dead_run_of_somebody_else_is_not_ours_to_close() -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        theirs = instance.create_run_for_job(
+            _job, tags={"pid": "999999999"}, status=dg.DagsterRunStatus.STARTED
+        )
+        assert close_dead_runs(instance, {"_job"}) == 0
+        assert instance.get_run_by_id(theirs.run_id).status == dg.DagsterRunStatus.STARTED  # type: ignore[union-attr]

@@ -8,7 +8,6 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from curation_assets.defs.partitions import partitions_name
 from curation_assets.defs.run.dead_runs import process_tag
 from curation_assets.defs.run.driver import Driver, PlannedRun
 from curation_assets.defs.run.tags import forced_of
@@ -25,7 +24,7 @@ SHARDS = [f"{number:02}" for number in range(60)]
 def driver(tmp_path: Path) -> Iterator[Driver]:
     spec = PoolSpec.model_validate({"name": "p", **SMALL_POOL})
     with dg.DagsterInstance.ephemeral() as instance:
-        instance.add_dynamic_partitions(partitions_name("p"), SHARDS)
+        instance.add_dynamic_partitions("p_shards", SHARDS)
         yield Driver(Home(tmp_path, str(tmp_path), tmp_path), spec, instance)
 
 

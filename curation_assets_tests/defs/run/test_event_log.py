@@ -11,7 +11,8 @@ import dagster as dg
 import pytest
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 
-from curation_assets.defs.run.event_log import BatchedEventLog, BatchedSqliteStorage, open_instance
+from curation_assets.defs.run.batched_storage import BatchedEventLog, BatchedSqliteStorage
+from curation_assets.defs.run.event_log import open_instance
 
 REPOSITORY = Path(__file__).parents[3]
 KEYS = [f"{i:02}" for i in range(12)]

@@ -30,14 +30,19 @@ def executors() -> dict[str, str]:
 def test_without_a_word_steps_run_in_the_process_of_their_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CURATION_EXECUTOR", raising=False)
     assert chosen_executor() is dg.in_process_executor
-    assert steps_share_a_process()
+    assert steps_share_a_process(chosen_executor())
     assert set(executors().values()) == {"in_process"}
+
+
+def test_a_process_for_each_step_is_not_that_of_the_run() -> None:
+    assert not steps_share_a_process(dg.multi_or_in_process_executor)
+    assert not steps_share_a_process(dg.multiprocess_executor)
 
 
 def test_ray_is_for_the_jobs_of_assets(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("dagster_ray")
     monkeypatch.setenv("CURATION_EXECUTOR", "ray")
-    assert not steps_share_a_process()
+    assert not steps_share_a_process(chosen_executor())
     assert executors() == {"emoji_all": "ray", "emoji_ingest_new_shards": "ray", "emoji_curate": "in_process"}
 
 

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from curation_assets.errors import CurationError
-from curation_assets.pools.spec import AtlasSettings
+from curation_assets.pools.atlas import AtlasSettings
 from curation_assets.steps.dataset.atlas import atlas_command
 from curation_assets_tests.steps.drawn_pool import RECIPE, Pool, png, write_tar
 from curation_assets_tests.steps.making import make
