@@ -106,13 +106,13 @@ def find_spec(home: Home, pool: str) -> PoolSpec:
 
 
 def is_in_folder(home: Home, spec: PoolSpec) -> bool:
-    """Whether the project's folder of pools has a pool of this name; others are declared in code or by a component.
+    """Whether settings are those of a file of the project's folder of pools; others are of code or of a component.
 
     Raises:
         PoolSpecError: if the folder cannot be listed.
     """
     pools = _pools_as_of(home.pools_folder, _state_of(home.pools_folder))
-    return spec.name in pools.specs or spec.name in {entry.declares for entry in pools.broken.values()}
+    return pools.specs.get(spec.name) == spec
 
 
 def why_not_current(home: Home, spec: PoolSpec) -> str | None:
