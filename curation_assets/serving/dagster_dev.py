@@ -9,10 +9,17 @@ from typing import Any
 
 import dagster as dg
 
-# Private: `dagster dev` has no setting for its web server. If a release changes these names, this fails at the start.
-from dagster._cli import dev
-
 from curation_assets.errors import CurationError
+
+try:
+    # Private: `dagster dev` has no setting for its web server.
+    from dagster._cli import dev
+except ImportError as error:
+    # The stock server instead would be open to every page of the browser.
+    raise SystemExit(
+        f"Dagster {dg.__version__} starts its web server in another way ({error}), which every page of the "
+        f"browser could use: install a release that curation-assets allows"
+    ) from error
 
 _start_process = dev.open_ipc_subprocess
 _WEBSERVER, _GUARDED = "dagster_webserver", "curation_assets.serving.webserver"

@@ -33,11 +33,15 @@ _ASSET_EVENTS = {
     dg.DagsterEventType.ASSET_OBSERVATION,
 }
 _EXTENDED = (
-    "_event_to_row", "_store_asset_event", "_store_asset_event_tags", "has_table", "index_transaction",
-    "run_connection", "store_event", "store_event_batch",
+    "_event_to_row", "has_table", "index_transaction", "run_connection", "store_asset_event",
+    "store_asset_event_tags", "store_event", "store_event_batch",
 )  # fmt: skip
 if missing := [name for name in _EXTENDED if not hasattr(SqliteEventLogStorage, name)]:
     raise ImportError(f"SqliteEventLogStorage has no {', '.join(missing)}")
+_IN_ONE_TRANSACTION = all(
+    hasattr(SqliteEventLogStorage, name) for name in ("_store_asset_event", "_store_asset_event_tags")
+)
+"""Whether an event, its tags and the entry of its asset are stored together; early releases of 1.13 cannot."""
 
 
 class BatchedEventLog(SqliteEventLogStorage):
@@ -74,14 +78,19 @@ class BatchedEventLog(SqliteEventLogStorage):
         with self.index_transaction() as connection:
             # One by one to get their ids; the statement is compiled once.
             ids = [connection.execute(insert, row).lastrowid for row in rows]
-            self._store_asset_event_tags(connection, events, ids)
             # The entry of an asset keeps only the last event of each type.
             last = {
                 (event.get_dagster_event().asset_key, event.dagster_event_type): (event, event_id)
                 for event, event_id in zip(events, ids, strict=True)
             }
+            if _IN_ONE_TRANSACTION:
+                self._store_asset_event_tags(connection, events, ids)
+                for event, event_id in last.values():
+                    self._store_asset_event(connection, event, event_id)
+        if not _IN_ONE_TRANSACTION:
             for event, event_id in last.values():
-                self._store_asset_event(connection, event, event_id)
+                self.store_asset_event(event, event_id)
+            self.store_asset_event_tags(events, ids)
 
     def has_table(self, table_name: str) -> bool:
         """Whether a table exists; cached, as Dagster asks before every query and never drops a table."""
