@@ -1,6 +1,8 @@
 """The assets of a pool: one factory over the declared steps."""
 
 # Dagster reads the annotations of an asset's function: they must not be strings.
+from datetime import timedelta
+
 import dagster as dg
 from pydantic import Field
 
@@ -10,6 +12,8 @@ from curation_assets.defs.partitions import pool_partitions
 from curation_assets.defs.run.request import require_sound_request
 from curation_assets.defs.run.step_run import StepRun
 from curation_assets.defs.shown import SHOWN
+from curation_assets.defs.sources import sources_of
+from curation_assets.defs.standard_metadata import standard_metadata
 from curation_assets.errors import CurationError
 from curation_assets.faults import fault_line
 from curation_assets.graph.base import Step
@@ -17,6 +21,7 @@ from curation_assets.graph.relations import direct_inputs
 from curation_assets.graph.steps import pool_steps
 from curation_assets.pools import PoolSpec
 from curation_assets.project import Home
+from curation_assets.storage.tables import DatasetRelease
 
 # Only storage that does not answer is tried again (see `StepRun`), and only for the failed shards.
 _IO_RETRIES = dg.RetryPolicy(
@@ -53,13 +58,18 @@ def _build_asset(
 
     @dg.asset(
         key=asset_key(spec, step.name),
-        deps=[asset_key(spec, source) for source in direct_inputs(steps, step.name)],
+        deps=[
+            *sources_of(spec, step.name),
+            *(asset_key(spec, source) for source in direct_inputs(steps, step.name)),
+        ],
         io_manager_key=io_manager_key,
         partitions_def=pool_partitions(spec) if step.partitioned else None,
         # One run holds a range of shards, and the fan-in after them: see docs/dagster.md.
         backfill_policy=dg.BackfillPolicy.single_run(),
         group_name=shown_as.group_of(spec.name, step.lane),
         owners=shown_as.owners,
+        metadata=standard_metadata(spec, home, step),
+        freshness_policy=_freshness_policy(spec, step),
         tags=shown_as.tags,
         kinds=set(step.badges),
         description=step.description,
@@ -81,3 +91,10 @@ def _build_asset(
             raise dg.Failure(description=line, allow_retries=False) from error
 
     return materialize
+
+
+def _freshness_policy(spec: PoolSpec, step: Step) -> dg.FreshnessPolicy | None:
+    hours = spec.dagster.fresh_within_hours
+    if hours is None or step.name != DatasetRelease.asset:
+        return None
+    return dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=hours))

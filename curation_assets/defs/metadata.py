@@ -37,7 +37,9 @@ _OF_TARGETS = {"targets": "n_samples", "n_written": "n_samples", "sizes": "n_sam
 """Summaries that map targets to one figure -> the name of the figure."""
 
 
-def summary_metadata(facts: Facts, targets: Sequence[str] = ()) -> dict[str, Any]:
+def summary_metadata(
+    facts: Facts, targets: Sequence[str] = (), *, is_partition: bool = True
+) -> dict[str, Any]:
     """The counts and figures of an output: those of targets as a table, what only developers need under one key."""
     metadata: dict[str, Any] = {}
     internals: dict[str, Any] = {"fingerprint": facts.fingerprint}
@@ -65,7 +67,8 @@ def summary_metadata(facts: Facts, targets: Sequence[str] = ()) -> dict[str, Any
     ]
     metadata |= table("targets", filled)
     if "n_rows" in facts.summary:
-        metadata["dagster/partition_row_count"] = facts.summary["n_rows"]
+        key = "dagster/partition_row_count" if is_partition else "dagster/row_count"
+        metadata[key] = facts.summary["n_rows"]
     return metadata | {"made_at": facts.made_at, "internals": dg.MetadataValue.json(internals)}
 
 

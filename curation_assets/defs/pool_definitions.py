@@ -14,6 +14,7 @@ from curation_assets.defs.io_managers import IO_MANAGER_KEY, io_manager_of
 from curation_assets.defs.jobs import Job, build_jobs
 from curation_assets.defs.schedules import build_schedules
 from curation_assets.defs.sensors import build_sensor
+from curation_assets.defs.sources import build_sources
 from curation_assets.pools import BrokenPool, PoolSpec
 from curation_assets.project import Home
 
@@ -64,12 +65,13 @@ def build_definitions(
 def _definitions(
     specs: Iterable[PoolSpec], home: Home, broken: Iterable[BrokenPool], io_manager_key: str
 ) -> dg.Definitions:
-    assets: list[dg.AssetsDefinition] = [build_broken_pool(pool) for pool in broken]
+    assets: list[dg.AssetsDefinition | dg.AssetSpec] = [build_broken_pool(pool) for pool in broken]
     checks: list[dg.AssetChecksDefinition] = []
     jobs: list[Job] = []
     sensors: list[dg.SensorDefinition] = []
     schedules: list[dg.ScheduleDefinition] = []
     for spec in specs:
+        assets += build_sources(spec, home)
         assets += build_assets(spec, home, io_manager_key)
         checks += build_checks(spec, home)
         pool_jobs = build_jobs(spec, home, build_definitions)

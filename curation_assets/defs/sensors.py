@@ -6,6 +6,7 @@ import dagster as dg
 
 from curation_assets.defs.jobs import Job
 from curation_assets.defs.run.job_names import curate_job
+from curation_assets.defs.sources import observations
 from curation_assets.defs.watch import Cursor, Watcher
 from curation_assets.pools import PoolSpec
 from curation_assets.project import Home, is_in_folder, why_not_current
@@ -35,11 +36,17 @@ def build_sensor(spec: PoolSpec, home: Home, jobs: list[Job]) -> dg.SensorDefini
             return dg.SkipReason(why)
         work_file = home.dagster_state / "arrivals" / f"{spec.name}.json"
         cursor = Cursor.read(context.cursor, work_file)
-        look = Watcher(spec, home, context.instance, cursor).look(time.time())
+        watcher = Watcher(spec, home, context.instance, cursor)
+        look = watcher.look(time.time())
         context.log.info(look.summary)
+        seen = observations(spec, watcher.seen, cursor.observed)
+        if seen:
+            cursor.observed |= {name: files.digest for name, files in watcher.seen.items()}
         context.update_cursor(cursor.text(work_file))
-        if look.request is None:
-            return dg.SkipReason(look.summary)
-        return dg.SensorResult(run_requests=[look.request])
+        if look.request is not None:
+            return dg.SensorResult(run_requests=[look.request], asset_events=seen)
+        if seen:
+            return dg.SensorResult(skip_reason=look.summary, asset_events=seen)
+        return dg.SkipReason(look.summary)
 
     return arrivals

@@ -24,6 +24,7 @@ from curation_assets.defs.run.driver import Driver, PlannedRun
 from curation_assets.defs.run.job_names import curate_job
 from curation_assets.defs.run.locks import only_runner
 from curation_assets.defs.run.tags import POOL_TAG
+from curation_assets.defs.sources import SeenFiles, seen_files
 from curation_assets.errors import CurationError, PoolBusyError, RemovalsError
 from curation_assets.formats.base import ShardReader, SourceFile
 from curation_assets.formats.listed.versions import is_same
@@ -74,6 +75,8 @@ class Cursor:
     """Digest of the listing and settings when everything was up to date; empty if something was not."""
     looked_at: float = 0.0
     """Unix time of the last look at every output."""
+    observed: dict[str, str] = field(default_factory=dict)
+    """Name of a source -> digest of its files when they were last observed; see `defs.sources`."""
 
     @classmethod
     def read(cls, text: str | None, work_file: Path | None = None) -> Cursor:
@@ -94,6 +97,7 @@ class Cursor:
                 {key: Attempt(*entry) for key, entry in stored.get("attempts", {}).items()},
                 stored.get("quiet", ""),
                 stored.get("looked_at", 0.0),
+                dict(stored.get("observed", {})),
             )
         except (ValueError, TypeError, AttributeError):
             return cls()
@@ -104,6 +108,7 @@ class Cursor:
         rows: dict[str, object] = {
             "quiet": self.quiet,
             "looked_at": self.looked_at,
+            "observed": self.observed,
             "attempts": {key: list(asdict(entry).values()) for key, entry in self.attempts.items()},
         }
         if work_file and len(unsettled) > _MOST_IN_CURSOR:
@@ -147,6 +152,8 @@ class Watcher:
 
     def __init__(self, spec: PoolSpec, home: Home, instance: dg.DagsterInstance, cursor: Cursor) -> None:
         self._driver, self._cursor = Driver(home, spec, instance), cursor
+        self.seen: dict[str, SeenFiles] = {}
+        """What the look found of each source; empty if it was not listed."""
         self._spec, self._home, self._instance = spec, home, instance
         self._storage, self._steps = self._driver.storage, self._driver.steps
         self._shard_steps = shard_steps(self._steps)
@@ -192,9 +199,11 @@ class Watcher:
             is_closed=lambda file: _is_closed(self._driver.pool.reader, file),
         )
         cursor.unsettled = arrivals.unsettled
+        digest = _digest(arrivals.settled)
+        self.seen = seen_files(arrivals.settled, digest, self._storage)
         quiet = fingerprint(
             [
-                _digest(arrivals.settled),
+                digest,
                 [step.config_fingerprint for step in self._steps.values()],
                 load_evaluation_digest(self._storage.folder) if spec.decontamination else None,
                 load_labels_digest(self._storage.folder) if spec.probe and spec.probe.labels else None,

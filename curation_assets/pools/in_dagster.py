@@ -53,7 +53,14 @@ class DagsterSettings(Settings):
     tags: dict[str, str] = Field(
         {}, description="Tags of the pool's assets, on top of their kinds.", examples=[{"domain": "vision"}]
     )
-    fresh_within_hours: Annotated[float, Field(gt=0.0, le=1_000_000.0)] | None = Field(
+    source_assets: bool = Field(
+        False,
+        description="Show the files of the pool and of its evaluation sets as external assets, which the sensor "
+        "observes: files, bytes, digest. In a pool that is curated already, the UI then marks `raw_pool` as unsynced, "
+        "as it has a new input there; nothing is made again.",
+        examples=[True],
+    )
+    fresh_within_hours: Annotated[float, Field(ge=0.1, le=1_000_000.0)] | None = Field(
         None,
         description="Freshness policy of `dataset_release`: it fails if the release was last materialized longer ago. "
         "A run with nothing to do materializes nothing, so this is for pools that grow steadily. `null` sets none.",

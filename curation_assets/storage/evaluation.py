@@ -32,6 +32,11 @@ def evaluation_files_changed(pool_folder: UPath, listing: Listing) -> bool:
     return stored is not None and stored != _entries(listing)
 
 
+def listed_sets(pool_folder: UPath) -> dict[str, dict[str, Any]]:
+    """`n_files`, `size_bytes` and `digest` of each evaluation set as it was last listed."""
+    return _load(pool_folder) or {}
+
+
 def load_evaluation_digest(pool_folder: UPath) -> str | None:
     """A digest that changes with any file of an evaluation set; None before the first listing."""
     sets = _load(pool_folder)

@@ -63,7 +63,9 @@ def training(release: Release, words: list[str]) -> dict[str, Any]:
 
 def prefixed(project: Project, name: str) -> Any:
     """The project's pool, by another name or by its own, below a prefix."""
-    shown = DagsterSettings(key_prefix=("ml",), group_name="curation", owners=("team:data",), tags={"a": "b"})
+    shown = DagsterSettings(
+        key_prefix=("ml",), group_name="curation", owners=("team:data",), tags={"a": "b"}, source_assets=True
+    )
     return project.spec.model_copy(update={"name": name, "dagster": shown})
 
 

@@ -31,7 +31,7 @@ POOL: dict[str, Any] = {
     "engine": {},
     "atlas": {},
 }
-SWITCHES = {"exact", "semantic", "centring"}
+SWITCHES = {"exact", "semantic", "centring", "source_assets"}
 
 
 def keys_of(settings: Settings, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

@@ -250,7 +250,9 @@ class StepRun:
         return (
             (reused_metadata(facts) if is_reused else {})
             | shown
-            | summary_metadata(facts, [target.name for target in self.pool.spec.targets])
+            | summary_metadata(
+                facts, [target.name for target in self.pool.spec.targets], is_partition=key is not None
+            )
         )
 
     def _sign(self) -> None:

@@ -81,7 +81,7 @@ def test_events_go_to_the_stock_storage(
 
 
 def test_a_changed_event_log_is_not_extended(without: Without, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ImportError, match="event_log.schema halted"):
+    with pytest.raises(ImportError, match=r"event_log\.schema halted"):
         without("batched_storage", "dagster._core.storage.event_log.schema")
     monkeypatch.delattr(SqlEventLogStorage, "store_asset_event_tags")
     with pytest.raises(ImportError, match="SqliteEventLogStorage has no store_asset_event_tags"):
