@@ -6,6 +6,7 @@ Without it a run is missing from the timeline and from the history of its job.
 from __future__ import annotations
 
 import os
+import tomllib
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -47,8 +48,15 @@ def origin_beside(origin: Origin, job: str) -> Origin:
 
 
 def location_name(home: Home) -> str:
-    """Name of the code location: of our definitions in the first of the project's workspaces, or else its first."""
-    found = next(filter(None, map(_locations, _workspaces(home))))
+    """Name of the code location: of our definitions in the first of the project's workspaces, or else its first.
+
+    Without a workspace, `dg` names the location of a project by its pyproject.toml.
+    """
+    *theirs, ours = _workspaces(home)
+    found = next(filter(None, map(_locations, theirs)), None)
+    if found is None and (name := _name_by_dg(home.folder)):
+        return name
+    found = found or _locations(ours)
     return next((name for name, module in found if module == DEFINITIONS), found[0][0])
 
 
@@ -60,6 +68,17 @@ def workspace_file(home: Home) -> Path:
 def _workspaces(home: Home) -> list[Path]:
     dagster_home = Path(os.environ.get(DAGSTER_HOME_VARIABLE) or home.folder)
     return [home.folder / WORKSPACE, dagster_home / WORKSPACE, Path(__file__).with_name(WORKSPACE)]
+
+
+def _name_by_dg(project: Path) -> str | None:
+    """The name that `dg` gives to the location of a project; None if the folder is none of its projects."""
+    try:
+        settings = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["dg"]
+        if settings["directory_type"] != "project":
+            return None
+        return str(settings["project"].get("code_location_name") or project.resolve().name)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def _locations(path: Path) -> list[tuple[str, str]]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from curation_assets.defs.run.origin import job_origin, location_name
+from curation_assets.defs.run.wave_runner import WaveRunner
 from curation_assets.project import Home
 
 
@@ -59,6 +62,34 @@ def test_the_project_folder_comes_before_dagster_home(home: Home, tmp_path: Path
     assert location_name(home) == "a"
     (home.folder / "workspace.yaml").write_text("load_from: [{python_module: {module_name: b}}]")
     assert location_name(home) == "b"
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ('[tool.dg]\ndirectory_type = "project"\n[tool.dg.project]\nroot_module = "a"', "home"),
+        ('[tool.dg]\ndirectory_type = "project"\n[tool.dg.project]\ncode_location_name = "theirs"', "theirs"),
+        ('[tool.dg]\ndirectory_type = "workspace"', "curation_assets"),
+        ("[tool.dg]\ndirectory_type = 1", "curation_assets"),
+        ("[project]", "curation_assets"),
+        ("[", "curation_assets"),
+    ],
+)
+def test_without_a_workspace_dg_names_the_location_of_its_project(home: Home, text: str, name: str) -> None:
+    (home.folder / "pyproject.toml").write_text(text)
+    assert location_name(home) == name
+
+
+def test_waves_belong_to_the_location_of_their_parent(home: Home) -> None:
+    (home.folder / "workspace.yaml").write_text("load_from: [{python_module: {module_name: theirs}}]")
+    parent = SimpleNamespace(remote_job_origin=job_origin(home, "p_curate"))
+    (home.folder / "workspace.yaml").unlink()
+    runner: Any = SimpleNamespace(parent=parent, driver=SimpleNamespace(home=home))
+    wave = WaveRunner._origin(runner, "__ASSET_JOB")
+    assert wave is not None
+    assert (wave.location_name, wave.job_name) == ("theirs", "__ASSET_JOB")
+    runner.parent = SimpleNamespace(remote_job_origin=None)
+    assert WaveRunner._origin(runner, "__ASSET_JOB") == job_origin(home, "__ASSET_JOB")
 
 
 def test_a_job_is_found_by_location_repository_and_name(home: Home) -> None:
