@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import dagster as dg
 
@@ -87,7 +86,10 @@ def require_claim(storage: PoolStorage) -> None:
 
 
 def _name_of(instance: dg.DagsterInstance) -> str:
-    """The name that Dagster gives to its storage of runs, the same on all machines that use it."""
-    # Every storage that keeps its runs in tables has it, but its base class does not declare it.
-    storage: Any = instance.run_storage
-    return str(storage.get_run_storage_id())
+    """A name that is the same on all machines that use the instance, and no other instance's."""
+    # Storages that keep runs in tables have one; their base class does not declare it.
+    if ask := getattr(instance.run_storage, "get_run_storage_id", None):
+        return str(ask())
+    # Dagster+ keeps runs behind its API. These tell its deployments apart.
+    parts = (getattr(instance, name, None) for name in ("organization_name", "deployment_name"))
+    return "/".join([type(instance).__name__, *(str(part or "") for part in parts)])

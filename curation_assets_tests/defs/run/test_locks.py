@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -71,3 +73,14 @@ def test_steps_of_one_instance_work_together_and_not_beside_a_runner(
             step(here, instance),  # type: ignore[attr-defined]
         ):
             pass
+
+
+def test_an_instance_without_tables_is_named_by_its_deployment() -> None:
+    def named(organization: str, deployment: str | None) -> str:
+        instance: Any = SimpleNamespace(
+            run_storage=object(), organization_name=organization, deployment_name=deployment
+        )
+        return locks._name_of(instance)
+
+    assert named("us", "prod") == named("us", "prod")
+    assert len({named("us", "prod"), named("us", "staging"), named("them", "prod"), named("us", None)}) == 4
