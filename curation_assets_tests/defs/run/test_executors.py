@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import dagster as dg
 import pytest
 
 from curation_assets.defs.pool_definitions import build_definitions
+from curation_assets.defs.run.dead_runs import process_tag
 from curation_assets.defs.run.executors import chosen_executor, executor_name, steps_share_a_process
 from curation_assets.defs.run.job_names import curate_job, ingest_job, whole_pool_job
+from curation_assets.defs.run.step_run import StepRun
 from curation_assets.errors import CurationError
 from curation_assets.pools import load_pool_spec
 from curation_assets.project import Home
@@ -37,6 +41,20 @@ def test_without_a_word_steps_run_in_the_process_of_their_run(monkeypatch: pytes
 def test_a_process_for_each_step_is_not_that_of_the_run() -> None:
     assert not steps_share_a_process(dg.multi_or_in_process_executor)
     assert not steps_share_a_process(dg.multiprocess_executor)
+
+
+def test_a_process_that_ends_before_its_run_does_not_sign_it() -> None:
+    written: list[dict[str, str]] = []
+    instance = SimpleNamespace(has_run=lambda _: True, add_run_tags=lambda _, tags: written.append(tags))
+    for executor in (dg.multiprocess_executor, dg.in_process_executor):
+        context = SimpleNamespace(
+            run=SimpleNamespace(run_id="r", tags={}),
+            instance=instance,
+            job_def=SimpleNamespace(executor_def=executor),
+        )
+        step: Any = SimpleNamespace(context=context)
+        StepRun._sign(step)
+    assert written == [process_tag()]
 
 
 def test_ray_is_for_the_jobs_of_assets(monkeypatch: pytest.MonkeyPatch) -> None:
