@@ -50,7 +50,7 @@ def origin_beside(origin: Origin, job: str) -> Origin:
 def location_name(home: Home) -> str:
     """Name of the code location: of our definitions in the first of the project's workspaces, or else its first.
 
-    Without a workspace, `dg` names the location of a project by its pyproject.toml.
+    Without a workspace, `dg` names the location of a project by its pyproject.toml or dg.toml.
     """
     *theirs, ours = _workspaces(home)
     found = next(filter(None, map(_locations, theirs)), None)
@@ -72,13 +72,16 @@ def _workspaces(home: Home) -> list[Path]:
 
 def _name_by_dg(project: Path) -> str | None:
     """The name that `dg` gives to the location of a project; None if the folder is none of its projects."""
-    try:
-        settings = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["dg"]
-        if settings["directory_type"] != "project":
-            return None
-        return str(settings["project"].get("code_location_name") or project.resolve().name)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
+    for file, place in (("dg.toml", ()), ("pyproject.toml", ("tool", "dg"))):
+        try:
+            settings = tomllib.loads((project / file).read_text(encoding="utf-8"))
+            for key in place:
+                settings = settings[key]
+            if settings["directory_type"] == "project":
+                return str(settings["project"].get("code_location_name") or project.resolve().name)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+    return None
 
 
 def _locations(path: Path) -> list[tuple[str, str]]:

@@ -80,6 +80,14 @@ def test_without_a_workspace_dg_names_the_location_of_its_project(home: Home, te
     assert location_name(home) == name
 
 
+def test_the_settings_of_dg_may_have_a_file_of_their_own(home: Home) -> None:
+    (home.folder / "dg.toml").write_text(
+        'directory_type = "project"\n[project]\ncode_location_name = "theirs"'
+    )
+    (home.folder / "pyproject.toml").write_text("[project]")
+    assert location_name(home) == "theirs"
+
+
 def test_waves_belong_to_the_location_of_their_parent(home: Home) -> None:
     (home.folder / "workspace.yaml").write_text("load_from: [{python_module: {module_name: theirs}}]")
     parent = SimpleNamespace(remote_job_origin=job_origin(home, "p_curate"))
