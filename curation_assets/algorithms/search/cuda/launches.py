@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
-from curation_assets.algorithms.search.cuda.rounding import PIECE, HalfCentroids, HalfRows
+from curation_assets.algorithms.search.cuda.compact import PIECE
+from curation_assets.algorithms.search.cuda.rounding import HalfCentroids, HalfRows
 
 # Of one program of `reach_kernel`.
 _REACH_PAIRS = 64

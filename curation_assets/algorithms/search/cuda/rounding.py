@@ -1,18 +1,20 @@
 """Rows and centroids in float16, and a proven bound on the rounding error of their scores.
 
 Each row, and all centroids together, are first divided by a power of two, so that float16 neither overflows nor loses
-small values. What rounding takes away is measured, not assumed; see `ScoreError`.
+small values. What rounding takes away is measured, not assumed; see `ScoreError`. Rows that are held as they are stored
+are float16 already.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 
 import torch
 
-PIECE = 64
-"""Dimensions multiplied at a time: rows and centroids are padded with zeros to a multiple of it."""
+from curation_assets.algorithms.search.cuda.compact import Block, CompactBlock, padded, prepared
+
 FILL = 256
 """Centroids are padded to a multiple of it, with centroids that cannot win."""
 NO_SCORE = -3e38
@@ -24,6 +26,8 @@ _CENTROID_EXPONENT, _ROW_EXPONENT = 14, 8
 # Float32 holds these powers of two and their inverses.
 _MOST_EXPONENT = 100
 _VALUES_AT_ONCE = 2**26
+# Of a number that is rounded, relative.
+_FLOAT32_ERROR = 2.0**-24
 # See `ScoreError`.
 _STEP_ERROR, _HOPPER_STEP_ERROR = 1.5 * 2.0**-24, 0.75 * 2.0**-24
 # Bounds are computed in float32, from lengths in float32.
@@ -32,7 +36,7 @@ _SLACK = 1 + 1e-4
 
 def row_bytes(dimension: int) -> int:
     """Bytes of a row of some dimension in `HalfRows`."""
-    return 2 * _padded(dimension, PIECE) + 8
+    return 2 * padded(dimension) + 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,24 +46,26 @@ class HalfRows:
     values: torch.Tensor
     """float16 (n, d'), d' the next multiple of `PIECE`; a row is about its scale times its values."""
     scales: torch.Tensor
-    """float32 (n,): powers of two."""
+    """float32 (n,)."""
     residuals: torch.Tensor
     """float32 (n,): at least the length of the rounding error of each row."""
     largest_norm: float
     """No row is longer; not finite if a row is not."""
 
     @classmethod
-    def of(cls, block: torch.Tensor, norms: torch.Tensor) -> HalfRows:
+    def of(cls, block: Block, norms: torch.Tensor) -> HalfRows:
         """Round rows; waits for the device once.
 
         Args:
-            block: float16, taken as it is, or float32 or bfloat16 (n, d).
+            block: n rows: float16 or compact without a mean, taken as they are; or compact, float32 or bfloat16.
             norms: float32 (n,): lengths of the rows.
         """
+        if isinstance(block, CompactBlock) and block.preparation.mean is None:
+            return cls._of_stored(block, norms)
         n_rows, dimension = block.shape
-        width = _padded(dimension, PIECE)
+        width = padded(dimension)
         largest = float(norms.amax()) if n_rows else 0.0
-        if block.dtype == torch.float16:
+        if isinstance(block, torch.Tensor) and block.dtype == torch.float16:
             values = block.contiguous()
             if width != dimension or values.data_ptr() % 16:
                 values = block.new_zeros(n_rows, width)
@@ -72,12 +78,27 @@ class HalfRows:
         step = max(1, _VALUES_AT_ONCE // width)
         for start in range(0, n_rows, step):
             piece = slice(start, start + step)
-            wide = block[piece].float()
+            wide = prepared(block[piece]).float()
             rounded = (wide * inverses[piece, None]).half()
             values[piece, :dimension] = rounded
             lost = torch.addcmul(wide, rounded.float(), scales[piece, None], value=-1)
             residuals[piece] = torch.linalg.vector_norm(lost, dim=1) * _SLACK
         return cls(values, scales, residuals, largest)
+
+    @classmethod
+    def _of_stored(cls, block: CompactBlock, norms: torch.Tensor) -> HalfRows:
+        """Rows x as they are stored, whose prepared values p are about x / length."""
+        # p is x / length rounded to float32 and to the grid; scale is 1 / length rounded to float32:
+        #   |p - scale x| <= (2^-24 + 2^-24) |x| / length + sqrt(d) step / 2
+        # Without lengths nothing is lost where the grid has all float16 values, which are multiples of 2^-24.
+        dimension, step = block.preparation.dimension, block.preparation.step
+        largest = float(norms.amax()) if len(block) else 0.0
+        if block.lengths is None:
+            lost = 0.0 if step <= _FLOAT32_ERROR else 0.5 * step * math.sqrt(dimension)
+            return cls(block.values, torch.ones_like(norms), torch.full_like(norms, lost * _SLACK), largest)
+        lost = 2 * _FLOAT32_ERROR + 0.5 * step * math.sqrt(dimension)
+        scales = (1 / block.lengths).float()
+        return cls(block.values, scales, torch.full_like(norms, lost * _SLACK), largest)
 
     def __getitem__(self, rows: slice | torch.Tensor) -> HalfRows:
         """Some of the rows."""
@@ -98,7 +119,7 @@ class HalfViewer:
         """See `Viewer`."""
         return True
 
-    def view(self, block: torch.Tensor, norms: torch.Tensor) -> HalfRows:
+    def view(self, block: Block, norms: torch.Tensor) -> HalfRows:
         """See `Viewer`."""
         return HalfRows.of(block, norms)
 
@@ -132,13 +153,13 @@ class HalfCentroids:
         n_centroids, dimension = centroids.shape
         exponent = torch.frexp(centroids.abs().amax()).exponent - _CENTROID_EXPONENT
         exponent = exponent.clamp(-_MOST_EXPONENT, _MOST_EXPONENT)
-        padded = _padded(n_centroids, FILL), _padded(dimension, PIECE)
-        values = torch.zeros(padded, dtype=torch.float16, device=centroids.device)
+        shape = padded(n_centroids, FILL), padded(dimension)
+        values = torch.zeros(shape, dtype=torch.float16, device=centroids.device)
         values[:n_centroids, :dimension] = centroids * _powers_of_two(-exponent)
         back = values[:n_centroids, :dimension].float() * _powers_of_two(exponent)
         residual = torch.linalg.vector_norm(centroids - back, dim=1).amax()
         largest_residual, scale = torch.stack([residual, _powers_of_two(exponent)]).tolist()
-        filled = torch.full((padded[0],), NO_SCORE, device=centroids.device)
+        filled = torch.full((shape[0],), NO_SCORE, device=centroids.device)
         filled[:n_centroids] = bias
         return cls(values, filled, n_centroids, scale, largest_norm * _SLACK, largest_residual * _SLACK)
 
@@ -189,10 +210,6 @@ def _step_error(device: torch.device) -> float:
     """Error of a sum for each product of float16 in it, as a share of the largest partial sum."""
     is_hopper = device.type == "cuda" and torch.cuda.get_device_capability(device)[0] == 9
     return _HOPPER_STEP_ERROR if is_hopper else _STEP_ERROR
-
-
-def _padded(size: int, multiple: int) -> int:
-    return -(-size // multiple) * multiple
 
 
 def _powers_of_two(exponents: torch.Tensor) -> torch.Tensor:

@@ -13,6 +13,7 @@ import triton
 import triton.language as tl
 
 from curation_assets.algorithms.search.cuda.kernels import NO_SCORE
+from curation_assets.algorithms.search.cuda.row_loads import load_lengths, load_rows
 
 
 @triton.jit
@@ -23,9 +24,17 @@ def pair_squares_kernel(
     columns,
     squares_out,
     n_pairs,
+    mean,
+    lengths,
     dimension,
+    width,
+    per_step,
+    step,
     HAS_NUMBERS: tl.constexpr,
     PAIRS: tl.constexpr,
+    IS_COMPACT: tl.constexpr,
+    HAS_MEAN: tl.constexpr,
+    HAS_LENGTHS: tl.constexpr,
 ):
     """Squared distances |x - c|^2 of (row, centroid) pairs in float64, summed in the order of the CPU's compiled loops.
 
@@ -35,36 +44,56 @@ def pair_squares_kernel(
     IN: rows, centroids and pairs of them. OUT: `squares_out`.
 
     Args:
-        rows: float32 or float16 (n, d).
+        rows: float32 or float16 (n, width).
         row_numbers: int64 (p,); if not HAS_NUMBERS pair i is of row i.
         centroids: float32 (k, d).
         columns: int64 (p,).
         squares_out: float64 (p,).
         n_pairs: p.
+        mean: see `load_rows`.
+        lengths: see `compact.as_loaded`, as all from here to `step`.
         dimension: d.
+        width: values from one row to the next.
+        per_step: see `load_rows`.
+        step: see `load_rows`.
         HAS_NUMBERS: see `row_numbers`.
         PAIRS: a power of two.
+        IS_COMPACT: see `load_rows`.
+        HAS_MEAN: see `load_rows`.
+        HAS_LENGTHS: see `load_rows`.
     """
     pair = tl.program_id(0).to(tl.int64) * PAIRS + tl.arange(0, PAIRS)
     inside = pair < n_pairs
     number = tl.load(row_numbers + pair, mask=inside, other=0) if HAS_NUMBERS else pair
-    row = rows + number * dimension
+    length = load_lengths(lengths, number, inside, HAS_LENGTHS)
+    row = rows + number * width
     centroid = centroids + tl.load(columns + pair, mask=inside, other=0) * dimension
     lane = tl.arange(0, 8)[None, :]
     sums = tl.zeros((PAIRS, 8), tl.float64)
     whole = dimension // 8 * 8
     for start in range(0, whole, 32):
         # Four loads at a time; beyond the end come zeros, which add nothing.
-        for step in tl.static_range(4):
-            place = start + 8 * step + lane
+        for group in tl.static_range(4):
+            place = start + 8 * group + lane
             here = inside[:, None] & (place < whole)
-            x = tl.load(row[:, None] + place, mask=here, other=0.0).to(tl.float64)
+            x = load_rows(
+                row[:, None],
+                place,
+                here,
+                mean,
+                length[:, None],
+                per_step,
+                step,
+                IS_COMPACT,
+                HAS_MEAN,
+                HAS_LENGTHS,
+            )
             c = tl.load(centroid[:, None] + place, mask=here, other=0.0).to(tl.float64)
             sums += (x - c) * (x - c)
     evens, odds = tl.split(tl.reshape(sums, (PAIRS, 4, 2)))
     total = _total_of_four(evens, PAIRS) + _total_of_four(odds, PAIRS)
     for place in range(whole, dimension):
-        x = tl.load(row + place, mask=inside, other=0.0).to(tl.float64)
+        x = load_rows(row, place, inside, mean, length, per_step, step, IS_COMPACT, HAS_MEAN, HAS_LENGTHS)
         c = tl.load(centroid + place, mask=inside, other=0.0).to(tl.float64)
         total += (x - c) * (x - c)
     tl.store(squares_out + pair, total, mask=inside)
@@ -78,13 +107,38 @@ def _total_of_four(sums, PAIRS: tl.constexpr):
 
 
 @triton.jit
-def _products(row, centroid, wanted, dimension, PAIRS: tl.constexpr, PIECE: tl.constexpr):
+def _products(
+    row,
+    centroid,
+    wanted,
+    mean,
+    length,
+    dimension,
+    per_step,
+    step,
+    PAIRS: tl.constexpr,
+    PIECE: tl.constexpr,
+    IS_COMPACT: tl.constexpr,
+    HAS_MEAN: tl.constexpr,
+    HAS_LENGTHS: tl.constexpr,
+):
     """Products of rows and centroids, pointers (PAIRS,), where `wanted`, summed in float64."""
     sums = tl.zeros((PAIRS, PIECE), tl.float64)
     for start in range(0, dimension, PIECE):
         place = start + tl.arange(0, PIECE)[None, :]
         here = wanted[:, None] & (place < dimension)
-        x = tl.load(row[:, None] + place, mask=here, other=0.0).to(tl.float64)
+        x = load_rows(
+            row[:, None],
+            place,
+            here,
+            mean,
+            length[:, None],
+            per_step,
+            step,
+            IS_COMPACT,
+            HAS_MEAN,
+            HAS_LENGTHS,
+        )
         c = tl.load(centroid[:, None] + place, mask=here, other=0.0).to(tl.float64)
         sums += x * c
     return tl.sum(sums, 1)
@@ -99,35 +153,53 @@ def pair_scores_kernel(
     columns,
     scores_out,
     n_pairs,
+    mean,
+    lengths,
     dimension,
+    width,
+    per_step,
+    step,
     HAS_NUMBERS: tl.constexpr,
     PAIRS: tl.constexpr,
     PIECE: tl.constexpr,
+    IS_COMPACT: tl.constexpr,
+    HAS_MEAN: tl.constexpr,
+    HAS_LENGTHS: tl.constexpr,
 ):
     """Scores x.c + bias of (row, centroid) pairs, with products summed in float64.
 
     IN: rows, centroids, biases and pairs. OUT: `scores_out`.
 
     Args:
-        rows: float32 or float16 (n, d).
+        rows: float32 or float16 (n, width).
         row_numbers: int64 (p,); if not HAS_NUMBERS pair i is of row i.
         centroids: float32 (k, d).
         bias: float32 (k,).
         columns: int64 (p,).
         scores_out: float32 (p,).
         n_pairs: p.
+        mean: see `load_rows`.
+        lengths: see `compact.as_loaded`, as all from here to `step`.
         dimension: d.
+        width: values from one row to the next.
+        per_step: see `load_rows`.
+        step: see `load_rows`.
         HAS_NUMBERS: see `row_numbers`.
         PAIRS: a power of two.
         PIECE: dimensions at a time, a power of two.
+        IS_COMPACT: see `load_rows`.
+        HAS_MEAN: see `load_rows`.
+        HAS_LENGTHS: see `load_rows`.
     """
     pair = tl.program_id(0).to(tl.int64) * PAIRS + tl.arange(0, PAIRS)
     inside = pair < n_pairs
     row = tl.load(row_numbers + pair, mask=inside, other=0) if HAS_NUMBERS else pair
     column = tl.load(columns + pair, mask=inside, other=0)
+    length = load_lengths(lengths, row, inside, HAS_LENGTHS)
     products = _products(
-        rows + row * dimension, centroids + column * dimension, inside, dimension, PAIRS, PIECE
-    )
+        rows + row * width, centroids + column * dimension, inside, mean, length, dimension, per_step, step,
+        PAIRS, PIECE, IS_COMPACT, HAS_MEAN, HAS_LENGTHS,
+    )  # fmt: skip
     scores = products + tl.load(bias + column, mask=inside, other=0.0).to(tl.float64)
     tl.store(scores_out + pair, scores.to(tl.float32), mask=inside)
 
@@ -148,14 +220,22 @@ def settle_kernel(
     others_out,
     thresholds_out,
     n_rows,
-    dimension,
     of_norm,
     of_residual,
     constant,
     share,
+    mean,
+    lengths,
+    dimension,
+    width,
+    per_step,
+    step,
     HAS_AT_LEAST: tl.constexpr,
     ROWS: tl.constexpr,
     PIECE: tl.constexpr,
+    IS_COMPACT: tl.constexpr,
+    HAS_MEAN: tl.constexpr,
+    HAS_LENGTHS: tl.constexpr,
 ):
     """What the two best scores of the product in float16 settle, and what they leave open.
 
@@ -167,7 +247,7 @@ def settle_kernel(
     `thresholds_out`.
 
     Args:
-        rows: float32 or float16 (n, d).
+        rows: float32 or float16 (n, width).
         norms: float32 (n,).
         residuals: float32 (n,).
         at_least: float32 (n,): lower scores are of no interest; read if HAS_AT_LEAST.
@@ -181,14 +261,22 @@ def settle_kernel(
         others_out: float32 (n,): no other centroid's score exceeds it, and none at all where the score is -inf.
         thresholds_out: float32 (n,): the nearest centroid scores at least that in float16; inf unless open.
         n_rows: n.
-        dimension: d.
         of_norm: see above.
         of_residual: see above.
         constant: see above.
         share: see above.
+        mean: see `load_rows`.
+        lengths: see `compact.as_loaded`, as all from here to `step`.
+        dimension: d.
+        width: values from one row to the next.
+        per_step: see `load_rows`.
+        step: see `load_rows`.
         HAS_AT_LEAST: see `at_least`.
         ROWS: a power of two.
         PIECE: dimensions at a time, a power of two.
+        IS_COMPACT: see `load_rows`.
+        HAS_MEAN: see `load_rows`.
+        HAS_LENGTHS: see `load_rows`.
     """
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     inside = row < n_rows
@@ -208,9 +296,11 @@ def settle_kernel(
     others = tl.where(rival > 0.5 * NO_SCORE, rival + error + share * tl.abs(rival), float("-inf"))
     score = tl.full((ROWS,), float("-inf"), tl.float32)
     if tl.max(counts.to(tl.int32), 0) > 0:
+        length = load_lengths(lengths, row, inside, HAS_LENGTHS)
         products = _products(
-            rows + row * dimension, centroids + number * dimension, counts, dimension, ROWS, PIECE
-        )
+            rows + row * width, centroids + number * dimension, counts, mean, length, dimension, per_step, step,
+            ROWS, PIECE, IS_COMPACT, HAS_MEAN, HAS_LENGTHS,
+        )  # fmt: skip
         products += tl.load(bias + number, mask=counts, other=0.0).to(tl.float64)
         score = tl.where(counts, products.to(tl.float32), score)
     threshold = tl.where(is_close & (others >= score), score - error, float("inf"))
@@ -228,10 +318,18 @@ def sum_runs_kernel(
     mass,
     sums,
     n_rows,
+    mean,
+    lengths,
     dimension,
+    width,
+    per_step,
+    step,
     HAS_MASS: tl.constexpr,
     RUN: tl.constexpr,
     PIECE: tl.constexpr,
+    IS_COMPACT: tl.constexpr,
+    HAS_MEAN: tl.constexpr,
+    HAS_LENGTHS: tl.constexpr,
 ):
     """Add rows, sorted by cluster, to the float64 sums of their clusters; one program for `RUN` rows.
 
@@ -240,16 +338,24 @@ def sum_runs_kernel(
     IN: rows, their numbers, clusters and mass. OUT: `sums`.
 
     Args:
-        rows: float32 or float16 (b, d).
+        rows: float32 or float16 (b, width).
         row_numbers: int64 (n,), by ascending cluster.
         clusters: int64 (n,), ascending.
         mass: float64 (n,): how often a row counts; read if HAS_MASS.
         sums: float64 (k, d), added to.
         n_rows: n.
+        mean: see `load_rows`.
+        lengths: see `compact.as_loaded`, as all from here to `step`.
         dimension: d.
+        width: values from one row to the next.
+        per_step: see `load_rows`.
+        step: see `load_rows`.
         HAS_MASS: see `mass`.
         RUN: rows of a program.
         PIECE: dimensions of a program, a power of two.
+        IS_COMPACT: see `load_rows`.
+        HAS_MEAN: see `load_rows`.
+        HAS_LENGTHS: see `load_rows`.
     """
     first = tl.program_id(0).to(tl.int64) * RUN
     place = tl.program_id(1) * PIECE + tl.arange(0, PIECE)
@@ -263,8 +369,11 @@ def sum_runs_kernel(
             tl.atomic_add(sums + cluster * dimension + place, total, mask=here, sem="relaxed")
             total = tl.zeros((PIECE,), tl.float64)
             cluster = of_row
-        x = tl.load(rows + tl.load(row_numbers + number) * dimension + place, mask=here, other=0.0)
-        wide = x.to(tl.float64)
+        row = tl.load(row_numbers + number)
+        length = load_lengths(lengths, row, row >= 0, HAS_LENGTHS)
+        wide = load_rows(
+            rows + row * width, place, here, mean, length, per_step, step, IS_COMPACT, HAS_MEAN, HAS_LENGTHS
+        )
         if HAS_MASS:
             wide *= tl.load(mass + number)
         total += wide

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import torch
 
+from curation_assets.algorithms.search.cuda.compact import Block, as_loaded, values_of
 from curation_assets.algorithms.search.cuda.rounding import ScoreError
 
 # Pairs of one program, of one that scores, and the dimensions that it takes at a time.
@@ -16,12 +17,12 @@ _RUN, _RUN_PIECE = 64, 256
 
 
 def pair_squares(
-    rows: torch.Tensor, numbers: torch.Tensor | None, centroids: torch.Tensor, columns: torch.Tensor
+    rows: Block, numbers: torch.Tensor | None, centroids: torch.Tensor, columns: torch.Tensor
 ) -> torch.Tensor:
     """Squared distances of (row, centroid) pairs, float64 (p,), with the bits of the CPU's.
 
     Args:
-        rows: float32 or float16 (n, d).
+        rows: n of them, float32, float16 or compact.
         numbers: int64 (p,) of the rows; None pairs row i with columns[i].
         centroids: float32 (k, d).
         columns: int64 (p,).
@@ -30,16 +31,18 @@ def pair_squares(
 
     squares = torch.empty(len(columns), dtype=torch.float64, device=rows.device)
     if len(columns):
-        with torch.cuda.device_of(rows):
+        beside, constants = as_loaded(rows)
+        with torch.cuda.device_of(centroids):
             pair_squares_kernel[(-(-len(columns) // _PAIRS),)](
-                *_dense(rows, columns if numbers is None else numbers, centroids, columns), squares, len(columns),
-                rows.shape[1], HAS_NUMBERS=numbers is not None, PAIRS=_PAIRS, num_warps=2, enable_fp_fusion=False,
+                values_of(rows), *_dense(columns if numbers is None else numbers, centroids, columns), squares,
+                len(columns), *beside, HAS_NUMBERS=numbers is not None, PAIRS=_PAIRS, num_warps=2,
+                enable_fp_fusion=False, **constants,
             )  # fmt: skip
     return squares
 
 
 def pair_scores(
-    rows: torch.Tensor,
+    rows: Block,
     numbers: torch.Tensor | None,
     centroids: torch.Tensor,
     bias: torch.Tensor,
@@ -48,7 +51,7 @@ def pair_scores(
     """Scores of (row, centroid) pairs, float32 (p,), rounded from float64.
 
     Args:
-        rows: float32 or float16 (n, d).
+        rows: n of them, float32, float16 or compact.
         numbers: int64 (p,) of the rows; None pairs row i with columns[i].
         centroids: float32 (k, d).
         bias: float32, at least (k,).
@@ -58,16 +61,18 @@ def pair_scores(
 
     scores = torch.empty(len(columns), dtype=torch.float32, device=rows.device)
     if len(columns):
-        with torch.cuda.device_of(rows):
+        beside, constants = as_loaded(rows)
+        with torch.cuda.device_of(centroids):
             pair_scores_kernel[(-(-len(columns) // _SCORED_PAIRS),)](
-                *_dense(rows, columns if numbers is None else numbers, centroids, bias, columns), scores, len(columns),
-                rows.shape[1], HAS_NUMBERS=numbers is not None, PAIRS=_SCORED_PAIRS, PIECE=_SCORED_PIECE, num_warps=4,
+                values_of(rows), *_dense(columns if numbers is None else numbers, centroids, bias, columns), scores,
+                len(columns), *beside, HAS_NUMBERS=numbers is not None, PAIRS=_SCORED_PAIRS, PIECE=_SCORED_PIECE,
+                num_warps=4, **constants,
             )  # fmt: skip
     return scores
 
 
 def settle(
-    block: torch.Tensor,
+    block: Block,
     norms: torch.Tensor,
     residuals: torch.Tensor,
     at_least: torch.Tensor | None,
@@ -80,7 +85,7 @@ def settle(
     """What the two best scores settle, see `row_kernels.settle_kernel`.
 
     Args:
-        block: float32 or float16 (n, d).
+        block: n rows, float32, float16 or compact.
         norms: float32 (n,): lengths of the rows.
         residuals: float32 (n,) of the rows.
         at_least: float32 (n,): lower scores are of no interest; None takes all.
@@ -98,18 +103,19 @@ def settle(
     columns = torch.empty(len(block), dtype=torch.int64, device=block.device)
     scores, others, thresholds = (torch.empty_like(norms) for _ in range(3))
     if len(block):
+        beside, constants = as_loaded(block)
         settle_kernel[(-(-len(block) // _SCORED_PAIRS),)](
-            *_dense(block, norms, residuals, norms if at_least is None else at_least, centroids), bias, *two_best,
-            columns, scores, others, thresholds, len(block), block.shape[1],
-            error.of_norm, error.of_residual, error.constant, share,
+            values_of(block), *_dense(norms, residuals, norms if at_least is None else at_least, centroids), bias,
+            *two_best, columns, scores, others, thresholds, len(block),
+            error.of_norm, error.of_residual, error.constant, share, *beside,
             HAS_AT_LEAST=at_least is not None, ROWS=_SCORED_PAIRS, PIECE=_SCORED_PIECE,
-            num_warps=4,
+            num_warps=4, **constants,
         )  # fmt: skip
     return columns, scores, others, thresholds
 
 
 def sum_runs(
-    rows: torch.Tensor,
+    rows: Block,
     numbers: torch.Tensor,
     clusters: torch.Tensor,
     mass: torch.Tensor | None,
@@ -118,7 +124,7 @@ def sum_runs(
     """Add rows to the sums of their clusters, see `row_kernels.sum_runs_kernel`.
 
     Args:
-        rows: float32 or float16 (b, d).
+        rows: b of them, float32, float16 or compact.
         numbers: int64 (n,) of the rows.
         clusters: int64 (n,), ascending.
         mass: float64 (n,): how often a row counts; None counts each once.
@@ -127,11 +133,11 @@ def sum_runs(
     from curation_assets.algorithms.search.cuda.row_kernels import sum_runs_kernel
 
     if len(numbers):
-        dimension = rows.shape[1]
-        with torch.cuda.device_of(rows):
-            sum_runs_kernel[(-(-len(numbers) // _RUN), -(-dimension // _RUN_PIECE))](
-                *_dense(rows, numbers, clusters, clusters if mass is None else mass), sums, len(numbers), dimension,
-                HAS_MASS=mass is not None, RUN=_RUN, PIECE=_RUN_PIECE, num_warps=4,
+        beside, constants = as_loaded(rows)
+        with torch.cuda.device_of(sums):
+            sum_runs_kernel[(-(-len(numbers) // _RUN), -(-rows.shape[1] // _RUN_PIECE))](
+                values_of(rows), *_dense(numbers, clusters, clusters if mass is None else mass), sums, len(numbers),
+                *beside, HAS_MASS=mass is not None, RUN=_RUN, PIECE=_RUN_PIECE, num_warps=4, **constants,
             )  # fmt: skip
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import torch
 
 from curation_assets.algorithms.search.cuda import row_launches
+from curation_assets.algorithms.search.cuda.compact import Block
 
 
 def add_rows(
-    block: torch.Tensor,
+    block: Block,
     rows: torch.Tensor | None,
     clusters: torch.Tensor,
     mass: torch.Tensor | None,
@@ -21,7 +22,7 @@ def add_rows(
     """Add rows, each times its mass, to the sums of their clusters.
 
     Args:
-        block: float32 or float16 (b, d), contiguous.
+        block: b rows, float32, float16 or compact.
         rows: int64 (p,) rows of the block; None takes all of them.
         clusters: int64 (p,).
         mass: float64 (p,); None counts each row once.

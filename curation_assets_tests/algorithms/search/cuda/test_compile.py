@@ -14,7 +14,7 @@ from triton import compile
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from curation_assets.algorithms.search.cuda import kernels, launches, row_kernels
+from curation_assets.algorithms.search.cuda import kernels, launches, row_kernels, row_loads
 
 TYPES = {
     "scales": "*fp32", "norms": "*fp32", "residuals": "*fp32", "at_least": "*fp32", "bias": "*fp32", "best": "*fp32",
@@ -22,17 +22,18 @@ TYPES = {
     "scores_out": "*fp32", "others_out": "*fp32", "thresholds_out": "*fp32", "left_out": "*i32", "column": "*i32",
     "column_out": "*i32", "words_out": "*i32", "row_numbers": "*i64", "tiles": "*i64", "columns": "*i64",
     "columns_out": "*i64", "clusters": "*i64", "mass": "*fp64", "sums": "*fp64", "squares_out": "*fp64",
+    "mean": "*fp32", "lengths": "*fp64", "per_step": "fp32", "step": "fp32", "out": "*fp32",
     "centroid_scale": "fp32", "of_norm": "fp32", "of_residual": "fp32", "constant": "fp32", "share": "fp32",
 }
 
-def build(kernel, rows, centroids, warps, capability, **constants):
+def build(kernel, rows, centroids, warps, capability, fused=True, **constants):
     given = {**TYPES, "rows": rows, "centroids": centroids, **dict.fromkeys(constants, "constexpr")}
     signature = {name: given.get(name, "i32") for name in kernel.arg_names}
-    compile(
+    return compile(
         ASTSource(kernel, signature, {(kernel.arg_names.index(name),): value for name, value in constants.items()}),
         target=GPUTarget("cuda", capability, 32),
-        options={"num_warps": warps},
-    )
+        options={"num_warps": warps, "enable_fp_fusion": fused},
+    ).asm["ptx"]
 
 # Descriptors are pointers before Hopper, which loads tiles by itself.
 for capability, tile in ((80, launches.TILES[2]), (90, launches.TILES[0])):
@@ -43,14 +44,24 @@ for capability, tile in ((80, launches.TILES[2]), (90, launches.TILES[0])):
         ROWS=tile.rows, STAGES=tile.stages, **shape,
     )
     build(kernels.reach_kernel, "*fp16", centroids, 4, capability, PAIRS=64, STAGES=2, **shape)
-    for rows in ("*fp32",) if capability == 90 else ():
-        build(row_kernels.pair_squares_kernel, rows, "*fp32", 2, capability, HAS_NUMBERS=True, PAIRS=32)
-        build(row_kernels.pair_scores_kernel, rows, "*fp32", 4, capability, HAS_NUMBERS=True, PAIRS=16, PIECE=128)
-        build(row_kernels.sum_runs_kernel, rows, "*fp32", 4, capability, HAS_MASS=True, RUN=64, PIECE=256)
-        build(
-            row_kernels.settle_kernel, rows, "*fp32", 4, capability,
-            HAS_AT_LEAST=True, ROWS=16, PIECE=128,
-        )
+    for is_compact in (False, True) if capability == 90 else (True,):
+        rows = "*fp16" if is_compact else "*fp32"
+        loads = {"IS_COMPACT": is_compact, "HAS_MEAN": is_compact, "HAS_LENGTHS": is_compact}
+        shape = {"HAS_NUMBERS": True, **loads}
+        built = [
+            build(row_kernels.pair_squares_kernel, rows, "*fp32", 2, capability, fused=False, PAIRS=32, **shape),
+            build(row_kernels.pair_scores_kernel, rows, "*fp32", 4, capability, PAIRS=16, PIECE=128, **shape),
+            build(row_kernels.sum_runs_kernel, rows, "*fp32", 4, capability, HAS_MASS=True, RUN=64, PIECE=256, **loads),
+            build(row_kernels.settle_kernel, rows, "*fp32", 4, capability, HAS_AT_LEAST=True, ROWS=16, PIECE=128, **loads),
+        ]
+        if is_compact:
+            del shape["IS_COMPACT"]
+            built.append(build(row_loads.prepared_rows_kernel, rows, "*fp32", 4, capability, ROWS=16, PIECE=128, **shape))
+        for text in built:
+            # Prepared values have numpy's bits: divided as IEEE 754 says, and nothing is flushed to zero.
+            assert ("div.rn.f64" in text) == is_compact
+            assert ".ftz" not in text and ".approx" not in text and "div.full" not in text
+        assert "fma" not in built[0], "summed as the CPU does"
 print("compiled")
 """
 
