@@ -159,7 +159,7 @@ class LevelFitter:
             n_clusters: sub-clusters to make.
             cluster: number of the coarse cluster.
         """
-        memory = FitMemory(self.bucket_bytes, self.memory.chunk_bytes)
+        memory = replace(self.memory, resident_bytes=self.bucket_bytes)
         inputs = FitInputs.in_process(inside, self.metric, device=self.device, memory=memory)
         return self._kmeans(inputs, n_clusters, step=0, cluster=cluster)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from curation_assets.algorithms.rows import Rows, as_float32, read_chunks
+from curation_assets.algorithms.rows import Rows, Stored, StoredHalves, as_float32, read_chunks
 from curation_assets.algorithms.settings import Metric
 
 # Rows are rounded to integer multiples of a step with at most 2^24 steps to the largest value. Sums of up to
@@ -51,9 +52,7 @@ class Preprocessing:
             if self.metric == "cosine":
                 wide = scratch[: len(rows)]
                 np.copyto(wide, rows)
-                norms = np.sqrt(np.einsum("ij,ij->i", wide, wide))
-                norms[norms == 0] = 1.0
-                np.divide(wide, norms[:, None], out=wide)
+                np.divide(wide, _lengths(wide)[:, None], out=wide)
                 # Rounded to float32 before the grid: stored trees were fitted on such rows.
                 rows = result
                 np.copyto(rows, wide, casting="same_kind")
@@ -61,6 +60,34 @@ class Preprocessing:
             np.rint(result, out=result)
             np.multiply(result, grid_step, out=result)
         return out
+
+    def lengths(self, block: np.ndarray) -> np.ndarray:
+        """What `apply` divides rows by, to the last bit.
+
+        Args:
+            block: float array (b, d).
+
+        Returns:
+            float64 (b,): lengths of the rows after centring, 1 for rows of zeros.
+        """
+        found = np.empty(len(block))
+        for start, rows in self._blocks(block):
+            found[start : start + len(rows)] = _lengths(rows.astype(np.float64))
+        return found
+
+    def _blocks(self, block: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        """Blocks of rows of about 1 MiB as float64, centred, as float32."""
+        step = max(1, _BLOCK_BYTES // (8 * max(1, block.shape[1])))
+        for start in range(0, len(block), step):
+            rows = as_float32(block[start : start + step])
+            yield start, rows if self.mean is None else rows - self.mean
+
+
+def _lengths(wide: np.ndarray) -> np.ndarray:
+    """Lengths of rows float64 (b, d), and 1 for rows of zeros, float64 (b,)."""
+    norms: np.ndarray = np.sqrt(np.einsum("ij,ij->i", wide, wide))
+    norms[norms == 0] = 1.0
+    return norms
 
 
 def fit_preprocessing(
@@ -119,3 +146,10 @@ class PreparedRows:
         """See `Rows.take`."""
         block = self.source.take(indices)
         return self.preprocessing.apply(block, out=block)
+
+    def stored(self) -> Stored | None:
+        """See `algorithms.rows.HasStored`."""
+        source, how = self.source, self.preprocessing
+        if not isinstance(source, StoredHalves) or not source.is_half:
+            return None
+        return Stored(source, how.mean, how.lengths if how.metric == "cosine" else None, how.grid_step)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import chain
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -38,6 +39,40 @@ class Rows(Protocol):
         """The named rows, in the order given, as a float32 array of the caller's own."""
 
 
+@runtime_checkable
+class StoredHalves(Rows, Protocol):
+    """Rows that can be read without conversion if they are stored as float16."""
+
+    @property
+    def is_half(self) -> bool:
+        """Whether they are stored as float16."""
+
+    def read_half(self, start: int, stop: int) -> np.ndarray:
+        """Rows start to stop (exclusive) as a float16 array; see `Rows.read`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Prepared rows as they are stored, and what prepares them (see `preprocessing.Preprocessing`)."""
+
+    rows: StoredHalves
+    """Stored as float16."""
+    mean: np.ndarray | None
+    """float32 (d,): is taken away first; None takes nothing away."""
+    lengths: Callable[[np.ndarray], np.ndarray] | None
+    """Of a float16 block (b, d): what rows are then divided by, float64 (b,); None divides by nothing."""
+    grid_step: float
+    """Values are rounded to multiples of this power of two."""
+
+
+@runtime_checkable
+class HasStored(Rows, Protocol):
+    """Prepared rows that may be held as they are stored."""
+
+    def stored(self) -> Stored | None:
+        """What they are made from; None if that is not stored as float16."""
+
+
 class ArrayRows:
     """Rows held in memory (or memory-mapped) as one array of shape (n, d)."""
 
@@ -52,6 +87,42 @@ class ArrayRows:
     def take(self, indices: np.ndarray) -> np.ndarray:
         """See `Rows.take`."""
         return as_float32(self._array[indices])
+
+    @property
+    def is_half(self) -> bool:
+        """See `StoredHalves`."""
+        return self._array.dtype == np.float16
+
+    def read_half(self, start: int, stop: int) -> np.ndarray:
+        """See `StoredHalves`."""
+        return np.asarray(self._array[start:stop])
+
+
+class SomeRows:
+    """Rows of some numbers of a matrix that is stored as float16, as a matrix of their own, see `StoredHalves`.
+
+    Args:
+        rows: stored as float16.
+        numbers: int64 (m,).
+    """
+
+    is_half = True
+
+    def __init__(self, rows: StoredHalves, numbers: np.ndarray) -> None:
+        self._rows, self._numbers = rows, numbers
+        self.n_rows, self.dimension = len(numbers), rows.dimension
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """See `Rows.read`."""
+        return self._rows.take(self._numbers[start:stop])
+
+    def take(self, indices: np.ndarray) -> np.ndarray:
+        """See `Rows.take`."""
+        return self._rows.take(self._numbers[indices])
+
+    def read_half(self, start: int, stop: int) -> np.ndarray:
+        """See `StoredHalves`; exact, as the values were float16."""
+        return torch.from_numpy(self.read(start, stop)).half().numpy()
 
 
 def chunk_rows(rows: Rows, chunk_bytes: int | None = None) -> int:

@@ -33,7 +33,7 @@ def write_header(file: IO[bytes], descr: str, shape: tuple[int, ...]) -> None:
 
 
 class ArrayFile:
-    """Rows of a 2-D .npy in C order, as float32.
+    """Rows of a 2-D .npy in C order, as float32, or as float16 if they are stored so.
 
     Thread-safe. Memory: a piece of 1 MiB (16 MiB from an object store) while it reads.
 
@@ -49,13 +49,21 @@ class ArrayFile:
         self._piece_rows = max(1, (_LOCAL_PIECE if self._local else _REMOTE_PIECE) // row_bytes)
         self._gap_rows = max(1, (_LOCAL_GAP if self._local else _REMOTE_GAP) // row_bytes)
 
+    @property
+    def is_half(self) -> bool:
+        """Whether the rows are stored as float16."""
+        return self._dtype == np.float16
+
     def read(self, start: int, out: np.ndarray) -> None:
-        """Read the rows from `start` into float32 `out` (m, d)."""
+        """Read the rows from `start` into `out` (m, d), float32 or of the type that is stored."""
         from curation_assets.algorithms.rows import as_float32
 
+        self._require(out.dtype)
         with self._opened() as read_into:
-            if self._dtype == np.float32 and self._local:
-                read_into(start, out)
+            if self._dtype == out.dtype:
+                step = max(1, len(out)) if self._local else self._piece_rows
+                for first in range(0, len(out), step):
+                    read_into(start + first, out[first : first + step])
                 return
             scratch = self._scratch(len(out))
             for first in range(0, len(out), self._piece_rows):
@@ -63,14 +71,19 @@ class ArrayFile:
                 read_into(start + first, piece)
                 as_float32(piece, out[first : first + len(piece)])
 
-    def gather(self, rows: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    def gather(self, rows: np.ndarray, *, half: bool = False) -> Iterator[tuple[slice, np.ndarray]]:
         """Rows at int64 (m,) positions, ascending, repeats allowed; neighbouring rows are read together.
 
+        Args:
+            rows: the positions.
+            half: give float16 rows, which must be stored as such, instead of float32 ones.
+
         Returns:
-            Pieces: a slice of `rows` and their float32 rows, valid until the next piece.
+            Pieces: a slice of `rows` and their rows, valid until the next piece.
         """
         from curation_assets.algorithms.rows import as_float32
 
+        self._require(np.dtype(np.float16 if half else np.float32))
         if not len(rows):
             return
         breaks = (np.diff(rows) > self._gap_rows) | (np.diff(rows // self._piece_rows) > 0)
@@ -89,8 +102,17 @@ class ArrayFile:
                     read_into(first, piece)
                     np.take(piece, rows[begin:end] - first, axis=0, out=found[begin - start : end - start])
                 if end - start == len(found) or end == len(rows):
-                    yield slice(start, end), as_float32(found[: end - start])
+                    yield (
+                        slice(start, end),
+                        found[: end - start] if half else as_float32(found[: end - start]),
+                    )
                     start = end
+
+    def _require(self, wanted: np.dtype) -> None:
+        if wanted not in (np.float32, self._dtype):
+            raise ValueError(
+                f"{self._path}: is {self._dtype}, expected {wanted}: run the step that wrote it again"
+            )
 
     def _scratch(self, n_rows: int) -> np.ndarray:
         return np.empty((min(n_rows, self._piece_rows), self.dimension), dtype=self._dtype)
@@ -160,6 +182,17 @@ class StoredRows:
     def read(self, start: int, stop: int) -> np.ndarray:
         """See `Rows.read`."""
         block = np.empty((stop - start, self.dimension), dtype=np.float32)
+        self._file.read(start, block)
+        return block
+
+    @property
+    def is_half(self) -> bool:
+        """See `algorithms.rows.StoredHalves`."""
+        return self._file.is_half
+
+    def read_half(self, start: int, stop: int) -> np.ndarray:
+        """See `algorithms.rows.StoredHalves`."""
+        block = np.empty((stop - start, self.dimension), dtype=np.float16)
         self._file.read(start, block)
         return block
 

@@ -50,7 +50,20 @@ class ShardedEmbeddings:
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Rows start to stop as float32 (stop - start, d)."""
-        block = np.empty((stop - start, self._dimension), dtype=np.float32)
+        return self._read(start, np.empty((stop - start, self._dimension), dtype=np.float32))
+
+    @property
+    def is_half(self) -> bool:
+        """See `algorithms.rows.StoredHalves`: embeddings of a shard that is not stored as float16 cannot be read so."""
+        return True
+
+    def read_half(self, start: int, stop: int) -> np.ndarray:
+        """Rows start to stop as float16 (stop - start, d)."""
+        return self._read(start, np.empty((stop - start, self._dimension), dtype=np.float16))
+
+    def _read(self, start: int, block: np.ndarray) -> np.ndarray:
+        """Rows from start on, as many as the block has, float32 or float16, and in its type."""
+        stop, half = start + len(block), block.dtype == np.float16
         first = int(np.searchsorted(self.starts, start, side="right")) - 1
         position = start
         for shard in range(max(first, 0), len(self._outputs)):
@@ -62,7 +75,7 @@ class ShardedEmbeddings:
             if kept is None:
                 self._file(shard).read(int(begin), piece)
             else:
-                for part, rows in self._file(shard).gather(kept[begin:end].astype(np.int64)):
+                for part, rows in self._file(shard).gather(kept[begin:end].astype(np.int64), half=half):
                     piece[part] = rows
             position += len(piece)
         return block

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from curation_assets.algorithms.kmeans.uploads import TILE_BYTES
 from curation_assets.algorithms.search.cuda.compact import compact_row_bytes
 from curation_assets.algorithms.search.cuda.rounding import row_bytes
 
-FREE_SHARE = 0.8
-"""Of what is free on a card when a fit begins, if `device_memory` is auto. The rest is for CUDA itself, for gaps between
-tensors, and for other processes."""
 # Of a row: its length, cluster, score and rival; and of the rows of a tile what a search gives, sorts and compares.
 _STATE_BYTES, _TILE_STATE_BYTES, _TILE_ROWS = 20, 120, 2**22
 # For each value of a centroid: sums in float64 and those that changed; float32 of before and after, and of those that
@@ -17,8 +15,6 @@ _STATE_BYTES, _TILE_STATE_BYTES, _TILE_ROWS = 20, 120, 2**22
 _WIDTH_BYTES = 8 + 8 + 4 + 4 + 4 + 2
 # At most: best scores of tiles and which of them count, rows that are gathered, and pairs that are compared.
 _WORK_BYTES = 3 * 2**29
-# Two tiles of rows that are copied, as float16.
-_STREAMED_TILE_BYTES = 2**28
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +57,7 @@ def device_fit(
     """What a fit takes on a card.
 
     Args:
-        budget: `device_memory` in bytes; for auto `FREE_SHARE` of what is free.
+        budget: `device_memory` in bytes; for auto, `memory.FREE_SHARE` of what is free on the card.
         n_rows: rows of the fit, or of a worker's part.
         dimension: length of a row.
         n_clusters: k; of a split level the coarse clusters.
@@ -70,7 +66,7 @@ def device_fit(
     """
     rows = n_rows * resident_row_bytes(dimension, is_centred=is_centred, is_level_1=is_level_1)
     return DeviceFit(
-        rows, device_fixed_bytes(n_rows, dimension, n_clusters), min(rows, 2 * _STREAMED_TILE_BYTES), budget
+        rows, device_fixed_bytes(n_rows, dimension, n_clusters), min(rows, 2 * TILE_BYTES), budget
     )
 
 

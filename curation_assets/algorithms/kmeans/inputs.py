@@ -47,8 +47,8 @@ class FitInputs:
         """
         memory = memory or FitMemory()
         if not isinstance(rows, TiledRows):
-            resident, chunk = memory.resident_bytes, memory.chunk_bytes
-            rows = TiledRows(rows, device, resident_bytes=resident, chunk_bytes=chunk)
+            room, chunk = memory.room(device), memory.chunk_bytes
+            rows = TiledRows(rows, device, resident_bytes=room, chunk_bytes=chunk)
         whole = rows.rows
         pool = InProcessPool(RowWorker(rows, 0, metric))
         return cls(pool, np.array([0, whole.n_rows]), whole.dimension, metric)

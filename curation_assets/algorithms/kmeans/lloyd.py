@@ -19,18 +19,19 @@ from curation_assets.algorithms.kmeans.centroid_sums import SumDelta
 from curation_assets.algorithms.kmeans.tiles import TiledRows
 from curation_assets.algorithms.search.base import Found, NearestCentroids
 from curation_assets.algorithms.search.codebook import Codebook
+from curation_assets.algorithms.search.cuda.compact import Block
 from curation_assets.algorithms.search.pairs import (
     add_rows,
     moved_centroids,
     reported_distance,
     squared_distances,
     squared_lengths,
+    tile_rows,
 )
 from curation_assets.algorithms.settings import Metric
 
 # Where more than this share of the centroids moved, one full search is cheaper than a partial one.
 _FULL_SEARCH_SHARE = 0.8
-_SUMMED_ROWS = _MEASURED_ROWS = 4096
 
 
 class Lloyd:
@@ -74,14 +75,14 @@ class Lloyd:
 
     def all_rows(self) -> tuple[SumDelta, np.ndarray]:
         """What all rows together add to the sums, and the squared length of each times its weight, float64 (n,)."""
-        squared = torch.empty(len(self._clusters), dtype=torch.float64)
-        for start, block in self._tiled.tiles(_SUMMED_ROWS):
+        squared = self._gained.new_empty(len(self._clusters))
+        for start, block in self._tiled.tiles(tile_rows(squared.device)):
             tile = slice(start, start + len(block))
             mass = self._mass(tile, len(block))
-            squared[tile] = squared_lengths(block).mul_(mass).cpu()
+            squared[tile] = squared_lengths(block).mul_(mass)
             self._add(block, None, self._clusters[tile], mass)
         self._dirty = self._counts_gained > 0
-        return self._take_delta(), squared.numpy()
+        return self._take_delta(), squared.cpu().numpy()
 
     def step(self, centroids: torch.Tensor) -> tuple[SumDelta, int]:
         """Find every row's nearest centroid again, after the centroids, float32 (k, d), have moved.
@@ -118,14 +119,14 @@ class Lloyd:
             self._rivals.fill_(-math.inf)
         search = _Search(self._tiled, self.book, moved)
 
-        def reassign(start: int, block: torch.Tensor) -> int:
+        def reassign(start: int, block: Block) -> int:
             return self._reassign_tile(search, slice(start, start + len(block)), block)
 
         n_reassigned = sum(self._tiled.each_tile(reassign, search.among_moved.tile_rows()))
         self._is_searched = True
         return n_reassigned
 
-    def _reassign_tile(self, search: _Search, tile: slice, block: torch.Tensor) -> int:
+    def _reassign_tile(self, search: _Search, tile: slice, block: Block) -> int:
         before = self._clusters[tile].clone()
         self._refresh_own_scores(tile, block, before)
         self._search_moved(search, tile, block, before)
@@ -138,11 +139,11 @@ class Lloyd:
             with self._sums_lock:
                 self._add(block, changed, before[changed], -mass)
                 self._add(block, changed, after[changed], mass)
-                self._dirty[before[changed]] = True
-                self._dirty[after[changed]] = True
+                self._dirty.index_fill_(0, before[changed], True)
+                self._dirty.index_fill_(0, after[changed], True)
         return len(changed)
 
-    def _refresh_own_scores(self, tile: slice, block: torch.Tensor, clusters: torch.Tensor) -> None:
+    def _refresh_own_scores(self, tile: slice, block: Block, clusters: torch.Tensor) -> None:
         """Score each row against its own centroid again, where that moved."""
         if not self._is_searched:
             self._own[tile] = self.book.scores_of(block, clusters)
@@ -151,9 +152,7 @@ class Lloyd:
         if len(rows):
             self._own[tile.start + rows] = self.book.scores_of(block, clusters[rows], rows)
 
-    def _search_moved(
-        self, search: _Search, tile: slice, block: torch.Tensor, clusters: torch.Tensor
-    ) -> None:
+    def _search_moved(self, search: _Search, tile: slice, block: Block, clusters: torch.Tensor) -> None:
         """Search for a tile among the centroids that moved, and among all where that leaves it open."""
         own, norms = self._own[tile], self._norms[tile]
         # Two scores, each off by no more than the bound: only a gap beyond twice the bound tells which is higher.
@@ -162,10 +161,10 @@ class Lloyd:
         # A centroid that scores less than own - slack is farther than the row's own for certain.
         known = replace(rows, at_least=own - slack, own=own, left_out=search.position[clusters])
         open_rows = self._settle(search, tile, search.among_moved.leading(known, runner_up=True), slack)
-        if len(open_rows):
-            numbers, mine = tile.start + open_rows, block.index_select(0, open_rows)
-            rows = self._tiled.searched(search.among_all, numbers, mine, norms[open_rows])
-            found = search.among_all.best_two(replace(rows, at_least=(own - slack)[open_rows]))
+        for some, mine in self._tiled.gathered(block, open_rows):
+            numbers = tile.start + some
+            rows = self._tiled.searched(search.among_all, numbers, mine, norms[some])
+            found = search.among_all.best_two(replace(rows, at_least=(own - slack)[some]))
             self._clusters[numbers], self._own[numbers] = found.column, found.score
             self._rivals[numbers] = found.others
 
@@ -190,12 +189,14 @@ class Lloyd:
         beaten = torch.maximum(torch.minimum(own, found.score), torch.maximum(rivals, found.others))
         clear = beaten < winner - slack
         wins = clear & (found.score > own)
-        clusters[wins] = search.numbers[found.column[wins]]
-        rivals[clear], own[clear] = beaten[clear], winner[clear]
+        # Not by masks: a device would have to say how many rows they name.
+        clusters.copy_(torch.where(wins, search.numbers[found.column], clusters))
+        rivals.copy_(torch.where(clear, beaten, rivals))
+        own.copy_(torch.where(clear, winner, own))
         return torch.nonzero(~clear).flatten()
 
     def _add(
-        self, block: torch.Tensor, rows: torch.Tensor | None, clusters: torch.Tensor, mass: torch.Tensor
+        self, block: Block, rows: torch.Tensor | None, clusters: torch.Tensor, mass: torch.Tensor
     ) -> None:
         """Add rows of a block, each times its mass, to the sums of clusters."""
         add_rows(block, rows, clusters, mass, self._gained)
@@ -203,15 +204,15 @@ class Lloyd:
 
     def result(self, metric: Metric) -> tuple[np.ndarray, np.ndarray]:
         """Assignments int64 (n,) and distances float32 (n,) as the metric reports them."""
-        distances = torch.empty(len(self._clusters), dtype=torch.float32)
+        distances = torch.empty_like(self._own)
 
-        def measure(start: int, block: torch.Tensor) -> None:
+        def measure(start: int, block: Block) -> None:
             tile = slice(start, start + len(block))
             squared = squared_distances(block, None, self.book.centroids, self._clusters[tile])
-            distances[tile] = reported_distance(squared, metric).cpu()
+            distances[tile] = reported_distance(squared, metric)
 
-        self._tiled.each_tile(measure, _MEASURED_ROWS)
-        return self._clusters.cpu().numpy(), distances.numpy()
+        self._tiled.each_tile(measure, tile_rows(distances.device))
+        return self._clusters.cpu().numpy(), distances.cpu().numpy()
 
 
 class _Search:

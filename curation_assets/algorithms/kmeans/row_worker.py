@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,11 @@ from curation_assets.algorithms.kmeans.lloyd import Lloyd
 from curation_assets.algorithms.kmeans.seed_distances import SeedDistances
 from curation_assets.algorithms.kmeans.seeding_loops import draw_in_blocks
 from curation_assets.algorithms.kmeans.tiles import TiledRows
-from curation_assets.algorithms.rows import Rows, as_tensor
+from curation_assets.algorithms.rows import HasStored, Rows, Stored, StoredHalves, as_tensor
 from curation_assets.algorithms.search.assigner import assign_rows
 from curation_assets.algorithms.search.codebook import Codebook
+from curation_assets.algorithms.search.cuda.compact import Block
+from curation_assets.algorithms.search.pairs import lengths
 from curation_assets.algorithms.settings import Metric
 from curation_assets.algorithms.threads import parts_on_threads
 
@@ -151,12 +154,13 @@ class RowWorker:
         is_open[self._rows] = False
         search = whole.search_among(Codebook.of(as_tensor(centroids, whole.device)))
 
-        def assign(start: int, block: torch.Tensor) -> None:
+        def assign(start: int, block: Block) -> None:
             inside = torch.from_numpy(np.flatnonzero(is_open[start : start + len(block)]))
-            rows, mine = start + inside, block.index_select(0, inside.to(block.device))
-            searched = whole.searched(search, rows, mine, torch.linalg.vector_norm(mine, dim=1))
-            column, distance = assign_rows(search, searched, self._metric)
-            assignments[rows.numpy()], distances[rows.numpy()] = column.cpu().numpy(), distance.cpu().numpy()
+            for some, mine in whole.gathered(block, inside.to(block.device)):
+                searched = whole.searched(search, start + some, mine, lengths(mine))
+                column, distance = assign_rows(search, searched, self._metric)
+                rows = start + some.cpu().numpy()
+                assignments[rows], distances[rows] = column.cpu().numpy(), distance.cpu().numpy()
 
         # About half of the rows of a tile are open.
         whole.each_tile(assign, 2 * search.tile_rows())
@@ -210,3 +214,22 @@ class RowsPart:
     def take(self, indices: np.ndarray) -> np.ndarray:
         """See `Rows.take`."""
         return self._rows.take(self._start + indices)
+
+    def stored(self) -> Stored | None:
+        """See `algorithms.rows.HasStored`."""
+        found = self._rows.stored() if isinstance(self._rows, HasStored) else None
+        return found and replace(found, rows=_HalfPart(found.rows, self._start, self._start + self.n_rows))
+
+
+class _HalfPart(RowsPart):
+    """The same of rows that are stored as float16, see `StoredHalves`."""
+
+    is_half = True
+
+    def __init__(self, rows: StoredHalves, start: int, stop: int) -> None:
+        super().__init__(rows, start, stop)
+        self._half = rows
+
+    def read_half(self, start: int, stop: int) -> np.ndarray:
+        """See `StoredHalves`."""
+        return self._half.read_half(self._start + start, self._start + stop)

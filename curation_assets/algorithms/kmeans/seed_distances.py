@@ -11,6 +11,7 @@ from curation_assets.algorithms.kmeans.seeding_loops import draw_in_blocks
 from curation_assets.algorithms.kmeans.tiles import TiledRows
 from curation_assets.algorithms.search.base import NearestCentroids
 from curation_assets.algorithms.search.codebook import Codebook
+from curation_assets.algorithms.search.cuda.compact import Block
 from curation_assets.algorithms.search.pairs import squared_distances
 
 
@@ -36,7 +37,7 @@ class SeedDistances:
         # Before several threads ask for some of them.
         self._tiled.norms()
 
-        def look(start: int, block: torch.Tensor) -> None:
+        def look(start: int, block: Block) -> None:
             known = torch.from_numpy(self.squared[start : start + len(block)]).to(block.device)
             improved, column, squared = self._nearer(search, start, block, known)
             rows = start + improved.cpu().numpy()
@@ -47,7 +48,7 @@ class SeedDistances:
         self.n_seeds += len(points)
 
     def _nearer(
-        self, search: NearestCentroids, start: int, block: torch.Tensor, known: torch.Tensor
+        self, search: NearestCentroids, start: int, block: Block, known: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Rows of a tile that have a new seed nearer than the known one.
 

@@ -3,28 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
 import torch
 
-from curation_assets.algorithms.rows import ArrayRows, Rows, as_tensor, chunk_rows, read_chunks
+from curation_assets.algorithms.kmeans.uploads import Uploads
+from curation_assets.algorithms.rows import (
+    ArrayRows,
+    HasStored,
+    Rows,
+    SomeRows,
+    Stored,
+    as_tensor,
+    chunk_rows,
+    read_chunks,
+)
 from curation_assets.algorithms.search.base import NearestCentroids, RowView, SearchedRows, Viewer
 from curation_assets.algorithms.search.choose import (
     Choice,
     RowBasis,
+    holds_stored,
     nearest_centroids,
     row_basis,
     view_bytes,
 )
 from curation_assets.algorithms.search.codebook import Codebook
+from curation_assets.algorithms.search.cuda.compact import (
+    Block,
+    CompactBlock,
+    compact_row_bytes,
+    is_its_own_view,
+)
+from curation_assets.algorithms.search.cuda.memory import DeviceMemory
+from curation_assets.algorithms.search.pairs import lengths, tile_rows
 from curation_assets.algorithms.threads import VALUE_WORK, even_size, in_parts, on_threads
 
 Done = TypeVar("Done")
 # Up to this many bytes of float32 the rows are read, and moved to the device, just once per fit.
 RESIDENT_BYTES = 2 * 2**30
-_NORM_ROWS = 4096
+# Of rows that are gathered at a time.
+_GATHERED_BYTES = 2**29
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +52,25 @@ class FitMemory:
     """Memory that rows of a fit may take; results do not depend on it."""
 
     resident_bytes: int = RESIDENT_BYTES
-    """Rows that take no more as float32 are read once and kept; 0 reads all rows in every pass."""
+    """Rows that take no more are read once and kept in the memory of the process; 0 reads all rows in every pass."""
     chunk_bytes: int | None = None
     """Of a chunk that is read at once, as float32; None leaves it to `read_chunks`."""
+    device: DeviceMemory = field(default_factory=DeviceMemory)
+    """What rows may take on a card, instead of `resident_bytes`."""
+
+    def room(self, device: str) -> int:
+        """Bytes for rows that are kept on a device."""
+        return self.device.room(device) if device.startswith("cuda") else self.resident_bytes
 
 
 class TiledRows:
-    """Rows of a fit as float32 tensors on a device.
+    """Rows of a fit on a device: as float32 tensors, or as they are stored where the device prepares them.
 
     Args:
         rows: prepared inputs.
         device: torch device.
-        resident_bytes: rows that take no more as float32 are read once and kept; 0 reads them in every pass, one
-            chunk ahead of the computation. Results are the same.
+        resident_bytes: rows that take no more, with what is kept of them, are read once and kept on the device; 0 reads
+            them in every pass, ahead of the computation. Results are the same.
         chunk_bytes: of a chunk that is read at once, see `read_chunks`.
         within: rows that these are some of, whose views they share, and their numbers among them.
         choice: of the searches among centroids, see `nearest_centroids`.
@@ -69,21 +95,32 @@ class TiledRows:
         self._basis: RowBasis | None = None
         self.view: RowView | None = None
         """The view of all rows, if it has been made."""
-        self._row_bytes = 4 * rows.dimension + view_bytes(rows.dimension, device, choice)
+        self.stored = self._as_stored() if holds_stored(device, choice) else None
+        """What the rows are made from, if they are held so."""
+        self._uploads: Uploads | None = None
+        if self.stored is None:
+            self._row_bytes = 4 * rows.dimension + view_bytes(rows.dimension, device, choice)
+        else:
+            self._row_bytes = compact_row_bytes(rows.dimension, is_centred=self.stored.mean is not None)
+            self._uploads = Uploads(self.stored, torch.device(device), chunk_rows(rows, chunk_bytes))
         self.is_resident = rows.n_rows * self._row_bytes <= resident_bytes
         """Whether all rows are kept."""
-        self._resident = self._read_all() if self.is_resident else None
+        self.resident = self._read_all() if self.is_resident else None
+        """All rows, if they are kept."""
 
-    def tiles(self, tile_size: int) -> Iterator[tuple[int, torch.Tensor]]:
+    def tiles(self, tile_size: int) -> Iterator[tuple[int, Block]]:
         """Every row once: the first row's number and a block of at most `tile_size` rows."""
-        if self._resident is not None:
-            yield from _split(self._resident, 0, tile_size)
+        if self.resident is not None:
+            yield from _split(self.resident, 0, tile_size)
+            return
+        if self._uploads is not None:
+            yield from self._uploads.tiles(tile_size)
             return
         # The same tiles as of resident rows: what is summed up tile by tile is then the same to the last bit.
         for start, block in read_chunks(self.rows, self._chunk_bytes, multiple_of=tile_size):
             yield from _split(as_tensor(block, self.device), start, tile_size)
 
-    def each_tile(self, function: Callable[[int, torch.Tensor], Done], most_rows: int) -> list[Done]:
+    def each_tile(self, function: Callable[[int, Block], Done], most_rows: int) -> list[Done]:
         """Call a function for every row once, tile by tile: on the CPU for several tiles at a time.
 
         Args:
@@ -94,7 +131,7 @@ class TiledRows:
             What the calls gave, in the order of the rows.
         """
         n_rows = self.rows.n_rows
-        if self._resident is not None:
+        if self.resident is not None or self._uploads is not None:
             size = even_size(n_rows, most_rows, device=self.device)
         else:
             # Tiles that are worked on at the same time lie in two chunks at most, however small those are.
@@ -105,7 +142,7 @@ class TiledRows:
     def norms(self) -> torch.Tensor:
         """Euclidean length of every row, float32 (n,) on the device; measured once."""
         if self._norms is None:
-            parts = self.each_tile(lambda _, block: torch.linalg.vector_norm(block, dim=1), _NORM_ROWS)
+            parts = self.each_tile(lambda _, block: lengths(block), tile_rows(torch.device(self.device)))
             self._norms = torch.cat(parts) if parts else torch.empty(0, device=self.device)
         return self._norms
 
@@ -117,8 +154,8 @@ class TiledRows:
             like: see `nearest_centroids`.
         """
         search = nearest_centroids(book, self.rows.n_rows, basis=self.basis, like=like, choice=self._choice)
-        if search.viewer is not None and search.viewer.is_kept and self._resident is not None:
-            self._resident_view(search.viewer, self._resident)
+        if search.viewer is not None and search.viewer.is_kept and self.resident is not None:
+            self._resident_view(search.viewer, self.resident)
         return search
 
     def basis(self) -> RowBasis:
@@ -130,23 +167,36 @@ class TiledRows:
         return self._basis
 
     def searched(
-        self, search: NearestCentroids, rows: slice | torch.Tensor, block: torch.Tensor, norms: torch.Tensor
+        self, search: NearestCentroids, rows: slice | torch.Tensor, block: Block, norms: torch.Tensor
     ) -> SearchedRows:
         """Some rows as a search wants them.
 
         Args:
             search: from `search_among`.
             rows: their numbers.
-            block: float32 (b, d): the rows.
+            block: the rows, b of them.
             norms: float32 (b,): their lengths.
         """
-        if self._resident is None or search.viewer is None or not search.viewer.is_kept:
+        if self.resident is None or search.viewer is None or not search.viewer.is_kept:
             return SearchedRows(block, norms)
-        return SearchedRows(block, norms, self._resident_view(search.viewer, self._resident)[rows])
+        return SearchedRows(block, norms, self._resident_view(search.viewer, self.resident)[rows])
 
-    def _resident_view(self, viewer: Viewer, resident: torch.Tensor) -> RowView:
+    def gathered(self, block: Block, rows: torch.Tensor) -> Iterator[tuple[torch.Tensor, Block]]:
+        """Some rows of a block, copied a bounded number of bytes at a time: their numbers in it, and themselves.
+
+        Args:
+            block: of these rows.
+            rows: int64 (m,).
+        """
+        step = max(1, _GATHERED_BYTES // self._row_bytes)
+        for start in range(0, len(rows), step):
+            part = rows[start : start + step]
+            yield part, block.index_select(0, part)
+
+    def _resident_view(self, viewer: Viewer, resident: Block) -> RowView:
         if self.view is None:
-            if self._within is not None and self._within[0].view is not None:
+            shares = self._within is not None and not is_its_own_view(resident)
+            if shares and self._within is not None and self._within[0].view is not None:
                 self.view = self._within[0].view[torch.from_numpy(self._within[1])]
             else:
                 self.view = viewer.view(resident, self.norms())
@@ -154,9 +204,11 @@ class TiledRows:
 
     def take(self, indices: np.ndarray) -> torch.Tensor:
         """The named rows, in the order given, float32 (len(indices), d)."""
-        resident = self._resident
+        resident = self.resident
         if resident is not None:
             numbers = torch.tensor(indices, device=self.device)
+            if isinstance(resident, CompactBlock):
+                return resident.prepared(numbers)
             taken = resident.new_empty(len(numbers), resident.shape[1])
 
             def take(start: int, stop: int) -> None:
@@ -172,7 +224,7 @@ class TiledRows:
         Args:
             indices: int64 (m,); ascending ones are read in one go.
         """
-        resident = 0 if self._resident is None else self.rows.n_rows * self._row_bytes
+        resident = 0 if self.resident is None else self.rows.n_rows * self._row_bytes
         return TiledRows(
             _Subset(self, indices),
             self.device,
@@ -182,7 +234,18 @@ class TiledRows:
             choice=self._choice,
         )
 
-    def _read_all(self) -> torch.Tensor:
+    def _as_stored(self) -> Stored | None:
+        if self._within is None:
+            return self.rows.stored() if isinstance(self.rows, HasStored) else None
+        whole, numbers = self._within
+        return whole.stored and replace(whole.stored, rows=SomeRows(whole.stored.rows, numbers))
+
+    def _read_all(self) -> Block:
+        whole = None if self._within is None else self._within[0].resident
+        if self._within is not None and isinstance(whole, CompactBlock):
+            return whole.index_select(0, torch.tensor(self._within[1], device=self.device))
+        if self._uploads is not None:
+            return self._uploads.all()
         if isinstance(self.rows, ArrayRows):
             # In memory already: no second copy of what is float32.
             return as_tensor(self.rows.read(0, self.rows.n_rows), self.device)
@@ -209,6 +272,6 @@ class _Subset:
         return self._whole.take(self._indices[indices]).cpu().numpy()
 
 
-def _split(block: torch.Tensor, first: int, tile_size: int) -> Iterator[tuple[int, torch.Tensor]]:
+def _split(block: Block, first: int, tile_size: int) -> Iterator[tuple[int, Block]]:
     for start in range(0, len(block), tile_size):
         yield first + start, block[start : start + tile_size]

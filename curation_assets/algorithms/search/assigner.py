@@ -13,6 +13,9 @@ from curation_assets.algorithms.search.pairs import reported_distance, squared_d
 from curation_assets.algorithms.settings import Metric
 from curation_assets.algorithms.threads import even_size, on_threads, parts_on_threads
 
+# Of rows that are copied to a device at a time.
+_COPIED_BYTES = 2**29
+
 
 class Assigner:
     """Assigns blocks of rows to centroids, which are moved to the device and prepared for searches once.
@@ -51,7 +54,8 @@ class Assigner:
             clusters[tile], distances[tile] = column.cpu(), distance.cpu()
 
         with parts_on_threads():
-            size = even_size(len(rows), search.tile_rows(), device=self._device)
+            most = max(1, _COPIED_BYTES // (4 * max(1, rows.shape[1])))
+            size = even_size(len(rows), min(search.tile_rows(), most), device=self._device)
             on_threads(assign_tile, [(slice(i, i + size),) for i in range(0, len(rows), size)], self._device)
         return clusters.numpy(), distances.numpy()
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
 from curation_assets.algorithms.search.codebook import Codebook
+from curation_assets.algorithms.search.cuda.compact import Block, prepared
 from curation_assets.algorithms.search.exact import resolve
 
 
@@ -26,16 +27,16 @@ class Viewer(Protocol):
     def is_kept(self) -> bool:
         """Whether a view is worth keeping from one search to the next."""
 
-    def view(self, block: torch.Tensor, norms: torch.Tensor) -> RowView:
-        """The view of rows float32 (b, d) whose lengths are float32 (b,)."""
+    def view(self, block: Any, norms: torch.Tensor) -> RowView:
+        """The view of b rows whose lengths are float32 (b,)."""
 
 
 @dataclass(frozen=True, slots=True)
 class SearchedRows:
     """Rows to find the nearest centroids of, and what is known about them."""
 
-    block: torch.Tensor
-    """float32 (b, d)."""
+    block: Block
+    """b rows: float32 (b, d), or as they are stored."""
     norms: torch.Tensor
     """float32 (b,): lengths of the rows."""
     view: RowView | None = None
@@ -51,6 +52,11 @@ class SearchedRows:
     def of(cls, block: torch.Tensor) -> SearchedRows:
         """Rows float32 (b, d) without anything known about them."""
         return cls(block, torch.linalg.vector_norm(block, dim=1))
+
+    @property
+    def tensor(self) -> torch.Tensor:
+        """float32 (b, d): the rows."""
+        return prepared(self.block)
 
     def __len__(self) -> int:
         return len(self.block)

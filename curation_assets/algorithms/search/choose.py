@@ -167,6 +167,11 @@ def row_basis(
     return Basis.of(take(np.unique(numbers)), directions)
 
 
+def holds_stored(device: str, choice: Choice | None = None) -> bool:
+    """Whether rows are held on a device as they are stored, if that is float16: its implementation prepares them."""
+    return (choice or MEASURED).kind_for(torch.device(device)) is Kind.CUDA
+
+
 def view_bytes(dimension: int, device: str, choice: Choice | None = None) -> int:
     """Bytes of what is kept of a row from one search to the next."""
     choice = choice or MEASURED

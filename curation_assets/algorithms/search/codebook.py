@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from curation_assets.algorithms.search.cuda.compact import Block
 from curation_assets.algorithms.search.pairs import arithmetic_of, pair_scores, squared_lengths
 from curation_assets.algorithms.search.rounding import product_error
 
@@ -57,12 +58,12 @@ class Codebook:
         """Rows whose scores against all centroids fit the cache."""
         return max(64, min(4096, TILE_BYTES // (4 * max(1, min(len(self), MOST_CENTROIDS)))))
 
-    def scores(self, block: torch.Tensor) -> torch.Tensor:
-        """Scores of rows float32 (b, d) against all centroids, float32 (b, k)."""
+    def scores(self, block: Block) -> torch.Tensor:
+        """Scores of b rows against all centroids, float32 (b, k)."""
         return arithmetic_of(block.device).scores(block, self.centroids, self.bias)
 
     def scores_of(
-        self, block: torch.Tensor, clusters: torch.Tensor, rows: torch.Tensor | None = None
+        self, block: Block, clusters: torch.Tensor, rows: torch.Tensor | None = None
     ) -> torch.Tensor:
         """Scores of rows against one centroid each, float32 (p,); see `pair_scores`."""
         return pair_scores(block, rows, self.centroids, self.bias, clusters)

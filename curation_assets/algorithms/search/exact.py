@@ -7,16 +7,17 @@ import math
 import torch
 
 from curation_assets.algorithms.search.codebook import MOST_CENTROIDS, Codebook
+from curation_assets.algorithms.search.cuda.compact import Block
 from curation_assets.algorithms.search.pairs import squared_distances
 
 
 def resolve(
-    block: torch.Tensor, book: Codebook, threshold: torch.Tensor, left_out: torch.Tensor | None = None
+    block: Block, book: Codebook, threshold: torch.Tensor, left_out: torch.Tensor | None = None
 ) -> torch.Tensor:
     """Nearest centroid by float64 comparison of every centroid that scores at least `threshold`.
 
     Args:
-        block: float32 (b, d).
+        block: b rows.
         book: the centroids.
         threshold: float32 (b,), below the score of the row's nearest centroid.
         left_out: int64 (b,): a centroid that does not count, or -1.

@@ -7,6 +7,7 @@ import torch
 from curation_assets.algorithms.search.arithmetic import Arithmetic
 from curation_assets.algorithms.search.cpu.arithmetic import CpuArithmetic
 from curation_assets.algorithms.search.cuda.arithmetic import CudaArithmetic
+from curation_assets.algorithms.search.cuda.compact import Block
 from curation_assets.algorithms.search.kind import Kind, kind_of
 from curation_assets.algorithms.search.plain.arithmetic import PlainArithmetic
 from curation_assets.algorithms.settings import Metric
@@ -24,7 +25,7 @@ def arithmetic_of(device: torch.device) -> Arithmetic:
 
 
 def pair_scores(
-    block: torch.Tensor,
+    block: Block,
     rows: torch.Tensor | None,
     centroids: torch.Tensor,
     bias: torch.Tensor,
@@ -35,15 +36,25 @@ def pair_scores(
 
 
 def squared_distances(
-    block: torch.Tensor, rows: torch.Tensor | None, centroids: torch.Tensor, clusters: torch.Tensor
+    block: Block, rows: torch.Tensor | None, centroids: torch.Tensor, clusters: torch.Tensor
 ) -> torch.Tensor:
     """Squared distances of (row, centroid) pairs, float64 (p,); see `Arithmetic.squared_distances`."""
     return arithmetic_of(block.device).squared_distances(block, rows, centroids, clusters)
 
 
-def squared_lengths(block: torch.Tensor) -> torch.Tensor:
+def squared_lengths(block: Block) -> torch.Tensor:
     """Squared lengths of rows, float64 (b,); see `Arithmetic.squared_lengths`."""
     return arithmetic_of(block.device).squared_lengths(block)
+
+
+def lengths(block: Block) -> torch.Tensor:
+    """Lengths of rows, float32 (b,); see `Arithmetic.lengths`."""
+    return arithmetic_of(block.device).lengths(block)
+
+
+def tile_rows(device: torch.device) -> int:
+    """Rows to work on together on a device, where nothing else limits them."""
+    return arithmetic_of(device).tile_rows
 
 
 def moved_centroids(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
@@ -52,7 +63,7 @@ def moved_centroids(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
 
 
 def add_rows(
-    block: torch.Tensor,
+    block: Block,
     rows: torch.Tensor | None,
     clusters: torch.Tensor,
     mass: torch.Tensor,

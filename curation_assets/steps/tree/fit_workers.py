@@ -43,10 +43,11 @@ class RowWorkers:
         from curation_assets.pools.device import resolve_device
 
         start, stop = int(self.bounds[number]), int(self.bounds[number + 1])
+        device = resolve_device(self.device, "fit_device")
         tiled = TiledRows(
             RowsPart(self.rows, start, stop),
-            resolve_device(self.device, "fit_device"),
-            resident_bytes=self.memory.resident_bytes,
+            device,
+            resident_bytes=self.memory.room(device),
             chunk_bytes=self.memory.chunk_bytes,
         )
         return RowWorker(tiled, start, self.metric)

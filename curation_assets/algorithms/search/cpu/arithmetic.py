@@ -9,19 +9,20 @@ import torch
 
 from curation_assets.algorithms.compiled import add_rows, find_moved, score_pairs, square_pairs
 from curation_assets.algorithms.search.arithmetic import Arithmetic
+from curation_assets.algorithms.search.cuda.compact import Block, prepared
 from curation_assets.algorithms.threads import VALUE_WORK, in_parts
 
 
 class CpuArithmetic(Arithmetic):
     """Copies nothing."""
 
-    def scores(self, block: torch.Tensor, centroids: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    def scores(self, block: Block, centroids: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
         """See `Arithmetic`."""
-        return torch.addmm(bias, block, centroids.T)
+        return torch.addmm(bias, prepared(block), centroids.T)
 
     def pair_scores(
         self,
-        block: torch.Tensor,
+        block: Block,
         rows: torch.Tensor | None,
         centroids: torch.Tensor,
         bias: torch.Tensor,
@@ -30,27 +31,31 @@ class CpuArithmetic(Arithmetic):
         """See `Arithmetic`."""
         rows = torch.arange(len(clusters)) if rows is None else rows
         result = torch.empty(len(rows), dtype=torch.float32)
-        arrays = [tensor.numpy() for tensor in (block, rows, centroids, bias, clusters, result)]
+        arrays = [tensor.numpy() for tensor in (prepared(block), rows, centroids, bias, clusters, result)]
         work = VALUE_WORK * block.shape[1]
         in_parts(lambda start, stop: score_pairs(start, stop, *arrays), len(rows), work)
         return result
 
     def squared_distances(
-        self, block: torch.Tensor, rows: torch.Tensor | None, centroids: torch.Tensor, clusters: torch.Tensor
+        self, block: Block, rows: torch.Tensor | None, centroids: torch.Tensor, clusters: torch.Tensor
     ) -> torch.Tensor:
         """See `Arithmetic`."""
         rows = torch.arange(len(clusters)) if rows is None else rows
         result = torch.empty(len(rows), dtype=torch.float64)
-        arrays = [tensor.numpy() for tensor in (block, rows, centroids, clusters, result)]
+        arrays = [tensor.numpy() for tensor in (prepared(block), rows, centroids, clusters, result)]
         work = VALUE_WORK * block.shape[1]
         in_parts(lambda start, stop: square_pairs(start, stop, *arrays), len(rows), work)
         return result
 
-    def squared_lengths(self, block: torch.Tensor) -> torch.Tensor:
+    def squared_lengths(self, block: Block) -> torch.Tensor:
         """See `Arithmetic`."""
         # The distance to the origin: the same fixed order of the sum as for distances.
         origin, number = torch.zeros(1, block.shape[1]), torch.zeros(len(block), dtype=torch.int64)
         return self.squared_distances(block, None, origin, number)
+
+    def lengths(self, block: Block) -> torch.Tensor:
+        """See `Arithmetic`."""
+        return torch.linalg.vector_norm(prepared(block), dim=1)
 
     def moved_rows(self, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
         """See `Arithmetic`."""
@@ -62,7 +67,7 @@ class CpuArithmetic(Arithmetic):
 
     def add_rows(
         self,
-        block: torch.Tensor,
+        block: Block,
         rows: torch.Tensor | None,
         clusters: torch.Tensor,
         mass: torch.Tensor,
@@ -70,6 +75,6 @@ class CpuArithmetic(Arithmetic):
     ) -> None:
         """See `Arithmetic`."""
         rows = torch.arange(len(block)) if rows is None else rows
-        arrays = [tensor.numpy() for tensor in (block, rows, clusters, mass, sums)]
+        arrays = [tensor.numpy() for tensor in (prepared(block), rows, clusters, mass, sums)]
         # Each thread has some of the columns: two rows of one cluster do not meet.
         in_parts(lambda start, stop: add_rows(start, stop, *arrays), block.shape[1], VALUE_WORK * len(rows))

@@ -68,13 +68,13 @@ class CpuCentroids(NearestCentroids):
         at_least = torch.full_like(rows.norms, -math.inf) if rows.at_least is None else rows.at_least
         sketched = self._sketched
         if sketched is None:
-            return Found(*search_all(rows.block, self.book, at_least, rows.left_out))
+            return Found(*search_all(rows.tensor, self.book, at_least, rows.left_out))
         found = sketched.search(rows, at_least, runner_up=runner_up)
         left = torch.nonzero(found.column < 0).flatten()
         if len(left):
             left_out = None if rows.left_out is None else rows.left_out[left]
             found.column[left], found.score[left], found.others[left] = search_all(
-                rows.block.index_select(0, left), self.book, at_least[left], left_out
+                rows.tensor.index_select(0, left), self.book, at_least[left], left_out
             )
         self._count(sketched, len(rows), len(left))
         return found
@@ -138,7 +138,7 @@ class SketchedCentroids:
         sketches = rows.view
         # A view made for another kind of bounds does not fit.
         if not isinstance(sketches, Sketches) or sketches.values.shape[1] != self.sketches.shape[1]:
-            sketches = self.viewer.view(rows.block, rows.norms)
+            sketches = self.viewer.view(rows.tensor, rows.norms)
         limits, order = self._limits(rows, at_least, sketches), _order(sketches, at_least)
         column = torch.zeros(n_rows, dtype=torch.int64)
         score, others = torch.empty(n_rows), torch.empty(n_rows)
@@ -154,7 +154,7 @@ class SketchedCentroids:
                 mine = numbers[first : first + at_once]
                 here = torch.mm(values[first : first + at_once], self.sketches.T, out=bounds[: len(mine)])
                 search_bounded(
-                    rows.block, mine, here, self.book, limits, answers,
+                    rows.tensor, mine, here, self.book, limits, answers,
                     runner_up=runner_up, roundoff=PRODUCT_ROUNDOFF if is_rounded else 0.0,
                 )  # fmt: skip
 

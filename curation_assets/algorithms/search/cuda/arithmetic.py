@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from curation_assets.algorithms.search.cuda import row_launches
+from curation_assets.algorithms.search.cuda.compact import Block, CompactBlock
 from curation_assets.algorithms.search.cuda.sums import add_rows
 from curation_assets.algorithms.search.plain.arithmetic import PlainArithmetic
 
@@ -12,9 +13,11 @@ from curation_assets.algorithms.search.plain.arithmetic import PlainArithmetic
 class CudaArithmetic(PlainArithmetic):
     """Kernels for what copies rows or centroids in plain torch; distances have the bytes of the CPU's loops."""
 
+    tile_rows = 2**22
+
     def pair_scores(
         self,
-        block: torch.Tensor,
+        block: Block,
         rows: torch.Tensor | None,
         centroids: torch.Tensor,
         bias: torch.Tensor,
@@ -24,14 +27,26 @@ class CudaArithmetic(PlainArithmetic):
         return row_launches.pair_scores(block, rows, centroids, bias, clusters)
 
     def squared_distances(
-        self, block: torch.Tensor, rows: torch.Tensor | None, centroids: torch.Tensor, clusters: torch.Tensor
+        self, block: Block, rows: torch.Tensor | None, centroids: torch.Tensor, clusters: torch.Tensor
     ) -> torch.Tensor:
         """See `Arithmetic`; in the order of the CPU's loops."""
         return row_launches.pair_squares(block, rows, centroids, clusters)
 
+    def squared_lengths(self, block: Block) -> torch.Tensor:
+        """See `Arithmetic`; in the order of the CPU's loops."""
+        origin = torch.zeros(1, block.shape[1], device=block.device)
+        number = torch.zeros(len(block), dtype=torch.int64, device=block.device)
+        return row_launches.pair_squares(block, None, origin, number)
+
+    def lengths(self, block: Block) -> torch.Tensor:
+        """See `Arithmetic`."""
+        if isinstance(block, CompactBlock):
+            return self.squared_lengths(block).sqrt_().float()
+        return super().lengths(block)
+
     def add_rows(
         self,
-        block: torch.Tensor,
+        block: Block,
         rows: torch.Tensor | None,
         clusters: torch.Tensor,
         mass: torch.Tensor,

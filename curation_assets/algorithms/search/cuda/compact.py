@@ -15,7 +15,7 @@ _ROWS, _ROWS_PIECE = 16, 128
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """How stored rows x become prepared rows p, as `Preprocessing.apply` does it:
+    """How stored rows x become prepared rows p, as `Preprocessing.apply` does it.
 
         p = step * rint(float32((x - mean) / length) / step)
 
@@ -82,6 +82,11 @@ class CompactBlock:
 
 Block = torch.Tensor | CompactBlock
 """Rows: a float32 tensor (b, d), or as they are stored."""
+
+
+def is_its_own_view(block: Block) -> bool:
+    """Whether the rows of a block are multiplied as they are held, without a copy."""
+    return isinstance(block, CompactBlock) and block.preparation.mean is None
 
 
 def prepared(block: Block) -> torch.Tensor:

@@ -13,7 +13,13 @@ from dataclasses import dataclass
 
 import torch
 
-from curation_assets.algorithms.search.cuda.compact import Block, CompactBlock, padded, prepared
+from curation_assets.algorithms.search.cuda.compact import (
+    Block,
+    CompactBlock,
+    is_its_own_view,
+    padded,
+    prepared,
+)
 
 FILL = 256
 """Centroids are padded to a multiple of it, with centroids that cannot win."""
@@ -60,7 +66,7 @@ class HalfRows:
             block: n rows: float16 or compact without a mean, taken as they are; or compact, float32 or bfloat16.
             norms: float32 (n,): lengths of the rows.
         """
-        if isinstance(block, CompactBlock) and block.preparation.mean is None:
+        if isinstance(block, CompactBlock) and is_its_own_view(block):
             return cls._of_stored(block, norms)
         n_rows, dimension = block.shape
         width = padded(dimension)

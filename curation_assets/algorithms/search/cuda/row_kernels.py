@@ -151,6 +151,7 @@ def pair_scores_kernel(
     centroids,
     bias,
     columns,
+    columns_before,
     scores_out,
     n_pairs,
     mean,
@@ -160,6 +161,7 @@ def pair_scores_kernel(
     per_step,
     step,
     HAS_NUMBERS: tl.constexpr,
+    HAS_BEFORE: tl.constexpr,
     PAIRS: tl.constexpr,
     PIECE: tl.constexpr,
     IS_COMPACT: tl.constexpr,
@@ -176,6 +178,7 @@ def pair_scores_kernel(
         centroids: float32 (k, d).
         bias: float32 (k,).
         columns: int64 (p,).
+        columns_before: int64 (p,): pairs whose column was the same are left out; read if HAS_BEFORE.
         scores_out: float32 (p,).
         n_pairs: p.
         mean: see `load_rows`.
@@ -185,6 +188,7 @@ def pair_scores_kernel(
         per_step: see `load_rows`.
         step: see `load_rows`.
         HAS_NUMBERS: see `row_numbers`.
+        HAS_BEFORE: see `columns_before`.
         PAIRS: a power of two.
         PIECE: dimensions at a time, a power of two.
         IS_COMPACT: see `load_rows`.
@@ -195,13 +199,16 @@ def pair_scores_kernel(
     inside = pair < n_pairs
     row = tl.load(row_numbers + pair, mask=inside, other=0) if HAS_NUMBERS else pair
     column = tl.load(columns + pair, mask=inside, other=0)
+    if HAS_BEFORE:
+        inside = inside & (column != tl.load(columns_before + pair, mask=inside, other=0))
     length = load_lengths(lengths, row, inside, HAS_LENGTHS)
-    products = _products(
-        rows + row * width, centroids + column * dimension, inside, mean, length, dimension, per_step, step,
-        PAIRS, PIECE, IS_COMPACT, HAS_MEAN, HAS_LENGTHS,
-    )  # fmt: skip
-    scores = products + tl.load(bias + column, mask=inside, other=0.0).to(tl.float64)
-    tl.store(scores_out + pair, scores.to(tl.float32), mask=inside)
+    if tl.max(inside.to(tl.int32), 0) > 0:
+        products = _products(
+            rows + row * width, centroids + column * dimension, inside, mean, length, dimension, per_step, step,
+            PAIRS, PIECE, IS_COMPACT, HAS_MEAN, HAS_LENGTHS,
+        )  # fmt: skip
+        scores = products + tl.load(bias + column, mask=inside, other=0.0).to(tl.float64)
+        tl.store(scores_out + pair, scores.to(tl.float32), mask=inside)
 
 
 @triton.jit

@@ -57,18 +57,54 @@ def pair_scores(
         bias: float32, at least (k,).
         columns: int64 (p,).
     """
+    scores = torch.empty(len(columns), dtype=torch.float32, device=rows.device)
+    _score(rows, numbers, centroids, bias, columns, None, scores)
+    return scores
+
+
+def score_again(
+    rows: Block,
+    centroids: torch.Tensor,
+    bias: torch.Tensor,
+    columns: torch.Tensor,
+    before: torch.Tensor,
+    scores: torch.Tensor,
+) -> None:
+    """Replace the scores of rows whose centroid has changed; see `pair_scores`.
+
+    Args:
+        rows: n of them, float32, float16 or compact.
+        centroids: float32 (k, d).
+        bias: float32, at least (k,).
+        columns: int64 (n,): the centroids.
+        before: int64 (n,): those whose scores are known.
+        scores: float32 (n,), changed.
+    """
+    _score(rows, None, centroids, bias, columns, before, scores)
+
+
+def _score(
+    rows: Block,
+    numbers: torch.Tensor | None,
+    centroids: torch.Tensor,
+    bias: torch.Tensor,
+    columns: torch.Tensor,
+    before: torch.Tensor | None,
+    scores: torch.Tensor,
+) -> None:
     from curation_assets.algorithms.search.cuda.row_kernels import pair_scores_kernel
 
-    scores = torch.empty(len(columns), dtype=torch.float32, device=rows.device)
-    if len(columns):
-        beside, constants = as_loaded(rows)
-        with torch.cuda.device_of(centroids):
-            pair_scores_kernel[(-(-len(columns) // _SCORED_PAIRS),)](
-                values_of(rows), *_dense(columns if numbers is None else numbers, centroids, bias, columns), scores,
-                len(columns), *beside, HAS_NUMBERS=numbers is not None, PAIRS=_SCORED_PAIRS, PIECE=_SCORED_PIECE,
-                num_warps=4, **constants,
-            )  # fmt: skip
-    return scores
+    if not len(columns):
+        return
+    beside, constants = as_loaded(rows)
+    numbers, has_numbers = (columns, False) if numbers is None else (numbers, True)
+    before, has_before = (columns, False) if before is None else (before, True)
+    with torch.cuda.device_of(centroids):
+        pair_scores_kernel[(-(-len(columns) // _SCORED_PAIRS),)](
+            values_of(rows), *_dense(numbers, centroids, bias, columns, before), scores, len(columns), *beside,
+            HAS_NUMBERS=has_numbers, HAS_BEFORE=has_before, PAIRS=_SCORED_PAIRS, PIECE=_SCORED_PIECE, num_warps=4,
+            **constants,
+        )  # fmt: skip
 
 
 def settle(

@@ -47,7 +47,8 @@ def load_rows(
     if IS_COMPACT:
         value = x.to(tl.float32)
         if HAS_MEAN:
-            value = value - tl.load(mean + tl.where(here, place, 0))
+            # What is not loaded stays 0.
+            value = tl.where(here, value - tl.load(mean + tl.where(here, place, 0)), 0.0)
         if HAS_LENGTHS:
             value = (value.to(tl.float64) / length).to(tl.float32)
         # Products with powers of two are exact, whatever they are fused with.

@@ -20,6 +20,7 @@ import torch
 from curation_assets.algorithms.search.base import Found, NearestCentroids, SearchedRows
 from curation_assets.algorithms.search.codebook import Codebook
 from curation_assets.algorithms.search.cuda import launches, row_launches
+from curation_assets.algorithms.search.cuda.compact import Block
 from curation_assets.algorithms.search.cuda.rounding import (
     LARGEST_NORM,
     HalfCentroids,
@@ -31,8 +32,8 @@ from curation_assets.algorithms.search.parts import CentroidsInParts
 from curation_assets.algorithms.search.plain.search import PlainCentroids
 
 Answer = TypeVar("Answer", bound=Found)
-# Rows that are searched for together, as float32. More would save no launches that count.
-_TILE_BYTES = 2**30
+# Rows that are searched for together: each tile waits for the device a few times.
+_TILE_ROWS = 2**22
 # Limits on memory: best scores of tiles that are kept at a time, pairs of an open row and a tile, and words of bits.
 _MOST_MAXIMA, _MOST_REACHED, _MOST_WORDS = 2**27, 2**22, 2**20
 # Bounds are computed in float32.
@@ -65,7 +66,7 @@ class CudaCentroids(NearestCentroids):
 
     def tile_rows(self) -> int:
         """See `NearestCentroids`."""
-        return max(4096, _TILE_BYTES // (4 * self.book.centroids.shape[1]))
+        return _TILE_ROWS
 
     def leading(self, rows: SearchedRows, *, runner_up: bool = False) -> Found:
         """See `NearestCentroids`."""
@@ -126,15 +127,12 @@ class CudaCentroids(NearestCentroids):
             return Decided(first, score, others, is_open)
         lowest = self._lowest_of(rows.block, half, thresholds, left_out, (tiles, numbers), tile.columns)
         column = torch.where(is_open, lowest, first)
-        turned = torch.nonzero(column != first).flatten()
-        score[turned] = row_launches.pair_scores(
-            rows.block, turned, self.book.centroids, self.book.bias, column[turned]
-        )
+        row_launches.score_again(rows.block, self.book.centroids, self.book.bias, column, first, score)
         return Decided(column, score, torch.where(is_open, score, others), is_open)
 
     def _lowest_of(
         self,
-        block: torch.Tensor,
+        block: Block,
         half: HalfRows,
         thresholds: torch.Tensor,
         left_out: torch.Tensor | None,
@@ -144,7 +142,7 @@ class CudaCentroids(NearestCentroids):
         """The nearest of all centroids that reach a row's threshold, the lowest of equally near ones, int64 (n,).
 
         Args:
-            block: float32 or float16 (n, d).
+            block: n rows.
             half: the same rows.
             thresholds: float32 (n,).
             left_out: int32 (n,): a centroid that does not count, or -1.

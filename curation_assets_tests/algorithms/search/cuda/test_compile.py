@@ -21,8 +21,8 @@ TYPES = {
     "second": "*fp32", "best_out": "*fp32", "second_out": "*fp32", "maxima_out": "*fp32", "thresholds": "*fp32",
     "scores_out": "*fp32", "others_out": "*fp32", "thresholds_out": "*fp32", "left_out": "*i32", "column": "*i32",
     "column_out": "*i32", "words_out": "*i32", "row_numbers": "*i64", "tiles": "*i64", "columns": "*i64",
-    "columns_out": "*i64", "clusters": "*i64", "mass": "*fp64", "sums": "*fp64", "squares_out": "*fp64",
-    "mean": "*fp32", "lengths": "*fp64", "per_step": "fp32", "step": "fp32", "out": "*fp32",
+    "columns_out": "*i64", "columns_before": "*i64", "clusters": "*i64", "mass": "*fp64", "sums": "*fp64",
+    "squares_out": "*fp64", "mean": "*fp32", "lengths": "*fp64", "per_step": "fp32", "step": "fp32", "out": "*fp32",
     "centroid_scale": "fp32", "of_norm": "fp32", "of_residual": "fp32", "constant": "fp32", "share": "fp32",
 }
 
@@ -47,16 +47,20 @@ for capability, tile in ((80, launches.TILES[2]), (90, launches.TILES[0])):
     for is_compact in (False, True) if capability == 90 else (True,):
         rows = "*fp16" if is_compact else "*fp32"
         loads = {"IS_COMPACT": is_compact, "HAS_MEAN": is_compact, "HAS_LENGTHS": is_compact}
-        shape = {"HAS_NUMBERS": True, **loads}
+        shape, scored = {"HAS_NUMBERS": True, **loads}, {"PIECE": 128, **loads}
         built = [
             build(row_kernels.pair_squares_kernel, rows, "*fp32", 2, capability, fused=False, PAIRS=32, **shape),
-            build(row_kernels.pair_scores_kernel, rows, "*fp32", 4, capability, PAIRS=16, PIECE=128, **shape),
+            build(
+                row_kernels.pair_scores_kernel, rows, "*fp32", 4, capability,
+                HAS_NUMBERS=True, HAS_BEFORE=True, PAIRS=16, **scored,
+            ),
             build(row_kernels.sum_runs_kernel, rows, "*fp32", 4, capability, HAS_MASS=True, RUN=64, PIECE=256, **loads),
-            build(row_kernels.settle_kernel, rows, "*fp32", 4, capability, HAS_AT_LEAST=True, ROWS=16, PIECE=128, **loads),
+            build(row_kernels.settle_kernel, rows, "*fp32", 4, capability, HAS_AT_LEAST=True, ROWS=16, **scored),
         ]
         if is_compact:
             del shape["IS_COMPACT"]
-            built.append(build(row_loads.prepared_rows_kernel, rows, "*fp32", 4, capability, ROWS=16, PIECE=128, **shape))
+            kernel = row_loads.prepared_rows_kernel
+            built.append(build(kernel, rows, "*fp32", 4, capability, ROWS=16, PIECE=128, **shape))
         for text in built:
             # Prepared values have numpy's bits: divided as IEEE 754 says, and nothing is flushed to zero.
             assert ("div.rn.f64" in text) == is_compact

@@ -16,8 +16,8 @@ from curation_assets.algorithms.search.base import SearchedRows
 from curation_assets.algorithms.search.choose import nearest_centroids
 from curation_assets.algorithms.search.codebook import Codebook
 from curation_assets.algorithms.search.cuda import launches, row_launches
-from curation_assets.algorithms.search.cuda.presence import runs_kernels
 from curation_assets.algorithms.search.cuda.compact import PIECE
+from curation_assets.algorithms.search.cuda.presence import runs_kernels
 from curation_assets.algorithms.search.cuda.rounding import HalfCentroids, HalfRows
 from curation_assets.algorithms.search.cuda.search import CudaCentroids
 from curation_assets.algorithms.search.cuda.sums import add_rows
