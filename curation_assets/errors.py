@@ -29,5 +29,9 @@ class RemovalsError(CurationError):
     """So many files have left a pool at once that a person has to confirm it."""
 
 
+class DeviceMemoryError(CurationError):
+    """A card has no memory left for what a step does on it."""
+
+
 class PoolBusyError(CurationError):
     """Another process is already running the same pool."""

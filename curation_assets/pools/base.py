@@ -16,7 +16,7 @@ Similarity = Annotated[float, Field(gt=0.0, le=1.0)]
 # A command may have empty arguments; its own check names what is missing.
 _FREE_TEXTS = ("description", "command")
 # The check of a size in bytes has better words for a truth value.
-_SAYS_MORE = ("memory_budget",)
+_SAYS_MORE = ("memory_budget", "device_memory")
 _LARGEST = 2**63 - 1
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, WithJsonSchema
 
 LEAST_MEMORY_BUDGET = 12 * 10**8
 """The interpreter and its libraries take most of it: see `PROCESS_BYTES` in algorithms/costs/planning.py."""
+LEAST_DEVICE_MEMORY = 10**8
+AUTO: Literal["auto"] = "auto"
 _SIZE = re.compile(r"(\d+(?:\.\d*)?)\s*([kmgt]?i?b)?", re.IGNORECASE)
 _FACTORS = {"b": 1} | {
     f"{letter}{binary}b": (1024 if binary else 1000) ** power
@@ -47,8 +49,28 @@ def _checked_budget(value: Any) -> int:
     return size
 
 
+def _checked_device_memory(value: Any) -> int | str:
+    if value == AUTO:
+        return AUTO
+    try:
+        size = parse_bytes(value)
+    except ValueError as error:
+        raise ValueError(f"{error}, or auto") from error
+    if size < LEAST_DEVICE_MEMORY:
+        raise ValueError(
+            f"{size:,} bytes are less than any fit takes on a card: set at least {LEAST_DEVICE_MEMORY / 1e9:g} GB, or "
+            f"auto"
+        )
+    return size
+
+
 MemoryBudget = Annotated[
     int,
     BeforeValidator(_checked_budget),
     WithJsonSchema({"anyOf": [{"type": "number", "minimum": LEAST_MEMORY_BUDGET}, {"type": "string"}]}),
+]
+DeviceMemorySize = Annotated[
+    int | Literal["auto"],
+    BeforeValidator(_checked_device_memory),
+    WithJsonSchema({"anyOf": [{"type": "number", "minimum": LEAST_DEVICE_MEMORY}, {"type": "string"}]}),
 ]

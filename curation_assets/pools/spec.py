@@ -18,7 +18,7 @@ from curation_assets.pools.encoder import TEXT_ENCODERS, EncoderSettings
 from curation_assets.pools.engine import EngineSettings
 from curation_assets.pools.in_dagster import DagsterSettings
 from curation_assets.pools.levels import LevelSettings, PreprocessingSettings
-from curation_assets.pools.memory import MemoryBudget
+from curation_assets.pools.memory import DeviceMemorySize, MemoryBudget
 from curation_assets.pools.probe import ProbeSettings
 from curation_assets.pools.source import EmbeddingsSource, SourceSettings
 from curation_assets.pools.targets import OutputFormat, TargetSettings
@@ -142,6 +142,12 @@ class PoolSpec(Settings):
         description="Peak memory that the process of a step may use: bytes, or text such as `2 GB` or `1.5 GiB`. At "
         "least 1.2 GB. Changes no result.",
         examples=["8 GB"],
+    )
+    device_memory: DeviceMemorySize = Field(
+        "auto",
+        description="Memory of a GPU for fits: bytes, or text such as `20 GB`. Rows that do not fit are copied in every "
+        "pass. `auto` is 0.8 of what is free. Changes no result.",
+        examples=["20 GB"],
     )
     engine: EngineSettings = Field(
         EngineSettings(),

@@ -86,6 +86,9 @@ def test_defaults_are_those_of_the_paper(tmp_path: Path) -> None:
             ["memory_budget", "cannot read '2 gigs' as a size", "'1.5 GiB'"],
         ),
         (changed(("memory_budget",), "1100 MB"), ["memory_budget", "1,100,000,000 bytes", "at least 1.2 GB"]),
+        (changed(("device_memory",), "much"), ["device_memory", "cannot read 'much' as a size", "or auto"]),
+        (changed(("device_memory",), "20 MB"), ["device_memory", "20,000,000 bytes", "at least 0.1 GB, or auto"]),
+        (changed(("device_memory",), True), ["device_memory", "cannot read True as a size"]),
         (changed(("memory_budget",), True), ["memory_budget", "cannot read True as a size"]),
         (changed(("memory_budget",), float("nan")), ["memory_budget", "cannot read nan as a size"]),
         (changed(("fit_rows",), 23), ["fit_rows is 23", "n_clusters=24", "at least as many rows"]),
@@ -197,6 +200,7 @@ def test_a_memory_budget_is_a_number_or_a_text_with_a_unit(tmp_path: Path, writt
 def test_a_memory_budget_decides_nothing_and_fit_rows_decides_level_1(tmp_path: Path) -> None:
     plain = pool_steps(load(tmp_path, SMALL_POOL))
     assert pool_steps(load(tmp_path, changed(("memory_budget",), "9 GB"))) == plain
+    assert pool_steps(load(tmp_path, changed(("device_memory",), "9 GB"))) == plain
     sampled = pool_steps(load(tmp_path, changed(("fit_rows",), 1000)))
     differ = {name for name, step in sampled.items() if step != plain[name]}
     assert differ == {"level_1_initial", "level_1_resampled", "level_1_clusters"}

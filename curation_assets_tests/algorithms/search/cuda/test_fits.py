@@ -84,7 +84,7 @@ def test_rows_as_they_are_stored_have_the_bytes_of_the_cpu(
     assert_same(found, expected)
 
 
-@pytest.mark.parametrize("room", [0, 40 * 200, 10**6])
+@pytest.mark.parametrize("room", [0, 10_000, 10**6])
 def test_fits_of_some_rows_have_the_bytes_of_the_cpu(room: int, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = stored("cosine", centring=True)
     numbers = np.arange(0, N_ROWS, 2)
