@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 LEAST_MEMORY_BUDGET = 12 * 10**8
 """The interpreter and its libraries take most of it: see `PROCESS_BYTES` in algorithms/costs/planning.py."""
 LEAST_DEVICE_MEMORY = 10**8
+"""Nothing is fitted on a card with less."""
 AUTO: Literal["auto"] = "auto"
 _SIZE = re.compile(r"(\d+(?:\.\d*)?)\s*([kmgt]?i?b)?", re.IGNORECASE)
 _FACTORS = {"b": 1} | {
@@ -73,4 +74,9 @@ DeviceMemorySize = Annotated[
     int | Literal["auto"],
     BeforeValidator(_checked_device_memory),
     WithJsonSchema({"anyOf": [{"type": "number", "minimum": LEAST_DEVICE_MEMORY}, {"type": "string"}]}),
+    Field(
+        description="Memory of a GPU that a fit may use: bytes, or text such as `20 GB`. Rows that do not fit are "
+        "copied to the GPU in every pass. `auto` takes 0.8 of what is free when the fit begins. Changes no result.",
+        examples=["20 GB"],
+    ),
 ]

@@ -143,12 +143,7 @@ class PoolSpec(Settings):
         "least 1.2 GB. Changes no result.",
         examples=["8 GB"],
     )
-    device_memory: DeviceMemorySize = Field(
-        "auto",
-        description="Memory of a GPU for fits: bytes, or text such as `20 GB`. Rows that do not fit are copied in every "
-        "pass. `auto` is 0.8 of what is free. Changes no result.",
-        examples=["20 GB"],
-    )
+    device_memory: DeviceMemorySize = "auto"
     engine: EngineSettings = Field(
         EngineSettings(),
         description="Where the heavy steps run. Changes no result.",

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from curation_assets.errors import ModelUnavailableError
+from curation_assets.errors import DeviceMemoryError, ModelUnavailableError
 from curation_assets.faults import fault_line, meets_all
 from curation_assets.graph.base import Step
 from curation_assets.steps.context import PoolAccess, StepContext
@@ -78,7 +78,7 @@ class MakeShard:
                 message,
                 traceback.format_exc(),
                 is_transient(error) and not is_full,
-                is_full or isinstance(error, ModelUnavailableError),
+                is_full or isinstance(error, ModelUnavailableError | DeviceMemoryError),
             )
         return ShardOutcome(writer.stored())
 

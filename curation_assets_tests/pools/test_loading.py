@@ -87,7 +87,10 @@ def test_defaults_are_those_of_the_paper(tmp_path: Path) -> None:
         ),
         (changed(("memory_budget",), "1100 MB"), ["memory_budget", "1,100,000,000 bytes", "at least 1.2 GB"]),
         (changed(("device_memory",), "much"), ["device_memory", "cannot read 'much' as a size", "or auto"]),
-        (changed(("device_memory",), "20 MB"), ["device_memory", "20,000,000 bytes", "at least 0.1 GB, or auto"]),
+        (
+            changed(("device_memory",), "20 MB"),
+            ["device_memory", "20,000,000 bytes", "at least 0.1 GB, or auto"],
+        ),
         (changed(("device_memory",), True), ["device_memory", "cannot read True as a size"]),
         (changed(("memory_budget",), True), ["memory_budget", "cannot read True as a size"]),
         (changed(("memory_budget",), float("nan")), ["memory_budget", "cannot read nan as a size"]),

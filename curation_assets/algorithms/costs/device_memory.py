@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from curation_assets.algorithms.kmeans.uploads import TILE_BYTES
 from curation_assets.algorithms.search.cuda.compact import compact_row_bytes
+from curation_assets.algorithms.search.cuda.memory import DeviceMemory
 from curation_assets.algorithms.search.cuda.rounding import row_bytes
 
 # Of a row: its length, cluster, score and rival; and of the rows of a tile what a search gives, sorts and compares.
@@ -68,6 +69,11 @@ def device_fit(
     return DeviceFit(
         rows, device_fixed_bytes(n_rows, dimension, n_clusters), min(rows, 2 * TILE_BYTES), budget
     )
+
+
+def device_memory(budget: int | None, n_rows: int, dimension: int, n_clusters: int) -> DeviceMemory:
+    """What a fit may take of a card; for the arguments see `device_fit`, a budget of None is auto."""
+    return DeviceMemory(budget, device_fixed_bytes(n_rows, dimension, n_clusters))
 
 
 def resident_row_bytes(dimension: int, *, is_centred: bool = False, is_level_1: bool = True) -> int:

@@ -63,6 +63,11 @@ class FitInputs:
         """Rows of the present fit."""
         return int(self._shares[-1])
 
+    @property
+    def keeps_rows(self) -> bool | None:
+        """Whether the rows stay on the device; None if workers elsewhere hold them."""
+        return bool(self._pool.worker.keeps_rows) if isinstance(self._pool, InProcessPool) else None
+
     def select(self, rows: np.ndarray | None = None, weights: np.ndarray | None = None) -> None:
         """Begin a fit on some of the rows.
 

@@ -62,6 +62,11 @@ class RowWorker:
         else:
             self._blocks = np.unique(self._rows // BLOCK_ROWS, return_index=True)[1]
 
+    @property
+    def keeps_rows(self) -> bool:
+        """Whether all rows of the worker stay on the device, instead of being copied to it in every pass."""
+        return self._whole.is_resident
+
     @parts_on_threads()
     def take(self, numbers: np.ndarray) -> np.ndarray:
         """Rows of the fit by their numbers within this worker's share of it, float32 (m, d)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -41,6 +42,7 @@ from curation_assets.algorithms.search.pairs import lengths, tile_rows
 from curation_assets.algorithms.threads import VALUE_WORK, even_size, in_parts, on_threads
 
 Done = TypeVar("Done")
+_LOG = logging.getLogger(__name__)
 # Up to this many bytes of float32 the rows are read, and moved to the device, just once per fit.
 RESIDENT_BYTES = 2 * 2**30
 # Of rows that are gathered at a time.
@@ -105,7 +107,7 @@ class TiledRows:
             self._uploads = Uploads(self.stored, torch.device(device), chunk_rows(rows, chunk_bytes))
         self.is_resident = rows.n_rows * self._row_bytes <= resident_bytes
         """Whether all rows are kept."""
-        self.resident = self._read_all() if self.is_resident else None
+        self.resident = self._held() if self.is_resident else None
         """All rows, if they are kept."""
 
     def tiles(self, tile_size: int) -> Iterator[tuple[int, Block]]:
@@ -240,17 +242,27 @@ class TiledRows:
         whole, numbers = self._within
         return whole.stored and replace(whole.stored, rows=SomeRows(whole.stored.rows, numbers))
 
+    def _held(self) -> Block | None:
+        """All rows on the device; None, with a warning, if it turns out that there is no room for them."""
+        try:
+            return self._read_all()
+        except torch.cuda.OutOfMemoryError:
+            # Another process has taken what was free.
+            torch.cuda.empty_cache()
+            _LOG.warning("%s: no room for all rows: they are copied there in every pass", self.device)
+            self.is_resident = False
+            return None
+
     def _read_all(self) -> Block:
-        whole = None if self._within is None else self._within[0].resident
-        if self._within is not None and isinstance(whole, CompactBlock):
-            return whole.index_select(0, torch.tensor(self._within[1], device=self.device))
+        whole, numbers = self._within or (None, np.empty(0, np.int64))
+        if whole is not None and isinstance(whole.resident, CompactBlock):
+            return whole.resident.index_select(0, torch.tensor(numbers, device=self.device))
         if self._uploads is not None:
             return self._uploads.all()
         if isinstance(self.rows, ArrayRows):
             # In memory already: no second copy of what is float32.
             return as_tensor(self.rows.read(0, self.rows.n_rows), self.device)
-        if self._within is not None and self._within[0].is_resident:
-            whole, numbers = self._within
+        if whole is not None and whole.is_resident:
             return whole.take(numbers)
         every = torch.empty(self.rows.n_rows, self.rows.dimension, dtype=torch.float32, device=self.device)
         for start, block in read_chunks(self.rows, self._chunk_bytes):

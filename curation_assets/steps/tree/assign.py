@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from curation_assets.steps.context import StepContext
+from curation_assets.steps.tree.card import named_card
 from curation_assets.storage import clusters
 from curation_assets.storage.array_files import StoredRows
 from curation_assets.storage.outputs import OutputWriter
@@ -73,8 +74,9 @@ def assign_shard(step: StepContext) -> None:
     storage, level = step.storage, step.step.level
     centroids = storage.clusters(level).require_facts().digest
     device = resolve_device(step.spec.fit_device, "fit_device")
-    assigner = _assigner(str(storage.folder.parent), storage.pool, level, device, centroids)
-    assigner.assign_shard(step.shard.key, step.writer)
+    with named_card(device, step.spec.device_memory):
+        assigner = _assigner(str(storage.folder.parent), storage.pool, level, device, centroids)
+        assigner.assign_shard(step.shard.key, step.writer)
     step.report(1.0, f"{step.writer.summary['n_rows']:,} rows")
 
 

@@ -14,6 +14,7 @@ from curation_assets.graph.steps import FIT_VERSION
 from curation_assets.locations import is_local
 from curation_assets.pools import PoolSpec, resolve_engine
 from curation_assets.steps.soundness import require_usable_pool
+from curation_assets.steps.tree.card import named_card, note_card
 from curation_assets.steps.tree.fit_sample import choose_sample, read_sample, write_sample
 from curation_assets.steps.tree.fit_workers import held_inputs, n_fit_workers
 from curation_assets.steps.tree.split import SplitFit, SplitProgress, split_recipe
@@ -167,6 +168,7 @@ class LevelFit:
             ) as held,
         ):
             yield fitter, held, work
+            note_card(writer, fitter.device, held.keeps_rows)
 
     @contextmanager
     def _states(
@@ -174,7 +176,8 @@ class LevelFit:
     ) -> Iterator[tuple[LevelFitter, FitWork]]:
         """The fitter with a place for its states, which are removed when the output is stored."""
         work = FitWork.of(self._output(kind), self._recipe(kind, inputs, fitter), self.seconds_between)
-        yield replace(fitter, checkpoints=lambda step: cast("Checkpoints", work.states(step))), work
+        with named_card(fitter.device, self.spec.device_memory):
+            yield replace(fitter, checkpoints=lambda step: cast("Checkpoints", work.states(step))), work
         writer.when_stored(work.remove)
         if not self.engine.is_local:
             writer.summary["engine"] = self.engine.describe()
@@ -264,13 +267,17 @@ class LevelFit:
         return fitter, n_workers
 
     def _memory(self, settings: LevelSpec, n_rows: int, dimension: int) -> FitMemory:
-        """How a process that fits `n_rows` rows stays within the pool's `memory_budget`."""
+        """How a process that fits `n_rows` rows stays within the pool's `memory_budget` and `device_memory`."""
+        from curation_assets.algorithms.costs.device_memory import device_memory
         from curation_assets.algorithms.costs.planning import fit_memory
 
+        allowed = None if self.spec.device_memory == "auto" else self.spec.device_memory
+        n_clusters = settings.n_coarse_clusters or settings.n_clusters
         try:
-            return fit_memory(self.spec.memory_budget, n_rows, dimension, settings)
+            memory = fit_memory(self.spec.memory_budget, n_rows, dimension, settings)
         except ValueError as error:
             raise PoolSpecError(f"pool '{self.spec.name}', level {self.level}: {error}") from error
+        return replace(memory, device=device_memory(allowed, n_rows, dimension, n_clusters))
 
     def _describe(self, writer: OutputWriter, level: Level, preprocessing: Preprocessing) -> None:
         clusters.write_preprocessing(writer, preprocessing)
