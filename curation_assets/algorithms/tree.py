@@ -73,6 +73,11 @@ class LevelAssigner:
             centroids = coarse.centroids[self._filled]
         self._assigner = Assigner(centroids, metric=metric, device=device)
 
+    @property
+    def whole(self) -> Assigner | None:
+        """The assigner to all centroids; None if the level is split."""
+        return None if self._is_split else self._assigner
+
     def assign(self, block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Cluster int64 (n,) and distance float32 (n,) of prepared rows, float32 (n, d)."""
         found, distances = self._assigner.assign(block)

@@ -31,7 +31,7 @@ class Assigner:
         self, centroids: np.ndarray, *, metric: Metric, device: str = "cpu", choice: Choice | None = None
     ) -> None:
         self._book = Codebook.of(as_tensor(centroids, device))
-        self._metric, self._device, self._choice = metric, device, choice
+        self.metric, self._device, self._choice = metric, device, choice
         self._search: NearestCentroids | None = None
         self._made_for = 0
 
@@ -44,13 +44,13 @@ class Assigner:
         Returns:
             clusters int64 (n,) and distances float32 (n,).
         """
-        search = self._search_for(len(block))
+        search = self.search_for(len(block))
         rows = as_tensor(block)
         clusters = torch.empty(len(rows), dtype=torch.int64)
         distances = torch.empty(len(rows), dtype=torch.float32)
 
         def assign_tile(tile: slice) -> None:
-            column, distance = assign_rows(search, SearchedRows.of(rows[tile].to(self._device)), self._metric)
+            column, distance = assign_rows(search, SearchedRows.of(rows[tile].to(self._device)), self.metric)
             clusters[tile], distances[tile] = column.cpu(), distance.cpu()
 
         with parts_on_threads():
@@ -71,9 +71,10 @@ class Assigner:
         """
         named = torch.tensor(clusters, device=self._device)
         squared = squared_distances(as_tensor(block, self._device), None, self._book.centroids, named)
-        return reported_distance(squared, self._metric).cpu().numpy()
+        return reported_distance(squared, self.metric).cpu().numpy()
 
-    def _search_for(self, n_rows: int) -> NearestCentroids:
+    def search_for(self, n_rows: int) -> NearestCentroids:
+        """The search among the centroids for about some number of rows."""
         # What pays for many rows also serves the fewer ones of a last block.
         if self._search is None or n_rows > self._made_for:
             self._search, self._made_for = nearest_centroids(self._book, n_rows, choice=self._choice), n_rows

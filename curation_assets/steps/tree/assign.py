@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -15,6 +16,9 @@ from curation_assets.storage.outputs import OutputWriter
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.tables import Assigned
 
+if TYPE_CHECKING:
+    from curation_assets.algorithms.preprocessing import PreparedRows
+
 
 class ShardAssigner:
     """Assigns the rows of shards to the clusters of one level; reads and prepares the centroids once for many shards.
@@ -26,7 +30,7 @@ class ShardAssigner:
         from curation_assets.algorithms.tree import LevelAssigner
 
         stored = storage.clusters(level)
-        self._storage, self._level = storage, level
+        self._storage, self._level, self._device = storage, level, device
         self._preprocessing = clusters.read_preprocessing(storage.clusters(1))
         coarse, centroids = clusters.read_coarse(stored), stored.centroids.read()
         # A split level may have many centroids; only those of one coarse cluster are needed at a time.
@@ -42,11 +46,25 @@ class ShardAssigner:
             StaleInputError: if the shard's embeddings, or its clusters at the level below, are missing.
         """
         from curation_assets.algorithms.preprocessing import PreparedRows
-        from curation_assets.algorithms.rows import read_chunks
 
         embedded = self._storage.embedded(shard)
         embedded.require_facts()
         rows = PreparedRows(StoredRows(embedded.vectors.path), self._preprocessing)
+        found, distances = self._assigned(rows, shard)
+        Assigned.rows.write(writer, pl.DataFrame({"cluster": found, "distance": distances}))
+        writer.summary.update(
+            n_rows=rows.n_rows,
+            n_clusters_used=len(np.unique(found)),
+            mean_distance=round(float(distances.mean()), 6) if rows.n_rows else None,
+        )
+
+    def _assigned(self, rows: PreparedRows, shard: str) -> tuple[np.ndarray, np.ndarray]:
+        """Cluster int64 (n,) and distance float32 (n,) of the rows of a shard."""
+        from curation_assets.algorithms.kmeans.assigning import assign_tiles, pays_for_tiles
+        from curation_assets.algorithms.rows import read_chunks
+
+        if self._level == 1 and self._assigner.whole is not None and pays_for_tiles(self._device):
+            return assign_tiles(rows, self._assigner.whole, self._device)
         below = None
         if self._level > 1:
             below = self._storage.assigned(self._level - 1, shard).rows.column("cluster").to_numpy()
@@ -59,12 +77,7 @@ class ShardAssigner:
             else:
                 found[start:stop] = self._parents[below[start:stop]]
                 distances[start:stop] = self._assigner.distances_to(block, found[start:stop])
-        Assigned.rows.write(writer, pl.DataFrame({"cluster": found, "distance": distances}))
-        writer.summary.update(
-            n_rows=rows.n_rows,
-            n_clusters_used=len(np.unique(found)),
-            mean_distance=round(float(distances.mean()), 6) if rows.n_rows else None,
-        )
+        return found, distances
 
 
 def assign_shard(step: StepContext) -> None:

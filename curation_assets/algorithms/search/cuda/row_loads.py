@@ -12,8 +12,9 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-# Float64 numbers of this size are whole: adding and taking away one rounds to the nearest whole number, ties to even.
-_WHOLE = tl.constexpr(1.5 * 2.0**52)
+# Float32 numbers from 2^23 on are whole: adding that and taking it away rounds smaller ones to the nearest whole number,
+# ties to even.
+_WHOLE = tl.constexpr(2.0**23)
 
 
 @triton.jit
@@ -53,8 +54,9 @@ def load_rows(
             value = (value.to(tl.float64) / length).to(tl.float32)
         # Products with powers of two are exact, whatever they are fused with.
         steps = value * per_step
-        whole = ((steps.to(tl.float64) + _WHOLE) - _WHOLE).to(tl.float32)
-        # What is rounded to zero keeps its sign, as in numpy.
+        size = tl.abs(steps)
+        whole = tl.where(size < _WHOLE, (size + _WHOLE) - _WHOLE, size)
+        # The sign comes back, also of what is rounded to zero, as in numpy.
         sign = steps.to(tl.int32, bitcast=True) & -2147483648
         x = (whole.to(tl.int32, bitcast=True) | sign).to(tl.float32, bitcast=True) * step
     return x.to(tl.float64)

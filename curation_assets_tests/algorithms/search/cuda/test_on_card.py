@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 import torch
 
+from curation_assets.algorithms.kmeans import uploads
 from curation_assets.algorithms.kmeans.fit import fit_kmeans
-from curation_assets.algorithms.preprocessing import PreparedRows, fit_preprocessing
-from curation_assets.algorithms.rows import ArrayRows
+from curation_assets.algorithms.kmeans.inputs import FitInputs
+from curation_assets.algorithms.kmeans.tiles import TiledRows
 from curation_assets.algorithms.search.base import SearchedRows
 from curation_assets.algorithms.search.choose import nearest_centroids
 from curation_assets.algorithms.search.codebook import Codebook
 from curation_assets.algorithms.search.cuda import launches, row_launches
-from curation_assets.algorithms.search.cuda.compact import PIECE
+from curation_assets.algorithms.search.cuda.compact import PIECE, CompactBlock
 from curation_assets.algorithms.search.cuda.presence import runs_kernels
 from curation_assets.algorithms.search.cuda.rounding import HalfCentroids, HalfRows
 from curation_assets.algorithms.search.cuda.search import CudaCentroids
@@ -24,6 +25,7 @@ from curation_assets.algorithms.search.cuda.sums import add_rows
 from curation_assets.algorithms.search.plain.search import PlainCentroids
 
 from . import reference
+from .stored_cases import PREPARATIONS, prepared_rows
 
 pytestmark = [pytest.mark.gpu]
 
@@ -125,22 +127,61 @@ def test_sums_are_the_same_in_any_order(device: torch.device) -> None:
     assert torch.equal(turned, expected)
 
 
-@pytest.mark.parametrize("metric", ["cosine", "l2"])
+@pytest.mark.parametrize(("metric", "centring"), PREPARATIONS)
 @pytest.mark.parametrize("name", ["clustered", "tight", "uneven"])
-def test_fits_have_the_bytes_of_the_cpu(name: str, metric: str) -> None:
+def test_fits_have_the_bytes_of_the_cpu(name: str, metric: str, centring: bool) -> None:
     rows, _ = reference.case(name, 6000, 400, 200, torch.float16, torch.device("cpu"))
-    source = ArrayRows(rows.numpy())
-    prepared = PreparedRows(source, fit_preprocessing(source, metric=metric, centring=False))
-    fits = [
-        fit_kmeans(
-            prepared, 400, metric=metric, rng=np.random.default_rng(0), device=device, n_local_trials=1
-        )
-        for device in ("cpu", "cuda")
+    prepared = prepared_rows(rows.numpy(), metric, centring)
+    tiled = [
+        TiledRows(prepared, "cpu"),
+        TiledRows(prepared, "cuda", resident_bytes=2**30),
+        TiledRows(prepared, "cuda", resident_bytes=0, chunk_bytes=4 * 200 * 700),
     ]
-    assert np.array_equal(fits[0].assignments, fits[1].assignments)
-    assert np.array_equal(fits[0].distances, fits[1].distances)
-    assert fits[0].centroids.tobytes() == fits[1].centroids.tobytes()
-    assert fits[0].inertias == fits[1].inertias
+    assert isinstance(tiled[1].resident, CompactBlock)
+    assert not tiled[2].is_resident
+    fits = [
+        fit_kmeans(held, 400, metric=metric, rng=np.random.default_rng(0), n_local_trials=1)  # type: ignore[arg-type]
+        for held in tiled
+    ]
+    for found in fits[1:]:
+        assert np.array_equal(fits[0].assignments, found.assignments)
+        assert np.array_equal(fits[0].distances, found.distances)
+        assert fits[0].centroids.tobytes() == found.centroids.tobytes()
+        assert fits[0].inertias == found.inertias
+
+
+def test_streamed_tiles_come_whole_while_others_are_on_their_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = np.random.default_rng(0).normal(size=(20_000, 300)).astype(np.float16)
+    monkeypatch.setattr(uploads, "TILE_BYTES", 2 * 320 * 1500)
+    tiled = TiledRows(
+        prepared_rows(stored, "cosine", True), "cuda", resident_bytes=0, chunk_bytes=4 * 300 * 400
+    )
+    expected = torch.from_numpy(prepared_rows(stored, "cosine", True).read(0, 20_000))
+    for _ in range(2):
+        parts = []
+        for start, block in tiled.tiles(10**6):
+            # Work that takes longer than the next copies.
+            for _ in range(20):
+                part = block.prepared() if isinstance(block, CompactBlock) else block
+            parts.append((start, part))
+        for start, part in parts:
+            assert torch.equal(part.cpu(), expected[start : start + len(part)])
+
+
+def test_few_waits_in_an_iteration(device: torch.device) -> None:
+    rows, _ = reference.case("clustered", 50_000, 10, 384, torch.float16, torch.device("cpu"))
+    tiled = TiledRows(prepared_rows(rows.numpy(), "cosine", False), str(device), resident_bytes=2**30)
+    inputs = FitInputs.in_process(tiled, "cosine", device=str(device))
+    sums = inputs.begin(tiled.take(np.arange(1000)).cpu().numpy(), at_seeds=False)
+    inputs.step(sums)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            inputs.step(sums)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    assert sum("synchroniz" in str(warning.message) for warning in caught) <= 30
 
 
 def test_the_card_chooses_the_kernels_where_they_pay(device: torch.device) -> None:
