@@ -1,4 +1,4 @@
-"""Faults of the machine, each as one line with a remedy: a full or read-only disk, a damaged or locked database."""
+"""Faults of the machine, each as one line with a remedy: a full disk, a damaged database, a GPU without memory."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ def fault_line(error: BaseException) -> str | None:
             return line
         if isinstance(cause, sqlite3.Error):
             return _of_database(cause)
+        if _is_of_card(cause):
+            return _of_card(cause)
     return None
 
 
@@ -58,6 +60,19 @@ def _of_system(error: BaseException) -> OSError | None:
     if found := _CODE.search(str(error)):
         return OSError(int(found[1]), os.strerror(int(found[1])))
     return None
+
+
+def _is_of_card(error: BaseException) -> bool:
+    """Whether a GPU has no memory left; torch, which says so, may not be loaded."""
+    return type(error).__name__ == "OutOfMemoryError" and type(error).__module__.split(".")[0] == "torch"
+
+
+def _of_card(error: BaseException) -> str:
+    said = str(error).split(". ")[0]
+    return (
+        f"a GPU has no memory left ({said}): end other processes on it, or set a smaller encoder.batch_size for "
+        f"embeddings, or a smaller device_memory for fits; {_KEPT}"
+    )
 
 
 def _of_file(error: OSError) -> str | None:

@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import torch
 from sqlalchemy.exc import DatabaseError
 
 from curation_assets.cli import status
@@ -35,6 +36,10 @@ from curation_assets_tests.projects import make_project
             "/a/b lies on a file system that is read-only",
         ),
         (PermissionError(errno.EACCES, "Permission denied", "/a/b"), "no permission for /a/b"),
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has"),
+            r"a GPU has no memory left \(CUDA out of memory\): end other processes .*device_memory for fits",
+        ),
         (sqlite3.OperationalError("database is locked"), "is locked by another process .*: wait"),
         (sqlite3.OperationalError("database or disk is full"), "no space left for Dagster's database"),
         (sqlite3.OperationalError("attempt to write a readonly database"), "cannot be written"),

@@ -14,7 +14,9 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "curation_assets"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-KERNELS = {PACKAGE / "algorithms/search/cuda" / name for name in ("kernels.py", "row_kernels.py")}
+KERNELS = {
+    PACKAGE / "algorithms/search/cuda" / name for name in ("kernels.py", "row_kernels.py", "row_loads.py")
+}
 MOST_FILES, MOST_LINES = 25, 400
 
 _BASE = {"algorithms/settings", "algorithms/rows", "algorithms/threads", "algorithms/compiled"}

@@ -12,8 +12,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-# Float32 numbers from 2^23 on are whole: adding that and taking it away rounds smaller ones to the nearest whole number,
-# ties to even.
+# Float32 numbers from 2^23 on are whole: adding that and taking it away rounds smaller ones to the nearest whole
+# number, ties to even.
 _WHOLE = tl.constexpr(2.0**23)
 
 
