@@ -12,10 +12,10 @@ from curation_assets.algorithms.search.cuda.rounding import row_bytes
 # Of a row: its length, cluster, score and rival; and of the rows of a tile what a search gives, sorts and compares.
 _STATE_BYTES, _TILE_STATE_BYTES, _TILE_ROWS = 20, 120, 2**22
 # For each value of a centroid: sums in float64 and those that changed; float32 of before and after, and of those that
-# moved; float16.
-_WIDTH_BYTES = 8 + 8 + 4 + 4 + 4 + 2
+# moved; float16 of all and of those that moved, and what rounding them takes.
+_WIDTH_BYTES = 8 + 8 + 4 + 4 + 4 + 2 + 2 + 8
 # At most: best scores of tiles and which of them count, rows that are gathered, and pairs that are compared.
-_WORK_BYTES = 3 * 2**29
+_WORK_BYTES = 2**31
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,8 +182,8 @@ class ScoreError:
     at 2^-24 of the largest, and the result at 2^-23 of itself (measured on an H200: 16 at a time, at 2^-25 and 2^-23;
     a test on the card repeats it). No partial sum exceeds |x'| |c'|, so with 8 at a time d terms lose at most
     d / 8 (9 / 2 + 1) 2^-23 < 1.4 d 2^-24 of that; on Hopper d / 16 (17 / 4 + 1) 2^-23 < 0.7 d 2^-24. The other
-    roundings, of the bias, of scores, of bounds and of a score that is summed in float64, stay below 2^-21 of the
-    largest possible score.
+    roundings, of the bias, of a sum times its scale, of scores, of bounds and of a score that is summed in float64,
+    stay below 2^-21 of the largest possible score.
     """
 
     of_norm: float

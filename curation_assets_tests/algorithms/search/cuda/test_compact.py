@@ -7,17 +7,24 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from curation_assets.algorithms.preprocessing import PreparedRows, Preprocessing
 from curation_assets.algorithms.rows import ArrayRows
 from curation_assets.algorithms.search.base import SearchedRows
 from curation_assets.algorithms.search.codebook import Codebook
-from curation_assets.algorithms.search.cuda import row_launches
+from curation_assets.algorithms.search.cuda import launches, row_launches
 from curation_assets.algorithms.search.cuda.arithmetic import CudaArithmetic
 from curation_assets.algorithms.search.cuda.compact import CompactBlock, compact_row_bytes, is_its_own_view
-from curation_assets.algorithms.search.cuda.rounding import HalfRows
+from curation_assets.algorithms.search.cuda.rounding import HalfCentroids, HalfRows, ScoreError
 from curation_assets.algorithms.search.cuda.search import CudaCentroids
-from curation_assets_tests.algorithms.search.cuda.kernels_here import use_small_searches
+from curation_assets_tests.algorithms.search.cuda.kernels_here import (
+    SMALL_TILE,
+    device_of_kernels,
+    use_small_searches,
+)
 
 from . import reference
 from .stored_cases import CASES, PREPARATIONS, compact, prepared_rows, stored_rows
@@ -49,6 +56,16 @@ def test_values_have_the_bits_of_numpy(name: str, metric: str, centring: bool, d
     assert bits(block.prepared(numbers)) == bits(expected[numbers])
     assert bits(block[3:20].prepared()) == bits(expected[3:20])
     assert bits(block.index_select(0, numbers)[1:].prepared()) == bits(expected[numbers][1:])
+
+
+@given(
+    arrays(np.float16, (3, 5), elements=st.floats(-65504, 65504, width=16)),
+    st.sampled_from(PREPARATIONS),
+)
+@settings(max_examples=40)
+def test_any_values_have_the_bits_of_numpy(stored: np.ndarray, how: tuple[str, bool]) -> None:
+    rows = prepared_rows(stored, *how)
+    assert bits(compact(rows, device_of_kernels()).prepared()) == bits(torch.from_numpy(rows.read(0, 3)))
 
 
 def test_rows_that_are_longer_than_those_of_the_fit_have_the_bits_of_numpy(device: torch.device) -> None:
@@ -124,6 +141,26 @@ def test_views_lose_no_more_than_they_say(
         assert half.residuals.amax() < 1e-6, "float16 views of prepared rows lose 200 times as much"
     per_row = 2 * half.values.shape[1] * (2 if centring else 1)
     assert compact_row_bytes(130, is_centred=centring) == per_row + 16
+
+
+@pytest.mark.parametrize(("metric", "centring"), PREPARATIONS)
+@pytest.mark.parametrize("name", ["ordinary", "largest", "smallest"])
+def test_scores_of_the_kernel_keep_to_their_bound(
+    name: str, metric: str, centring: bool, device: torch.device
+) -> None:
+    block, rows = both(name, 40, 130, metric, centring, device)
+    norms, book = ARITHMETIC.lengths(block), Codebook.of(rows[::2].clone())
+    half, centroids = (
+        HalfRows.of(block, norms),
+        HalfCentroids.of(book.centroids, book.bias, book.largest_norm),
+    )
+    best, column, _, _ = launches.best_two(half, centroids, None, SMALL_TILE)
+    exact = reference.scores(rows.cpu().numpy(), book.centroids.cpu().numpy())
+    error = ScoreError.of(centroids).of_rows(norms, half).double().cpu().numpy()
+    highest = best.double().cpu().numpy()
+    allowed = error + SMALL_TILE.columns * 2.0**-23 * (1 + 1e-3) * np.abs(highest)
+    assert (np.abs(highest - exact[np.arange(40), column.cpu().numpy()]) <= allowed).all()
+    assert (np.abs(highest - exact.max(axis=1)) <= allowed).all()
 
 
 @pytest.mark.parametrize(("metric", "centring"), PREPARATIONS)
