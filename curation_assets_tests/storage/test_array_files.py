@@ -41,6 +41,19 @@ def test_rows_are_those_of_the_file(
         assert np.isnan(found[part]).all(), "every row once"
         found[part] = piece
     np.testing.assert_array_equal(found, x[rows])
+    assert file.is_half == (dtype == np.float16)
+    half = np.empty((stop - start, 3), dtype=np.float16)
+    if dtype == np.float16:
+        file.read(start, half)
+        np.testing.assert_array_equal(half, x[start:stop])
+        for part, piece in file.gather(rows, half=True):
+            np.testing.assert_array_equal(piece, x[rows[part]])
+            assert piece.dtype == np.float16
+    else:
+        with pytest.raises(ValueError, match=r"array\.npy: is float32, expected float16: run the step"):
+            file.read(start, half)
+        with pytest.raises(ValueError, match="expected float16"):
+            next(file.gather(rows, half=True))
 
 
 def test_a_file_that_was_cut_is_named(tmp_path: Path) -> None:

@@ -65,6 +65,10 @@ def test_any_range_reads_across_shards(stored: tuple[ShardedEmbeddings, np.ndarr
     rows, matrix = stored
     start, stop = sorted((a, b))
     np.testing.assert_array_equal(rows.read(start, stop), matrix[start:stop])
+    as_stored = rows.read_half(start, stop)
+    assert rows.is_half
+    assert as_stored.dtype == np.float16
+    np.testing.assert_array_equal(as_stored, matrix[start:stop])
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -86,6 +90,7 @@ def test_of_a_cleaned_shard_the_kept_rows_are_read(
     assert rows.n_rows == len(matrix) == 7
     start, stop = sorted((a, b))
     np.testing.assert_array_equal(rows.read(start, stop), matrix[start:stop])
+    np.testing.assert_array_equal(rows.read_half(start, stop), matrix[start:stop])
     chosen = np.array(indices, dtype=np.int64)
     np.testing.assert_array_equal(rows.take(chosen), matrix[chosen])
 

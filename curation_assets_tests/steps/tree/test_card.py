@@ -13,12 +13,18 @@ import torch
 from curation_assets.algorithms.kmeans.lloyd import Lloyd
 from curation_assets.algorithms.kmeans.tiles import FitMemory, TiledRows
 from curation_assets.algorithms.rows import ArrayRows
+from curation_assets.algorithms.search import choose
 from curation_assets.algorithms.search.cuda import memory
 from curation_assets.algorithms.search.cuda.memory import DeviceMemory
 from curation_assets.errors import DeviceMemoryError
 from curation_assets.steps.tree import card
 from curation_assets.steps.tree.card import named_card, note_card
 from curation_assets.steps.tree.fit import LevelFit
+from curation_assets_tests.algorithms.search.cuda.kernels_here import (
+    device_of_kernels,
+    use_kernels,
+    use_small_searches,
+)
 from curation_assets_tests.steps.drawn_pool import RECIPE
 from curation_assets_tests.steps.other_pools import EmbeddedPool, make_embedded_pool
 
@@ -80,6 +86,34 @@ def test_a_fit_goes_on_where_the_card_ran_out_of_memory(
     summary, numbers = initial(pool)
     assert numbers[0] == 3, "two iterations are kept"
     assert "card" not in summary, "it was fitted without one"
+
+
+@pytest.mark.parametrize("keeps_rows", [True, False])
+def test_a_pool_is_fitted_by_the_kernels_to_the_same_bytes(
+    keeps_rows: bool, pool: EmbeddedPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    levels = [{"n_clusters": 7, "max_iterations": 2}, {"n_clusters": 3}]
+    pool.spec = type(pool.spec).model_validate(
+        pool.spec.model_dump() | {"levels": levels, "preprocessing": {"centring": True}, "fit_rows": 150}
+    )
+    initial(pool)
+    expected = pool.storage.output("level_1_initial").require_facts().digest
+    device_of_kernels()
+    use_small_searches(monkeypatch)
+    use_kernels(monkeypatch)
+    monkeypatch.setattr(choose, "_pays_for_kernels", lambda *_: True)
+    monkeypatch.setattr(FitMemory, "room", lambda *_: 10**6 if keeps_rows else 0)
+    held = []
+    make = TiledRows.__init__
+
+    def note(self: TiledRows, *arguments: Any, **options: Any) -> None:
+        make(self, *arguments, **options)
+        held.append((self.stored is not None, self.is_resident))
+
+    monkeypatch.setattr(TiledRows, "__init__", note)
+    initial(pool)
+    assert held == [(True, keeps_rows)], "embeddings are held as they are stored"
+    assert pool.storage.output("level_1_initial").require_facts().digest == expected
 
 
 @pytest.mark.usefixtures("fake_card")
