@@ -48,8 +48,6 @@ class Uploads:
         self._is_card = device.type == "cuda"
         self._stream = torch.cuda.Stream(device) if self._is_card else None
         self._lengths: torch.Tensor | None = None
-        if stored.lengths is not None:
-            self._lengths = torch.empty(stored.rows.n_rows, dtype=torch.float64, device=device)
         self._has_lengths = False
 
     def all(self) -> CompactBlock:
@@ -68,6 +66,8 @@ class Uploads:
     def _tiles(self, tile_rows: int, n_slots: int) -> Iterator[tuple[int, CompactBlock]]:
         n_rows = self._stored.rows.n_rows
         tile_rows = min(tile_rows, max(1, n_rows))
+        if self._lengths is None and self._stored.lengths is not None:
+            self._lengths = torch.empty(n_rows, dtype=torch.float64, device=self._device)
         slots = [self._empty(tile_rows) for _ in range(min(n_slots, -(-n_rows // tile_rows)))]
         if self._stream is not None:
             for slot in slots:
