@@ -9,6 +9,7 @@ import numpy as np
 
 from curation_assets.algorithms.kmeans.centroid_sums import CentroidSums, merge_deltas
 from curation_assets.algorithms.kmeans.row_worker import RowWorker
+from curation_assets.algorithms.kmeans.seed_distances import positions_in_blocks
 from curation_assets.algorithms.kmeans.tiles import FitMemory, TiledRows
 from curation_assets.algorithms.kmeans.worker_pool import Arguments, Call, InProcessPool, WorkerPool
 from curation_assets.algorithms.rows import ArrayRows, Rows
@@ -62,6 +63,11 @@ class FitInputs:
     def n_rows(self) -> int:
         """Rows of the present fit."""
         return int(self._shares[-1])
+
+    @property
+    def device(self) -> str:
+        """Torch device on which this process computes for the fit: that of its own worker, else the CPU."""
+        return str(self._pool.worker.tiled.device) if isinstance(self._pool, InProcessPool) else "cpu"
 
     @property
     def keeps_rows(self) -> bool | None:
@@ -120,12 +126,7 @@ class FitInputs:
         Returns:
             Rows int64 (m,), their squared distances float64 (m,) and the rows themselves, float32 (m, d).
         """
-        every = np.concatenate(list(masses))
-        cumulative = np.cumsum(every)
-        # A position of the mass of all blocks -> the block it falls into, and the position within that block's mass.
-        positions = shares * cumulative[-1]
-        block = np.minimum(np.searchsorted(cumulative, positions, side="right"), np.flatnonzero(every)[-1])
-        inside = np.maximum(0.0, positions - np.concatenate([[0.0], cumulative])[block])
+        block, inside = positions_in_blocks(np.concatenate(list(masses)), shares)
         first_block = np.cumsum([0, *map(len, masses)])
         worker = np.searchsorted(first_block, block, side="right") - 1
         drawn = self._pool.ask(

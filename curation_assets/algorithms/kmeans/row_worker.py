@@ -10,8 +10,7 @@ import torch
 
 from curation_assets.algorithms.kmeans.centroid_sums import SumDelta
 from curation_assets.algorithms.kmeans.lloyd import Lloyd
-from curation_assets.algorithms.kmeans.seed_distances import SeedDistances
-from curation_assets.algorithms.kmeans.seeding_loops import draw_in_blocks
+from curation_assets.algorithms.kmeans.seed_distances import SeedDistances, draw_from_blocks
 from curation_assets.algorithms.kmeans.tiles import TiledRows
 from curation_assets.algorithms.rows import HasStored, Rows, Stored, StoredHalves, as_tensor
 from curation_assets.algorithms.search.assigner import assign_rows
@@ -91,12 +90,10 @@ class RowWorker:
             The rows' numbers within this worker's share int64 (m,), their squared distances float64 (m,) and the rows
             themselves, float32 (m, d).
         """
-        seeds, found = self._state(self._seeds), np.empty(len(blocks), dtype=np.int64)
-        edges = np.append(self._blocks, self.tiled.rows.n_rows)
-        by_block = np.argsort(blocks, kind="stable")
-        drawn = np.empty_like(found)
-        draw_in_blocks(seeds.mass(), edges, blocks[by_block], positions[by_block], drawn)
-        found[by_block] = drawn
+        seeds = self._state(self._seeds)
+        found = draw_from_blocks(
+            seeds.mass(), np.append(self._blocks, self.tiled.rows.n_rows), blocks, positions
+        )
         return found, seeds.squared[found], self.take(found)
 
     @parts_on_threads()
@@ -179,7 +176,7 @@ class RowWorker:
         return self._block_sums(squared), delta.sliced(len(centroids), n_pieces)
 
     def _block_sums(self, values: np.ndarray) -> np.ndarray:
-        return np.add.reduceat(values, self._blocks) if len(values) else np.empty(0)
+        return block_sums(values, self._blocks)
 
     @staticmethod
     def _state(state: Any) -> Any:
@@ -188,6 +185,11 @@ class RowWorker:
                 "a worker was asked for the result of an earlier stage of the fit, which has not run"
             )
         return state
+
+
+def block_sums(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Sums float64 (b,) of blocks of values float64 (n,), of which `starts`, int64 (b,), are the first places."""
+    return np.add.reduceat(values, starts) if len(values) else np.empty(0)
 
 
 def part_bounds(n_rows: int, n_workers: int) -> np.ndarray:

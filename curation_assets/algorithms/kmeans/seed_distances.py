@@ -92,3 +92,40 @@ def draw_by_mass(mass: np.ndarray, positions: np.ndarray) -> np.ndarray:
     drawn = np.empty(len(positions), dtype=np.int64)
     draw_in_blocks(mass, np.array([0, len(mass)]), np.zeros_like(drawn), positions, drawn)
     return drawn
+
+
+def positions_in_blocks(masses: np.ndarray, shares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of the mass of all blocks, as blocks and positions within their mass.
+
+    Args:
+        masses: float64 (b,): of the blocks, not all zero.
+        shares: float64 (m,): random numbers from 0 to 1.
+
+    Returns:
+        int64 (m,) blocks and float64 (m,) positions.
+    """
+    cumulative = np.cumsum(masses)
+    positions = shares * cumulative[-1]
+    block = np.minimum(np.searchsorted(cumulative, positions, side="right"), np.flatnonzero(masses)[-1])
+    return block, np.maximum(0.0, positions - np.concatenate([[0.0], cumulative])[block])
+
+
+def draw_from_blocks(
+    mass: np.ndarray, edges: np.ndarray, blocks: np.ndarray, positions: np.ndarray
+) -> np.ndarray:
+    """Rows at given positions of the cumulative mass of their blocks.
+
+    Args:
+        mass: float64 (n,).
+        edges: int64 (b + 1,): block i has the rows from edges[i] up to edges[i + 1].
+        blocks: int64 (m,): each has a row with mass.
+        positions: float64 (m,), from 0 to the sum of the block's mass.
+
+    Returns:
+        int64 (m,): rows whose mass is not zero.
+    """
+    by_block, drawn = np.argsort(blocks, kind="stable"), np.empty(len(blocks), dtype=np.int64)
+    draw_in_blocks(mass, edges, blocks[by_block], positions[by_block], drawn)
+    found = np.empty_like(drawn)
+    found[by_block] = drawn
+    return found

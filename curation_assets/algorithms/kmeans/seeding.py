@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import chain
 from typing import Literal
 
 import numpy as np
@@ -14,28 +12,21 @@ import torch
 
 from curation_assets.algorithms.kmeans.inputs import FitInputs
 from curation_assets.algorithms.kmeans.seed_distances import draw_by_mass
-from curation_assets.algorithms.kmeans.seeding_loops import accept_until_unsure, keep_best_candidate
+from curation_assets.algorithms.kmeans.seeding_loops import keep_best_candidate
+from curation_assets.algorithms.kmeans.thinning import accepted
 from curation_assets.algorithms.kmeans.tiles import TiledRows
 from curation_assets.algorithms.rows import Rows
-from curation_assets.algorithms.search.base import SearchedRows
-from curation_assets.algorithms.search.choose import nearest_centroids
-from curation_assets.algorithms.search.codebook import Codebook
-from curation_assets.algorithms.search.pairs import squared_distances
-from curation_assets.algorithms.threads import in_parts
 
 # Proposals of a round: at least the first; the second for each seed so far, and at most that for each missing one; at
 # most the third. More would cost more in pairwise distances than a saved round.
 FEWEST_PROPOSALS, PROPOSALS_PER_SEED, MOST_PROPOSALS = 256, 4, 4096
-# Proposals that are decided together, and blocks of them that are scored at a time. Scores after the last seed are
-# wasted.
-_ACCEPT_BLOCK, _BLOCKS_AT_ONCE = 256, 4
 # Rows whose pairwise distances take 32 MB.
 _MOST_ROWS_IN_PAIRS = 2000
 # n * k * d up to which trying several candidates for each seed takes a second or so. Greedy seeds spread
 # better where clusters are small: on the paper's 2-D study a KL of 0.037 against 0.047.
 GREEDY_LIMIT = 10**8
-# Float64 rounding leaves a copy of a seed this far away, relative to its squared length.
-_SAME_POINT = 1e-13
+SAME_POINT = 1e-13
+"""Float64 rounding leaves a copy of a seed this far away, relative to its squared length."""
 
 
 def kmeans_plus_plus(
@@ -104,14 +95,9 @@ def choose_seeds(
             f"n_clusters is {n_clusters:,}, but there are {n_rows:,} rows to choose seeds from: use a value "
             f"from 1 to {n_rows:,}"
         )
-    if n_local_trials == "auto":
-        small = n_rows * n_clusters * inputs.dimension <= GREEDY_LIMIT
-        # 2 + ln k candidates, as scikit-learn's greedy k-means++ takes.
-        n_local_trials = 2 + int(math.log(n_clusters)) if small else 1
-    greedy = n_local_trials > 1
-    search = (
-        _GreedySearch(inputs, n_clusters, n_local_trials) if greedy else _BatchedSearch(inputs, n_clusters)
-    )
+    n_trials = candidates_per_seed(n_rows, n_clusters, inputs.dimension, n_local_trials)
+    greedy = n_trials > 1
+    search = _GreedySearch(inputs, n_clusters, n_trials) if greedy else _BatchedSearch(inputs, n_clusters)
     if inputs.weights is None:
         first = int(rng.integers(n_rows))
     else:
@@ -123,11 +109,33 @@ def choose_seeds(
         chosen.extend(search.more(len(chosen), n_clusters - len(chosen), rng))
         if on_progress:
             on_progress(len(chosen))
-    if len(chosen) < n_clusters:
-        rest = np.setdiff1d(np.arange(n_rows), chosen)
-        chosen.extend(rng.choice(rest, n_clusters - len(chosen), replace=False).tolist())
-    rows = np.array(chosen, dtype=np.int64)
+    rows = with_copies(np.array(chosen, dtype=np.int64), n_clusters, n_rows, rng)
     return Seeds(rows, inputs.take(rows), nearest_known=not greedy)
+
+
+def candidates_per_seed(
+    n_rows: int, n_clusters: int, dimension: int, n_local_trials: int | Literal["auto"]
+) -> int:
+    """Candidates that are tried for each seed; 1 where seeds are drawn in batches."""
+    if n_local_trials != "auto":
+        return n_local_trials
+    # 2 + ln k candidates, as scikit-learn's greedy k-means++ takes.
+    return 2 + int(math.log(n_clusters)) if n_rows * n_clusters * dimension <= GREEDY_LIMIT else 1
+
+
+def with_copies(chosen: np.ndarray, n_clusters: int, n_rows: int, rng: np.random.Generator) -> np.ndarray:
+    """Seeds int64 (n_clusters,): those chosen, int64 (c,), then rows drawn evenly from all others."""
+    if len(chosen) == n_clusters:
+        return chosen
+    rest = np.setdiff1d(np.arange(n_rows), chosen)
+    return np.concatenate([chosen, rng.choice(rest, n_clusters - len(chosen), replace=False)])
+
+
+def proposals_of_round(n_seeds: int, room: int) -> int:
+    """How many seeds to propose at once, after `n_seeds` so far, where `room` are missing."""
+    # Measured: fewer rounds save more than rejections cost.
+    wanted = PROPOSALS_PER_SEED * n_seeds
+    return min(max(FEWEST_PROPOSALS, wanted), MOST_PROPOSALS, PROPOSALS_PER_SEED * room)
 
 
 class _BatchedSearch:
@@ -150,11 +158,9 @@ class _BatchedSearch:
 
     def more(self, n_seeds: int, room: int, rng: np.random.Generator) -> list[int]:
         """Up to `room` more seeds, after the `n_seeds` so far."""
-        # Measured: fewer rounds save more than rejections cost.
-        wanted = PROPOSALS_PER_SEED * n_seeds
-        n_proposals = min(max(FEWEST_PROPOSALS, wanted), MOST_PROPOSALS, PROPOSALS_PER_SEED * room)
-        rows, stale, points = self._inputs.draw(self._masses, rng.random(n_proposals))
-        kept = _accepted(torch.tensor(points), stale, rng, room)
+        shares = rng.random(proposals_of_round(n_seeds, room))
+        rows, stale, points = self._inputs.draw(self._masses, shares)
+        kept = accepted(torch.tensor(points), stale, rng, room, device=self._inputs.device)
         self._add(points[kept])
         return [int(row) for row in rows[kept]]
 
@@ -207,96 +213,10 @@ class _GreedySearch:
         return int(row)
 
 
-def _accepted(points: torch.Tensor, stale: np.ndarray, rng: np.random.Generator, room: int) -> np.ndarray:
-    """The first `room` proposals that sequential sampling would have kept, int64, in order.
-
-    A proposal is kept if no seed kept before it is nearer than its draw, a share of the distance it was proposed for.
-    Float32 scores decide that, unless the draw lies within their error.
-
-    Args:
-        points: float32 (m, d): the proposed rows.
-        stale: float64 (m,): their squared distances when they were proposed.
-        rng: source of the decisions.
-        room: seeds that are still missing.
-    """
-    # u * stale < now holds with probability now / stale. A row that was proposed in proportion to its stale distance is
-    # thus kept in proportion to its distance now, as if drawn after the seeds before it.
-    draws = rng.random(len(points)) * stale
-    book, norms = Codebook.of(points), torch.linalg.vector_norm(points, dim=1, dtype=torch.float64)
-    lengths = norms.float()
-    bounds = book.error_bound(lengths).numpy()
-    # |x - c|^2 = |x|^2 - 2 score: from this score on a seed is nearer than the draw.
-    limits = 0.5 * (norms.square().numpy() - draws)
-    keeps = np.zeros(len(points), dtype=bool)
-    survivors, kept_bias = torch.empty_like(points), torch.empty_like(book.bias)
-    n_kept = 0
-    # Block by block, against those kept so far: rejected proposals need no scores against later ones.
-    for block, inside in _scores_inside(points, book):
-        highest = np.full(len(points[block]), -np.inf, dtype=np.float32)
-        if n_kept:
-            kept = Codebook(survivors[:n_kept], kept_bias[:n_kept], book.largest_norm)
-            rows = SearchedRows(points[block], lengths[block])
-            highest = nearest_centroids(kept, len(rows)).leading(rows).score.numpy()
-        candidate = 0
-        while candidate < len(highest):
-            candidate = accept_until_unsure(
-                inside,
-                highest,
-                limits[block],
-                bounds[block],
-                draws[block] < stale[block],
-                keeps[block],
-                candidate,
-            )
-            if candidate < len(highest):
-                number = block.start + candidate
-                nearest_kept = _nearest_squared(points, number, np.flatnonzero(keeps))
-                if draws[number] < min(stale[number], nearest_kept):
-                    keeps[number] = True
-                    np.maximum(highest, inside[candidate], out=highest)
-                candidate += 1
-        new = points[block][torch.from_numpy(keeps[block])]
-        survivors[n_kept : n_kept + len(new)] = new
-        kept_bias[n_kept : n_kept + len(new)] = book.bias[block][torch.from_numpy(keeps[block])]
-        n_kept += len(new)
-        if n_kept >= room:
-            break
-    return np.flatnonzero(keeps)[:room]
-
-
-def _scores_inside(points: torch.Tensor, book: Codebook) -> Iterator[tuple[slice, np.ndarray]]:
-    """Blocks of proposals, and the scores float32 (b, b) of each proposal as a seed of the others.
-
-    Several blocks are scored at a time, one on each thread.
-    """
-    every = [slice(start, start + _ACCEPT_BLOCK) for start in range(0, len(points), _ACCEPT_BLOCK)]
-    for first in range(0, len(every), _BLOCKS_AT_ONCE):
-        blocks = every[first : first + _BLOCKS_AT_ONCE]
-        score = functools.partial(_scores_of_blocks, points, book, blocks)
-        scores = in_parts(score, len(blocks), _ACCEPT_BLOCK**2 * points.shape[1])
-        yield from zip(blocks, chain.from_iterable(scores), strict=True)
-
-
-def _scores_of_blocks(
-    points: torch.Tensor, book: Codebook, blocks: list[slice], start: int, stop: int
-) -> list[np.ndarray]:
-    return [
-        torch.addmm(book.bias[block, None], points[block], points[block].T).numpy()
-        for block in blocks[start:stop]
-    ]
-
-
-def _nearest_squared(points: torch.Tensor, number: int, others: np.ndarray) -> float:
-    """The smallest squared distance of a point to others of the same matrix; infinite without others."""
-    origin = torch.zeros(len(others), dtype=torch.int64)
-    squared = squared_distances(points, torch.from_numpy(others), points[number : number + 1], origin)
-    return float(squared.min()) if len(others) else math.inf
-
-
 def _pairwise(
     points: torch.Tensor, others: torch.Tensor, lengths: torch.Tensor, other_lengths: torch.Tensor
 ) -> np.ndarray:
     """Squared distances float64 (p, q); exactly 0 between copies of a row."""
     # |x - y|^2 = |x|^2 - 2 x.y + |y|^2; what cancels to rounding error is set to 0.
     squared = torch.addmm(other_lengths, points, others.T, alpha=-2).add_(lengths[:, None])
-    return squared.masked_fill_(squared <= _SAME_POINT * lengths[:, None], 0.0).cpu().numpy()
+    return squared.masked_fill_(squared <= SAME_POINT * lengths[:, None], 0.0).cpu().numpy()

@@ -6,8 +6,8 @@ import numpy as np
 
 from curation_assets.algorithms.compiled import compiled
 
-# Totals that differ by a smaller share count as equal.
-_SAME_TOTAL = 1e-12
+SAME_TOTAL = 1e-12
+"""Totals that differ by a smaller share count as equal."""
 
 
 @compiled()
@@ -73,7 +73,7 @@ def keep_best_candidate(
         for i in range(whole, len(squared)):
             even += min(to_candidate[i], squared[i]) * weights[i]
         totals[c] = even + odd
-    winner, most = 0, totals.min() * (1 + _SAME_TOTAL)
+    winner, most = 0, totals.min() * (1 + SAME_TOTAL)
     while totals[winner] > most:
         winner += 1
     to_winner = distances[places[winner]]
@@ -118,3 +118,38 @@ def accept_until_unsure(
             for other in range(candidate + 1, len(highest)):
                 highest[other] = max(highest[other], scores[candidate, other])
     return len(highest)
+
+
+@compiled()
+def keep_until_unsure(
+    verdicts: np.ndarray, may_keep: np.ndarray, keeps: np.ndarray, first: int, room: int
+) -> int:
+    """Go through proposed seeds as `thinning` does, up to one that a score is too close to decide.
+
+    Args:
+        verdicts: uint8 (m, m): what proposal j, if it is kept, makes of proposal i: 2 rejects it for certain, 1 may, 0
+            does not.
+        may_keep: bool (m,): not rejected for another reason.
+        keeps: bool (m,): filled in.
+        first: proposal to begin with.
+        room: no more are looked at once so many are kept.
+
+    Returns:
+        The proposal that is not decided, or m.
+    """
+    n_kept = 0
+    for number in range(first):
+        n_kept += keeps[number]
+    for number in range(first, len(verdicts)):
+        if n_kept >= room:
+            break
+        worst, row = 0, verdicts[number]
+        # To the end, without a break: the compiler vectorises that.
+        for other in range(number):
+            worst = max(worst, row[other] * keeps[other])
+        if worst == 1:
+            return number
+        if worst == 0 and may_keep[number]:
+            keeps[number] = True
+            n_kept += 1
+    return len(verdicts)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from unittest.mock import Mock
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chi2
@@ -36,27 +34,6 @@ def test_batches_have_the_distribution_of_sequential_sampling() -> None:
     statistic = sum((batched[s] - reference[s]) ** 2 / (batched[s] + reference[s]) for s in common)
     assert len(common) > 5
     assert statistic < chi2.ppf(0.9999, len(common))
-
-
-def test_a_batch_of_stale_proposals_is_thinned_to_the_exact_distribution() -> None:
-    # Whole fits of this size propose one row at a time; here 64 are proposed at once, by distances to row 0
-    # alone. Rows in close pairs are where accepting a stale proposal shows.
-    points = np.array([[0, 0], [3, 0], [3, 0.5], [0, 4], [0.5, 4], [-5, 1]], dtype=np.float32)
-    pairwise = ((points[:, None] - points) ** 2).sum(-1).astype(np.float64)
-    stale, n = pairwise[0], 3000
-    rng = np.random.default_rng(0)
-    seen = np.zeros((6, 6))
-    for _ in range(n):
-        proposed = rng.choice(6, 64, p=stale / stale.sum())
-        kept = seeding._accepted(torch.from_numpy(points[proposed]), stale[proposed], rng, len(proposed))
-        first, second = proposed[kept[:2]]
-        seen[first, second] += 1
-    current = np.minimum(stale, pairwise)
-    expected = (n * stale / stale.sum())[1:, None] * current[1:] / current[1:].sum(1, keepdims=True)
-    possible = expected > 0
-    assert seen[0].sum() == seen[1:][~possible].sum() == 0
-    statistic = ((seen[1:] - expected)[possible] ** 2 / expected[possible]).sum()
-    assert statistic < chi2.ppf(0.9999, possible.sum() - 1)
 
 
 def test_many_proposals_at_once_never_choose_a_row_twice() -> None:
@@ -92,16 +69,6 @@ def test_greedy_seeds_from_all_distances_at_once_are_the_same(seed: int) -> None
     assert found[0] == found[1]
 
 
-def test_draws_within_the_error_of_float32_are_decided_in_float64() -> None:
-    # Far from the origin a float32 score cannot tell a copy of a row from a row nearby.
-    points = np.array([[5000, 0], [5000, 0], [5000, 0.25], [5000, 0.5]], dtype=np.float32)
-
-    draws = Mock(random=lambda n: np.array([0.0, 0.0, 0.07, 0.2])[:n])
-    # The first is kept; its copy at distance 0 is not; 0.0625 < 0.07 is not; 0.25 > 0.2 is.
-    kept = seeding._accepted(torch.from_numpy(points), np.ones(4), draws, 4)
-    assert kept.tolist() == [0, 3]
-
-
 def test_greedy_seeds_lie_closer_to_the_data() -> None:
     points = np.random.default_rng(0).normal(size=(3000, 2)).astype(np.float32)
 
@@ -117,15 +84,3 @@ def test_greedy_seeds_lie_closer_to_the_data() -> None:
 def test_impossible_numbers_are_refused(k: int) -> None:
     with pytest.raises(ValueError, match=rf"n_clusters is {k}, .*from 1 to 10"):
         kmeans_plus_plus(ArrayRows(np.zeros((10, 2), dtype=np.float32)), k, np.random.default_rng(0))
-
-
-def test_no_more_proposals_are_kept_than_seeds_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(seeding, "_ACCEPT_BLOCK", 8)
-    monkeypatch.setattr(seeding, "_BLOCKS_AT_ONCE", 2)
-    points = torch.from_numpy(np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32))
-    stale = np.full(60, 8.0)
-    every = seeding._accepted(points, stale, np.random.default_rng(1), 60)
-    assert 20 < len(every) < 60
-    for room in (1, 8, 19):
-        kept = seeding._accepted(points, stale, np.random.default_rng(1), room)
-        assert kept.tolist() == every[:room].tolist()
