@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 
@@ -21,6 +22,7 @@ from curation_assets.algorithms.search.cuda.compact import (
     prepared,
 )
 
+Bound = TypeVar("Bound", float, torch.Tensor)
 FILL = 256
 """Centroids are padded to a multiple of it, with centroids that cannot win."""
 NO_SCORE = -3e38
@@ -59,18 +61,19 @@ class HalfRows:
     """No row is longer; not finite if a row is not."""
 
     @classmethod
-    def of(cls, block: Block, norms: torch.Tensor) -> HalfRows:
-        """Round rows; waits for the device once.
+    def of(cls, block: Block, norms: torch.Tensor, largest_norm: float | None = None) -> HalfRows:
+        """Round rows; waits for the device once, unless `largest_norm` is given.
 
         Args:
             block: n rows: float16 or compact without a mean, taken as they are; or compact, float32 or bfloat16.
             norms: float32 (n,): lengths of the rows.
+            largest_norm: no row is longer.
         """
         if isinstance(block, CompactBlock) and is_its_own_view(block):
             return cls._of_stored(block, norms)
         n_rows, dimension = block.shape
         width = padded(dimension)
-        largest = float(norms.amax()) if n_rows else 0.0
+        largest = (float(norms.amax()) if n_rows else 0.0) if largest_norm is None else largest_norm
         if isinstance(block, torch.Tensor) and block.dtype == torch.float16:
             values = block.contiguous()
             if width != dimension or values.data_ptr() % 16:
@@ -193,13 +196,8 @@ class ScoreError:
     @classmethod
     def of(cls, centroids: HalfCentroids) -> ScoreError:
         """The bound for scores against some centroids."""
-        longest = centroids.largest_norm + centroids.largest_residual
-        of_sums = longest * (centroids.values.shape[1] * _step_error(centroids.values.device) + 2.0**-21)
-        return cls(
-            (centroids.largest_residual + of_sums) * _SLACK,
-            (longest + of_sums) * _SLACK,
-            2.0**-22 * longest**2 * _SLACK + 1e-37,
-        )
+        width, device = centroids.values.shape[1], centroids.values.device
+        return cls(*error_factors(centroids.largest_norm, centroids.largest_residual, width, device))
 
     def of_rows(self, norms: torch.Tensor, rows: HalfRows) -> torch.Tensor:
         """The bound for some rows, float32 (n,).
@@ -209,6 +207,23 @@ class ScoreError:
             rows: the same ones.
         """
         return self.of_norm * norms + self.of_residual * rows.residuals + self.constant
+
+
+def error_factors(
+    largest_norm: Bound, largest_residual: Bound, width: int, device: torch.device
+) -> tuple[Bound, Bound, Bound]:
+    """The three numbers of `ScoreError`, or those of many sets of centroids.
+
+    Args:
+        largest_norm: no centroid is longer; a number, or float32 (g,).
+        largest_residual: no rounding error of a centroid is longer; likewise.
+        width: dimensions of a product, those of padding included.
+        device: of the products.
+    """
+    longest = largest_norm + largest_residual
+    of_sums = longest * (width * _step_error(device) + 2.0**-21)
+    of_norm, of_residual = (largest_residual + of_sums) * _SLACK, (longest + of_sums) * _SLACK
+    return of_norm, of_residual, 2.0**-22 * longest**2 * _SLACK + 1e-37
 
 
 @functools.cache
