@@ -15,7 +15,8 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "curation_assets"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 KERNELS = {
-    PACKAGE / "algorithms/search/cuda" / name for name in ("kernels.py", "row_kernels.py", "row_loads.py")
+    *(PACKAGE / "algorithms/search/cuda").glob("*kernels.py"),
+    PACKAGE / "algorithms/search/cuda/row_loads.py",
 }
 MOST_FILES, MOST_LINES = 25, 400
 
@@ -42,6 +43,7 @@ ROOMS: dict[str, set[str]] = {
     "algorithms/resampling": {"algorithms/settings"},
     "algorithms/search": _BASE,
     "algorithms/kmeans": {*_BASE, "algorithms/search"},
+    "algorithms/kmeans/grouped": {*_BASE, "algorithms/search", "algorithms/kmeans"},
     "algorithms/tree": {*_BASE, "algorithms/search", "algorithms/preprocessing", "algorithms/resampling"},
     "algorithms/splitting": {*_BASE, "algorithms/kmeans", "algorithms/tree"},
     "algorithms/hierarchy": {

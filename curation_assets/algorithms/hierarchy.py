@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from curation_assets.algorithms.kmeans.fit import Checkpoints, Iteration, KMeansFit, fit_inputs
+from curation_assets.algorithms.kmeans.grouped.fits import GroupedFits
 from curation_assets.algorithms.kmeans.inputs import FitInputs
 from curation_assets.algorithms.kmeans.tiles import FitMemory
 from curation_assets.algorithms.preprocessing import PreparedRows, fit_preprocessing
@@ -143,6 +144,7 @@ class LevelFitter:
             self.fit_coarse(inputs),
             self.spec.per_coarse_cluster,
             self.fit_cluster,
+            together=self.grouped_fits,
             bucket_bytes=self.bucket_bytes,
             device=self.device,
         )
@@ -162,6 +164,18 @@ class LevelFitter:
         memory = replace(self.memory, resident_bytes=self.bucket_bytes)
         inputs = FitInputs.in_process(inside, self.metric, device=self.device, memory=memory)
         return self._kmeans(inputs, n_clusters, step=0, cluster=cluster)
+
+    @property
+    def grouped_fits(self) -> GroupedFits:
+        """`fit_cluster` of many coarse clusters at once, where that pays."""
+        return GroupedFits(
+            metric=self.metric,
+            max_iterations=self.spec.max_iterations,
+            tolerance=self.spec.tolerance,
+            n_local_trials=self.spec.n_local_trials,
+            device=self.device,
+            rng_of=self._rng_inside,
+        )
 
     def resample(self, level: Level, step: int) -> ResampledSubset:
         """The subset of resampling step `step` (1, 2, ...), from the clusters of the step before."""
@@ -209,13 +223,17 @@ class LevelFitter:
             level = replace(refitted, inertias=level.inertias + refitted.inertias)
         return level
 
+    def _rng_inside(self, cluster: int) -> np.random.Generator:
+        """Source of the seeds inside a coarse cluster."""
+        return generator(self.seed, Purpose.SPLITTING, self.level, cluster)
+
     def _kmeans(
         self, inputs: FitInputs, n_clusters: int, *, step: int, cluster: int | None = None
     ) -> KMeansFit:
         if cluster is None:
             rng = generator(self.seed, Purpose.SEEDING, self.level, step)
         else:
-            rng = generator(self.seed, Purpose.SPLITTING, self.level, cluster)
+            rng = self._rng_inside(cluster)
 
         def report(iteration: Iteration) -> None:
             # Splits are many, short, and run side by side.

@@ -1,7 +1,8 @@
 """Splits: every coarse cluster of a split level is divided into sub-clusters by a k-means of its own.
 
 Coarse clusters are split bucket by bucket, a bucket being a range of them whose rows fit a byte budget. A fit
-depends on the rows of its coarse cluster and on the cluster's number alone, so buckets change no result.
+depends on the rows of its coarse cluster and on the cluster's number alone, so buckets change no result. On CUDA the
+small fits of a bucket advance together.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import numpy as np
 import torch
 
 from curation_assets.algorithms.kmeans.fit import KMeansFit
+from curation_assets.algorithms.kmeans.grouped.fits import GroupedFits
 from curation_assets.algorithms.kmeans.inputs import FitInputs
+from curation_assets.algorithms.kmeans.tiles import TiledRows
 from curation_assets.algorithms.rows import ArrayRows, Rows
 from curation_assets.algorithms.threads import use_one_torch_thread
 from curation_assets.algorithms.tree import CoarseClusters, Level
@@ -68,7 +71,13 @@ def bucket_bounds(counts: np.ndarray, row_bytes: int, bucket_bytes: int = BUCKET
 
 
 def split_bucket(
-    rows: Rows, clusters: np.ndarray, per_cluster: int, fit: FitCluster, *, device: str = "cpu"
+    rows: Rows,
+    clusters: np.ndarray,
+    per_cluster: int,
+    fit: FitCluster,
+    *,
+    together: GroupedFits | None = None,
+    device: str = "cpu",
 ) -> SplitBucket:
     """Split the coarse clusters of one bucket.
 
@@ -77,11 +86,13 @@ def split_bucket(
         clusters: int (n,): their coarse clusters.
         per_cluster: sub-clusters of each; fewer where a coarse cluster has fewer rows.
         fit: k-means of one coarse cluster; called from several threads.
+        together: the same of several at once, for those that it chooses; None leaves all to `fit`.
         device: torch device; on 'cpu' as many small fits run at once as torch has threads.
 
     Returns:
         The sub-clusters; empty ones are dropped. Memory beside the rows: on each thread the float32 rows of one
-        coarse cluster and its fit. The only coarse cluster of a bucket is handed to `fit` without a copy.
+        coarse cluster and its fit, and on the device all rows. The only coarse cluster of a bucket is handed to `fit`
+        without a copy.
     """
     order = np.argsort(clusters, kind="stable")
     present, starts = np.unique(clusters[order], return_index=True)
@@ -92,20 +103,30 @@ def split_bucket(
         inside = rows if len(present) == 1 else ArrayRows(rows.take(mine))
         return fit(inside, min(per_cluster, len(mine)), int(present[position]))
 
+    sizes = np.bincount(np.searchsorted(present, clusters), minlength=len(present))
+    n_inside = np.minimum(sizes, per_cluster)
+    found: dict[int, KMeansFit] = {}
+    if together is not None and len(present) > 1:
+        grouped = np.flatnonzero(together.which(sizes, n_inside, rows.dimension))
+        if len(grouped):
+            tiled = TiledRows(rows, together.device)
+            chosen = [members[position] for position in grouped]
+            fits = together.fit(tiled, chosen, n_inside[grouped], present[grouped])
+            found = dict(zip(grouped.tolist(), fits, strict=True))
     # Rows times sub-clusters of each fit; times the dimension, the multiplications of a pass.
-    costs = np.bincount(np.searchsorted(present, clusters), minlength=len(present)) * per_cluster
-    fits = _run_all(split, costs * rows.dimension, device)
+    _run_others(split, found, sizes * per_cluster * rows.dimension, device)
     assignments = np.empty(len(order), dtype=np.int64)
     distances = np.empty(len(order), dtype=np.float32)
     # An empty bucket has arrays of no rows.
     centroids, of_cluster = [np.empty((0, rows.dimension), np.float32)], [np.empty(0, np.int64)]
     n_clusters = 0
-    for cluster, mine, found in zip(present, members, fits, strict=False):
-        filled = np.flatnonzero(found.sizes)
-        number = np.full(len(found.centroids), -1)
+    for position, (cluster, mine) in enumerate(zip(present, members, strict=False)):
+        inside = found[position]
+        filled = np.flatnonzero(inside.sizes)
+        number = np.full(len(inside.centroids), -1)
         number[filled] = n_clusters + np.arange(len(filled))
-        assignments[mine], distances[mine] = number[found.assignments], found.distances
-        centroids.append(found.centroids[filled])
+        assignments[mine], distances[mine] = number[inside.assignments], inside.distances
+        centroids.append(inside.centroids[filled])
         of_cluster.append(np.full(len(filled), cluster, dtype=np.int64))
         n_clusters += len(filled)
     return SplitBucket(np.concatenate(centroids), np.concatenate(of_cluster), assignments, distances)
@@ -117,12 +138,13 @@ def split_level(
     per_cluster: int,
     fit: FitCluster,
     *,
+    together: GroupedFits | None = None,
     bucket_bytes: int = BUCKET_BYTES,
     device: str = "cpu",
 ) -> Level:
     """Split all coarse clusters of rows that can be taken in any order, `bucket_bytes` of float32 at a time.
 
-    `inputs` has all its rows selected; `per_cluster`, `fit` and `device` are those of `split_bucket`.
+    `inputs` has all its rows selected; `per_cluster`, `fit`, `together` and `device` are those of `split_bucket`.
 
     Returns:
         The level: sub-clusters numbered bucket after bucket. Memory: 28 bytes a row, the centroids, and about
@@ -138,7 +160,9 @@ def split_level(
     for first, last in pairwise(bounds.tolist()):
         members = order[stops[first] : stops[last]]
         rows = ArrayRows(inputs.take(members))
-        bucket = split_bucket(rows, coarse.assignments[members], per_cluster, fit, device=device)
+        bucket = split_bucket(
+            rows, coarse.assignments[members], per_cluster, fit, together=together, device=device
+        )
         assignments[members] = n_clusters + bucket.assignments
         distances[members] = bucket.distances
         centroids.append(bucket.centroids)
@@ -148,11 +172,17 @@ def split_level(
     return Level(np.concatenate(centroids), assignments, distances, (coarse.inertias,), coarse=split_from)
 
 
-def _run_all(split: Callable[[int], KMeansFit], costs: np.ndarray, device: str) -> list[KMeansFit]:
-    """Large fits one after another with all threads, small ones side by side with one thread each."""
+def _run_others(
+    split: Callable[[int], KMeansFit], found: dict[int, KMeansFit], costs: np.ndarray, device: str
+) -> None:
+    """Make the fits that are not in `found`: large ones one after another, small ones side by side.
+
+    Large ones have all threads, small ones one each.
+    """
     n_threads = torch.get_num_threads() if device == "cpu" else 1
-    small = np.flatnonzero(costs < _ALL_THREADS_WORK).tolist() if n_threads > 1 else []
-    found = {position: split(position) for position in np.setdiff1d(np.arange(len(costs)), small).tolist()}
+    missing = np.setdiff1d(np.arange(len(costs)), list(found))
+    small = missing[costs[missing] < _ALL_THREADS_WORK].tolist() if n_threads > 1 else []
+    found.update({position: split(position) for position in np.setdiff1d(missing, small).tolist()})
     if small:
         try:
             with ThreadPoolExecutor(n_threads, initializer=use_one_torch_thread) as pool:
@@ -160,4 +190,3 @@ def _run_all(split: Callable[[int], KMeansFit], costs: np.ndarray, device: str) 
         finally:
             # The threads' setting is their own for torch's loops, but global for its BLAS.
             torch.set_num_threads(n_threads)
-    return [found[position] for position in range(len(costs))]

@@ -38,6 +38,24 @@ class SumDelta:
         ]
 
 
+def gains(squared: np.ndarray, counts: np.ndarray, metric: Metric) -> np.ndarray:
+    """By how much each cluster's own best centroid lowers the inertia below the sum of all squared lengths.
+
+    Args:
+        squared: float64 (k,): squared lengths of the sums of the clusters' rows.
+        counts: float64 (k,): weights of the rows.
+        metric: of the fit.
+
+    Returns:
+        float64 (k,).
+    """
+    # With s the sum of a cluster's rows and w their weight, sum |x - c|^2 = sum |x|^2 - gain, where gain is 2 |s| - w
+    # for the unit centroid s / |s|, and |s|^2 / w for the mean s / w.
+    if metric == "cosine":
+        return 2 * np.sqrt(squared) - counts
+    return squared / np.maximum(counts, 1)
+
+
 def merge_deltas(deltas: Sequence[SumDelta]) -> SumDelta:
     """The sum of deltas, at least one, of the same range of clusters."""
     if len(deltas) == 1:
@@ -92,12 +110,7 @@ class CentroidSums:
 
     def inertia(self) -> float:
         """Inertia of the assignments around their own best centroids, from the exact sums."""
-        # With s the sum of a cluster's rows and w their weight, sum |x - c|^2 = sum |x|^2 - gain, where gain is
-        # 2 |s| - w for the unit centroid s / |s|, and |s|^2 / w for the mean s / w.
-        if self._metric == "cosine":
-            gain = 2 * np.sqrt(self._squared) - self._counts
-        else:
-            gain = self._squared / np.maximum(self._counts, 1)
+        gain = gains(self._squared, self._counts, self._metric)
         # cumsum adds one after the other; sum would add in an order that depends on the machine.
         return max(0.0, self._squared_length - float(np.cumsum(gain)[-1]))
 

@@ -145,7 +145,7 @@ def fit_inputs(
         else:
             sums = inputs.begin(state.centroids, at_seeds=False)
         inertias, n_reassigned = list(state.inertias), state.n_reassigned
-        while len(inertias) < max_iterations and not _is_settled(inertias, n_reassigned, tolerance):
+        while len(inertias) < max_iterations and not is_settled(inertias, n_reassigned, tolerance):
             n_reassigned = inputs.step(sums)
             inertias.append(sums.inertia())
             if on_iteration:
@@ -155,7 +155,14 @@ def fit_inputs(
     return FitState(sums.centroids, tuple(inertias), n_reassigned)
 
 
-def _is_settled(inertias: list[float], n_reassigned: int, tolerance: float) -> bool:
+def is_settled(inertias: list[float], n_reassigned: int, tolerance: float) -> bool:
+    """Whether a fit ends: nothing moved in its last iteration, or the inertia fell by too small a share.
+
+    Args:
+        inertias: after each iteration so far.
+        n_reassigned: rows that changed cluster in the last one.
+        tolerance: see `fit_kmeans`.
+    """
     if not inertias:
         return False
     falls = len(inertias) < 2 or inertias[-2] - inertias[-1] > tolerance * inertias[-2]

@@ -210,7 +210,12 @@ class SplitBucketTask:
         streamed = 4 * stored.n_rows * stored.dimension > fitter.bucket_bytes
         rows = PreparedRows(stored if streamed else ArrayRows(stored.load()), self.preprocessing)
         split = split_bucket(
-            rows, of_row, fitter.spec.per_coarse_cluster, fitter.fit_cluster, device=fitter.device
+            rows,
+            of_row,
+            fitter.spec.per_coarse_cluster,
+            fitter.fit_cluster,
+            together=fitter.grouped_fits,
+            device=fitter.device,
         )
         self.runs.work.save_chunk(*bucket, SplitChunk(split.centroids, split.of_cluster))
 

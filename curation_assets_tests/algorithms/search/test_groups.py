@@ -12,6 +12,11 @@ from curation_assets.algorithms.search import groups as inside_assignment
 from curation_assets.algorithms.search.assigner import assign
 from curation_assets.algorithms.search.groups import assign_inside
 from curation_assets.algorithms.tree import CoarseClusters, LevelAssigner
+from curation_assets_tests.algorithms.search.cuda.kernels_here import (
+    device_of_kernels,
+    use_kernels,
+    use_small_searches,
+)
 
 WIDTHS = np.array([3, 0, 1, 40, 7, 7, 120, 2])
 BOUNDS = np.concatenate([[0], np.cumsum(WIDTHS)])
@@ -54,6 +59,24 @@ def test_many_small_searches_at_once_find_what_each_finds(
         np.testing.assert_array_equal(mine, theirs)
     assert not np.isin(expected[0], [1, *range(20, 30)]).any(), "a copy of a centroid won against the first"
     assert len(np.unique(expected[0])) > 60
+
+
+@pytest.mark.parametrize("longest", [1.0, 1e19])
+def test_kernels_find_what_each_search_finds(longest: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    device = device_of_kernels()
+    rows, coarse, centroids = rows_and_centroids()
+    # Few rows for the interpreter; longer ones than the kernels take are left to products.
+    rows, coarse = rows[:150], coarse[:150]
+    rows[7] *= np.float32(longest)
+    expected = one_by_one(rows, coarse, centroids)
+    use_small_searches(monkeypatch)
+    use_kernels(monkeypatch)
+    # Several batches.
+    monkeypatch.setattr(inside_assignment, "_CUDA_BYTES", 4 * 64 * 130)
+    for mine, theirs in zip(
+        assign_inside(rows, coarse, centroids, BOUNDS, metric="l2", device=device.type), expected, strict=True
+    ):
+        np.testing.assert_array_equal(mine, theirs)
 
 
 def test_centroids_may_be_memory_mapped_and_rows_come_in_any_chunks(tmp_path: Path) -> None:

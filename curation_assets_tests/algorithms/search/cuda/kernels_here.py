@@ -9,10 +9,11 @@ from importlib.metadata import version
 import pytest
 import torch
 
-from curation_assets.algorithms.search import choose, pairs
+from curation_assets.algorithms.kmeans.grouped import choice
+from curation_assets.algorithms.search import choose, groups, pairs
 from curation_assets.algorithms.search.base import SearchedRows
 from curation_assets.algorithms.search.codebook import Codebook
-from curation_assets.algorithms.search.cuda import launches, row_launches
+from curation_assets.algorithms.search.cuda import greedy_launches, grouped_launches, launches, row_launches
 from curation_assets.algorithms.search.cuda.search import CudaCentroids
 from curation_assets.algorithms.search.kind import Kind
 
@@ -33,13 +34,17 @@ def use_small_searches(monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("_PAIRS", "_SCORED_PAIRS"):
             monkeypatch.setattr(row_launches, name, 256)
         monkeypatch.setattr(launches, "_REACH_PAIRS", 256)
+        monkeypatch.setattr(grouped_launches, "TILE_ROWS", 16)
+        monkeypatch.setattr(grouped_launches, "_MOST_COLUMNS", 32)
+        monkeypatch.setattr(grouped_launches, "_DECIDED_ROWS", 64)
+        monkeypatch.setattr(greedy_launches, "_FITS", 8)
         monkeypatch.setattr(launches, "tile_for", lambda *_: SMALL_TILE)
 
 
 def use_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the implementation for CUDA serve the tensors of this process, on whatever device they are."""
-    monkeypatch.setattr(choose, "kind_of", lambda _: Kind.CUDA)
-    monkeypatch.setattr(pairs, "kind_of", lambda _: Kind.CUDA)
+    for module in (choice, choose, groups, pairs):
+        monkeypatch.setattr(module, "kind_of", lambda _: Kind.CUDA)
 
 
 def _interprets() -> bool:

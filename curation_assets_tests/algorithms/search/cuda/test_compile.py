@@ -66,6 +66,32 @@ for capability, tile in ((80, launches.TILES[2]), (90, launches.TILES[0])):
             assert ("div.rn.f64" in text) == is_compact
             assert ".ftz" not in text and ".approx" not in text and "div.full" not in text
         assert "fma" not in built[0], "summed as the CPU does"
+
+# Many searches and fits at once.
+from curation_assets.algorithms.search.cuda import greedy_kernels, grouped_kernels
+
+TYPES |= {
+    "values": "*fp16", "centroid_scales": "*fp32", "counts": "*i32", "counts_out": "*i32", "words": "*i32",
+    "tile_groups": "*i32", "row_groups": "*i32", "runs": "*i32", "trials": "*i32", "wanted": "*i32", "is_open": "*i32",
+    "tile_rows": "*i64", "row_bounds": "*i64", "centroid_bounds": "*i64", "columns": "*i64", "drawn": "*i64",
+    "drawn_out": "*i64", "last_mass": "*i64", "seeds_out": "*i64", "shares": "*fp64", "lengths": "*fp64",
+    "distances": "*fp64", "distances_out": "*fp64", "squared": "*fp64", "cumulative": "*fp64",
+    **{name: "*fp32" for name in ("of_norm", "of_residual", "constant")},
+}
+for capability, is_one_tile in ((80, True), (90, False)):
+    shape = {"IS_ONE_TILE": is_one_tile, "ROWS": 64, "COLUMNS": 128, "PIECE": 64, "STAGES": 3}
+    build(grouped_kernels.near_kernel, "*fp32", "*fp16", 4, capability, **shape)
+decided = build(grouped_kernels.decide_kernel, "*fp32", "*fp32", 1, 90, fused=False, ROWS=4)
+build(greedy_kernels.draw_kernel, "*fp32", "*fp32", 1, 90, CANDIDATES=8)
+build(
+    greedy_kernels.candidate_distances_kernel, "*fp32", "*fp32", 4, 90,
+    SAME_POINT=1e-13, CANDIDATES=8, ROWS=16, PIECE=32,
+)
+kept = build(
+    greedy_kernels.keep_kernel, "*fp32", "*fp32", 1, 90, fused=False, SAME_TOTAL=1e-12, CANDIDATES=8, FITS=1
+)
+for text in (decided, kept):
+    assert "fma" not in text, "summed as the CPU does"
 print("compiled")
 """
 

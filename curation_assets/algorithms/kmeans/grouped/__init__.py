@@ -1,0 +1,1 @@
+"""Many small k-means fits that advance together on a CUDA device."""
