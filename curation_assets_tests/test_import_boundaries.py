@@ -22,7 +22,7 @@ MOST_FILES, MOST_LINES = 25, 400
 
 _BASE = {"algorithms/settings", "algorithms/rows", "algorithms/threads", "algorithms/compiled"}
 _STORED = {"storage", "pools", "errors", "locations", "graph", "formats"}
-_STEPS = _STORED | {"engines", "encoders", "algorithms", "steps/context", "steps/soundness"}
+_STEPS = _STORED | {"devices", "engines", "encoders", "algorithms", "steps/context", "steps/soundness"}
 # A room is a folder or a module, by its path in the package; a module belongs to the longest that it lies in. A room
 # may use what it lists, and what lies inside that.
 ROOMS: dict[str, set[str]] = {
@@ -66,7 +66,8 @@ ROOMS: dict[str, set[str]] = {
         *_BASE, "algorithms/hierarchy", "algorithms/kmeans", "algorithms/search", "algorithms/splitting",
     },
     "algorithms/atlas": {*_BASE, "algorithms/neighbours", "algorithms/search"},
-    "pools": {"algorithms/settings", "errors"},
+    "devices": set(),
+    "pools": {"algorithms/settings", "devices", "errors"},
     "formats": {"pools", "errors", "locations"},
     "encoders/packages": {"pools", "errors"},
     "encoders": {"encoders/packages", "pools", "errors"},
@@ -133,7 +134,7 @@ ROOMS: dict[str, set[str]] = {
     "defs/pool_definitions": {"defs", "pools", "project"},
     "definitions": {"defs/pool_definitions", "defs/run", "pools", "project"},
     "cli": {
-        "algorithms", "defs", "demo", "encoders", "engines", "errors", "faults", "formats", "graph", "pools",
+        "algorithms", "defs", "demo", "devices", "encoders", "engines", "errors", "faults", "formats", "graph", "pools",
         "progress", "project", "report", "serving", "steps", "storage", "__init__",
     },
 }  # fmt: skip

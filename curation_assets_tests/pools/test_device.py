@@ -12,6 +12,7 @@ import torch
 
 import curation_assets
 from curation_assets.algorithms.rows import ArrayRows
+from curation_assets.devices.cuda import Cuda
 from curation_assets.encoders import build_encoder
 from curation_assets.encoders.loading import EncoderCache
 from curation_assets.errors import PoolSpecError
@@ -22,19 +23,37 @@ PACKAGE = Path(curation_assets.__file__).parent
 SETTINGS = ["encoder.device", "fit_device"]
 
 
-def test_auto_takes_cuda_where_torch_sees_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert resolve_device("auto", "fit_device") == "cuda"
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert resolve_device("auto", "fit_device") == "cpu"
+def cards(monkeypatch: pytest.MonkeyPatch, n: int, found: Cuda) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: n)
+    monkeypatch.setattr("curation_assets.devices.cuda._asked", lambda index: found)
+
+
+def test_auto_takes_cuda_where_it_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    for found, device in ((Cuda(True), "cuda"), (Cuda(False), "cpu"), (Cuda(False, "it is broken"), "cpu")):
+        cards(monkeypatch, 1, found)
+        assert resolve_device("auto", "fit_device") == device
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_a_device_that_the_machine_lacks_is_named(setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    cards(monkeypatch, 2, Cuda(True))
     assert resolve_device("cuda:1", setting) == "cuda:1"
-    with pytest.raises(PoolSpecError, match=rf"^{setting} is 'cuda:2', but torch sees 2 cuda"):
+    with pytest.raises(
+        PoolSpecError, match=rf"^{setting} is 'cuda:2', but torch sees 2 cuda device\(s\) here: choose"
+    ):
         resolve_device("cuda:2", setting)
+
+
+@pytest.mark.parametrize(("n_seen", "message"), [
+    (0, r"torch sees 0 cuda device\(s\) here \(PyTorch needs a newer driver: update it\): choose auto"),
+    (1, r"PyTorch needs a newer driver: update it; or choose auto"),
+])  # fmt: skip
+def test_a_card_that_was_asked_for_and_cannot_be_used_is_an_error(
+    n_seen: int, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cards(monkeypatch, n_seen, Cuda(False, "PyTorch needs a newer driver: update it"))
+    with pytest.raises(PoolSpecError, match=f"^fit_device is 'cuda', but {message}"):
+        resolve_device("cuda", "fit_device")
 
 
 @pytest.mark.parametrize("setting", SETTINGS)

@@ -1,0 +1,1 @@
+"""What this machine computes on: whether its NVIDIA cards can be used, and if not, why."""
