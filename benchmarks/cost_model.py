@@ -28,7 +28,9 @@ from pools_of_vectors import POOLS
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from curation_assets.algorithms import LevelSpec
-from curation_assets.algorithms.costs.device_rate import DeviceRate, gpu_rate, measure_rate
+from curation_assets.algorithms.costs.cards import CARDS
+from curation_assets.algorithms.costs.device_memory import FREE_SHARE
+from curation_assets.algorithms.costs.device_rate import DeviceRate, card_rate, measure_rate
 from curation_assets.algorithms.costs.duration import Hardware, stage_time
 from curation_assets.algorithms.costs.kmeans_cost import lloyd_iterations, moved_share
 from curation_assets.algorithms.costs.model import StageCost, Workload, plan_cost
@@ -205,11 +207,16 @@ def memory(kind: str) -> int:
 def paper() -> None:
     """The authors' pool, by the planner and by their record."""
     workload = Workload(
-        n_rows=743 * 10**6, dimension=1024, levels=PAPER_LEVELS, workers=32, memory_budget=80 * 10**9
+        n_rows=743 * 10**6,
+        dimension=1024,
+        levels=PAPER_LEVELS,
+        workers=32,
+        memory_budget=80 * 10**9,
+        device_memory=int(FREE_SHARE * CARDS["a100"].memory_bytes),
     )
     expected, most = plan_cost(workload), plan_cost(workload, at_most=True)
-    bfloat16 = Hardware(rate=gpu_rate(), devices=32, workers=32)
-    float64 = replace(bfloat16, rate=gpu_rate(A100_FLOAT64_TFLOPS, 1.0))
+    bfloat16 = Hardware(rate=card_rate(), devices=32, workers=32)
+    float64 = replace(bfloat16, rate=card_rate(tflops=A100_FLOAT64_TFLOPS, utilisation=1.0))
     print("\nA100-hours of computing for the paper's pool, 743 M x 1,024, by level")
     print(f"{'':8}{'planned':>9}{'at most':>9}{'at most, float64 at its peak':>30}{'authors':>9}")
     totals = np.zeros(4)

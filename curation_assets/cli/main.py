@@ -206,20 +206,30 @@ def validate(path: Path, rows: int | None, dim: int | None) -> None:
 @click.option("--iterations", **_INT, help="Without --pool: maximum Lloyd iterations per fit (default: 50).")
 @click.option("--fit-rows", type=Count(), help="Rows that level 1 is fitted on (default: all rows).")
 @click.option(
-    "--gpus", **_INT, help="GPUs to plan for (default: none; the speed of this machine is measured)."
+    "--gpu",
+    type=click.Choice(["a100", "h100", "h200", "l4"]),
+    help="Kind of GPU to plan for: sets speed and memory (default with --gpus: a100).",
 )
-@click.option("--tflops", **_FLOAT, help="Peak bfloat16 TFLOP/s of a GPU (default: 312, an A100).")
+@click.option(
+    "--gpus", **_INT, help="GPUs to plan for (default: none; this machine, with its GPU, is measured)."
+)
+@click.option("--tflops", **_FLOAT, help="Peak bfloat16 TFLOP/s of a GPU (default: its data sheet's).")
 @click.option(
     "--utilisation",
     metavar="X",
     type=click.FloatRange(0, 1, min_open=True),
-    help="Share of a GPU's peak that is reached (default: 0.4, an assumption).",
+    help="Share of a GPU's peak that is reached (default: as measured; 0.42 for kinds never measured).",
 )
 @click.option("--workers", **_INT, help="Processes that share the rows (default: one per GPU, or 1).")
 @click.option(
     "--memory",
     type=Bytes(),
-    help="Memory of a worker, e.g. '80 GB' (default: the pool's memory_budget; 80 GB with --gpus).",
+    help="Memory of a worker, e.g. '80 GB' (default: the pool's memory_budget; with --gpu as much as its card has).",
+)
+@click.option(
+    "--device-memory",
+    type=Bytes(),
+    help="Memory of a GPU that fits may take (default: 0.8 of what the kind has, or of what is free here).",
 )
 @click.option("--disk-gbps", default=1.0, show_default=True, **_FLOAT, help="Disk speed of a worker in GB/s.")
 @click.option(
@@ -235,7 +245,8 @@ def plan(**options: Any) -> None:
     Shows distance computations, disk, network and time of every stage, and the memory of every level. Give --pool
     to plan for a pool, or --rows and --dim to plan without one.
     """
-    from curation_assets.cli.plan import PlanOptions, show_plan
+    from curation_assets.cli.plan.output import show_plan
+    from curation_assets.cli.plan.pricing import PlanOptions
 
     show_plan(PlanOptions(**options))
 

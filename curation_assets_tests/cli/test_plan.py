@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
+from curation_assets.algorithms.costs.cards import CARDS
+from curation_assets.algorithms.costs.device_rate import DeviceRate
 from curation_assets.cli.main import cli
 from curation_assets.errors import PoolSpecError
 from curation_assets.storage.outputs import Recipe
@@ -57,9 +60,11 @@ def test_the_papers_pool_without_a_yaml() -> None:
     for stage in ("seeds", "Lloyd", "runs", "splits", "resampled fits", "re-assign", "assign"):
         assert stage in words
     assert "device-hours" in words
-    assert "312 TFLOP/s peak x 0.4 utilisation, assumed" in words
-    assert "no GPU was measured" in words
-    assert "rows read from disk in every pass" in words
+    assert (
+        "312 TFLOP/s peak of the data sheet of the NVIDIA A100 SXM 80 GB x 0.42 utilisation, assumed" in words
+    )
+    assert "fixed times of small steps are those of a processor" in words
+    assert "level 1: 53.6 GB of 64.0 GB, 47.9 GB of rows stay there" in words
     assert "not counted: embedding" in words
 
 
@@ -83,12 +88,77 @@ def test_more_gpus_and_a_faster_disk_take_less_time() -> None:
     assert disk < slow
 
 
-def test_memory_and_workers_decide_whether_rows_are_held() -> None:
-    assert plan_json(*PAPER, "--workers", "64", "--memory", "80 GB")["memory"][0]["rows_resident"]
-    assert not plan_json(*PAPER)["memory"][0]["rows_resident"]
+def test_memory_of_cards_and_their_number_decide_whether_rows_stay_there() -> None:
+    assert plan_json(*PAPER)["memory"][0]["rows_resident"]
+    few = (*PAPER[:5], "8", *PAPER[6:])
+    assert not plan_json(*few)["memory"][0]["rows_resident"]
+    assert "191.7 GB of rows read from disk and copied to it in every pass" in plan(*few)
+    assert plan_json(*few, "--device-memory", "300 GB")["memory"][0]["rows_resident"]
+    # The memory of the host is another budget, and has to be enough too.
     flat = ("--rows", "10M", "--dim", "768", "--clusters", "1M", "--gpus", "1")
     assert "MORE THAN THE BUDGET" in plan(*flat, "--memory", "4 GB")
     assert "MORE THAN THE BUDGET" not in plan(*flat, "--memory", "40 GB")
+    assert "MORE THAN THE CARD HAS FOR FITS" in plan(*flat, "--device-memory", "4 GB")
+
+
+def test_without_cards_memory_of_the_host_decides() -> None:
+    pool = ("--rows", "5M", "--dim", "64", "--clusters", "1k")
+    assert "rows held in memory" in plan(*pool, "--memory", "4 GB")
+    assert "rows read from disk in every pass" in plan(*pool, "--memory", "2 GB")
+
+
+def test_the_name_of_a_card_sets_its_speed_and_its_memory() -> None:
+    size = ("--rows", "5M", "--dim", "1024", "--clusters", "50k", "--iterations", "15")
+    found = plan_json(*size, "--gpu", "h200", "--gpus", "8")
+    assert (found["workers"], found["card"]) == (8, "NVIDIA H200")
+    assert (found["memory_budget"], found["device_memory"]) == (141 * 10**9, int(0.8 * 141e9))
+    rate = found["hardware"]["rate"]
+    assert (rate["search_flops"], rate["memory_rate"]) == (549e12, 4.8e12)
+    assert "exact passes measured on one NVIDIA H200" in plan(*size, "--gpu", "h200")
+    # One card without --gpus.
+    assert plan_json(*size, "--gpu", "l4")["hardware"]["devices"] == 1
+    times = [
+        plan_json(*size, "--gpu", card, "--disk-gbps", "50")["seconds"]
+        for card in ("h200", "h100", "a100", "l4")
+    ]
+    assert times == sorted(times)
+    own = plan_json(*size, "--gpu", "h200", "--tflops", "100", "--utilisation", "0.5")
+    assert own["hardware"]["rate"]["search_flops"] == 50e12
+
+
+def test_cards_are_those_of_the_table() -> None:
+    [option] = [option for option in cli.commands["plan"].params if option.name == "gpu"]
+    assert list(option.type.choices) == list(CARDS)  # type: ignore[attr-defined]
+
+
+def test_a_measured_fit_on_an_h200_is_met_within_a_half() -> None:
+    # 15 iterations that ran to the end took 12.1 s, seeds 9.9 s (docs/design/cuda_search.md).
+    size = ("--rows", "5M", "--dim", "1024", "--clusters", "50k", "--iterations", "15", "--steps", "0")
+    stages = {stage["stage"]: stage for stage in plan_json(*size, "--gpu", "h200")["stages"]}
+    assert stages["seeds"]["seconds"]["compute"] == pytest.approx(9.9, rel=0.2)
+    every_iteration = 15 * 5e6 * 5e4 * 2 * 1024 / 549e12
+    assert every_iteration == pytest.approx(12.1, rel=0.2)
+    assert 6 < stages["Lloyd"]["seconds"]["compute"] < every_iteration
+
+
+def test_a_card_of_this_machine_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def measured(dimension: int, device: str) -> DeviceRate:
+        asked.append((dimension, device))
+        return DeviceRate(
+            4e14, 3e14, source=f"measured just now on '{device}'", memory_rate=4e12, link_rate=5e10
+        )
+
+    monkeypatch.setattr("curation_assets.algorithms.costs.device_rate.measure_rate", measured)
+    monkeypatch.setattr("curation_assets.pools.device.resolve_device", lambda *_: "cuda")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (10 * 10**9, 80 * 10**9))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA L4")
+    words = plan("--rows", "20k", "--dim", "32")
+    assert asked == [(32, "cuda")]
+    assert "measured just now on 'cuda'; slower if other processes are running" in words
+    assert "each NVIDIA L4: 8.0 GB for fits (device_memory), its memory reads 4 TB/s, and 50 GB/s" in words
+    assert "of rows stay there" in words
 
 
 def test_embedding_counts_if_asked_for() -> None:

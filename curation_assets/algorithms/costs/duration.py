@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from curation_assets.algorithms.costs.device_rate import (
     PASS_SECONDS,
-    ROW_DISTANCES,
     SMALL_PRODUCT_SECONDS,
     STEP_SECONDS,
     DeviceRate,
@@ -42,6 +41,7 @@ class StageTime:
 
     compute: float
     disk: float
+    """Of reading and writing, or of copying what is read to the cards if that takes longer."""
     network: float
 
     @property
@@ -56,14 +56,26 @@ def stage_time(stage: StageCost, dimension: int, hardware: Hardware) -> StageTim
     per_distance = 2 * dimension / rate.search_flops
     from_scratch = stage.stage in ("assign", "re-assign")
     compute = stage.distances * (2 * dimension / rate.assign_flops if from_scratch else per_distance)
-    compute += n_fits * work.passes * stage.n_rows * ROW_DISTANCES * per_distance
+    compute += n_fits * work.passes * stage.n_rows * rate.row_seconds(dimension)
     compute += n_fits * work.small_products * SMALL_PRODUCT_SECONDS
-    fixed = n_fits * (PASS_SECONDS * work.passes + STEP_SECONDS * work.steps)
+    fixed = n_fits * (
+        PASS_SECONDS * work.passes + STEP_SECONDS * work.steps + rate.proposal_seconds * work.proposals
+    )
     if stage.stage == "splits":
         # Splits are independent; everything else waits for what came before it.
         fixed /= hardware.devices * rate.small_fits_at_once
     return StageTime(
         compute / hardware.devices + fixed,
-        (stage.read_bytes + stage.written_bytes) / (hardware.workers * hardware.disk_bytes_per_second),
+        max(_disk_seconds(stage, hardware), _link_seconds(stage, hardware)),
         stage.network_bytes / (hardware.workers * hardware.network_bytes_per_second),
     )
+
+
+def _disk_seconds(stage: StageCost, hardware: Hardware) -> float:
+    moved = stage.read_bytes + stage.written_bytes
+    return moved / (hardware.workers * hardware.disk_bytes_per_second)
+
+
+def _link_seconds(stage: StageCost, hardware: Hardware) -> float:
+    link = hardware.rate.link_rate
+    return 0.0 if link is None else stage.read_bytes / (hardware.devices * link)

@@ -36,6 +36,8 @@ class FitCost:
     """Times that every row is read from disk, where rows are not held in memory."""
     steps: int = 0
     """Seeds that are chosen one after another, by the greedy search of small fits."""
+    proposals: int = 0
+    """Proposals of seeds, by the batched search of larger fits."""
     small_products: int = 0
     """Coarse clusters that chunks of rows meet, each searched by a small product of its own."""
 
@@ -45,6 +47,7 @@ class FitCost:
             self.passes + other.passes,
             self.reads + other.reads,
             self.steps + other.steps,
+            self.proposals + other.proposals,
             self.small_products + other.small_products,
         )
 
@@ -70,7 +73,7 @@ def seeding_cost(
         return FitCost(
             n_rows * (1 + n_local_trials * (n_clusters - 1)), 1, 1 + _SEED_READS, steps=n_clusters - 1
         )
-    chosen, rounds, pairs = 1, 1, 0
+    chosen, rounds, pairs, n_proposals = 1, 1, 0, 0
     while chosen < n_clusters:
         room, share = n_clusters - chosen, _ACCEPTED_AT_FIRST if chosen == 1 else _ACCEPTED_SHARE
         most = min(MOST_PROPOSALS, PROPOSALS_PER_SEED * room)
@@ -78,8 +81,8 @@ def seeding_cost(
         accepted = min(room, math.ceil(share * proposals))
         # Each proposal up to the last seed is compared with those kept before it, half of them on average.
         pairs += math.ceil(accepted / share) * accepted // 2
-        chosen, rounds = chosen + accepted, rounds + 1
-    return FitCost(n_rows * n_clusters + pairs, rounds, rounds + _SEED_READS)
+        chosen, rounds, n_proposals = chosen + accepted, rounds + 1, n_proposals + proposals
+    return FitCost(n_rows * n_clusters + pairs, rounds, rounds + _SEED_READS, proposals=n_proposals)
 
 
 def lloyd_iterations(n_rows: int, n_clusters: int, max_iterations: int) -> int:

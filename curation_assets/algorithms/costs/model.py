@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Literal
 
+from curation_assets.algorithms.costs.device_memory import DeviceFit, device_fit
 from curation_assets.algorithms.costs.kmeans_cost import (
     FitCost,
     inside_assignment_cost,
@@ -49,6 +50,10 @@ class Workload:
     """Processes that share the rows of every fit, each with a part of its own."""
     memory_budget: int = DEFAULT_MEMORY_BUDGET
     """Bytes of each of them."""
+    device_memory: int | None = None
+    """Bytes of a card that the fits of a worker may take; None fits on processors."""
+    is_centred: bool = False
+    """Whether the pool's mean is taken away."""
 
     def __post_init__(self) -> None:
         for name, value in (
@@ -111,13 +116,17 @@ class LevelMemory:
     fixed_bytes: int
     """Beside the rows; more than the budget if that is too small."""
     rows_bytes: int
-    """Of rows held as float32: all, a resampled subset, a bucket of a split, or none."""
+    """In memory of the host, of rows held as float32: all, a resampled subset, a bucket of a split, or none."""
     rows_resident: bool
-    """Whether all its rows are held, instead of being read in every pass."""
+    """Whether all its rows are held, on its card if it has one, instead of being read in every pass."""
+    subset_resident: bool = False
+    """Whether a resampled subset is."""
+    card: DeviceFit | None = None
+    """What the fit takes on its card; None without one."""
 
     @property
     def total_bytes(self) -> int:
-        """At the peak."""
+        """Of the host, at the peak."""
         return self.fixed_bytes + self.rows_bytes
 
 
@@ -185,15 +194,44 @@ def level_memory(workload: Workload, level: int) -> LevelMemory:
     part = -(-n_inputs // workload.workers)
     fixed = fixed_bytes(part, workload.dimension, spec, chunk, is_shared=workload.workers > 1)
     room = max(0, budget - fixed)
-    rows = row_bytes * part if row_bytes * part <= room else 0
-    resident = rows > 0
+    card = _on_card(workload, level, part)
+    n_subset = -(-_distinct_resampled(spec, n_inputs) // workload.workers) if spec.steps_at(level) else 0
+    if card is None:
+        rows = row_bytes * part if row_bytes * part <= room else 0
+        resident, subset = rows > 0, row_bytes * n_subset
+        subset_resident = 0 < subset <= room - rows
+        rows += subset if subset_resident else 0
+    else:
+        # Rows that stay stay on the card; the others pass through the host in chunks.
+        rows, resident = 0, card.is_resident
+        subset = card.rows_bytes // part * n_subset
+        subset_resident = 0 < subset <= card.budget - card.total_bytes
     if spec.n_coarse_clusters:
         # A bucket as float16 and float32, after the coarse fit has released its rows.
         rows = max(rows, 2 * bucket_bytes(FitMemory(room, chunk)))
-    elif spec.steps_at(level):
-        subset = row_bytes * -(-_distinct_resampled(spec, n_inputs) // workload.workers)
-        rows += subset if rows + subset <= room else 0
-    return LevelMemory(level=level, fixed_bytes=fixed, rows_bytes=rows, rows_resident=resident)
+    return LevelMemory(
+        level=level,
+        fixed_bytes=fixed,
+        rows_bytes=rows,
+        rows_resident=resident,
+        subset_resident=subset_resident,
+        card=card,
+    )
+
+
+def _on_card(workload: Workload, level: int, n_rows: int) -> DeviceFit | None:
+    """What a worker's part of the rows takes on its card; None without one."""
+    if workload.device_memory is None:
+        return None
+    spec = workload.levels[level - 1]
+    return device_fit(
+        workload.device_memory,
+        n_rows,
+        workload.dimension,
+        spec.n_coarse_clusters or spec.n_clusters,
+        is_centred=workload.is_centred,
+        is_level_1=level == 1,
+    )
 
 
 def disk_cost(workload: Workload) -> DiskCost:
@@ -247,7 +285,7 @@ class _LevelStages:
             return
         subset = _distinct_resampled(self.spec, n)
         seeds, lloyd = self._fit(subset, k)
-        held = self.memory.rows_bytes > 0
+        held = self.memory.rows_resident or self.memory.subset_resident
         # Held rows are loaded once in each of the two steps of the graph that resample.
         read = (
             2 * n * self._row_bytes

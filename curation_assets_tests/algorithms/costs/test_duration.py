@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from curation_assets.algorithms.costs.device_rate import (
+    CARD_PROPOSAL_SECONDS,
     PASS_SECONDS,
     ROW_DISTANCES,
+    ROW_READINGS,
     SMALL_PRODUCT_SECONDS,
     STEP_SECONDS,
     DeviceRate,
@@ -28,7 +32,7 @@ def cost(stage: Stage, n_fits: int = 1, network: int = 0) -> StageCost:
         n_rows=1000,
         n_clusters=100,
         n_fits=n_fits,
-        work=FitCost(10**6, passes=4, steps=3, small_products=5),
+        work=FitCost(10**6, passes=4, steps=3, proposals=7, small_products=5),
         read_bytes=3 * 10**9,
         written_bytes=10**9,
         network_bytes=network,
@@ -48,6 +52,17 @@ def test_computing_is_distances_rows_and_small_steps() -> None:
     # Two devices halve all but the steps that wait for each other.
     halved = stage_time(cost("Lloyd"), D, Hardware(rate=RATE, devices=2))
     assert halved.compute == pytest.approx((0.1 + rows + small) / 2 + fixed)
+
+
+def test_a_card_reads_rows_from_its_memory_and_waits_for_proposals() -> None:
+    card = Hardware(rate=replace(RATE, memory_rate=1e6, link_rate=1e7))
+    rows = 4 * 1000 * ROW_READINGS * 2 * D / 1e6
+    fixed = 4 * PASS_SECONDS + 3 * STEP_SECONDS + 7 * CARD_PROPOSAL_SECONDS
+    time = stage_time(cost("Lloyd"), D, card)
+    assert time.compute == pytest.approx(0.1 + rows + 5 * SMALL_PRODUCT_SECONDS + fixed)
+    # 3 GB at 10 MB/s to the card take longer than 4 GB at 1 GB/s of the disk.
+    assert time.disk == pytest.approx(300.0)
+    assert stage_time(cost("Lloyd"), D, replace(card, devices=100)).disk == 4.0
 
 
 def test_splits_share_their_small_steps() -> None:

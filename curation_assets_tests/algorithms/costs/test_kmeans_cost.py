@@ -37,8 +37,8 @@ class Products(TorchDispatchMode):
 
 
 def test_costs_add_up() -> None:
-    total = FitCost(5, 1, 2, steps=3) + FitCost(7, 1, 1, small_products=4)
-    assert total == FitCost(12, 2, 3, 3, 4)
+    total = FitCost(5, 1, 2, steps=3) + FitCost(7, 1, 1, proposals=6, small_products=4)
+    assert total == FitCost(12, 2, 3, 3, 6, 4)
 
 
 def test_greedy_seeds_compare_every_row_with_every_candidate() -> None:
@@ -65,6 +65,7 @@ def test_planned_reads_are_those_of_a_search_that_streams() -> None:
 def test_batched_seeds_compare_every_row_with_every_seed_once() -> None:
     # One seed; 4 x 9 missing ones = 36 proposals, of which the first 18 give the 9: half of them are accepted.
     cost = seeding_cost(1000, 10, 8, n_local_trials=1)
+    assert cost.proposals == 36
     assert cost.distances == 1000 * 10 + 18 * 9 // 2
     assert (cost.passes, cost.reads, cost.steps) == (2, 3, 0)
     # 256 proposals and 128 seeds; 4 x 129 = 516 proposals, 0.8 of which are 413; 4 x 58 = 232, enough for 58.

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation_assets.algorithms import LevelSpec
+from curation_assets.algorithms.costs.device_memory import device_fit
 from curation_assets.algorithms.costs.kmeans_cost import lloyd_cost, seeding_cost
 from curation_assets.algorithms.costs.model import StageCost, Workload, level_memory, plan_cost
 
@@ -84,6 +85,39 @@ def test_rows_that_are_not_held_are_read_in_every_pass() -> None:
     assert streamed[1, "Lloyd"].read_bytes == 52 * row_bytes
     assert streamed[1, "re-assign"].read_bytes == 2 * row_bytes
     assert streamed[1, "assign"].read_bytes == held[1, "assign"].read_bytes == row_bytes
+
+
+def test_rows_stay_on_a_card_that_has_room_and_take_no_memory_of_the_host() -> None:
+    spec = LevelSpec(n_clusters=5000, resampling_steps=1)
+    workload = Workload(n_rows=5 * 10**6, dimension=384, levels=[spec], device_memory=20 * 10**9)
+    memory = level_memory(workload, 1)
+    expected = device_fit(20 * 10**9, 5 * 10**6, 384, 5000)
+    assert memory.card == expected
+    assert expected.is_resident
+    assert (memory.rows_resident, memory.subset_resident, memory.rows_bytes) == (True, True, 0)
+    assert memory.fixed_bytes == level_memory(replace(workload, device_memory=None), 1).fixed_bytes
+    held = stages(workload, at_most=True)
+    assert held[1, "Lloyd"].read_bytes == 0
+    # A mean that is taken away keeps a second copy of every row.
+    centred = level_memory(replace(workload, is_centred=True), 1).card
+    assert centred is not None
+    assert centred.rows_bytes > 1.9 * expected.rows_bytes
+    # Each of four cards holds a quarter of the rows.
+    shared = level_memory(replace(workload, workers=4), 1).card
+    assert shared is not None
+    assert shared.rows_bytes == expected.rows_bytes // 4
+
+
+def test_rows_beyond_a_card_are_read_in_every_pass_even_if_the_host_had_room() -> None:
+    spec = LevelSpec(n_clusters=5000, resampling_steps=1)
+    workload = Workload(
+        n_rows=5 * 10**6, dimension=384, levels=[spec], device_memory=3 * 10**9, memory_budget=100 * 10**9
+    )
+    memory = level_memory(workload, 1)
+    assert memory.card is not None
+    assert memory.card.fits
+    assert (memory.rows_resident, memory.rows_bytes) == (False, 0)
+    assert stages(workload, at_most=True)[1, "Lloyd"].read_bytes == 52 * 2 * 384 * 5 * 10**6
 
 
 def test_workers_send_sums_and_get_centroids_in_every_iteration() -> None:
