@@ -80,6 +80,10 @@ class Project:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(yaml.safe_dump(settings, sort_keys=False))
 
+    def settings(self) -> dict[str, Any]:
+        """What the pool's YAML says."""
+        return dict(yaml.safe_load((self.folder / "pools" / "emoji.yaml").read_text()))
+
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """A command line as a process of its own, for tests that kill it."""
         return subprocess.Popen(

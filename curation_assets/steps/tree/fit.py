@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, cast
 
+from curation_assets.devices.cuda import described
 from curation_assets.engines import Engine, LocalEngine
 from curation_assets.errors import PoolSpecError
 from curation_assets.graph.levels import level_specs, why_dropped
@@ -179,7 +180,9 @@ class LevelFit:
         with named_card(fitter.device, self.spec.device_memory):
             yield replace(fitter, checkpoints=lambda step: cast("Checkpoints", work.states(step))), work
         writer.when_stored(work.remove)
-        if not self.engine.is_local:
+        if self.engine.is_local:
+            writer.summary["device"] = described(fitter.device, self.spec.fit_device)
+        else:
             writer.summary["engine"] = self.engine.describe()
 
     def _recipe(self, kind: str, inputs: Rows, fitter: LevelFitter) -> str:
