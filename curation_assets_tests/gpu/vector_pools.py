@@ -12,7 +12,11 @@ import pytest
 
 from curation_assets.algorithms.search import choose, pairs
 from curation_assets.algorithms.search.kind import Kind
-from curation_assets_tests.projects import Project, copy_project
+from curation_assets.cli.runner import open_runner
+from curation_assets.graph.freshness import Forced
+from curation_assets.graph.relations import ancestors, descendants, fit_steps
+from curation_assets.storage.outputs import timestamp
+from curation_assets_tests.projects import Project, copy_project, environment_of
 
 N_SHARDS, ROWS, DIMENSION = 3, 240, 40
 FITTED = ("level_1_clusters", "level_2_clusters", "selection")
@@ -80,10 +84,16 @@ def settings_of(kind: str, device: str, **changes: Any) -> dict[str, Any]:
     }
 
 
-def curate(project: Project, *options: str) -> None:
-    """Bring the pool up to date; `--from STEP` makes that step and what follows again."""
-    code, output = project.run("run", "--pool", "emoji", *options)
-    assert code == 0, output
+def curate(project: Project, again: bool = False) -> None:
+    """Bring the pool up to date, up to its selection, by runs of Dagster; with `again` all fits are made anew."""
+    with environment_of(project.environment), open_runner("emoji") as runner:
+        steps = runner.driver.steps
+        wanted = [*ancestors(steps, "tree"), *ancestors(steps, "selection")]
+        runner.sync_shards()
+        if again:
+            anew = set(descendants(steps, fit_steps(steps)[0])).intersection(wanted)
+            runner.driver.forced = Forced(frozenset(anew), timestamp())
+        assert runner.bring_up_to_date(wanted)
 
 
 def fitted_again(project: Project, folder: Path, device: str, monkeypatch: pytest.MonkeyPatch) -> Project:
@@ -101,7 +111,7 @@ def fitted_again(project: Project, folder: Path, device: str, monkeypatch: pytes
             monkeypatch.setattr(module, "kind_of", lambda _: Kind.PLAIN)
     else:
         copy.write_pool({**copy.settings(), "fit_device": device})
-    curate(copy, "--from", "level_1")
+    curate(copy, again=True)
     return copy
 
 
