@@ -94,8 +94,8 @@ test-cluster: setup ## Test runs and steps as Ray jobs, through dagster-ray
 	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS),cluster]'
 	$(BIN)/python -m pytest -m cluster curation_assets_tests/cluster
 
-test-gpu: setup ## Test the Triton kernels, and fits with them, on this machine's CUDA card
-	$(BIN)/python -m pytest -m 'gpu or kernel' curation_assets_tests/algorithms/search
+test-gpu: setup ## Test kernels, fits, encoders and whole pools on this machine's CUDA card; fails without one
+	$(BIN)/python -m pytest -m 'gpu or kernel'
 
 fuzz: setup ## Read 100,000 odd and damaged files (INPUTS=500000; FIRST=200 goes on from another round)
 	CURATION_FUZZ_INPUTS=$(or $(INPUTS),100000) CURATION_FUZZ_FIRST=$(or $(FIRST),1) \

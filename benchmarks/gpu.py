@@ -1,30 +1,25 @@
-"""Exact searches and fits on a CUDA card: against bare products, the plain search, flash-kmeans and the CPU.
+"""Exact searches and fits on a CUDA card: against bare products, the plain search, other libraries and the CPU.
 
-    .venv/bin/pip install flash-kmeans && .venv/bin/python benchmarks/gpu.py
+    .venv/bin/pip install 'flash-kmeans>=0.3' faiss-gpu-cu12 && .venv/bin/python benchmarks/gpu.py --parts all
 
-TFLOP/s count 2 n k d. 'open' is the share of rows that distances in float64 decided.
+Libraries that are not installed are left out. TFLOP/s count 2 n k d. 'open' is the share of rows that distances in
+float64 decided. Without `--parts` all but `level1` is measured, which takes minutes; with `--device cpu` the parts that
+need no kernels run on the processor, to try the script.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 
-import numpy as np
 import torch
+from gpu_fits import fits_like_the_cpu, hierarchies, level_1, split_level, streaming
+from gpu_others import compare_fits, faiss_assignment, flash_assignment
+from gpu_pools import POOL_NAMES, ROWS_AT_ONCE, pool, print_table, seconds
 from machine import describe_machine
-from pools_of_vectors import POOLS
 
-from curation_assets.algorithms import LevelSpec, fit_hierarchy
-from curation_assets.algorithms.kmeans.fit import fit_kmeans
-from curation_assets.algorithms.kmeans.tiles import TiledRows
-from curation_assets.algorithms.preprocessing import PreparedRows, fit_preprocessing
-from curation_assets.algorithms.rows import ArrayRows
 from curation_assets.algorithms.search.base import NearestCentroids, SearchedRows
 from curation_assets.algorithms.search.codebook import Codebook
 from curation_assets.algorithms.search.cuda import launches, row_launches
@@ -33,26 +28,9 @@ from curation_assets.algorithms.search.cuda.search import CudaCentroids, Decided
 from curation_assets.algorithms.search.cuda.sums import add_rows
 from curation_assets.algorithms.search.plain.search import PlainCentroids
 
-ROWS_AT_ONCE = 16_384
 CHECKED_ROWS = 256
-
-
-def pool(name: str, n: int, dimension: int) -> torch.Tensor:
-    """The pools of `pools_of_vectors`, made on the card and stored as float16 (n, d)."""
-    generator = torch.Generator("cuda").manual_seed(0)
-    n_concepts, noise = {"clustered": (300, 0.8), "tight": (1000, 0.4), "uneven": (1000, 0.7)}[name]
-    spectrum = torch.ones(dimension, device="cuda")
-    if name == "uneven":
-        spectrum = (1 + torch.arange(dimension, device="cuda")) ** -0.7
-    concepts = torch.randn(n_concepts, dimension, device="cuda", generator=generator) * spectrum
-    shares = 1 / torch.arange(1, n_concepts + 1, device="cuda") ** (0.8 if name == "uneven" else 1.0)
-    chosen = torch.multinomial(shares, n, replacement=True, generator=generator)
-    rows = torch.empty(n, dimension, dtype=torch.float16, device="cuda")
-    for start in range(0, n, ROWS_AT_ONCE):
-        block = concepts[chosen[start : start + ROWS_AT_ONCE]]
-        block += noise * torch.randn(block.shape, device="cuda", generator=generator) * spectrum
-        rows[start : start + ROWS_AT_ONCE] = torch.nn.functional.normalize(block, dim=1)
-    return rows
+PARTS = ("fits", "hierarchies", "small", "passes", "sums", "others", "split", "streaming", "level1")
+NEED_KERNELS = ("small", "passes", "sums")
 
 
 def searched(block: torch.Tensor) -> SearchedRows:
@@ -71,19 +49,6 @@ def means_of(rows: SearchedRows, k: int) -> torch.Tensor:
     return torch.where(counts > 0, sums / counts.clamp(min=1), seeds.double()).float()
 
 
-def seconds(function: Callable[[], object], repeats: int = 3) -> float:
-    """The median of some runs, after one that does not count."""
-    function()
-    runs = []
-    for _ in range(repeats):
-        torch.cuda.synchronize()
-        began = time.perf_counter()
-        function()
-        torch.cuda.synchronize()
-        runs.append(time.perf_counter() - began)
-    return statistics.median(runs)
-
-
 def bare_product(rows: torch.Tensor, centroids: torch.Tensor) -> float:
     """Seconds of the float16 products of all rows with all centroids, written to memory a block at a time."""
     right = centroids.half()
@@ -95,21 +60,6 @@ def bare_product(rows: torch.Tensor, centroids: torch.Tensor) -> float:
             torch.mm(block, right.T, out=scores[: len(block)])
 
     return seconds(multiply)
-
-
-def of_flash_kmeans(rows: torch.Tensor, centroids: torch.Tensor) -> float | None:
-    """Seconds of its assignment, which is not exact; None where it does not run."""
-    try:
-        from flash_kmeans.assign_euclid_triton import euclid_assign_triton
-    except ImportError:
-        return None
-    batch, half = rows[None], centroids.half()[None]
-    lengths = rows.float().square().sum(dim=1)[None]
-    try:
-        return seconds(lambda: euclid_assign_triton(batch, half, lengths))
-    except Exception as error:  # Triton reports missing resources in many ways
-        print(f"flash-kmeans: {type(error).__name__} {str(error)[:120]}")
-        return None
 
 
 def is_exact(rows: SearchedRows, centroids: torch.Tensor, column: torch.Tensor) -> bool:
@@ -150,8 +100,8 @@ class Shape:
 
 
 def passes(shapes: list[Shape]) -> None:
-    """Print a table of exact passes over resident rows."""
-    print("pool       d      k       kernel  exact  open    product  flash  ms      waits  right")
+    """Print exact passes over resident rows beside the kernel, a bare product and assignments that are not exact."""
+    lines = []
     for shape in shapes:
         block = pool(shape.pool, shape.n_rows, shape.dimension)
         rows = searched(block)
@@ -163,20 +113,36 @@ def passes(shapes: list[Shape]) -> None:
         of_kernel = seconds(lambda: launches.best_two(view, half, None, tile))  # noqa: B023
         taken = seconds(lambda: search.best(rows))  # noqa: B023
         found, waits = waits_of(search, rows)
-        print(
-            f"{shape.pool:10} {shape.dimension:<6} {shape.k:<7,} {shape.rate(of_kernel):7} {shape.rate(taken):6} "
-            f"{float(found.is_open.double().mean()):<7.2%} {shape.rate(bare_product(block, centroids)):8} "
-            f"{shape.rate(of_flash_kmeans(block, centroids)):6} {1e3 * taken:<7.1f} {waits:<6} "
-            f"{is_exact(rows, centroids, found.column)}",
-            flush=True,
+        lines.append(
+            (
+                shape.pool,
+                shape.dimension,
+                f"{shape.k:,}",
+                shape.rate(taken),
+                shape.rate(of_kernel),
+                shape.rate(bare_product(block, centroids)),
+                shape.rate(flash_assignment(block, centroids)),
+                shape.rate(faiss_assignment(block, centroids, is_half=False)),
+                shape.rate(faiss_assignment(block, centroids, is_half=True)),
+                f"{float(found.is_open.double().mean()):.1%}",
+                f"{1e3 * taken:.1f}",
+                waits,
+                is_exact(rows, centroids, found.column),
+            )
         )
+    print_table(
+        f"Passes over {shapes[0].n_rows:,} resident rows, TFLOP/s",
+        (
+            "pool", "d", "k", "exact", "kernel alone", "bare float16 product", "flash-kmeans", "faiss float32",
+            "faiss float16", "open", "ms", "waits", "right",
+        ),
+        lines,
+    )  # fmt: skip
 
 
 def small_searches(dimension: int = 384) -> None:
     """Print where the plain search is faster: rows and centroids of the fits of a split level."""
-    print(
-        f"\nmilliseconds of a search, new centroids included, d = {dimension}\nn       k      kernels  plain"
-    )
+    lines = []
     for n, k in (
         (500, 50),
         (1000, 100),
@@ -197,11 +163,16 @@ def small_searches(dimension: int = 384) -> None:
 
             return 1e3 * seconds(run, 20)
 
-        print(f"{n:<7,} {k:<6,} {tiled(CudaCentroids):<8.2f} {tiled(PlainCentroids):.2f}", flush=True)
+        lines.append((f"{n:,}", f"{k:,}", f"{tiled(CudaCentroids):.2f}", f"{tiled(PlainCentroids):.2f}"))
+    print_table(
+        f"Small searches, new centroids included, d = {dimension}",
+        ("rows", "centroids", "kernels, ms", "plain, ms"),
+        lines,
+    )
 
 
-def sums(n: int, dimension: int, k: int) -> None:
-    """Print seconds of cluster sums by the kernel, and by `index_add_` of float64 copies."""
+def sums(n: int, dimension: int, k: int) -> tuple[object, ...]:
+    """A line with the time of cluster sums by the kernel, and by `index_add_` of float64 copies."""
     rows = searched(pool("clustered", n, dimension))
     clusters = CudaCentroids(Codebook.of(means_of(rows, k))).best(rows).column
     first, second = (torch.zeros(k, dimension, dtype=torch.float64, device="cuda") for _ in range(2))
@@ -217,110 +188,61 @@ def sums(n: int, dimension: int, k: int) -> None:
         add_rows(rows.block, None, clusters, None, second)
 
     of_index, of_runs = seconds(by_index), seconds(by_runs)
-    print(
-        f"sums, d = {dimension}, k = {k:,}: index_add_ {1e3 * of_index:.2f} ms, kernel {1e3 * of_runs:.2f} ms, "
-        f"equal bytes: {torch.equal(first, second)}"
-    )
+    return dimension, f"{k:,}", f"{1e3 * of_index:.2f}", f"{1e3 * of_runs:.2f}", torch.equal(first, second)
 
 
-def fits_like_the_cpu(n: int = 20_000, dimension: int = 384, k: int = 500) -> None:
-    """Print seconds of whole fits on both devices, and whether the results have the same bytes."""
-    print(f"\nfits of {n:,} x {dimension}, k = {k:,}")
-    for name, make in POOLS.items():
-        x = make(n, dimension).astype(np.float16)
-        for metric in ("cosine", "l2"):
-            rows = ArrayRows(x)
-            prepared = PreparedRows(rows, fit_preprocessing(rows, metric=metric, centring=False))
-            fits, taken = {}, {}
-            for device in ("cuda", "cpu", "cuda"):
-                began, rng = time.perf_counter(), np.random.default_rng(0)
-                fits[device] = fit_kmeans(prepared, k, metric=metric, rng=rng, device=device)
-                taken[device] = time.perf_counter() - began
-            cpu, cuda = fits["cpu"], fits["cuda"]
-            same = {
-                "labels": np.array_equal(cpu.assignments, cuda.assignments),
-                "distances": np.array_equal(cpu.distances, cuda.distances),
-                "centroid bytes": cpu.centroids.tobytes() == cuda.centroids.tobytes(),
-                "inertias": cpu.inertias == cuda.inertias,
-            }
-            print(
-                f"{name} {metric}: cpu {taken['cpu']:.2f} s, cuda {taken['cuda']:.2f} s, "
-                f"{len(cpu.inertias)} iterations; same {', '.join(key for key in same if same[key])}"
-                f"; different {', '.join(key for key in same if not same[key]) or 'nothing'}",
-                flush=True,
-            )
-
-
-def hierarchies(n: int = 20_000, dimension: int = 384) -> None:
-    """Print seconds of two hierarchies on both devices, and whether the centroids have the same bytes."""
-    x = POOLS["clustered"](n, dimension).astype(np.float16)
-    two = [LevelSpec(n_clusters=2000, resampling_steps=2), LevelSpec(n_clusters=200, resampling_steps=2)]
-    for name, levels in (
-        ("2,000 and 200", two),
-        ("2,000 in 20 parts", [LevelSpec(n_clusters=2000, n_coarse_clusters=20)]),
-    ):
-        trees, taken = {}, {}
-        for device in ("cuda", "cpu", "cuda"):
-            began = time.perf_counter()
-            trees[device] = fit_hierarchy(x, levels, metric="cosine", seed=0, device=device)
-            taken[device] = time.perf_counter() - began
-        pairs = zip(trees["cpu"].levels, trees["cuda"].levels, strict=True)
-        same = all(a.centroids.tobytes() == b.centroids.tobytes() for a, b in pairs)
-        print(
-            f"hierarchy {name}: cpu {taken['cpu']:.2f} s, cuda {taken['cuda']:.2f} s, same centroid bytes {same}"
-        )
-
-
-def large_fit(n: int, dimension: int, k: int, n_iterations: int = 4) -> None:
-    """Print seconds of the stages of a fit with resident rows."""
-    rows = ArrayRows(pool("clustered", n, dimension).cpu().numpy())
-    prepared = PreparedRows(rows, fit_preprocessing(rows, metric="l2", centring=False))
-    torch.cuda.empty_cache()
-    torch.cuda.reset_peak_memory_stats()
-    began = time.perf_counter()
-    tiled = TiledRows(prepared, "cuda", resident_bytes=40 * 2**30)
-    torch.cuda.synchronize()
-    marks = [time.perf_counter()]
-    fit_kmeans(
-        tiled, k, metric="l2", rng=np.random.default_rng(0), max_iterations=n_iterations, tolerance=0,
-        device="cuda", on_iteration=lambda _: marks.append(time.perf_counter()),
-    )  # fmt: skip
-    ends, shape = time.perf_counter(), Shape("clustered", n, dimension, k)
-    later = [after - before for before, after in pairwise(marks[1:])]
-    print(
-        f"\nfit of {n:,} x {dimension}, k = {k:,}: reading {marks[0] - began:.1f} s; seeds and first iteration "
-        f"{marks[1] - marks[0]:.2f} s; later iterations {', '.join(f'{taken:.3f}' for taken in later)} s "
-        f"({', '.join(shape.rate(taken) for taken in later)} TFLOP/s); distances {ends - marks[-1]:.2f} s; "
-        f"peak {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB",
-        flush=True,
-    )
-
-
-def main() -> None:  # noqa: D103 - see the module
+def main(arguments: list[str] | None = None) -> None:  # noqa: D103 - see the module
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--parts", nargs="*", choices=[*PARTS, "all"], default=list(PARTS[:-1]))
+    parser.add_argument("--device", default="cuda")
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--dimensions", type=int, nargs="*", default=[384, 768, 1024])
     parser.add_argument("--clusters", type=int, nargs="*", default=[4096, 16_384, 50_000])
-    parser.add_argument("--pools", nargs="*", default=["clustered", "tight", "uneven"])
-    chosen = parser.parse_args()
-    print(torch.cuda.get_device_name(), describe_machine("torch", "triton", "flash-kmeans"), sep="\n")
-    fits_like_the_cpu()
-    hierarchies()
-    large_fit(chosen.rows, 768, 10_000)
-    small_searches()
-    passes(
-        [
-            Shape(name, chosen.rows, dimension, k)
-            for name in chosen.pools
-            for dimension in chosen.dimensions
-            for k in chosen.clusters
-        ]
+    parser.add_argument("--pools", nargs="*", choices=POOL_NAMES, default=list(POOL_NAMES))
+    parser.add_argument("--fit-rows", type=int, default=20_000, help="rows of fits on both devices")
+    parser.add_argument("--coarse", type=int, default=2000, help="small fits of the split level")
+    parser.add_argument(
+        "--level-1", type=int, nargs=3, metavar=("N", "D", "K"), default=[5_000_000, 1024, 50_000]
     )
-    for dimension in chosen.dimensions[-2:]:
-        for k in chosen.clusters:
-            sums(chosen.rows, dimension, k)
+    parser.add_argument("--steps", type=int, default=10, help="resampling steps of level 1")
+    parser.add_argument("--iterations", type=int, default=15, help="most iterations of level 1")
+    parser.add_argument(
+        "--room", type=float, help="GB that rows of level 1 may take (default: 0.8 of what is free)"
+    )
+    chosen = parser.parse_args(arguments)
+    device, n, small, wide = chosen.device, chosen.rows, chosen.fit_rows, chosen.dimensions[-1]
+    parts = set(PARTS if "all" in chosen.parts else chosen.parts)
+    if device == "cpu":
+        parts -= set(NEED_KERNELS)
+    where = "the processor" if device == "cpu" else torch.cuda.get_device_name(device)
+    print(where, describe_machine("torch", "triton", "flash-kmeans", "faiss-cpu", "faiss-gpu-cu12"), sep="\n")
+    shapes = [
+        Shape(name, n, d, k) for name in chosen.pools for d in chosen.dimensions for k in chosen.clusters
+    ]
+    run: dict[str, Callable[[], None]] = {
+        "fits": lambda: fits_like_the_cpu(device, small, chosen.dimensions[0], max(2, small // 40)),
+        "hierarchies": lambda: hierarchies(device, small, chosen.dimensions[0], max(20, small // 10)),
+        "small": small_searches,
+        "passes": lambda: passes(shapes),
+        "sums": lambda: print_table(
+            f"Sums of {n:,} rows",
+            ("d", "k", "index_add_, ms", "kernel, ms", "same bytes"),
+            [sums(n, d, k) for d in chosen.dimensions[-2:] for k in chosen.clusters],
+        ),
+        "others": lambda: (
+            [compare_fits(n, d, chosen.clusters[0], 10, device) for d in chosen.dimensions[-2:]] and None
+        ),
+        "split": lambda: split_level(device, 10 * small, chosen.dimensions[0], chosen.coarse, 20),
+        "streaming": lambda: streaming(device, n, wide, chosen.clusters[-1]),
+        "level1": lambda: level_1(
+            device, *chosen.level_1, chosen.steps, chosen.iterations, chosen.room and int(chosen.room * 1e9)
+        ),
+    }
+    for part in PARTS:
+        if part in parts:
+            run[part]()
 
 
 if __name__ == "__main__":

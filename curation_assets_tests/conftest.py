@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.metadata import version
 
 # One thread, as in the processes that tests start: embeddings depend on it in their last bits, and xdist has a worker
 # for each core. torch and numba read it when they are imported.
@@ -29,10 +30,54 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name not in LONG_FILES)
 
 
+def is_for_the_card(config: pytest.Config) -> bool:
+    """Whether this is `make test-gpu`."""
+    return "gpu or kernel" in config.getoption("markexpr")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     # Triton reads it when it is imported. With `make test-gpu` the kernels run on the card instead.
-    if "gpu or kernel" not in config.getoption("markexpr"):
+    if not is_for_the_card(config):
         os.environ["TRITON_INTERPRET"] = "1"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu"):
+        from curation_assets.devices.cuda import cuda
+
+        if not (found := cuda()).works:
+            pytest.skip(found.fault or "needs a CUDA card")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail `make test-gpu` where every test was skipped, as on a machine without a card."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    ran = reporter is None or any(reporter.stats.get(outcome) for outcome in ("passed", "failed", "error"))
+    if is_for_the_card(session.config) and not session.config.option.collectonly and not ran:
+        session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Name the card that tests ran on, or why none was there."""
+    if is_for_the_card(config):
+        terminalreporter.write_line(card_line())
+
+
+def card_line() -> str:
+    """The card and the versions that decide what it does."""
+    import torch
+
+    from curation_assets.devices.cuda import cuda
+    from curation_assets.devices.driver import ask_driver
+
+    found, driver = cuda(), ask_driver()
+    if not found.works:
+        return f"no test ran on a card: {found.fault or 'this machine has none'}"
+    names = ", ".join(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count()))
+    newest = "" if driver is None else f", driver for CUDA {'.'.join(map(str, driver.newest_cuda))}"
+    return (
+        f"{names}; torch {torch.__version__}, CUDA {torch.version.cuda}{newest}, triton {version('triton')}"
+    )
 
 
 @pytest.fixture(scope="session")
