@@ -18,12 +18,16 @@ import dagster as dg
 import yaml
 
 from curation_assets.cli.main import main
+from curation_assets.cli.runner import open_runner
 from curation_assets.defs.run.tags import PARENT_RUN_TAG
 from curation_assets.demo.openmoji import write_openmoji_pool
 from curation_assets.formats import build_reader
 from curation_assets.formats.listed.versions import earlier
+from curation_assets.graph.freshness import Forced
+from curation_assets.graph.relations import ancestors, descendants, fit_steps
 from curation_assets.pools import PoolSpec, load_pool_spec
 from curation_assets.project import Home
+from curation_assets.storage.outputs import timestamp
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.shards import relisted
 
@@ -147,6 +151,18 @@ def make_project(folder: Path, *, n_images: int = 72, samples_per_shard: int = 2
         "telemetry:\n  enabled: false\nconcurrency:\n  pools:\n    granularity: op\n    default_limit: 1\n"
     )
     return project
+
+
+def curate(project: Project, again: bool = False) -> None:
+    """Bring the pool up to date, up to its selection, by runs of Dagster; with `again` all fits are made anew."""
+    with environment_of(project.environment), open_runner("emoji") as runner:
+        steps = runner.driver.steps
+        wanted = [*ancestors(steps, "tree"), *ancestors(steps, "selection")]
+        runner.sync_shards()
+        if again:
+            anew = set(descendants(steps, fit_steps(steps)[0])).intersection(wanted)
+            runner.driver.forced = Forced(frozenset(anew), timestamp())
+        assert runner.bring_up_to_date(wanted)
 
 
 def copy_project(project: Project, folder: Path) -> Project:

@@ -12,7 +12,8 @@ import torch
 from curation_assets.algorithms.kmeans.fit import KMeansFit, fit_kmeans
 from curation_assets.algorithms.preprocessing import PreparedRows, fit_preprocessing
 from curation_assets.algorithms.rows import ArrayRows
-from curation_assets_tests.gpu.vector_pools import curate, digests, fitted_again, make_vector_project, rows_of
+from curation_assets_tests.gpu.vector_pools import digests, fitted_again, make_vector_project, rows_of
+from curation_assets_tests.projects import curate
 
 pytestmark = pytest.mark.gpu
 

@@ -9,8 +9,8 @@ import pytest
 
 from curation_assets.devices import cuda
 from curation_assets.devices.cuda import Cuda
-from curation_assets_tests.gpu.vector_pools import POOLS, curate, digests, fitted_again, make_vector_project
-from curation_assets_tests.projects import Project, copy_project
+from curation_assets_tests.gpu.vector_pools import POOLS, digests, fitted_again, make_vector_project
+from curation_assets_tests.projects import Project, copy_project, curate
 
 BROKEN = "this machine has 1 NVIDIA card, but PyTorch does not see it: install it anew"
 

@@ -12,11 +12,7 @@ import pytest
 
 from curation_assets.algorithms.search import choose, pairs
 from curation_assets.algorithms.search.kind import Kind
-from curation_assets.cli.runner import open_runner
-from curation_assets.graph.freshness import Forced
-from curation_assets.graph.relations import ancestors, descendants, fit_steps
-from curation_assets.storage.outputs import timestamp
-from curation_assets_tests.projects import Project, copy_project, environment_of
+from curation_assets_tests.projects import Project, copy_project, curate
 
 N_SHARDS, ROWS, DIMENSION = 3, 240, 40
 FITTED = ("level_1_clusters", "level_2_clusters", "selection")
@@ -82,18 +78,6 @@ def settings_of(kind: str, device: str, **changes: Any) -> dict[str, Any]:
         "fit_device": device,
         **changes,
     }
-
-
-def curate(project: Project, again: bool = False) -> None:
-    """Bring the pool up to date, up to its selection, by runs of Dagster; with `again` all fits are made anew."""
-    with environment_of(project.environment), open_runner("emoji") as runner:
-        steps = runner.driver.steps
-        wanted = [*ancestors(steps, "tree"), *ancestors(steps, "selection")]
-        runner.sync_shards()
-        if again:
-            anew = set(descendants(steps, fit_steps(steps)[0])).intersection(wanted)
-            runner.driver.forced = Forced(frozenset(anew), timestamp())
-        assert runner.bring_up_to_date(wanted)
 
 
 def fitted_again(project: Project, folder: Path, device: str, monkeypatch: pytest.MonkeyPatch) -> Project:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from curation_assets.errors import CurationError
+from curation_assets.steps.comparison import probe_command
 from curation_assets.steps.comparison.probe_command import describe_command, read_figures, run_command
 
 NAMES = ["small/random/0", "small/level_1/0"]
@@ -139,7 +140,10 @@ def test_children_do_not_outlive_a_command_that_ends(candidates: Path, tmp_path:
     wait_until(lambda: not any(map(is_running, pids)))
 
 
-def test_children_that_ignore_the_request_are_killed(candidates: Path, tmp_path: Path) -> None:
+def test_children_that_ignore_the_request_are_killed(
+    candidates: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe_command, "_GRACE_SECONDS", 0.5)
     stubborn = "trap '' TERM; echo $$ > pid; while true; do sleep 0.1; done"
     with pytest.raises(CurationError, match="stopped after 1 s"):
         run_command(stubborn, candidates, home=tmp_path, timeout_seconds=1)
