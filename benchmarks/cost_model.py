@@ -29,7 +29,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from curation_assets.algorithms import LevelSpec
 from curation_assets.algorithms.costs.cards import CARDS
-from curation_assets.algorithms.costs.device_memory import FREE_SHARE
 from curation_assets.algorithms.costs.device_rate import DeviceRate, card_rate, measure_rate
 from curation_assets.algorithms.costs.duration import Hardware, stage_time
 from curation_assets.algorithms.costs.kmeans_cost import lloyd_iterations, moved_share
@@ -41,6 +40,7 @@ from curation_assets.algorithms.kmeans.inputs import FitInputs
 from curation_assets.algorithms.kmeans.tiles import FitMemory
 from curation_assets.algorithms.preprocessing import PreparedRows, fit_preprocessing
 from curation_assets.algorithms.rows import ArrayRows, Rows, read_chunks
+from curation_assets.algorithms.search.cuda.memory import FREE_SHARE
 from curation_assets.algorithms.splitting import split_level
 from curation_assets.algorithms.tree import Level
 

@@ -12,6 +12,7 @@ import torch
 
 from curation_assets.algorithms.preprocessing import PreparedRows, fit_preprocessing
 from curation_assets.algorithms.rows import ArrayRows
+from curation_assets.algorithms.search.cuda.memory import DeviceMemory
 from curation_assets.algorithms.settings import Metric
 
 ROWS_AT_ONCE = 16_384
@@ -78,9 +79,9 @@ class Peak:
         return f"{torch.cuda.max_memory_allocated(self._device) / 2**30:.1f} GiB of the card, {host}"
 
 
-def room_on(device: str, share: float = 0.8) -> int:
+def room_on(device: str) -> int:
     """Bytes of rows that a fit may keep on a device: a share of what is free on a card."""
-    return 2**31 if device == "cpu" else int(share * torch.cuda.mem_get_info(device)[0])
+    return 2**31 if device == "cpu" else DeviceMemory().room(device)
 
 
 def print_table(title: str, head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

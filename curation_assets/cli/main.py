@@ -229,7 +229,7 @@ def validate(path: Path, rows: int | None, dim: int | None) -> None:
 @click.option(
     "--device-memory",
     type=Bytes(),
-    help="Memory of a GPU that fits may take (default: 0.8 of what the kind has, or of what is free here).",
+    help="Memory of a GPU that fits may take (default: the pool's device_memory; else 0.8 of what is there or free).",
 )
 @click.option("--disk-gbps", default=1.0, show_default=True, **_FLOAT, help="Disk speed of a worker in GB/s.")
 @click.option(

@@ -152,13 +152,20 @@ def test_a_card_of_this_machine_is_measured(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr("curation_assets.algorithms.costs.device_rate.measure_rate", measured)
     monkeypatch.setattr("curation_assets.pools.device.resolve_device", lambda *_: "cuda")
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (10 * 10**9, 80 * 10**9))
+    monkeypatch.setattr("curation_assets.algorithms.search.cuda.memory.free_bytes", lambda _: 10 * 10**9)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA L4")
     words = plan("--rows", "20k", "--dim", "32")
     assert asked == [(32, "cuda")]
     assert "measured just now on 'cuda'; slower if other processes are running" in words
     assert "each NVIDIA L4: 8.0 GB for fits (device_memory), its memory reads 4 TB/s, and 50 GB/s" in words
     assert "of rows stay there" in words
+
+
+def test_a_pools_device_memory_is_planned_with(project: Project) -> None:
+    project.write_pool({**SMALL_POOL, "device_memory": "10 GB"})
+    size = ("--pool", "emoji", "--rows", "1000", "--dim", "64", "--gpu", "h100")
+    assert plan_json(*size)["device_memory"] == 10 * 10**9
+    assert plan_json(*size, "--device-memory", "20 GB")["device_memory"] == 20 * 10**9
 
 
 def test_embedding_counts_if_asked_for() -> None:

@@ -88,6 +88,8 @@ class _Asked:
     memory_budget: int | None
     """None if only the default is known."""
     fit_device: str = "auto"
+    device_memory: int | None = None
+    """None takes what a card has free."""
     is_centred: bool = False
 
 
@@ -116,7 +118,11 @@ def priced(options: PlanOptions) -> PricedPlan:
     if not options.plans_cards and (options.tflops or options.utilisation):
         raise PoolSpecError("--tflops and --utilisation describe GPUs: also pass --gpus N")
     options, asked = _of_pool(options) if options.pool else _of_options(options)
-    devices = _named_card(options) if options.plans_cards else _this_machine(options, asked.fit_device)
+    device_memory = options.device_memory or asked.device_memory
+    if options.plans_cards:
+        devices = _named_card(options, device_memory)
+    else:
+        devices = _this_machine(options, asked.fit_device, device_memory)
     n_cards = (options.gpus or 1) if options.plans_cards else None
     workers = options.workers or n_cards or 1
     workload = Workload(
@@ -171,8 +177,15 @@ def _of_pool(options: PlanOptions) -> tuple[PlanOptions, _Asked]:
             )
         rows, dimension = rows or stored[0], dimension or stored[1]
     options = replace(options, rows=rows, dimension=dimension, fit_rows=spec.fit_rows)
-    levels, centring = level_specs(spec, rows), spec.preprocessing.centring
-    return options, _Asked(spec.name, levels, spec.n_levels, spec.memory_budget, spec.fit_device, centring)
+    return options, _Asked(
+        spec.name,
+        level_specs(spec, rows),
+        spec.n_levels,
+        spec.memory_budget,
+        spec.fit_device,
+        None if spec.device_memory == "auto" else spec.device_memory,
+        spec.preprocessing.centring,
+    )
 
 
 def _of_options(options: PlanOptions) -> tuple[PlanOptions, _Asked]:
@@ -202,28 +215,28 @@ def _of_options(options: PlanOptions) -> tuple[PlanOptions, _Asked]:
     return options, _Asked("plan", levels, n_levels, None)
 
 
-def _named_card(options: PlanOptions) -> _Devices:
+def _named_card(options: PlanOptions, device_memory: int | None) -> _Devices:
     from curation_assets.algorithms.costs.cards import CARDS, DEFAULT_CARD
-    from curation_assets.algorithms.costs.device_memory import FREE_SHARE
     from curation_assets.algorithms.costs.device_rate import card_rate
+    from curation_assets.algorithms.search.cuda.memory import FREE_SHARE
 
     name = options.gpu or DEFAULT_CARD
     rate = card_rate(name, options.dimension or 1, tflops=options.tflops, utilisation=options.utilisation)
     card = CARDS[name]
-    memory = options.device_memory or int(FREE_SHARE * card.memory_bytes)
+    memory = device_memory or int(FREE_SHARE * card.memory_bytes)
     return _Devices(rate, memory, card.title, card.memory_bytes)
 
 
-def _this_machine(options: PlanOptions, fit_device: str) -> _Devices:
-    from curation_assets.algorithms.costs.device_memory import FREE_SHARE
+def _this_machine(options: PlanOptions, fit_device: str, device_memory: int | None) -> _Devices:
     from curation_assets.algorithms.costs.device_rate import measure_rate
+    from curation_assets.algorithms.search.cuda.memory import DeviceMemory
     from curation_assets.pools.device import resolve_device
 
     device = resolve_device(fit_device, "fit_device")
-    rate = measure_rate(options.dimension or 1, device)
-    if not device.startswith("cuda"):
-        return _Devices(rate)
-    import torch
+    memory = None
+    if device.startswith("cuda"):
+        import torch
 
-    memory = options.device_memory or int(FREE_SHARE * torch.cuda.mem_get_info(device)[0])
-    return _Devices(rate, memory, torch.cuda.get_device_name(device))
+        memory, title = DeviceMemory(device_memory).room(device), torch.cuda.get_device_name(device)
+    rate = measure_rate(options.dimension or 1, device)
+    return _Devices(rate) if memory is None else _Devices(rate, memory, title)
