@@ -81,7 +81,7 @@ def test_the_stored_level_is_that_of_a_fit_in_memory(pool: EmbeddedPool) -> None
         clusters.write_level(writer, fitted, with_inputs=False)
         level._describe(writer, fitted, preprocessing)
     assert stored == {name: output(pool).path(name).read_bytes() for name in stored}
-    assert summary == {**output(pool).require_facts().summary, "n_inputs": 600}
+    assert summary == {**output(pool).require_facts().summary, "n_inputs": 600, "device": "cpu"}
     counts = np.bincount(level._fitter(inputs)[0].fit_coarse(inputs).assignments)
     assert counts.max() > 60, "no coarse cluster exceeds the budget: the test proves less than it says"
     assert len([stage for stage, *_ in pieces if stage == "bucket"]) > 4
