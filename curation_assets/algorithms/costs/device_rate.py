@@ -26,8 +26,8 @@ ROW_READINGS = 4
 # coarse cluster with a chunk's rows in it (measured on a CPU; an H200 took 1.6 ms for the first, and the others stand
 # for starting some tens of kernels).
 PASS_SECONDS, STEP_SECONDS, SMALL_PRODUCT_SECONDS = 1.5e-3, 2.5e-4, 1.5e-4
-# Proposals of seeds are thinned by the processor while the card waits: on an H200 the seeds of 5,000,000 x 1,024 rows
-# with k = 50,000 took 9.9 s, all but 1 s of it for 62,000 proposals.
+# What a proposal of a seed costs while the card waits: the seeds of 5,000,000 x 1,024 rows with k = 50,000 took an H200
+# 9.9 s, all but 1 s of it for 62,000 proposals, when the processor thinned them alone.
 CARD_PROPOSAL_SECONDS = 1.4e-4
 
 
