@@ -24,7 +24,7 @@ from curation_assets.demo.openmoji import write_openmoji_pool
 from curation_assets.formats import build_reader
 from curation_assets.formats.listed.versions import earlier
 from curation_assets.graph.freshness import Forced
-from curation_assets.graph.relations import ancestors, descendants, fit_steps
+from curation_assets.graph.relations import descendants, fit_steps
 from curation_assets.pools import PoolSpec, load_pool_spec
 from curation_assets.project import Home
 from curation_assets.storage.outputs import timestamp
@@ -157,7 +157,10 @@ def curate(project: Project, again: bool = False) -> None:
     """Bring the pool up to date, up to its selection, by runs of Dagster; with `again` all fits are made anew."""
     with environment_of(project.environment), open_runner("emoji") as runner:
         steps = runner.driver.steps
-        wanted = [*ancestors(steps, "tree"), *ancestors(steps, "selection")]
+        wanted = {"selection"}
+        for step in reversed(list(steps.values())):
+            if step.name in wanted:
+                wanted |= {*step.inputs, *step.after}
         runner.sync_shards()
         if again:
             anew = set(descendants(steps, fit_steps(steps)[0])).intersection(wanted)
