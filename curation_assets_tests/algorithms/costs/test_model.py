@@ -111,7 +111,7 @@ def test_rows_stay_on_a_card_that_has_room_and_take_no_memory_of_the_host() -> N
 def test_rows_beyond_a_card_are_read_in_every_pass_even_if_the_host_had_room() -> None:
     spec = LevelSpec(n_clusters=5000, resampling_steps=1)
     workload = Workload(
-        n_rows=5 * 10**6, dimension=384, levels=[spec], device_memory=3 * 10**9, memory_budget=100 * 10**9
+        n_rows=5 * 10**6, dimension=384, levels=[spec], device_memory=4 * 10**9, memory_budget=100 * 10**9
     )
     memory = level_memory(workload, 1)
     assert memory.card is not None
