@@ -29,7 +29,7 @@ CPU_TORCH = if test "$$(uname -sm)" = "Linux x86_64" && ! nvidia-smi > /dev/null
 	$(BIN)/python -m pip uninstall --quiet --yes uv > /dev/null 2>&1; true; fi
 endif
 
-.PHONY: help setup setup-ray demo demo-text demo-ray test test-ray test-ui test-postgres test-s3 test-cluster test-gpu test-kills fuzz check reference dev
+.PHONY: help setup setup-ray demo demo-text demo-ray test test-ray test-ui test-postgres test-s3 test-cluster test-gpu test-kills test-wheel fuzz check reference dev
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -100,6 +100,9 @@ test-gpu: setup ## Test kernels, fits, encoders and whole pools on this machine'
 fuzz: setup ## Read 100,000 odd and damaged files (INPUTS=500000; FIRST=200 goes on from another round)
 	CURATION_FUZZ_INPUTS=$(or $(INPUTS),100000) CURATION_FUZZ_FIRST=$(or $(FIRST),1) \
 	$(BIN)/python -m pytest -n 2 curation_assets_tests/fuzz
+
+test-wheel: setup ## Build the wheel, install it in an environment of its own, and use it in empty folders
+	$(BIN)/python -m pytest -m wheel curation_assets_tests/test_wheel.py
 
 test-kills: setup ## Kill commands at random moments and compare what they store (TRIALS=200 kills, SEED=0)
 	$(BIN)/python -m pytest -m kills -n 2 --dist loadgroup curation_assets_tests/kills

@@ -4,8 +4,7 @@ import dagster as dg
 
 from curation_assets.defs.pool_definitions import build_definitions
 from curation_assets.defs.run.executors import chosen_executor
-from curation_assets.pools import read_pools
-from curation_assets.project import find_home
+from curation_assets.project import find_home, pools_of
 
 
 @dg.definitions
@@ -16,7 +15,7 @@ def defs() -> dg.Definitions:
     `build_definitions`, which has none.
     """
     home = find_home()
-    pools = read_pools(home.pools_folder)
+    pools = pools_of(home)
     for problem in pools.problems():
         dg.get_dagster_logger("pools").warning(problem)
     built = build_definitions(list(pools.specs.values()), home, pools.broken.values())

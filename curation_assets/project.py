@@ -12,6 +12,8 @@ from typing import Any
 from curation_assets.errors import PoolSpecError
 from curation_assets.pools import PoolFolder, PoolSpec, read_pools
 from curation_assets.pools.folder import SUFFIX
+from curation_assets.pools.projects.components import component_files, read_component_file
+from curation_assets.pools.projects.toml_files import read_toml
 from curation_assets.pools.secrets import REMEDY, secret_of
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.tables import CurationReport
@@ -34,7 +36,8 @@ class Home:
     folder: Path
     """Project folder, CURATION_HOME or the current folder: relative pool paths count from here."""
     storage_root: str
-    """Folder or fsspec URI of everything the graph makes: CURATION_STORAGE or data/curated."""
+    """Folder or fsspec URI of everything the graph makes: CURATION_STORAGE, or what pyproject.toml says, or
+    data/curated."""
     dagster_state: Path
     """Runs, events and logs of Dagster: CURATION_STATE or data/dagster."""
     report_port: int = _REPORT_PORT
@@ -59,16 +62,21 @@ class Home:
         return PoolStorage(self.storage_root, pool)
 
 
-def find_home() -> Home:
+def find_home(folder: Path | None = None) -> Home:
     """The project's folders, from the environment as it is now.
+
+    Args:
+        folder: of the project; None is CURATION_HOME, or else the current folder.
 
     Raises:
         PoolSpecError: if a variable makes no sense, or the storage's URI holds a secret.
     """
-    folder = Path(os.environ.get(HOME_VARIABLE, ".")).resolve()
-    storage_root = os.environ.get(STORAGE_VARIABLE, str(folder / "data" / "curated"))
+    folder = (folder or Path(os.environ.get(HOME_VARIABLE, "."))).resolve()
+    given = os.environ.get(STORAGE_VARIABLE)
+    storage_root = given or _declared_storage(folder)
     if secret := secret_of(storage_root):
-        raise PoolSpecError(f"{STORAGE_VARIABLE} holds credentials ({secret}): {REMEDY}")
+        where = STORAGE_VARIABLE if given else f"tool.curation_assets.storage of {folder / 'pyproject.toml'}"
+        raise PoolSpecError(f"{where} holds credentials ({secret}): {REMEDY}")
     state = Path(os.environ.get(STATE_VARIABLE, folder / "data" / "dagster")).resolve()
     return Home(folder, storage_root, state, _report_port())
 
@@ -82,6 +90,17 @@ def open_home() -> Home:
         config = home.folder / "dagster.yaml"
         os.environ[DAGSTER_HOME_VARIABLE] = str(home.folder if config.exists() else home.dagster_state)
     return home
+
+
+def _declared_storage(folder: Path) -> str:
+    """The storage that a project's pyproject.toml names; a relative folder counts from the project."""
+    file = folder / "pyproject.toml"
+    declared = read_toml(file, "tool", "curation_assets").get("storage", "data/curated")
+    if not isinstance(declared, str) or not declared.strip():
+        raise PoolSpecError(
+            f"{file}: tool.curation_assets.storage is {declared!r}: name a folder or an fsspec URI"
+        )
+    return declared if "://" in declared else str(folder / declared)
 
 
 def report_url(pool: str) -> str:
@@ -102,16 +121,26 @@ def find_spec(home: Home, pool: str) -> PoolSpec:
     Raises:
         PoolSpecError: if the pool does not exist, with the names of those that do; if it is broken, with its message.
     """
-    return read_pools(home.pools_folder).find(pool)
+    return pools_of(home).find(pool)
 
 
-def is_in_folder(home: Home, spec: PoolSpec) -> bool:
-    """Whether settings are those of a file of the project's folder of pools; others are of code or of a component.
+def pools_of(home: Home) -> PoolFolder:
+    """Every pool of the project: of the files in its folder of pools, and of the components in its definitions.
 
     Raises:
         PoolSpecError: if the folder cannot be listed.
     """
-    pools = _pools_as_of(home.pools_folder, _state_of(home.pools_folder))
+    files = component_files(home.folder)
+    return read_pools(home.pools_folder, [pool for file in files for pool in read_component_file(file)])
+
+
+def is_in_folder(home: Home, spec: PoolSpec) -> bool:
+    """Whether settings are those of a file of the project, of a pool or of components; others are of code.
+
+    Raises:
+        PoolSpecError: if the folder cannot be listed.
+    """
+    pools = _pools_as_of(home, _state_of(home))
     return pools.specs.get(spec.name) == spec
 
 
@@ -119,7 +148,7 @@ def why_not_current(home: Home, spec: PoolSpec) -> str | None:
     """Why settings that a long-lived process has loaded are not those of the pool any more; None if they are."""
     try:
         # The sensors of all pools ask: only the first after a change reads the files.
-        current = _pools_as_of(home.pools_folder, _state_of(home.pools_folder)).find(spec.name)
+        current = _pools_as_of(home, _state_of(home)).find(spec.name)
     except PoolSpecError as error:
         return f"the settings of pool '{spec.name}' cannot be read any more: {error}"
     if current == spec:
@@ -131,14 +160,15 @@ def why_not_current(home: Home, spec: PoolSpec) -> str | None:
 
 
 @lru_cache(maxsize=4)
-def _pools_as_of(folder: Path, state: tuple[Any, ...]) -> PoolFolder:
-    return read_pools(folder)
+def _pools_as_of(home: Home, state: tuple[Any, ...]) -> PoolFolder:
+    return pools_of(home)
 
 
-def _state_of(folder: Path) -> tuple[tuple[str, int, int], ...]:
-    """Names, times and sizes of the YAML files of a folder: they differ after an edit."""
-    files = [(path.name, path.stat()) for path in sorted(folder.glob(f"*{SUFFIX}")) if path.exists()]
-    return tuple((name, stat.st_mtime_ns, stat.st_size) for name, stat in files)
+def _state_of(home: Home) -> tuple[tuple[str, int, int], ...]:
+    """Paths, times and sizes of the YAML files of a project's pools: they differ after an edit."""
+    paths = [*sorted(home.pools_folder.glob(f"*{SUFFIX}")), *component_files(home.folder)]
+    files = [(path, path.stat()) for path in paths if path.exists()]
+    return tuple((str(path), stat.st_mtime_ns, stat.st_size) for path, stat in files)
 
 
 def embedded_size(storage: PoolStorage) -> tuple[int, int] | None:

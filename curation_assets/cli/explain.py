@@ -14,8 +14,8 @@ from curation_assets.cli.terminal import say
 from curation_assets.errors import PoolSpecError
 from curation_assets.graph.freshness import Freshness
 from curation_assets.graph.steps import pool_steps
-from curation_assets.pools import PoolSpec, read_pools
-from curation_assets.project import open_home
+from curation_assets.pools import PoolSpec
+from curation_assets.project import open_home, pools_of
 from curation_assets.steps.ingest.sample_search import close_ids, find_sample
 from curation_assets.steps.report.story import Story, tell
 from curation_assets.storage.pool_storage import PoolStorage
@@ -28,7 +28,7 @@ def explain_sample(sample_id: str, pool: str | None, *, as_json: bool) -> None:
         PoolSpecError: if no pool has the id, with similar ids.
     """
     home = open_home()
-    pools = read_pools(home.pools_folder)
+    pools = pools_of(home)
     specs = [pools.find(pool)] if pool else list(pools.specs.values())
     searched = [(spec, home.storage(spec.name)) for spec in specs]
     stories = [story for spec, storage in searched for story in _stories(spec, storage, sample_id)]

@@ -13,7 +13,7 @@ from curation_assets import __version__
 from curation_assets.cli.numbers import Bytes, Count, Counts
 from curation_assets.errors import CurationError, PoolBusyError
 
-_POOL_HELP = "Name of the pool; its settings are in pools/NAME.yaml."
+_POOL_HELP = "Name of the pool; its settings are in pools/NAME.yaml, or in a component of this name."
 _SHARDS_EXAMPLE = "for example 00000..00009 or 00003,00007"
 _INT: dict[str, Any] = {"metavar": "N", "type": click.IntRange(1)}
 _FLOAT: dict[str, Any] = {"metavar": "X", "type": click.FloatRange(0, min_open=True)}
@@ -25,8 +25,31 @@ def cli() -> None:
     """Curate balanced datasets for self-supervised learning from large, unbalanced pools.
 
     A pool is a YAML file in the folder pools/. It names the source files, the encoder and the datasets to make.
-    Check it with `validate`, estimate its cost with `plan`, and curate it with `run`.
+    `init` writes one, with the project around it. Check it with `validate`, estimate its cost with `plan`, and curate
+    it with `run`.
     """
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=".")
+@click.option(
+    "--source",
+    "kind",
+    type=click.Choice(["images", "text", "embeddings"]),
+    default="images",
+    show_default=True,
+    help="What the pool holds.",
+)
+@click.option("--path", help="Folder or fsspec URI of its files (default: data/raw/NAME).")
+@click.option("--name", help="Name of the pool (default: that of the path's last folder).")
+def init(folder: Path, kind: Any, path: str | None, name: str | None) -> None:
+    """Write a new project to FOLDER: a commented pool, and what Dagster needs.
+
+    FOLDER is the current one by default. Nothing is overwritten.
+    """
+    from curation_assets.cli.init import init_project
+
+    init_project(folder, kind, path, name)
 
 
 @cli.command()
@@ -183,7 +206,8 @@ def probe(pool: str, as_json: bool) -> None:
 def validate(path: Path, rows: int | None, dim: int | None) -> None:
     """Check a pool's YAML file and its source files.
 
-    PATH is the YAML file. If the number of samples is known, also shows the planned levels and their cost.
+    PATH is the YAML file of a pool, or a defs.yaml of components. If the number of samples is known, also shows the
+    planned levels and their cost.
     """
     from curation_assets.cli.validate import validate_pool
 
@@ -289,10 +313,10 @@ def serve_reports(with_parent: bool) -> None:
 @click.option(
     "--limit",
     **_INT,
-    help="Write only the first N samples, and a pool planned for them if the project has none.",
+    help="Write only the first N samples, and plan the pool for them.",
 )
 def prepare(demo: str, folder: Path | None, limit: int | None) -> None:
-    """Write the source files of a demo pool."""
+    """Write the source files of a demo pool, and its settings unless the project has them."""
     from curation_assets.cli.prepare import prepare_demo
 
     prepare_demo(demo, folder, limit)

@@ -14,11 +14,11 @@ from curation_assets.project import open_home
 def prepare_demo(demo: str, folder: Path | None, limit: int | None) -> None:
     """Render the OpenMoji drawings, or gather docstrings of the installed packages; existing files are kept.
 
-    With a limit, the project gets a pool planned for it, unless it has one of that name.
+    The project gets the demo's pool, planned for the limit if there is one, unless it has a pool of that name.
     """
+    from curation_assets.demo.demo_pools import write_demo_pool
     from curation_assets.demo.docstrings import DEFAULT_LIMIT, write_docstring_pool
     from curation_assets.demo.openmoji import write_openmoji_pool
-    from curation_assets.demo.small_pools import write_small_pool
 
     if demo == "openmoji":
         pool, task, what, write = "emoji", "render_emoji", "images", partial(write_openmoji_pool, limit=limit)
@@ -37,5 +37,6 @@ def prepare_demo(demo: str, folder: Path | None, limit: int | None) -> None:
         shards = write(target, on_progress=report)
         sink.end(task)
     say(console, f"{len(shards)} shards in {target}")
-    if limit is not None and folder is None and (path := write_small_pool(home.pools_folder, pool, limit)):
-        say(console, f"settings of {limit:,} {what} in {path}")
+    if folder is None and (path := write_demo_pool(home.pools_folder, pool, limit)):
+        size = "the demo" if limit is None else f"{limit:,} {what}"
+        say(console, f"settings of {size} in {path}")

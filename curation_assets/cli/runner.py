@@ -158,7 +158,8 @@ class Runner:
             raise errors[0]
         if not result.success:
             self.say(
-                f"finished work is kept. For details, open the UI with `make dev` and look at run {result.run_id[:8]}",
+                f"finished work is kept. For details, open the UI with `curation-assets dev` and look at run "
+                f"{result.run_id[:8]}",
                 style="red",
             )
         return result.success

@@ -13,8 +13,8 @@ from curation_assets.graph.base import Step
 from curation_assets.graph.freshness import Freshness
 from curation_assets.graph.refit import due_refit
 from curation_assets.graph.steps import pool_steps
-from curation_assets.pools import PoolSpec, read_pools
-from curation_assets.project import open_home
+from curation_assets.pools import PoolSpec
+from curation_assets.project import open_home, pools_of
 from curation_assets.steps.context import PoolAccess
 from curation_assets.steps.damage import damage_lines, set_aside_lines
 from curation_assets.steps.listing import look_at_files
@@ -37,11 +37,14 @@ def show_status(pool: str | None, *, list_files: bool | None = None) -> None:
         PoolSpecError: if the named pool does not exist or is broken.
     """
     home = open_home()
-    pools = read_pools(home.pools_folder)
+    pools = pools_of(home)
     specs = [pools.find(pool)] if pool else list(pools.specs.values())
     console = Console()
     if not specs and not pools.broken:
-        say(console, f"no pools in {home.pools_folder}: add a YAML file (see pools/examples)")
+        say(
+            console,
+            f"no pools in {home.pools_folder}: add a YAML file, or let `curation-assets init` write one",
+        )
     for spec in specs:
         storage = home.storage(spec.name)
         access = PoolAccess(spec, storage, str(home.folder))

@@ -12,8 +12,9 @@ from curation_assets.errors import PoolSpecError
 from curation_assets.formats.accounts import left_out_lines
 from curation_assets.formats.base import Listing
 from curation_assets.graph.levels import dropped_line, level_specs, why_dropped
-from curation_assets.pools import PoolSpec, load_pool_spec, read_pools
-from curation_assets.project import Home, embedded_size, open_home
+from curation_assets.pools import PoolSpec, load_pool_spec
+from curation_assets.pools.projects.components import COMPONENT_NAMES, read_component_file
+from curation_assets.project import Home, embedded_size, open_home, pools_of
 
 _TYPICAL_DIMENSION = 1024
 
@@ -22,7 +23,7 @@ def validate_pool(path: Path, rows: int | None, dimension: int | None) -> None:
     """Print a pool's files and its planned levels.
 
     Args:
-        path: the YAML file.
+        path: the YAML file of a pool, or of components.
         rows: samples to plan for; the number of stored embeddings if None.
         dimension: of an embedding; that of the stored embeddings if None.
 
@@ -30,14 +31,28 @@ def validate_pool(path: Path, rows: int | None, dimension: int | None) -> None:
         PoolSpecError: if the YAML is invalid, files are missing, a level or target does not fit the samples, or the
             file lies in the folder of the pools but is not used.
     """
+    home = open_home()
+    for spec in _specs_of(path):
+        _require_used(home, path)
+        _validate(home, path, spec, rows, dimension)
+
+
+def _specs_of(path: Path) -> list[PoolSpec]:
+    """The pools of a file: the one of a pool file, or those that a `defs.yaml` declares as components."""
+    components = read_component_file(path) if path.name in COMPONENT_NAMES else []
+    if not components:
+        return [load_pool_spec(path)]
+    if wrong := [component.loaded for component in components if isinstance(component.loaded, str)]:
+        raise PoolSpecError("\n".join(wrong))
+    return [component.loaded for component in components if isinstance(component.loaded, PoolSpec)]
+
+
+def _validate(home: Home, path: Path, spec: PoolSpec, rows: int | None, dimension: int | None) -> None:
     from curation_assets.steps.cleaning.evaluation_sets import list_evaluation_sets
     from curation_assets.steps.comparison.labels_table import find_labels_table, read_labels_table
     from curation_assets.steps.context import PoolAccess
     from curation_assets.steps.feasibility import require_sound_evaluation_sets, require_sound_start
 
-    home = open_home()
-    spec = load_pool_spec(path)
-    _require_used(home, path)
     pool = PoolAccess(spec, home.storage(spec.name), str(home.folder))
     console = Console()
     listing = pool.reader.look() if rows is None else Listing([])
@@ -71,7 +86,7 @@ def _require_used(home: Home, path: Path) -> None:
     """Files in the folder of the pools may be sound, and yet not be read, or have the name of another pool."""
     if path.resolve().parent != home.pools_folder.resolve():
         return
-    pools = read_pools(home.pools_folder)
+    pools = pools_of(home)
     hidden = "is not read as a pool: its name begins with a dot" if path.name.startswith(".") else None
     if why := hidden or pools.left_out.get(path.name):
         raise PoolSpecError(f"{path} {why}")

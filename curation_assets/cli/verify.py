@@ -13,8 +13,8 @@ from rich.console import Console
 from curation_assets import progress
 from curation_assets.cli.terminal import TerminalSink, say
 from curation_assets.defs.run.locks import PATIENCE_SECONDS, only_runner
-from curation_assets.pools import PoolSpec, read_pools
-from curation_assets.project import Home, open_home
+from curation_assets.pools import PoolSpec
+from curation_assets.project import Home, open_home, pools_of
 from curation_assets.storage.pool_storage import PoolStorage
 from curation_assets.storage.verification import Verdict, mark_for_repair, stored_files, verify_file
 
@@ -29,7 +29,7 @@ def verify(pool: str | None, *, repair: bool) -> int:
         PoolBusyError: if another process runs a pool that is to be repaired.
     """
     home, console = open_home(), Console()
-    pools = read_pools(home.pools_folder)
+    pools = pools_of(home)
     specs = [pools.find(pool)] if pool else list(pools.specs.values())
     damaged = [_verify_pool(home, spec, console, repair=repair) for spec in specs]
     for problem in () if pool else pools.problems():

@@ -1,14 +1,15 @@
-"""The pools of a folder. A file that is wrong is the problem of its own pool only."""
+"""The pools of a folder, and those of components. A file that is wrong is the problem of its own pool only."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from curation_assets.errors import PoolSpecError
 from curation_assets.pools.loading import load_pool_spec
+from curation_assets.pools.projects.components import ComponentPool
 from curation_assets.pools.spec import POOL_NAME_PATTERN, PoolSpec
 from curation_assets.pools.yaml_files import read_mapping
 
@@ -32,15 +33,16 @@ class BrokenPool:
 
 @dataclass(frozen=True, slots=True)
 class PoolFolder:
-    """What a folder of pool files holds."""
+    """The pools of a project."""
 
     folder: Path
+    """Of pool files."""
     specs: Mapping[str, PoolSpec]
     """By name, those that are sound."""
     broken: Mapping[str, BrokenPool]
     """By name, the others."""
     left_out: Mapping[str, str]
-    """Name of an entry that is probably meant as a pool, but is not read as one -> why, and the remedy."""
+    """Name of an entry (path of a component) that is probably meant as a pool, but is not read as one -> why."""
 
     def find(self, pool: str) -> PoolSpec:
         """A pool by name.
@@ -54,7 +56,7 @@ class PoolFolder:
         wrong = [self.broken[pool]] if pool in self.broken else []
         if wrong := wrong or [entry for entry in self.broken.values() if entry.declares == pool]:
             raise PoolSpecError("\n".join(entry.message for entry in wrong))
-        alike = [f"; {name} {why}" for name, why in self.left_out.items() if Path(name).stem == pool]
+        alike = [f"; {name} {why}" for name, why in self.left_out.items() if pool in _stems(name)]
         broken = f"; broken: {', '.join(self.broken)}" if self.broken else ""
         raise PoolSpecError(
             f"--pool {pool}: no such pool in {self.folder}; there are: {', '.join(self.specs) or 'none'}"
@@ -69,11 +71,16 @@ class PoolFolder:
             yield f"{self.folder / name} {why}"
 
 
-def read_pools(folder: Path) -> PoolFolder:
+def read_pools(folder: Path, components: Sequence[ComponentPool] = ()) -> PoolFolder:
     """The pools of a folder: its files `*.yaml`, not those whose name begins with a dot, nor those of its subfolders.
 
     If several files declare one name, the file that is named after the pool keeps it, and the others are broken. If
-    no file is named after it, all of them are broken: which settings are meant cannot be known.
+    no file is named after it, all of them are broken: which settings are meant cannot be known. The name of a file is
+    never that of a component.
+
+    Args:
+        folder: of the pools. It need not exist.
+        components: pools that are declared elsewhere.
 
     Raises:
         PoolSpecError: if the folder cannot be listed.
@@ -95,14 +102,40 @@ def read_pools(folder: Path) -> PoolFolder:
                 f"{path}: the pool name '{loaded.name}' is also that of {', '.join(others)}: remove the file, or give "
                 f"it another name with the key name"
             )
-    names = set(specs)
+    names = {*specs, *(component.name for component in components if isinstance(component.loaded, PoolSpec))}
     broken: dict[str, BrokenPool] = {}
     # Files that are named after their pool first: no copy takes their name.
     for path in sorted(wrong, key=lambda path: (path.stem != declared[path], path)):
         name = _free_name(path.stem, names)
         names.add(name)
         broken[name] = BrokenPool(name, declared[path], path, wrong[path])
+    taken = set(declared.values())
+    for component in components:
+        why = _why_broken(component, taken, components)
+        if component.is_for_dagster:
+            left_out[str(component.path)] = f"is for Dagster alone: {component.loaded}"
+        elif why is None and isinstance(component.loaded, PoolSpec):
+            specs[component.name] = component.loaded
+        else:
+            name = _free_name(component.name, names)
+            names.add(name)
+            broken[name] = BrokenPool(name, component.name, component.path, why or "")
     return PoolFolder(folder, specs, dict(sorted(broken.items())), left_out)
+
+
+def _why_broken(
+    component: ComponentPool, taken: Collection[str], components: Sequence[ComponentPool]
+) -> str | None:
+    if isinstance(component.loaded, str):
+        return _printable(component.loaded)
+    n_alike = sum(other.name == component.name for other in components)
+    if component.name not in taken and n_alike == 1:
+        return None
+    other = "a file of the folder of the pools" if component.name in taken else "another component"
+    return (
+        f"{component.path}: the pool name '{component.name}' is also that of {other}: remove one, or give it another "
+        f"name with the key name"
+    )
 
 
 def _entries(folder: Path) -> tuple[list[Path], dict[str, str]]:
@@ -154,6 +187,11 @@ def _free_name(stem: str, taken: Collection[str]) -> str:
     name = name if POOL_NAME_PATTERN.fullmatch(name) else f"pool_{name}".rstrip("_")
     numbered = (f"{name}_{number}" for number in range(2, len(taken) + 3))
     return next(candidate for candidate in (name, *numbered) if candidate not in taken)
+
+
+def _stems(entry: str) -> tuple[str, str]:
+    """Names that a pool would have by a file or by its folder."""
+    return Path(entry).stem, Path(entry).parent.name
 
 
 def _printable(text: str) -> str:

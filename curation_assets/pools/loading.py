@@ -1,8 +1,9 @@
-"""Reads a pool file and explains what is wrong with them."""
+"""Reads a pool file and explains what is wrong with it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,35 +23,65 @@ def load_pool_spec(path: Path) -> PoolSpec:
         PoolSpecError: naming the file, the key, its value and what would be valid.
     """
     document = read_mapping(path)
+    return parse_pool({"name": path.stem, **document}, str(path))
+
+
+def parse_pool(values: Mapping[Any, Any], where: str) -> PoolSpec:
+    """Check the settings of a pool.
+
+    Args:
+        values: its keys and values, the name among them.
+        where: what the messages begin with, the file.
+
+    Raises:
+        PoolSpecError: naming `where`, the key, its value and what would be valid.
+    """
     try:
-        return PoolSpec.model_validate({"name": path.stem, **document})
+        return PoolSpec.model_validate(values)
     except ValidationError as error:
-        raise PoolSpecError("\n".join(_explain(path, problem) for problem in _problems(error))) from None
+        raise PoolSpecError(
+            "\n".join(f"{where}: {problem.words}" for problem in problems_of(error))
+        ) from None
 
 
-def _problems(error: ValidationError) -> list[Any]:
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with the settings of a pool."""
+
+    place: tuple[str | int, ...]
+    """Keys and indices that lead to it."""
+    words: str
+    """Names the key, its value and what would be valid. Holds no secret."""
+
+
+def problems_of(error: ValidationError) -> list[Problem]:
     """Every problem, but not that a list is too short because an entry of it is wrong."""
     found = error.errors()
     places = {problem["loc"][:-depth] for problem in found for depth in range(1, len(problem["loc"]))}
-    return [problem for problem in found if problem["type"] != "too_short" or problem["loc"] not in places]
+    return [
+        _explain(problem)
+        for problem in found
+        if problem["type"] != "too_short" or problem["loc"] not in places
+    ]
 
 
-def _explain(path: Path, problem: Any) -> str:
+def _explain(problem: Any) -> Problem:
     location, model = _place(problem["loc"])
     key = (
         "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
         or "(file)"
     )
+    place = tuple(location)
     if problem["type"] == "extra_forbidden":
         valid = ", ".join(model.model_fields)
         hidden = HIDDEN if is_secret_name(str(location[-1])) else repr(shown(problem["input"]))
-        return f"{path}: unknown key {key} (value {hidden}); valid keys are: {valid}"
+        return Problem(place, f"unknown key {key} (value {hidden}); valid keys are: {valid}")
     if problem["type"] == "missing":
-        return f"{path}: {key} is missing"
+        return Problem(place, f"{key} is missing")
     value = problem["input"]
     is_group = isinstance(value, dict | tuple | list | BaseModel)
     got = "" if is_group or "credentials" in problem["msg"] else f", got {shown(value)!r}"
-    return f"{path}: {key}: {redacted(problem['msg'].removeprefix('Value error, '))}{got}"
+    return Problem(place, f"{key}: {redacted(problem['msg'].removeprefix('Value error, '))}{got}")
 
 
 def _place(location: Sequence[str | int]) -> tuple[list[str | int], type[BaseModel]]:

@@ -30,6 +30,9 @@ wrong. A command that names the pool ends with it. The UI shows the pool as one 
 check and materialization say it. Two files may not have the same name of a pool. The one that is named after the pool
 keeps it. If there is none, both are broken.
 
+The same keys are the attributes of the component `curation_assets.CurationPool` in a Dagster project
+([how](in_your_own_dagster_project.md)).
+
 `curation-assets validate FILE` checks a file. To check it while you type, write the schema beside it with
 `curation-assets schema > pools/pool.schema.json`, and let the first line of the file name it:
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +48,28 @@ def read_mapping(path: Path) -> dict[Any, Any]:
         PoolSpecError: if the file cannot be read, is not YAML, holds a key twice, or is no mapping. The message names
             the file.
     """
+    # The loader is a safe one.
+    document = _read(path, lambda text: yaml.load(text, _UniqueKeys))  # noqa: S506
+    if not isinstance(document, dict):
+        raise PoolSpecError(
+            f"{path}: expected keys such as source, encoder and targets, got {shown(document)!r}"
+        )
+    return document
+
+
+def read_documents(path: Path) -> list[Any]:
+    """The documents of a YAML file, which lines of three hyphens separate.
+
+    Raises:
+        PoolSpecError: if the file cannot be read, is not YAML, or holds a key twice. The message names the file.
+    """
+    documents: list[Any] = _read(path, lambda text: list(yaml.load_all(text, _UniqueKeys)))
+    return documents
+
+
+def _read(path: Path, load: Callable[[str], Any]) -> Any:
     try:
-        # The loader is a safe one.
-        document = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)  # noqa: S506
+        return load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise PoolSpecError(f"{path}: no such pool file") from None
     except OSError as error:
@@ -61,8 +81,3 @@ def read_mapping(path: Path) -> dict[Any, Any]:
     # Dates that do not exist and bytes that are not UTF-8 are ValueErrors.
     except (yaml.YAMLError, ValueError) as error:
         raise PoolSpecError(f"{path}: cannot read it as YAML: {redacted(str(error))}") from None
-    if not isinstance(document, dict):
-        raise PoolSpecError(
-            f"{path}: expected keys such as source, encoder and targets, got {shown(document)!r}"
-        )
-    return document

@@ -6,10 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars as pl
 import pytest
 import yaml
 
-from curation_assets_tests.projects import Project
+from curation_assets_tests.components.dg_projects import EMBEDDED, make_dg_project
+from curation_assets_tests.projects import Project, run_command
 
 POOL: dict[str, Any] = {
     "source": {"format": "jsonl", "path": "raw", "label_fields": ["topic"]},
@@ -57,3 +60,18 @@ def test_a_sound_pool_is_valid(project: Project) -> None:
     assert code == 0, output
     assert "valid; 1 files" in output
     assert "1 labelled ids" in output
+
+
+def test_components_are_validated_by_their_own_file(tmp_path: Path) -> None:
+    project = make_dg_project(tmp_path)
+    (tmp_path / "data" / "raw" / "web").mkdir(parents=True)
+    np.save(tmp_path / "data" / "raw" / "web" / "a.npy", np.ones((40, 4), np.float32))
+    pl.DataFrame({"n": range(40)}).write_parquet(tmp_path / "data" / "raw" / "web" / "a.parquet")
+    path = project.write("web", EMBEDDED, {**EMBEDDED, "name": "other"})
+    environment = {"CURATION_HOME": str(tmp_path), "DAGSTER_HOME": str(tmp_path)}
+    code, output = run_command(environment, "validate", str(path))
+    assert code == 0, output
+    assert output.count("valid; 1 files") == 2
+    project.write("web", {**EMBEDDED, "levles": 1})
+    code, output = run_command(environment, "validate", str(path))
+    assert (code, "unknown key levles" in output) == (2, True)

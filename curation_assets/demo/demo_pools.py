@@ -1,4 +1,4 @@
-"""The pools of the shortened demos: the same settings as the demos', with levels and targets for fewer samples."""
+"""The pools of the demos. Shortened ones have the same settings, with levels and targets for fewer samples."""
 
 from __future__ import annotations
 
@@ -65,19 +65,21 @@ _SAMPLES_PER_TYPICAL = 15
 _TOKENS_PER_SAMPLE = 10
 
 
-def small_pool(pool: str, limit: int) -> str:
-    """YAML of a shortened demo's pool; the sizes of its targets grow with the limit, and levels are `auto`.
+def demo_pool(pool: str, limit: int | None) -> str:
+    """YAML of a demo's pool. If it is shortened, levels are `auto`, and targets have sizes that grow with the limit.
 
     Args:
         pool: `emoji` or `docstrings`.
-        limit: samples of the pool, >= 1.
+        limit: samples of the pool, >= 1; None is the whole demo.
     """
+    if limit is None:
+        return (Path(__file__).with_name("pools") / f"{pool}.yaml").read_text(encoding="utf-8")
     if pool == "emoji":
         return _EMOJI.format(limit=limit, size=max(1, limit // _SAMPLES_PER_TYPICAL))
     return _DOCSTRINGS.format(limit=limit, size=limit * _TOKENS_PER_SAMPLE)
 
 
-def write_small_pool(pools_folder: Path, pool: str, limit: int) -> Path | None:
+def write_demo_pool(pools_folder: Path, pool: str, limit: int | None) -> Path | None:
     """Write the pool's YAML unless the project has a pool of that name.
 
     Returns:
@@ -87,5 +89,5 @@ def write_small_pool(pools_folder: Path, pool: str, limit: int) -> Path | None:
     if path.exists():
         return None
     pools_folder.mkdir(parents=True, exist_ok=True)
-    write_bytes(UPath(path), small_pool(pool, limit).encode())
+    write_bytes(UPath(path), demo_pool(pool, limit).encode())
     return path

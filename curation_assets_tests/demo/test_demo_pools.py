@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from curation_assets.demo.small_pools import write_small_pool
+from curation_assets.demo.demo_pools import write_demo_pool
 from curation_assets.pools import load_pool_spec
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).parent.parent.parent
 @pytest.mark.parametrize("pool", ["emoji", "docstrings"])
 @pytest.mark.parametrize("limit", [1, 600, 4_000])
 def test_only_levels_and_targets_differ(pool: str, limit: int, tmp_path: Path) -> None:
-    path = write_small_pool(tmp_path / "pools", pool, limit)
+    path = write_demo_pool(tmp_path / "pools", pool, limit)
     assert path is not None
     small, full = load_pool_spec(path), load_pool_spec(REPOSITORY / "pools" / f"{pool}.yaml")
     planned = {"description", "levels", "targets"}
@@ -27,8 +27,18 @@ def test_only_levels_and_targets_differ(pool: str, limit: int, tmp_path: Path) -
 
 
 def test_a_pool_of_the_project_stays(tmp_path: Path) -> None:
-    path = write_small_pool(tmp_path, "emoji", 600)
+    path = write_demo_pool(tmp_path, "emoji", 600)
     assert path is not None
     path.write_text("mine")
-    assert write_small_pool(tmp_path, "emoji", 300) is None
+    assert write_demo_pool(tmp_path, "emoji", 300) is None
     assert path.read_text() == "mine"
+
+
+@pytest.mark.parametrize("pool", ["emoji", "docstrings"])
+def test_a_whole_demo_has_the_pool_of_the_repository(tmp_path: Path, pool: str) -> None:
+    path = write_demo_pool(tmp_path, pool, None)
+    assert path is not None
+    repository = Path(__file__).parent.parent.parent / "pools" / path.name
+    assert path.read_text() == repository.read_text().partition("\n")[2], (
+        "but for the line that names the schema"
+    )

@@ -1,0 +1,1 @@
+"""Components for projects of Dagster's `dg`: a curated pool as one YAML file among a team's own definitions."""
