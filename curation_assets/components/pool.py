@@ -49,6 +49,19 @@ class CurationPool(dg.Component, dg.Resolvable):
         )
 
     @classmethod
+    def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> CurationPool:
+        """The component of a YAML.
+
+        Raises:
+            PoolSpecError: if the YAML has no attributes.
+        """
+        if attributes is None:
+            raise PoolSpecError(
+                f"{context.path}: attributes are missing: a pool needs source, targets and mostly an encoder"
+            )
+        return super().load(attributes, context)
+
+    @classmethod
     def resolve_from_model(cls, context: ResolutionContext, model: BaseModel) -> CurationPool:
         """The component of a YAML.
 

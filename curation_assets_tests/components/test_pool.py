@@ -102,6 +102,10 @@ def test_what_is_missing_is_named_with_the_line_of_its_group(project: DgProject)
     assert f"{project.defs / 'web' / 'defs.yaml'}:3" in words
 
 
+def test_a_component_without_attributes_is_told_what_it_needs(project: DgProject) -> None:
+    assert "a pool needs source, targets" in refused(project, "type: curation_assets.CurationPool\n")
+
+
 def test_secrets_are_not_repeated(project: DgProject) -> None:
     uri = "s3://user:hunter22@host/bucket"
     assert "credentials" in (words := refused(project, changed(source={**EMBEDDED["source"], "path": uri})))
