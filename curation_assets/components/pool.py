@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from dagster.components.resolved.context import ResolutionContext
 from pydantic import BaseModel
 
 from curation_assets.components.attributes import PoolAttributes
@@ -43,10 +42,7 @@ class CurationPool(dg.Component, dg.Resolvable):
     @classmethod
     def get_spec(cls) -> dg.ComponentTypeSpec:
         """What `dg` lists."""
-        return dg.ComponentTypeSpec(
-            tags=["curation", "self-supervised learning"],
-            produces=["asset", "asset_check", "job", "sensor", "schedule"],
-        )
+        return dg.ComponentTypeSpec(tags=["curation", "self-supervised learning"])
 
     @classmethod
     def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> CurationPool:
@@ -62,7 +58,7 @@ class CurationPool(dg.Component, dg.Resolvable):
         return super().load(attributes, context)
 
     @classmethod
-    def resolve_from_model(cls, context: ResolutionContext, model: BaseModel) -> CurationPool:
+    def resolve_from_model(cls, context: dg.ResolutionContext, model: BaseModel) -> CurationPool:
         """The component of a YAML.
 
         Raises:
@@ -95,7 +91,7 @@ class CurationPool(dg.Component, dg.Resolvable):
         return build_definitions([self.spec], home)
 
 
-def _file_of(context: ResolutionContext) -> Path | None:
+def _file_of(context: dg.ResolutionContext) -> Path | None:
     """The YAML that a component is read from."""
     tree = context.source_position_tree
     return Path(tree.position.filename) if tree else None

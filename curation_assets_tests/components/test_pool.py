@@ -10,9 +10,12 @@ import numpy as np
 import polars as pl
 import pytest
 import yaml
+from dagster.components.core.snapshot import get_package_entry_snap
+from dagster_shared.serdes.objects import EnvRegistryKey
 
 import curation_assets
 from curation_assets.components.pool import CurationPool
+from curation_assets.components.schema import attributes_schema
 from curation_assets.defs.pool_definitions import build_definitions
 from curation_assets.errors import PoolSpecError
 from curation_assets.pools import PoolSpec
@@ -61,6 +64,15 @@ def test_the_component_is_found_without_importing_dagster_before_it_is_asked_for
     assert curation_assets.CurationPool is CurationPool
     with pytest.raises(AttributeError, match="no attribute 'CurationPol'"):
         curation_assets.CurationPol  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_dagster_describes_the_component() -> None:
+    """As every code location does of what is installed: a mistake here would stop all of them."""
+    snap = get_package_entry_snap(EnvRegistryKey("curation_assets", "CurationPool"), CurationPool)
+    assert snap.summary == CurationPool.__doc__.partition("\n")[0]  # type: ignore[union-attr]
+    schemas = [data.schema for data in snap.feature_data]  # type: ignore[attr-defined]
+    assert attributes_schema() in schemas
+    assert any("path" in schema["properties"] for schema in schemas)
 
 
 def test_a_component_defines_what_a_pool_file_defines(project: DgProject) -> None:
