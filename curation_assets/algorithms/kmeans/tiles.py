@@ -62,7 +62,8 @@ class FitMemory:
 
     def room(self, device: str) -> int:
         """Bytes for rows that are kept on a device."""
-        return self.device.room(device) if device.startswith("cuda") else self.resident_bytes
+        on_card = self.device.room(device)
+        return self.resident_bytes if on_card is None else on_card
 
 
 class TiledRows:

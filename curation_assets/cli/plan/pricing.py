@@ -233,10 +233,9 @@ def _this_machine(options: PlanOptions, fit_device: str, device_memory: int | No
     from curation_assets.pools.device import resolve_device
 
     device = resolve_device(fit_device, "fit_device")
-    memory = None
-    if device.startswith("cuda"):
-        import torch
+    rate, memory = measure_rate(options.dimension or 1, device), DeviceMemory(device_memory).room(device)
+    if memory is None:
+        return _Devices(rate)
+    import torch
 
-        memory, title = DeviceMemory(device_memory).room(device), torch.cuda.get_device_name(device)
-    rate = measure_rate(options.dimension or 1, device)
-    return _Devices(rate) if memory is None else _Devices(rate, memory, title)
+    return _Devices(rate, memory, torch.cuda.get_device_name(device))

@@ -20,8 +20,10 @@ class DeviceMemory:
     fixed_bytes: int = 0
     """What a fit takes of it beside its rows."""
 
-    def room(self, device: str) -> int:
-        """Bytes for rows on a card, 0 if there is no room."""
+    def room(self, device: str) -> int | None:
+        """Bytes for rows on a card, 0 if there is no room; None if the device is no card."""
+        if not device.startswith("cuda"):
+            return None
         budget = int(FREE_SHARE * free_bytes(device)) if self.budget is None else self.budget
         return max(0, budget - self.fixed_bytes)
 
