@@ -41,7 +41,7 @@ $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(if $(CPU_TORCH),@$(CPU_TORCH))
-	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS)]'
+	$(BIN)/python -m pip install -qq --editable '.[$(EXTRAS)]'
 	rm -f $(VENV)/.installed-*
 	touch $@
 
@@ -66,7 +66,7 @@ demo-text: setup ## Curate 20,000 docstrings of the installed packages (DEMO_LIM
 setup-ray: $(RAY_STAMP)
 
 $(RAY_STAMP): $(STAMP)
-	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS),ray]'
+	$(BIN)/python -m pip install -qq --editable '.[$(EXTRAS),ray]'
 	touch $@
 
 demo-ray: demo setup-ray ## Curate the demo pool on a simulated Ray cluster of three nodes, one of which is killed
@@ -79,19 +79,19 @@ test-ray: setup-ray ## Test the Ray engine on a simulated cluster (SHORT=1 leave
 	$(BIN)/python -m pytest -m 'ray$(if $(SHORT), and not slow)' curation_assets_tests/engines/ray
 
 test-ui: setup ## Test the Dagster UI in an installed Chromium (CURATION_SCREENSHOTS=FOLDER keeps the pictures; LONG=1)
-	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS),ui]'
+	$(BIN)/python -m pip install -qq --editable '.[$(EXTRAS),ui]'
 	$(BIN)/python -m pytest -m 'ui$(if $(LONG),, and not slow)' curation_assets_tests/wrong_clicks curation_assets_tests/ui
 
 test-postgres: setup ## Test Dagster's storage in PostgreSQL (needs Debian's package postgresql)
-	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS),postgres]'
+	$(BIN)/python -m pip install -qq --editable '.[$(EXTRAS),postgres]'
 	$(BIN)/python -m pytest -m postgres curation_assets_tests/postgres
 
 test-s3: setup ## Test outputs on an S3 server that the tests start
-	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS),s3]' 'moto[server]>=5.0'
+	$(BIN)/python -m pip install -qq --editable '.[$(EXTRAS),s3]' 'moto[server]>=5.0'
 	$(BIN)/python -m pytest -m s3 curation_assets_tests/s3
 
 test-cluster: setup ## Test runs and steps as Ray jobs, through dagster-ray
-	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS),cluster]'
+	$(BIN)/python -m pip install -qq --editable '.[$(EXTRAS),cluster]'
 	$(BIN)/python -m pytest -m cluster curation_assets_tests/cluster
 
 test-gpu: setup ## Test kernels, fits, encoders and whole pools on this machine's CUDA card; fails without one
