@@ -129,7 +129,7 @@ def _assumptions(plan: PricedPlan, options: PlanOptions) -> Iterator[str]:
             f"{rate.memory_rate / 1e12:.3g} TB/s, and {rate.link_rate / 1e9:.3g} GB/s come from the host ({source})"
         )
     yield (
-        f"{hardware.devices} devices and {workload.workers} workers; each worker has {size(workload.memory_budget)} of "
+        f"devices: {hardware.devices}, workers: {workload.workers}; each worker has {size(workload.memory_budget)} of "
         f"memory, {options.disk_gbps:g} GB/s of disk and {options.network_gbps:g} GB/s of network"
     )
     yield "'at most': every fit runs all its iterations and searches all centroids in each"
