@@ -86,8 +86,8 @@ test-postgres: setup ## Test Dagster's storage in PostgreSQL (needs Debian's pac
 	$(BIN)/python -m pip install -qq --editable '.[$(EXTRAS),postgres]'
 	$(BIN)/python -m pytest -m postgres curation_assets_tests/postgres
 
+# datasets says which fsspec fits; with all other extras too, pip searches for minutes.
 test-s3: setup ## Test outputs on an S3 server that the tests start
-	# datasets says which fsspec fits; with all other extras too, pip searches for minutes.
 	$(BIN)/python -m pip install -qq --editable '.[s3]' datasets 'moto[server]>=5.0'
 	$(BIN)/python -m pytest -m s3 curation_assets_tests/s3
 
