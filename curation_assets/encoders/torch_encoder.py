@@ -177,7 +177,7 @@ class TorchEncoder(Encoder):
     def _repeatable_kernels(self) -> AbstractContextManager[Any]:
         import torch
 
-        if not self._device.startswith("cuda"):
+        if not feeds_a_card(self._device):
             return nullcontext()
         # Otherwise cuDNN times its algorithms and may choose another one in the next run.
         return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from curation_assets.algorithms.kmeans.uploads import TILE_BYTES
+from curation_assets.algorithms.search.cuda.arithmetic import CudaArithmetic
 from curation_assets.algorithms.search.cuda.compact import compact_row_bytes
 from curation_assets.algorithms.search.cuda.memory import DeviceMemory
 from curation_assets.algorithms.search.cuda.rounding import row_bytes
 
 # Of a row: its length, cluster, score and rival; and of the rows of a tile what a search gives, sorts and compares.
-_STATE_BYTES, _TILE_STATE_BYTES, _TILE_ROWS = 20, 120, 2**22
+_STATE_BYTES, _TILE_STATE_BYTES, _TILE_ROWS = 20, 120, CudaArithmetic.tile_rows
 # For each value of a centroid: sums in float64 and those that changed; float32 of before and after, and of those that
 # moved; float16 of all and of those that moved, and what rounding them takes.
 _WIDTH_BYTES = 8 + 8 + 4 + 4 + 4 + 2 + 2 + 8

@@ -8,9 +8,9 @@ from typing import Literal
 
 from curation_assets.algorithms.kmeans.seeding import (
     FEWEST_PROPOSALS,
-    GREEDY_LIMIT,
     MOST_PROPOSALS,
     PROPOSALS_PER_SEED,
+    candidates_per_seed,
 )
 
 # Share of the proposals that is accepted in the first round and later (measured: 0.4 to 0.6, and 0.65 to 0.9).
@@ -66,13 +66,9 @@ def seeding_cost(
         dimension: length of a row.
         n_local_trials: see `seeding.kmeans_plus_plus`.
     """
-    if n_local_trials == "auto":
-        small = n_rows * n_clusters * dimension <= GREEDY_LIMIT
-        n_local_trials = 2 + int(math.log(n_clusters)) if small else 1
-    if n_local_trials > 1:
-        return FitCost(
-            n_rows * (1 + n_local_trials * (n_clusters - 1)), 1, 1 + _SEED_READS, steps=n_clusters - 1
-        )
+    n_trials = candidates_per_seed(n_rows, n_clusters, dimension, n_local_trials)
+    if n_trials > 1:
+        return FitCost(n_rows * (1 + n_trials * (n_clusters - 1)), 1, 1 + _SEED_READS, steps=n_clusters - 1)
     chosen, rounds, pairs, n_proposals = 1, 1, 0, 0
     while chosen < n_clusters:
         room, share = n_clusters - chosen, _ACCEPTED_AT_FIRST if chosen == 1 else _ACCEPTED_SHARE

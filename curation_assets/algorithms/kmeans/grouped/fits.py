@@ -12,13 +12,14 @@ import torch
 from curation_assets.algorithms.kmeans.fit import KMeansFit, fit_kmeans
 from curation_assets.algorithms.kmeans.grouped.choice import which_together
 from curation_assets.algorithms.kmeans.grouped.greedy import greedy_seeds
-from curation_assets.algorithms.kmeans.grouped.lloyd import GroupedLloyd, squared_lengths
+from curation_assets.algorithms.kmeans.grouped.lloyd import GroupedLloyd
 from curation_assets.algorithms.kmeans.grouped.proposals import proposed_seeds
 from curation_assets.algorithms.kmeans.seeding import candidates_per_seed
 from curation_assets.algorithms.kmeans.tiles import TiledRows
 from curation_assets.algorithms.rows import ArrayRows
 from curation_assets.algorithms.search.cuda.compact import PIECE
 from curation_assets.algorithms.search.cuda.grouped_search import GroupedRows
+from curation_assets.algorithms.search.pairs import squared_lengths
 from curation_assets.algorithms.settings import DEFAULT_MAX_ITERATIONS, DEFAULT_TOLERANCE, Metric
 
 # Values of rows on the device at a time, beside about ten times as many bytes for each.

@@ -13,9 +13,8 @@ import torch
 from curation_assets.algorithms.kmeans.centroid_sums import gains
 from curation_assets.algorithms.kmeans.fit import KMeansFit, is_settled
 from curation_assets.algorithms.kmeans.row_worker import BLOCK_ROWS, block_sums
-from curation_assets.algorithms.search.cuda import row_launches
 from curation_assets.algorithms.search.cuda.grouped_search import GroupedRows
-from curation_assets.algorithms.search.pairs import add_rows, reported_distance
+from curation_assets.algorithms.search.pairs import add_rows, reported_distance, squared_lengths
 from curation_assets.algorithms.settings import Metric
 
 
@@ -114,15 +113,6 @@ class GroupedLloyd:
                 KMeansFit(centroids[places], clusters[rows] - places.start, distances[rows], tuple(inertias))
             )
         return fits
-
-
-def squared_lengths(rows: torch.Tensor) -> torch.Tensor:
-    """Squared lengths of rows, float32 or float64 (n, d), on the device: float64 (n,) with the bits of the CPU's."""
-    # The distance to the origin: the same fixed order of the sum as for distances.
-    origin = torch.zeros(1, rows.shape[1], device=rows.device)
-    return row_launches.pair_squares(
-        rows, None, origin, torch.zeros(len(rows), dtype=torch.int64, device=rows.device)
-    )
 
 
 def _by_fit(lengths: np.ndarray, bounds: np.ndarray) -> np.ndarray:
