@@ -13,6 +13,7 @@ from curation_assets.algorithms.search.plain.arithmetic import PlainArithmetic
 class CudaArithmetic(PlainArithmetic):
     """Kernels for what copies rows or centroids in plain torch; distances have the bytes of the CPU's loops."""
 
+    # Each tile waits for the device a few times.
     tile_rows = 2**22
 
     def pair_scores(

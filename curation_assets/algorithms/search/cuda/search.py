@@ -20,6 +20,7 @@ import torch
 from curation_assets.algorithms.search.base import Found, NearestCentroids, SearchedRows
 from curation_assets.algorithms.search.codebook import Codebook
 from curation_assets.algorithms.search.cuda import launches, row_launches
+from curation_assets.algorithms.search.cuda.arithmetic import CudaArithmetic
 from curation_assets.algorithms.search.cuda.compact import Block
 from curation_assets.algorithms.search.cuda.rounding import (
     LARGEST_NORM,
@@ -32,8 +33,6 @@ from curation_assets.algorithms.search.parts import CentroidsInParts
 from curation_assets.algorithms.search.plain.search import PlainCentroids
 
 Answer = TypeVar("Answer", bound=Found)
-# Rows that are searched for together: each tile waits for the device a few times.
-_TILE_ROWS = 2**22
 # Limits on memory: best scores of tiles that are kept at a time, pairs of an open row and a tile, and words of bits.
 _MOST_MAXIMA, _MOST_REACHED, _MOST_WORDS = 2**27, 2**22, 2**20
 # Bounds are computed in float32.
@@ -66,7 +65,7 @@ class CudaCentroids(NearestCentroids):
 
     def tile_rows(self) -> int:
         """See `NearestCentroids`."""
-        return _TILE_ROWS
+        return CudaArithmetic.tile_rows
 
     def leading(self, rows: SearchedRows, *, runner_up: bool = False) -> Found:
         """See `NearestCentroids`."""
